@@ -1,0 +1,79 @@
+"""Where a result comes from: the code that made it, the packages it ran on."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import platform
+from collections.abc import Iterator
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+# Modules whose meaning reaches a result only through a step's spec or not at all: what they say on the screen,
+# where they run, how they write. A change here reruns nothing.
+WITHOUT_EFFECT = {"cli", "config", "errors", "files", "gpu", "progress", "provenance", "records"}
+
+PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "numpy", "pandas", "scikit-learn")
+
+
+def code_digest(program: Path | str) -> str:
+    """SHA-256 over the syntax trees of a program and of the slingshot modules that it imports, as hex.
+
+    Comments, docstrings and layout do not count: they change no result. Modules in WITHOUT_EFFECT do not count.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(_sources(Path(program)), key=lambda path: path.name):
+        digest.update(f"{path.name}\0{_meaning(path)}\0".encode())
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on; packages that are absent are left out."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _sources(program: Path) -> set[Path]:
+    """The program and every slingshot module that it imports, directly or not."""
+    found, waiting = set(), [program]
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
+        waiting += [PACKAGE / f"{name}.py" for name in _imports(path) if name not in WITHOUT_EFFECT]
+    return found
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Names of the slingshot modules that a file imports, wherever in the file."""
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            package, _, name = node.module.partition(".")
+            if package == "slingshot":
+                yield from [name] if name else [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[2] for alias in node.names if alias.name.startswith("slingshot."))
+
+
+@cache
+def _meaning(path: Path) -> str:
+    """A file's syntax tree without its docstrings, as text."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.dump(tree)
