@@ -31,7 +31,9 @@ def add_spec(arguments: argparse.ArgumentParser, model: str) -> None:
 def add_hardware(arguments: argparse.ArgumentParser) -> None:
     """Add what a model step may take of the machine; results do not depend on it."""
     arguments.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    arguments.add_argument("--token-budget", type=_positive_or_auto, help="tokens a micro-batch, or auto: from free memory")
+    arguments.add_argument(
+        "--token-budget", type=_positive_or_auto, help="tokens a micro-batch; auto: from free memory"
+    )
     arguments.add_argument("--memory-gb", type=_gigabytes_or_all, help="use no more of the device's memory, or all")
     arguments.add_argument("--attempt", type=int, default=1, help="from the second on, the budget is halved each time")
 

@@ -27,6 +27,12 @@ from pydantic_core import ErrorDetails
 from slingshot.errors import StudyError
 
 Share = Annotated[float, Field(ge=0, le=1)]
+LabelSystem = Literal["icd10cm", "plain"]
+Level = Literal["code", "category", "block", "chapter"]
+AnswerForm = Literal["code", "code description", "description code"]
+Quantization = Literal["none", "int8", "nf4"]
+Dtype = Literal["bfloat16", "float16", "float32"]
+ModelType = Literal["LLM", "SLM", "BASELINE"]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
@@ -98,7 +104,8 @@ class Split(Spec):
     @model_validator(mode="after")
     def _whole(self) -> Split:
         if abs(self.train + self.validation + self.test - 1) > 1e-6:
-            raise ValueError(f"train, validation and test must add up to 1, not {self.train + self.validation + self.test:g}")
+            total = self.train + self.validation + self.test
+            raise ValueError(f"train, validation and test must add up to 1, not {total:g}")
         return self
 
 
@@ -115,8 +122,8 @@ class Data(Spec):
 
     source: DataSource
     columns: Columns = Columns()
-    labels: Literal["icd10cm", "plain"] = Field("icd10cm", description="icd10cm: checked against the code set; plain: any")
-    level: Literal["code", "category", "block", "chapter"] = Field("code", description="the target's level in the code tree")
+    labels: LabelSystem = Field("icd10cm", description="icd10cm: checked against the code set; plain: any")
+    level: Level = Field("code", description="the target's level in the code tree")
     split: Split = Split()
     max_samples: MaxSamples = MaxSamples()
     mask_label_mentions: bool = Field(False, description="blank a sample's own code where its text prints it")
@@ -136,9 +143,7 @@ class Prompt(Spec):
     """How a dialogue is put to a model, and what its answer looks like."""
 
     file: str = Field("prompts/icd10cm.yaml", description="`system` and `user` texts, relative to the study's folder")
-    answer: Literal["code", "code description", "description code"] = Field(
-        "code", description="the form of an answer, in training and in the instruction"
-    )
+    answer: AnswerForm = Field("code", description="the form of an answer, in training and in the instruction")
     max_tokens: int = Field(2048, ge=32, description="a longer prompt loses the middle of its dialogue")
 
 
@@ -249,8 +254,8 @@ class Model(Spec):
     name: str | None = Field(None, description="the name in results.json; null: from the source")
     size: str = Field(pattern=r"^\d+(\.\d+)?[KMB]$", description="parameters as people say it: 8B, 135M")
     layers: int | None = Field(None, ge=1, description="keep so many of the network's layers (depth pruning)")
-    quantization: Literal["none", "int8", "nf4"] = Field("none", description="nf4: 4-bit NormalFloat; needs a GPU")
-    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    quantization: Quantization = Field("none", description="nf4: 4-bit NormalFloat; needs a GPU")
+    dtype: Dtype = "bfloat16"
     prompt: Prompt = Prompt()
     generation: Generation = Generation()
     few_shot: FewShot = FewShot()
@@ -391,13 +396,13 @@ class PromptText(Spec):
 
     system: str
     user: str
-    answer: Literal["code", "code description", "description code"]
+    answer: AnswerForm
     max_tokens: int
 
 
 class FinetuneSpec(StepSpec):
-    quantization: Literal["none", "int8", "nf4"]
-    dtype: Literal["bfloat16", "float16", "float32"]
+    quantization: Quantization
+    dtype: Dtype
     prompt: PromptText
     finetune: Finetune
     max_new_tokens: int | None = Field(description="for selection by exact match; null where selection is by loss")
@@ -406,13 +411,13 @@ class FinetuneSpec(StepSpec):
 
 
 class PredictSpec(StepSpec):
-    quantization: Literal["none", "int8", "nf4"]
-    dtype: Literal["bfloat16", "float16", "float32"]
+    quantization: Quantization
+    dtype: Dtype
     prompt: PromptText
     generation: Generation
     few_shot: FewShot
-    labels: Literal["icd10cm", "plain"]
-    level: Literal["code", "category", "block", "chapter"]
+    labels: LabelSystem
+    level: Level
 
 
 class BaselineSpec(StepSpec):
@@ -422,12 +427,12 @@ class BaselineSpec(StepSpec):
 
 class ScoreSpec(StepSpec):
     arm: str
-    model_type: Literal["LLM", "SLM", "BASELINE"]
+    model_type: ModelType
     model_name: str
     model_size: str | None
     training_status: Literal["untrained", "finetuned"]
-    labels: Literal["icd10cm", "plain"]
-    level: Literal["code", "category", "block", "chapter"]
+    labels: LabelSystem
+    level: Level
     statistics: Statistics
 
 
@@ -521,11 +526,14 @@ def predict_spec(study: Study, arm: Arm, prompt: PromptText) -> PredictSpec:
     )
 
 
+_MODEL_TYPES: dict[str, ModelType] = {"llm": "LLM", "slm": "SLM", "baseline": "BASELINE"}
+
+
 def score_spec(study: Study, arm: Arm) -> ScoreSpec:
     model = study.models.get(arm.model)
     return ScoreSpec(
         arm=arm.path,
-        model_type=arm.kind.upper(),
+        model_type=_MODEL_TYPES[arm.kind],
         model_name=model.display_name if model else arm.model,
         model_size=model.size if model else None,
         training_status="finetuned" if arm.finetuned else "untrained",
@@ -598,7 +606,8 @@ def _fault(fault: ErrorDetails, key: str) -> str:
 
 def _models_of(model: type[BaseModel]) -> set[type[BaseModel]]:
     """The model and every model that its fields are made of."""
-    found, waiting = set(), [model]
+    found: set[type[BaseModel]] = set()
+    waiting: list[Any] = [model]
     while waiting:
         current = waiting.pop()
         if isinstance(current, type) and issubclass(current, BaseModel):

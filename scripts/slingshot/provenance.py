@@ -16,7 +16,17 @@ PACKAGE = Path(__file__).parent
 # where they run, how they write. A change here reruns nothing.
 WITHOUT_EFFECT = {"cli", "config", "errors", "files", "gpu", "progress", "provenance", "records"}
 
-PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "numpy", "pandas", "scikit-learn")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "bitsandbytes",
+    "accelerate",
+    "tokenizers",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+)
 
 
 def code_digest(program: Path | str) -> str:
@@ -43,7 +53,8 @@ def versions() -> dict[str, str]:
 
 def _sources(program: Path) -> set[Path]:
     """The program and every slingshot module that it imports, directly or not."""
-    found, waiting = set(), [program]
+    found: set[Path] = set()
+    waiting = [program]
     while waiting:
         path = waiting.pop()
         if path in found:
@@ -73,7 +84,8 @@ def _imports(path: Path) -> Iterator[str]:
 def _meaning(path: Path) -> str:
     """A file's syntax tree without its docstrings, as text."""
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+        if isinstance(node, documented) and ast.get_docstring(node):
             node.body = node.body[1:] or [ast.Pass()]
     return ast.dump(tree)

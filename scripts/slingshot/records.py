@@ -30,7 +30,7 @@ class StepRecord(Record):
     versions: dict[str, str]
     device: str = Field(description="the device's name, e.g. NVIDIA H100 80GB HBM3, or the processor's")
     seed: int | None = None
-    seconds: dict[str, float] = Field(default={}, description="phase (load, prefill, decode, train, save…) to its duration")
+    seconds: dict[str, float] = Field(default={}, description="phase (load, prefill, decode, train…) to its duration")
     samples: int = 0
     prompt_tokens: int = 0
     new_tokens: int = 0
