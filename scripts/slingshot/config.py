@@ -296,6 +296,7 @@ class Report(Spec):
     """What the report shows."""
 
     title: str = "Can specialization beat size?"
+    note: str | None = Field(None, description="shown under the verdict, e.g. that the data are synthetic")
     error_browser: bool = Field(True, description="false where the texts are confidential")
 
 
