@@ -255,6 +255,7 @@ class Model(Spec):
     size: str = Field(pattern=r"^\d+(\.\d+)?[KMB]$", description="parameters as people say it: 8B, 135M")
     layers: int | None = Field(None, ge=1, description="keep so many of the network's layers (depth pruning)")
     quantization: Quantization = Field("none", description="nf4: 4-bit NormalFloat; needs a GPU")
+    unquantized_without_gpu: bool = Field(False, description="where there is no GPU, run unquantized rather than stop")
     dtype: Dtype = "bfloat16"
     prompt: Prompt = Prompt()
     generation: Generation = Generation()
@@ -403,6 +404,7 @@ class PromptText(Spec):
 
 class FinetuneSpec(StepSpec):
     quantization: Quantization
+    unquantized_without_gpu: bool
     dtype: Dtype
     prompt: PromptText
     finetune: Finetune
@@ -413,6 +415,7 @@ class FinetuneSpec(StepSpec):
 
 class PredictSpec(StepSpec):
     quantization: Quantization
+    unquantized_without_gpu: bool
     dtype: Dtype
     prompt: PromptText
     generation: Generation
@@ -506,6 +509,7 @@ def finetune_spec(study: Study, arm: Arm, prompt: PromptText) -> FinetuneSpec:
     by_exact_match = model.finetune.select_by == "validation_exact_match"
     return FinetuneSpec(
         quantization=model.quantization,
+        unquantized_without_gpu=model.unquantized_without_gpu,
         dtype=model.dtype,
         prompt=prompt,
         finetune=model.finetune,
@@ -518,6 +522,7 @@ def predict_spec(study: Study, arm: Arm, prompt: PromptText) -> PredictSpec:
     model = study.models[arm.model]
     return PredictSpec(
         quantization=model.quantization,
+        unquantized_without_gpu=model.unquantized_without_gpu,
         dtype=model.dtype,
         prompt=prompt,
         generation=model.generation,

@@ -1,0 +1,26 @@
+"""Fetch one model, at the revision that the study names, and write its card.
+
+The only step that needs the network for models. A hub model stays in the hub's cache (HF_HOME); a GGUF, and a
+network cut to fewer layers, become plain safetensors in a folder beside the card.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slingshot import cli
+from slingshot.config import FetchModelSpec, parse_spec
+from slingshot.model_sources import fetch
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_spec(parser, "FetchModelSpec")
+    parser.add_argument("--study", type=Path, default=Path(), help="the study's folder; relative sources count from it")
+    parser.add_argument("--card", type=Path, required=True, help="results/models/MODEL.json, written")
+    arguments = parser.parse_args()
+    fetch(parse_spec(FetchModelSpec, arguments.spec), arguments.study, arguments.card).write(arguments.card)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,117 @@
+"""Loading a fetched model: its card, its tokenizer, its weights, an adapter on top."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from slingshot.config import Dtype, Quantization
+from slingshot.errors import StudyError
+from slingshot.files import read_json
+from slingshot.records import Record
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+
+class ModelCard(Record):
+    """results/models/{model}.json: which weights a study ran on."""
+
+    name: str
+    source: dict[str, Any] = Field(description="as the config names it")
+    revision: str = Field(description="the hub's commit, or a digest over the files' digests")
+    folder: str = Field(description="plain safetensors; a relative path counts from the card's folder")
+    files: dict[str, str] = Field(description="file to its SHA-256")
+    parameters: int = Field(description="stored parameters; tied embeddings count once")
+    layers: int
+    architecture: str
+
+
+def read_model_card(path: Path | str) -> ModelCard:
+    """Read a card; its `folder` comes back absolute.
+
+    Raises:
+        StudyError: the folder that it names is gone, e.g. because the hub's cache was emptied.
+    """
+    path = Path(path)
+    try:
+        card = ModelCard.model_validate(read_json(path))
+    except FileNotFoundError:
+        raise StudyError(f"{path} is missing: make it with `snakemake {path}`") from None
+    card.folder = str((path.parent / card.folder).resolve())
+    gone = [name for name in card.files if not (Path(card.folder) / name).exists()]
+    if gone:
+        raise StudyError(
+            f"{card.folder} lacks {', '.join(gone)}: fetch the model again with `snakemake --force {path}`"
+        )
+    return card
+
+
+def load_tokenizer(card: ModelCard) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(card.folder)
+
+
+def load_model(
+    card: ModelCard, quantization: Quantization, dtype: Dtype, device: str, unquantized_without_gpu: bool = False
+) -> PreTrainedModel:
+    """Load a model in evaluation mode, its weights straight to the device.
+
+    Raises:
+        StudyError: no GPU for device cuda, or for a quantized model unless `unquantized_without_gpu`.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    require_device(device)
+    if quantization != "none" and device != "cuda":
+        if not unquantized_without_gpu:
+            raise StudyError(
+                f"{card.name}: quantization {quantization} needs a GPU, and this step runs on {device}; set "
+                f"hardware.device to cuda, quantization to none, or unquantized_without_gpu to true"
+            )
+        log.warning("%s: no GPU, so it runs in %s instead of %s", card.name, dtype, quantization)
+        quantization = "none"
+    model = AutoModelForCausalLM.from_pretrained(
+        card.folder,
+        dtype=getattr(torch, dtype),
+        device_map={"": 0 if device == "cuda" else "cpu"},
+        quantization_config=_quantization_config(quantization, getattr(torch, dtype)),
+        use_safetensors=True,
+    )
+    return model.eval()
+
+
+def load_adapter(model: PreTrainedModel, folder: Path | str) -> PeftModel:
+    """Put a finetuned adapter on its base model, in evaluation mode."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, folder, use_safetensors=True).eval()
+
+
+def require_device(device: str) -> None:
+    """Raise a StudyError where the device is cuda and there is no GPU."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise StudyError(
+            "no GPU found: hardware.device is cuda; set it to cpu (slow, and not for 4-bit models), "
+            "or check `nvidia-smi` and CUDA_VISIBLE_DEVICES"
+        )
+
+
+def _quantization_config(quantization: Quantization, compute_dtype: Any) -> Any:
+    if quantization == "none":
+        return None
+    from transformers import BitsAndBytesConfig
+
+    if quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute_dtype)

@@ -1,0 +1,200 @@
+"""Putting a dialogue to a model in the model's own chat template, and saying what its answer looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import jinja2.sandbox
+import yaml
+
+from slingshot.config import AnswerForm, PromptText
+from slingshot.errors import StudyError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+GAP = " [...] "
+
+# Template arguments that would make a prompt depend on the day, or make a model think aloud.
+TEMPLATE_ARGUMENTS: dict[str, Any] = {"date_string": "26 Jul 2024", "enable_thinking": False}
+
+
+def read_prompt(path: Path | str, answer: AnswerForm, max_tokens: int) -> PromptText:
+    """Read a prompt file: YAML with `system` and `user`, where `user` holds `{{ text }}`.
+
+    Raises:
+        StudyError: the file is missing, is not such YAML, or its `user` never shows the dialogue.
+    """
+    try:
+        texts = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        prompt = PromptText(answer=answer, max_tokens=max_tokens, **texts)
+        shown = _filled(prompt.user, "\N{WHITE SMILING FACE}", answer)
+    except FileNotFoundError:
+        raise StudyError(f"prompt file {path} is missing: write one, or correct prompt.file in config.yaml") from None
+    except (yaml.YAMLError, TypeError, ValueError, jinja2.TemplateError) as error:
+        raise StudyError(f"prompt file {path} must hold the texts `system` and `user`: {error}") from None
+    if "\N{WHITE SMILING FACE}" not in shown:
+        raise StudyError(f"prompt file {path}: `user` must hold {{{{ text }}}}, where the dialogue goes")
+    return prompt
+
+
+def written_answer(form: AnswerForm, label: str, description: str) -> str:
+    """What a right answer says, in the form that the study asks for."""
+    return {"code": label, "code description": f"{label} {description}", "description code": f"{description} {label}"}[
+        form
+    ].strip()
+
+
+@dataclass(frozen=True)
+class Example:
+    """A worked example: a dialogue and what is answered to it."""
+
+    text: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A prompt as token ids. `truncated`: its dialogue lost its middle."""
+
+    ids: list[int]
+    truncated: bool
+
+
+class Prompter:
+    """Builds prompts and completions for one tokenizer; a prompt in training and in evaluation is the same ids."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt: PromptText) -> None:
+        self.tokenizer = tokenizer
+        self._prompt = prompt
+        self._has_template = bool(getattr(tokenizer, "chat_template", None))
+        self._folds_system = self._has_template and not self._keeps_system()
+
+    def prompt(self, text: str, examples: Sequence[Example] = ()) -> Tokens:
+        """The ids of a prompt, at most `max_tokens` of them, ready for the answer's first token.
+
+        Raises:
+            StudyError: instruction and examples alone are longer than the window.
+        """
+        window = self._prompt.max_tokens
+        ids = self._prompt_ids(text, examples)
+        if len(ids) <= window:
+            return Tokens(ids, truncated=False)
+        frame = len(self._prompt_ids(GAP, examples))
+        if frame > window:
+            raise StudyError(
+                f"instruction and examples alone take {frame} tokens, more than prompt.max_tokens {window}: "
+                "raise it, or lower few_shot.k"
+            )
+        spans = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        room = window - frame
+        while room > 0:
+            head, tail = room - room // 2, room // 2
+            kept = text[: spans[head - 1][1]] + GAP + (text[spans[-tail][0] :] if tail else "")
+            ids = self._prompt_ids(kept, examples)
+            if len(ids) <= window:
+                return Tokens(ids, truncated=True)
+            room -= len(ids) - window  # a cut can split a token into several
+        return Tokens(self._prompt_ids(GAP, examples), truncated=True)
+
+    def completion(self, label: str, description: str) -> list[int]:
+        """The ids of a right answer, its end token included.
+
+        Raises:
+            StudyError: the chat template changes the answer, or closes it with something unknown.
+        """
+        answer = written_answer(self._prompt.answer, label, description)
+        before, closing = self._around(answer)
+        return [*self._ids(before + answer), self._end_id(closing)]
+
+    @property
+    def end_ids(self) -> list[int]:
+        """Ids that end an answer: the template's end of turn and the tokenizer's end of text."""
+        _, closing = self._around("A047")
+        return sorted({self._end_id(closing), self.tokenizer.eos_token_id} - {None})
+
+    @property
+    def answer_prefix(self) -> str:
+        """What the template puts between the prompt and the answer, e.g. Mistral's blank."""
+        return self._around("A047")[0]
+
+    def _around(self, answer: str) -> tuple[str, str]:
+        """What the template writes before an answer (white space, or nothing) and after it."""
+        if not self._has_template:
+            return "", self.tokenizer.eos_token
+        opened = self._rendered("x", ())
+        closed = self._render([*self._messages("x", ()), {"role": "assistant", "content": answer}], opening=False)
+        before, found, after = closed[len(opened) :].partition(answer)
+        if not closed.startswith(opened) or not found or before.strip():
+            raise StudyError(
+                f"the chat template of {self.tokenizer.name_or_path} does not show the answer {answer!r} right after "
+                f"the prompt, but {closed[len(opened) :]!r}: it cannot be trained on; give the model a plain template"
+            )
+        return before, after
+
+    def _end_id(self, closing: str) -> int:
+        """The token that ends a turn. A template that writes none leaves it to the tokenizer's end of text."""
+        ids = self._ids(closing.strip())
+        if not ids:
+            return int(self.tokenizer.eos_token_id)
+        if ids[0] not in self.tokenizer.all_special_ids and ids[0] not in self.tokenizer.added_tokens_decoder:
+            raise StudyError(
+                f"the chat template of {self.tokenizer.name_or_path} ends an answer with {closing!r}, "
+                "which is no special token: an answer would have no end"
+            )
+        return int(ids[0])
+
+    def _keeps_system(self) -> bool:
+        """Whether the template shows a system text."""
+        marker = "Slingshot asks."
+        messages = [{"role": "system", "content": marker}, {"role": "user", "content": "x"}]
+        try:
+            return marker in self._render(messages, opening=True)
+        except jinja2.TemplateError:
+            return False
+
+    def _messages(self, text: str, examples: Sequence[Example]) -> list[dict[str, str]]:
+        messages = [] if self._folds_system else [{"role": "system", "content": self._prompt.system.strip()}]
+        for example in examples:
+            messages.append({"role": "user", "content": self._user(example.text)})
+            messages.append({"role": "assistant", "content": example.answer})
+        messages.append({"role": "user", "content": self._user(text)})
+        if self._folds_system:
+            messages[0]["content"] = f"{self._prompt.system.strip()}\n\n{messages[0]['content']}"
+        return messages
+
+    def _user(self, text: str) -> str:
+        return _filled(self._prompt.user, text, self._prompt.answer).strip()
+
+    def _rendered(self, text: str, examples: Sequence[Example]) -> str:
+        messages = self._messages(text, examples)
+        if self._has_template:
+            return self._render(messages, opening=True)
+        return "".join(f"{message['content']}\n\n" for message in messages)
+
+    def _render(self, messages: list[dict[str, str]], opening: bool) -> str:
+        return str(
+            self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=opening, **TEMPLATE_ARGUMENTS
+            )
+        )
+
+    def _prompt_ids(self, text: str, examples: Sequence[Example]) -> list[int]:
+        """A template writes its own special tokens; without one the tokenizer adds its beginning of text."""
+        rendered = self._rendered(text, examples)
+        return list(self.tokenizer(rendered, add_special_tokens=not self._has_template)["input_ids"])
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+_templates = jinja2.sandbox.SandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+
+
+def _filled(template: str, text: str, answer: AnswerForm) -> str:
+    form = {"code": "<code>", "code description": "<code> <description>", "description code": "<description> <code>"}
+    return _templates.from_string(template).render(text=text, answer_form=form[answer])
