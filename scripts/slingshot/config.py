@@ -169,8 +169,10 @@ class FewShot(Spec):
 class Lora(Spec):
     """Low-rank adaptation (Hu et al. 2021)."""
 
-    r: int = Field(64, ge=1)
-    alpha: int = Field(128, ge=1)
+    r: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        64, description="rank; auto: 16 below 1 billion parameters, 32 below 2 billion, else 64"
+    )
+    alpha: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(128, description="auto: twice the rank")
     dropout: float = Field(0.1, ge=0, lt=1)
     targets: Literal["all-linear", "attention"] | list[str] = Field(
         "all-linear", description="all-linear: every linear layer of the network but its head; attention: q, k, v and o"
@@ -192,6 +194,9 @@ class Finetune(Spec):
     lora: Lora = Lora()
     evaluate_every: int = Field(50, ge=1, description="optimizer steps between evaluations on validation")
     patience: int | None = Field(3, ge=1, description="stop after so many evaluations without gain; null: never")
+    validation_samples: int | None = Field(
+        256, ge=1, description="of them an evaluation uses so many, always the same; null: all"
+    )
     select_by: Literal["validation_loss", "validation_exact_match"] = "validation_loss"
     checkpoint_minutes: float = Field(10, gt=0, description="at most so much training is lost by a kill")
     deterministic: bool = Field(False, description="the same bytes from the same seed on the same device; slower")
@@ -409,6 +414,7 @@ class FinetuneSpec(StepSpec):
     prompt: PromptText
     finetune: Finetune
     max_new_tokens: int | None = Field(description="for selection by exact match; null where selection is by loss")
+    labels: LabelSystem | None = Field(None, description="how answers are read, for selection by exact match")
     train_size: int | None = Field(None, description="finetune on so many of the train samples; null: all")
     seed: int
 
@@ -514,6 +520,7 @@ def finetune_spec(study: Study, arm: Arm, prompt: PromptText) -> FinetuneSpec:
         prompt=prompt,
         finetune=model.finetune,
         max_new_tokens=model.generation.max_new_tokens if by_exact_match else None,
+        labels=study.data.labels if by_exact_match else None,
         seed=study.seed,
     )
 
