@@ -599,7 +599,7 @@ def _complaints(error: ValidationError, name: str) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-_SHAPES = {"str", "int", "float", "bool", "literal"}  # what pydantic adds to a key's path for a union of types
+_SHAPES = {"str", "int", "constrained-int", "float", "bool", "literal"}  # what pydantic adds to a key's path for a union of types
 
 
 def _fault(fault: ErrorDetails, key: str) -> str:
