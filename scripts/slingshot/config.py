@@ -415,6 +415,7 @@ class FinetuneSpec(StepSpec):
     finetune: Finetune
     max_new_tokens: int | None = Field(description="for selection by exact match; null where selection is by loss")
     labels: LabelSystem | None = Field(None, description="how answers are read, for selection by exact match")
+    level: Level | None = Field(None, description="likewise")
     train_size: int | None = Field(None, description="finetune on so many of the train samples; null: all")
     seed: int
 
@@ -521,6 +522,7 @@ def finetune_spec(study: Study, arm: Arm, prompt: PromptText) -> FinetuneSpec:
         finetune=model.finetune,
         max_new_tokens=model.generation.max_new_tokens if by_exact_match else None,
         labels=study.data.labels if by_exact_match else None,
+        level=study.data.level if by_exact_match else None,
         seed=study.seed,
     )
 

@@ -82,7 +82,7 @@ def load_model(
     model = AutoModelForCausalLM.from_pretrained(
         card.folder,
         dtype=getattr(torch, dtype),
-        device_map={"": 0 if device == "cuda" else "cpu"},
+        device_map={"": torch.cuda.current_device() if device == "cuda" else "cpu"},
         quantization_config=_quantization_config(quantization, getattr(torch, dtype)),
         use_safetensors=True,
     )
