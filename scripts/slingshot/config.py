@@ -395,6 +395,7 @@ class PrepareDataSpec(StepSpec):
 
 class FetchModelSpec(StepSpec):
     source: ModelSource
+    source_digest: str | None = Field(description="digest of a local folder's or file's content; else null")
     layers: int | None
 
 
@@ -511,53 +512,6 @@ def parse_spec(model: type[SpecT], text: str) -> SpecT:
         raise StudyError("\n".join(_complaints(error, "--spec"))) from None
 
 
-def finetune_spec(study: Study, arm: Arm, prompt: PromptText) -> FinetuneSpec:
-    model = study.models[arm.model]
-    by_exact_match = model.finetune.select_by == "validation_exact_match"
-    return FinetuneSpec(
-        quantization=model.quantization,
-        unquantized_without_gpu=model.unquantized_without_gpu,
-        dtype=model.dtype,
-        prompt=prompt,
-        finetune=model.finetune,
-        max_new_tokens=model.generation.max_new_tokens if by_exact_match else None,
-        labels=study.data.labels if by_exact_match else None,
-        level=study.data.level if by_exact_match else None,
-        seed=study.seed,
-    )
-
-
-def predict_spec(study: Study, arm: Arm, prompt: PromptText) -> PredictSpec:
-    model = study.models[arm.model]
-    return PredictSpec(
-        quantization=model.quantization,
-        unquantized_without_gpu=model.unquantized_without_gpu,
-        dtype=model.dtype,
-        prompt=prompt,
-        generation=model.generation,
-        few_shot=model.few_shot,
-        labels=study.data.labels,
-        level=study.data.level,
-    )
-
-
-_MODEL_TYPES: dict[str, ModelType] = {"llm": "LLM", "slm": "SLM", "baseline": "BASELINE"}
-
-
-def score_spec(study: Study, arm: Arm) -> ScoreSpec:
-    model = study.models.get(arm.model)
-    return ScoreSpec(
-        arm=arm.path,
-        model_type=_MODEL_TYPES[arm.kind],
-        model_name=model.display_name if model else arm.model,
-        model_size=model.size if model else None,
-        training_status="finetuned" if arm.finetuned else "untrained",
-        labels=study.data.labels,
-        level=study.data.level,
-        statistics=study.statistics,
-    )
-
-
 def _inherited(raw: dict[str, Any]) -> dict[str, Any]:
     """The config with the study's own sections put under each model's overrides."""
     merged = deepcopy(raw)
@@ -601,7 +555,14 @@ def _complaints(error: ValidationError, name: str) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-_SHAPES = {"str", "int", "constrained-int", "float", "bool", "literal"}  # what pydantic adds to a key's path for a union of types
+_SHAPES = {
+    "str",
+    "int",
+    "constrained-int",
+    "float",
+    "bool",
+    "literal",
+}  # what pydantic adds to a key's path for a union of types
 
 
 def _fault(fault: ErrorDetails, key: str) -> str:

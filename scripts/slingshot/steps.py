@@ -1,0 +1,175 @@
+"""The steps of a study: which program runs each, and exactly which part of the study it is told.
+
+A step's spec as JSON is the one value that Snakemake compares to decide on a rerun.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from slingshot.config import (
+    Arm,
+    BaselineSpec,
+    CompareSpec,
+    FetchModelSpec,
+    FileData,
+    FinetuneSpec,
+    FolderModel,
+    GgufModel,
+    ModelType,
+    PredictSpec,
+    PrepareDataSpec,
+    PromptText,
+    ReportSpec,
+    ScoreSpec,
+    StepSpec,
+    Study,
+    arms_of,
+    result_key,
+)
+from slingshot.errors import StudyError
+from slingshot.fingerprints import fingerprint
+from slingshot.prompts import read_prompt
+from slingshot.provenance import code_digest
+
+PROGRAMS = Path(__file__).parent.parent
+DIGEST_MEMORY = ".snakemake/slingshot/digests.json"
+STEPS = ("prepare_data", "fetch_model", "finetune", "predict", "baseline", "score", "compare", "report")
+MODEL_TYPES: dict[str, ModelType] = {"llm": "LLM", "slm": "SLM", "baseline": "BASELINE"}
+
+
+def arm_of(study: Study, path: str) -> Arm:
+    """The arm with this path.
+
+    Raises:
+        StudyError: the study has no such arm; names those that it has.
+    """
+    arms = {arm.path: arm for arm in arms_of(study)}
+    if path not in arms:
+        raise StudyError(f"the study has no arm {path}; it has {', '.join(arms)}")
+    return arms[path]
+
+
+def step_spec(study: Study, folder: Path, step: str, target: str = "", written_config: Any = None) -> StepSpec:
+    """What a step is told.
+
+    Args:
+        folder: the study's folder, where its prompts and local data are.
+        step: one of STEPS.
+        target: a model's key for fetch_model, an arm's path for finetune, predict and score, else empty.
+        written_config: the study as the user wrote it, for the report.
+
+    Raises:
+        StudyError: the study has no such model or arm, or a file that it names is missing.
+    """
+    if step == "prepare_data":
+        spec: StepSpec = _prepare_data(study, folder)
+    elif step == "fetch_model":
+        spec = _fetch_model(study, folder, target)
+    elif step == "finetune":
+        spec = _finetune(study, folder, arm_of(study, target))
+    elif step == "predict":
+        spec = _predict(study, folder, arm_of(study, target))
+    elif step == "baseline":
+        spec = BaselineSpec(candidates=max(5, study.generation.candidates), seed=study.seed)
+    elif step == "score":
+        spec = _score(study, arm_of(study, target))
+    elif step == "compare":
+        spec = _compare(study)
+    elif step == "report":
+        spec = _report(study, written_config)
+    else:
+        raise StudyError(f"there is no step {step}; the steps are {', '.join(STEPS)}")
+    return spec.model_copy(update={"code": _code(step)})
+
+
+@cache
+def _code(step: str) -> str:
+    return code_digest(PROGRAMS / f"{step}.py")
+
+
+def _prepare_data(study: Study, folder: Path) -> PrepareDataSpec:
+    source = study.data.source
+    local = folder / source.path if isinstance(source, FileData) else None
+    digest = fingerprint(local, "config.yaml: data.source.path", folder / DIGEST_MEMORY) if local else None
+    return PrepareDataSpec(data=study.data, source_digest=digest)
+
+
+def _fetch_model(study: Study, folder: Path, model: str) -> FetchModelSpec:
+    if model not in study.models:
+        raise StudyError(f"the study has no model {model}; it has {', '.join(study.models)}")
+    source = study.models[model].source
+    path = source.folder if isinstance(source, FolderModel) else source.gguf if isinstance(source, GgufModel) else None
+    kind = "llm" if model in study.llm else "slm"
+    digest = fingerprint(folder / path, f"config.yaml: {kind}.{model}.source", folder / DIGEST_MEMORY) if path else None
+    return FetchModelSpec(source=source, source_digest=digest, layers=study.models[model].layers)
+
+
+def _prompt(study: Study, folder: Path, arm: Arm, max_tokens: int) -> PromptText:
+    prompt = study.models[arm.model].prompt
+    return read_prompt(folder / prompt.file, prompt.answer, max_tokens)
+
+
+def _finetune(study: Study, folder: Path, arm: Arm) -> FinetuneSpec:
+    model = study.models[arm.model]
+    by_exact_match = model.finetune.select_by == "validation_exact_match"
+    return FinetuneSpec(
+        quantization=model.quantization,
+        unquantized_without_gpu=model.unquantized_without_gpu,
+        dtype=model.dtype,
+        prompt=_prompt(study, folder, arm, model.finetune.max_tokens),
+        finetune=model.finetune,
+        max_new_tokens=model.generation.max_new_tokens if by_exact_match else None,
+        labels=study.data.labels if by_exact_match else None,
+        seed=study.seed,
+    )
+
+
+def _predict(study: Study, folder: Path, arm: Arm) -> PredictSpec:
+    model = study.models[arm.model]
+    return PredictSpec(
+        quantization=model.quantization,
+        unquantized_without_gpu=model.unquantized_without_gpu,
+        dtype=model.dtype,
+        prompt=_prompt(study, folder, arm, model.prompt.max_tokens),
+        generation=model.generation,
+        few_shot=model.few_shot,
+        labels=study.data.labels,
+        level=study.data.level,
+    )
+
+
+def _score(study: Study, arm: Arm) -> ScoreSpec:
+    model = study.models.get(arm.model)
+    return ScoreSpec(
+        arm=arm.path,
+        model_type=MODEL_TYPES[arm.kind],
+        model_name=model.display_name if model else arm.model,
+        model_size=model.size if model else None,
+        training_status="finetuned" if arm.finetuned else "untrained",
+        labels=study.data.labels,
+        level=study.data.level,
+        statistics=study.statistics,
+    )
+
+
+def _compare(study: Study) -> CompareSpec:
+    arms = arms_of(study)
+    return CompareSpec(
+        arms=arms,
+        result_keys={arm.path: result_key(study, arm) for arm in arms},
+        statistics=study.statistics,
+        cost=study.cost,
+    )
+
+
+def _report(study: Study, written_config: Any) -> ReportSpec:
+    return ReportSpec(
+        report=study.report,
+        statistics=study.statistics,
+        cost=study.cost,
+        arms=arms_of(study),
+        config=written_config or study.model_dump(mode="json"),
+    )

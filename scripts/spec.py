@@ -1,0 +1,28 @@
+"""Print what a step of a study is told, as JSON: `spec.py finetune slm/qwen3b | ...`, for a step's --spec.
+
+With it each program runs without Snakemake:
+  python scripts/spec.py finetune slm/qwen3b > spec.json
+  python scripts/finetune.py --spec @spec.json --arm slm/qwen3b ...
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slingshot import cli
+from slingshot.config import load_study
+from slingshot.steps import STEPS, step_spec
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("step", choices=STEPS)
+    parser.add_argument("target", nargs="?", default="", help="a model's key (fetch_model) or an arm, e.g. slm/qwen3b")
+    parser.add_argument("--study", type=Path, default=Path(), help="the study's folder")
+    given = parser.parse_args()
+    study = load_study(given.study / "config.yaml")
+    print(step_spec(study, given.study, given.step, given.target).model_dump_json(indent=2))
+
+
+if __name__ == "__main__":
+    cli.run(main)
