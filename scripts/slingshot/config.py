@@ -555,14 +555,8 @@ def _complaints(error: ValidationError, name: str) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-_SHAPES = {
-    "str",
-    "int",
-    "constrained-int",
-    "float",
-    "bool",
-    "literal",
-}  # what pydantic adds to a key's path for a union of types
+# What pydantic adds to the path of a key that may hold values of several types.
+_SHAPES = {"str", "int", "constrained-int", "float", "bool", "literal"}
 
 
 def _fault(fault: ErrorDetails, key: str) -> str:

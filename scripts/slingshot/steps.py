@@ -123,6 +123,7 @@ def _finetune(study: Study, folder: Path, arm: Arm) -> FinetuneSpec:
         finetune=model.finetune,
         max_new_tokens=model.generation.max_new_tokens if by_exact_match else None,
         labels=study.data.labels if by_exact_match else None,
+        level=study.data.level if by_exact_match else None,
         seed=study.seed,
     )
 

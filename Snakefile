@@ -1,0 +1,47 @@
+"""Slingshot: does a small language model, finetuned on the task, beat a larger one that was never trained on it?"""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/study.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/arms.smk"
+include: "workflow/rules/comparison.smk"
+
+
+localrules:
+    all,
+    data,
+    llm,
+    slm,
+
+
+rule all:
+    "The whole study: every arm, the comparison, the report."
+    default_target: True
+    input:
+        "results/report.html",
+
+
+rule data:
+    "The splits and the leakage report, without any model."
+    input:
+        "results/data/dataset.json",
+
+
+rule llm:
+    "The large models alone, untrained."
+    input:
+        expand("results/{arm}/metrics.json", arm=arm_paths(kind="llm")),
+
+
+rule slm:
+    "The small models alone, finetuned."
+    input:
+        expand("results/{arm}/metrics.json", arm=arm_paths(kind="slm")),

@@ -1,0 +1,107 @@
+"""What each arm does: finetune where the treatment says so, predict, score. A model step is one process."""
+
+
+rule finetune:
+    "Train a LoRA adapter on the train split, and keep the best by validation."
+    input:
+        model=card_of,
+        labels="results/data/labels.json",
+        train="results/data/train.parquet",
+        validation="results/data/validation.parquet",
+    output:
+        weights="results/{arm}/adapter/adapter_model.safetensors",
+        settings="results/{arm}/adapter/adapter_config.json",
+        training="results/{arm}/training.json",
+        log="results/{arm}/training_log.jsonl",
+        record="results/{arm}/finetune.json",
+        process="results/{arm}/finetune.process.json",
+    log:
+        "results/logs/{arm}/finetune.log",
+    benchmark:
+        "results/benchmarks/{arm}/finetune.tsv"
+    wildcard_constraints:
+        arm=one_of(arm_paths(finetuned=True)),
+    threads: 2
+    resources:
+        gpu=gpus_of_finetune,
+        mem_mb=mem_mb_of,
+        runtime=runtime_of,
+        hardware=hardware_flags,
+    params:
+        spec=spec("finetune", "arm"),
+    shell:
+        "{RUN}/launch.py --gpus {resources.gpu} --step finetune --arm {wildcards.arm} --record {output.process} --"
+        " {RUN}/finetune.py --spec {params.spec:q} --arm {wildcards.arm} --model {input.model} --labels {input.labels}"
+        " --train {input.train} --validation {input.validation} --adapter $(dirname {output.weights})"
+        " --training {output.training} --log {output.log} --record {output.record} {resources.hardware} 2>&1 | tee {log}"
+
+
+def adapter_of(wildcards):
+    """The adapter's weights for a finetuned arm; nothing for an untrained one."""
+    finetuned = ARMS[wildcards.arm].finetuned
+    return f"results/{wildcards.arm}/adapter/adapter_model.safetensors" if finetuned else []
+
+
+rule predict:
+    "Answer every dialogue of the test split."
+    input:
+        model=card_of,
+        adapter=adapter_of,
+        labels="results/data/labels.json",
+        train="results/data/train.parquet",
+        test="results/data/test.parquet",
+    output:
+        predictions="results/{arm}/predictions.jsonl",
+        record="results/{arm}/predict.json",
+        process="results/{arm}/predict.process.json",
+    log:
+        "results/logs/{arm}/predict.log",
+    benchmark:
+        "results/benchmarks/{arm}/predict.tsv"
+    wildcard_constraints:
+        arm=one_of(arm_paths()),
+    threads: 2
+    resources:
+        gpu=gpus_of_predict,
+        mem_mb=mem_mb_of,
+        runtime=runtime_of,
+        hardware=hardware_flags,
+    params:
+        spec=spec("predict", "arm"),
+    shell:
+        "{RUN}/launch.py --gpus {resources.gpu} --step predict --arm {wildcards.arm} --record {output.process} --"
+        " {RUN}/predict.py --spec {params.spec:q} --arm {wildcards.arm} --model {input.model}"
+        " --adapter {input.adapter} --labels {input.labels} --train {input.train} --split {input.test}"
+        " --predictions {output.predictions} --record {output.record} --cache results/cache/$(basename {input.model} .json).sqlite"
+        " {resources.hardware} 2>&1 | tee {log}"
+
+
+def training_of(wildcards):
+    arm = ARMS[wildcards.arm]
+    return f"results/{arm.path}/training.json" if arm.finetuned and arm.kind != "baseline" else []
+
+
+rule score:
+    "Score an arm's answers, each score with its interval."
+    input:
+        predictions="results/{arm}/predictions.jsonl",
+        test="results/data/test.parquet",
+        labels="results/data/labels.json",
+        training=training_of,
+    output:
+        metrics="results/{arm}/metrics.json",
+    log:
+        "results/logs/{arm}/score.log",
+    benchmark:
+        "results/benchmarks/{arm}/score.tsv"
+    wildcard_constraints:
+        arm=one_of(ARMS),
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=spec("score", "arm"),
+    shell:
+        "{RUN}/score.py --spec {params.spec:q} --predictions {input.predictions} --test {input.test}"
+        " --labels {input.labels} --training {input.training} --metrics {output.metrics} 2>&1 | tee {log}"

@@ -1,0 +1,62 @@
+"""The answer: every finetuned arm against every untrained one, and the report."""
+
+
+def files_of_arms(wildcards):
+    """What the arms leave behind, as far as their treatment makes it."""
+    files = []
+    for path, arm in ARMS.items():
+        names = ["metrics.json", "predictions.jsonl"]
+        if arm.kind != "baseline":
+            names += ["predict.json", "predict.process.json"]
+            names += ["finetune.json", "finetune.process.json", "training_log.jsonl"] if arm.finetuned else []
+        files += [f"results/{path}/{name}" for name in names]
+    return files
+
+
+rule compare:
+    "Paired differences, cost and the verdict."
+    input:
+        files_of_arms,
+        test="results/data/test.parquet",
+    output:
+        comparison="results/comparison.json",
+        results="results/results.json",
+    log:
+        "results/logs/compare.log",
+    benchmark:
+        "results/benchmarks/compare.tsv"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        spec=spec("compare"),
+    shell:
+        "{RUN}/compare.py --spec {params.spec:q} --results results --comparison {output.comparison}"
+        " --results-json {output.results} 2>&1 | tee {log}"
+
+
+rule report:
+    "One self-contained HTML page."
+    input:
+        files_of_arms,
+        comparison=rules.compare.output.comparison,
+        dataset="results/data/dataset.json",
+        test="results/data/test.parquet",
+        cards=expand("results/models/{model}.json", model=STUDY.models),
+    output:
+        report="results/report.html",
+        figures=directory("results/figures"),
+    log:
+        "results/logs/report.log",
+    benchmark:
+        "results/benchmarks/report.tsv"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        spec=spec("report"),
+    shell:
+        "{RUN}/report.py --spec {params.spec:q} --study . --results results --report {output.report}"
+        " --figures {output.figures} 2>&1 | tee {log}"

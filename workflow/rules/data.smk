@@ -1,0 +1,48 @@
+"""From the source to train, validation and test; and the baseline that needs nothing else."""
+
+
+rule prepare_data:
+    "Read, clean, label and split the dialogues; report what leaks."
+    output:
+        train="results/data/train.parquet",
+        validation="results/data/validation.parquet",
+        test="results/data/test.parquet",
+        labels="results/data/labels.json",
+        dataset="results/data/dataset.json",
+    log:
+        "results/logs/prepare_data.log",
+    benchmark:
+        "results/benchmarks/prepare_data.tsv"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        spec=spec("prepare_data"),
+    shell:
+        "{RUN}/prepare_data.py --spec {params.spec:q} --study . --train {output.train} --validation {output.validation}"
+        " --test {output.test} --labels {output.labels} --dataset {output.dataset} 2>&1 | tee {log}"
+
+
+rule baseline:
+    "TF-IDF with a linear classifier: what needs no language model."
+    input:
+        train=rules.prepare_data.output.train,
+        validation=rules.prepare_data.output.validation,
+        test=rules.prepare_data.output.test,
+        labels=rules.prepare_data.output.labels,
+    output:
+        predictions="results/baseline/tfidf/predictions.jsonl",
+    log:
+        "results/logs/baseline/tfidf.log",
+    benchmark:
+        "results/benchmarks/baseline/tfidf.tsv"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        spec=spec("baseline"),
+    shell:
+        "{RUN}/baseline.py --spec {params.spec:q} --train {input.train} --validation {input.validation}"
+        " --test {input.test} --labels {input.labels} --predictions {output.predictions} 2>&1 | tee {log}"

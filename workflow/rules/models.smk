@@ -1,0 +1,21 @@
+"""Models, at their recorded revisions. The network is needed here and nowhere after."""
+
+
+rule fetch_model:
+    "Fetch one model and write its card; a GGUF or a cut network becomes safetensors beside it."
+    output:
+        card="results/models/{model}.json",
+    log:
+        "results/logs/fetch_model/{model}.log",
+    benchmark:
+        "results/benchmarks/fetch_model/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(STUDY.models),
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        spec=spec("fetch_model", "model"),
+    shell:
+        "{RUN}/fetch_model.py --spec {params.spec:q} --study . --card {output.card} 2>&1 | tee {log}"

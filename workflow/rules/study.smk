@@ -1,0 +1,87 @@
+"""The validated study, and what rules ask of it."""
+
+import re
+import sys
+from copy import deepcopy
+from pathlib import Path
+
+SCRIPTS = Path(workflow.basedir) / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from slingshot.config import arms_of, parse_study  # noqa: E402
+from slingshot.errors import StudyError  # noqa: E402
+from slingshot.steps import step_spec  # noqa: E402
+
+try:
+    STUDY = parse_study(deepcopy(config))
+except StudyError as error:
+    raise WorkflowError(str(error)) from None
+
+ARMS = {arm.path: arm for arm in arms_of(STUDY)}
+WRITTEN_CONFIG = deepcopy(config)
+
+# How a rule calls a program: `{RUN}/predict.py ...`.
+RUN = f"{sys.executable} {SCRIPTS}"
+
+
+def arm_paths(kind=None, finetuned=None, language_model=True):
+    """Paths of the study's arms, of one kind and treatment."""
+    return [
+        path
+        for path, arm in ARMS.items()
+        if (kind is None or arm.kind == kind)
+        and (finetuned is None or arm.finetuned == finetuned)
+        and (not language_model or arm.kind != "baseline")
+    ]
+
+
+def one_of(names):
+    """A wildcard constraint: exactly these names."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def spec(step, wildcard=None):
+    """A params function: the step's spec as JSON, for the model or arm that `wildcard` holds."""
+
+    def resolved(wildcards):
+        target = wildcards[wildcard] if wildcard else ""
+        try:
+            return step_spec(STUDY, Path(), step, target, WRITTEN_CONFIG).model_dump_json()
+        except StudyError as error:
+            raise WorkflowError(str(error)) from None
+
+    return resolved
+
+
+def card_of(wildcards):
+    return f"results/models/{ARMS[wildcards.arm].model}.json"
+
+
+def hardware_of(wildcards):
+    return STUDY.models[ARMS[wildcards.arm].model].hardware
+
+
+def gpus_of_finetune(wildcards):
+    hardware = hardware_of(wildcards)
+    return hardware.gpus if hardware.device == "cuda" else 0
+
+
+def gpus_of_predict(wildcards):
+    return 1 if hardware_of(wildcards).device == "cuda" else 0
+
+
+def hardware_flags(wildcards, attempt):
+    """What a model step may take of the machine. A resource, so that a change of it reruns nothing."""
+    hardware = hardware_of(wildcards)
+    return (
+        f"--device {hardware.device} --token-budget {hardware.token_budget or 'auto'} "
+        f"--memory-gb {hardware.memory_gb or 'all'} --attempt {attempt}"
+    )
+
+
+def mem_mb_of(wildcards, attempt):
+    return hardware_of(wildcards).mem_mb * attempt
+
+
+def runtime_of(wildcards, attempt):
+    return hardware_of(wildcards).runtime_minutes * attempt
