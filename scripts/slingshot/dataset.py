@@ -17,7 +17,7 @@ import tempfile
 import time
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 from numpy.typing import NDArray
+from pandas import DataFrame
 
 from slingshot import icd10, leakage, texts
 from slingshot import labels as labelling
@@ -613,3 +614,27 @@ def _unseen(plan: Plan, labels: list[Label]) -> dict[str, Any]:
     samples = int(np.isin(plan.label[plan.split == 2], unseen).sum())
     named = [labels[number].label for number in unseen[:UNSEEN_NAMED]]
     return {"labels": len(unseen), "samples": samples, "first": named}
+
+
+# ---------------------------------------------------------------- reading a split back
+
+
+def read_split(path: Path | str, columns: Sequence[str] | None = None, known: Set[str] | None = None) -> DataFrame:
+    """Read a split, or some of its columns, in the order of its sample ids.
+
+    Raises:
+        StudyError: the file is no split of ours, or holds a label that is not `known`.
+    """
+    try:
+        table = pyarrow.parquet.read_table(path, columns=None if columns is None else list(columns))
+    except (OSError, pyarrow.ArrowException) as error:
+        raise StudyError(f"{path} can't be read ({str(error).splitlines()[0]}); run prepare_data again") from None
+    absent = sorted(set(columns or SCHEMA.names) - set(table.column_names))
+    if absent:
+        raise StudyError(f"{path} has no column {absent[0]!r}; run prepare_data again")
+    frame = table.to_pandas()
+    if known is not None:
+        strange = sorted(set(frame["label"]) - known)
+        if strange:
+            raise StudyError(f"{path} holds the label {strange[0]}, which the label set lacks; run prepare_data again")
+    return frame

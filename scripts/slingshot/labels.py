@@ -35,11 +35,11 @@ class Label(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     label: str
-    description: str | None
-    category: str | None
-    block: str | None
-    chapter: str | None
-    billable: bool | None = Field(description="null for plain labels and above the level of codes")
+    description: str | None = None
+    category: str | None = None
+    block: str | None = None
+    chapter: str | None = None
+    billable: bool | None = Field(None, description="null for plain labels and above the level of codes")
     train_samples: int
 
 
@@ -127,15 +127,7 @@ def target(text: str, system: LabelSystem, level: Level) -> tuple[Target | None,
 def label_of(target: Target, system: LabelSystem, level: Level, description: str | None, train_samples: int) -> Label:
     """A target's label as labels.json holds it; the code set describes what the data does not."""
     if system == "plain":
-        return Label(
-            label=target.label,
-            description=description,
-            category=None,
-            block=None,
-            chapter=None,
-            billable=None,
-            train_samples=train_samples,
-        )
+        return Label(label=target.label, description=description, train_samples=train_samples)
     found = icd10.find(target.label) if level in ("code", "category") else None
     return Label(
         label=target.label,

@@ -51,8 +51,8 @@ class Sketches:
         self.similarity = similarity
         self.texts = 0
         self._rows = rows_a_band(similarity)
-        self._bands = [tempfile.TemporaryFile(dir=folder) for _ in range(PERMUTATIONS // self._rows)]
-        self._signatures = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (lives as long as the sketches)
+        files = [tempfile.TemporaryFile(dir=folder) for _ in range(PERMUTATIONS // self._rows + 1)]  # noqa: SIM115
+        self._signatures, *self._bands = files
         self._hashes = WordHashes()
 
     def add(self, texts: Sequence[list[str]]) -> None:
@@ -135,9 +135,9 @@ def shingle_hashes(texts: Sequence[list[str]], hashes: WordHashes) -> tuple[NDAr
     flat: list[int] = []
     lengths = np.empty(len(texts), np.int64)
     for number, text in enumerate(texts):
-        values = [hashes[word] for word in text] + [0] * (SHINGLE - len(text))
-        lengths[number] = len(values)
-        flat += values
+        flat += [hashes[word] for word in text]
+        flat += [0] * (SHINGLE - len(text))
+        lengths[number] = max(len(text), SHINGLE)
     values = np.array(flat, np.uint64)
     ends = np.cumsum(lengths)
     whole = np.ones(len(values), bool)

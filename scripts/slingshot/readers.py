@@ -1,4 +1,4 @@
-"""Rows of a study's source, in batches: local CSV, TSV, JSON Lines, Parquet, a folder of such shards, or a hub data set.
+"""Rows of a study's source, in batches: CSV, TSV, JSON Lines, Parquet, a folder of such shards, a hub data set.
 
 Only a batch of rows is in memory at a time. Column names are stripped of spaces. Whatever is wrong with a file
 is one StudyError that says which file, which line and what to do.
