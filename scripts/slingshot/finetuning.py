@@ -1,0 +1,762 @@
+"""The finetuning recipe, from top to bottom: LoRA on completions, packed, restartable.
+
+`finetune` reads like the story that it is. Its result depends on the spec and the input files alone: how many tokens
+go at once, on how many processes and how often the run was killed change at most the rounding of sums.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from slingshot import attention, checkpoints, lora, packing, training_memory
+from slingshot.answers import read_answer
+from slingshot.completion_loss import completion_tokens, faulty_samples, token_losses
+from slingshot.config import Finetune, FinetuneSpec
+from slingshot.errors import StudyError
+from slingshot.files import digest_of_file, digest_of_text, read_json, write_json, write_jsonl
+from slingshot.models import ModelCard, load_model, load_tokenizer, read_model_card
+from slingshot.packing import Packed, Sample
+from slingshot.progress import progress
+from slingshot.prompts import Prompter
+from slingshot.provenance import versions
+from slingshot.records import StepRecord, timed
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to finetune, where its inputs and outputs are, and what it may take of the machine."""
+
+    spec: FinetuneSpec
+    arm: str
+    model: Path
+    labels: Path
+    train: Path
+    validation: Path
+    adapter: Path
+    training: Path
+    log: Path
+    record: Path
+    device: str = "cuda"
+    token_budget: int | None = None
+    memory_gb: float | None = None
+    attempt: int = 1
+    tensorboard: Path | None = None
+    checkpoint_steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The processes that train data-parallel; one, unless a launcher such as `accelerate launch` started more."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+
+@dataclass
+class Trainer:
+    """All that a training step needs."""
+
+    model: PreTrainedModel
+    forward: Callable[[Packed], Tensor]  # a micro-batch to logits (scored, vocabulary)
+    dropout: lora.Dropout
+    optimizer: torch.optim.AdamW
+    recipe: Finetune
+    seed: int
+    samples: list[Sample]
+    validation: list[Sample]
+    workers: Workers
+    token_budget: int
+    steps: int
+    multiple_of: int = 1
+
+
+@dataclass
+class State:
+    """Where a run stands: what a checkpoint holds besides tensors."""
+
+    step: int = 0
+    best_step: int = 0
+    best_score: float | None = None  # higher is better: minus the loss, or exact match
+    evaluations_without_gain: int = 0
+    trained_tokens: int = 0
+    stopped_early: bool = False
+    log: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if key != "best"} | {"log": self.log}
+
+
+# ---------------------------------------------------------------- the recipe
+
+
+def finetune(job: Job) -> None:
+    """Train an adapter and write it, its summary, its log and its record.
+
+    Raises:
+        StudyError: too little memory for the longest sample, a loss that is not a number, unusable inputs.
+    """
+    spec, recipe, seconds = job.spec, job.spec.finetune, {}
+    with joined_workers(job.device) as workers:
+        make_deterministic(recipe.deterministic, spec.seed)
+        training_memory.limit_memory(workers.device, job.memory_gb)
+        with timed(seconds, "load"):
+            card = read_model_card(job.model)
+            tokenizer = load_tokenizer(card)
+            model = load_model(card, spec.quantization, spec.dtype, job.device, spec.unquantized_without_gpu)
+        with timed(seconds, "encode"):
+            train, validation, answers = read_samples(job, tokenizer)
+        rank, alpha = rank_and_alpha(recipe, card.parameters)
+        dropout = lora.add_adapters(model, recipe.lora, rank, alpha, spec.seed)
+        forward, notes = choose_forward(model, longest_of(train, validation))
+        trainer = Trainer(
+            model=model,
+            forward=forward,
+            dropout=dropout,
+            optimizer=make_optimizer(model, recipe, workers.device),
+            recipe=recipe,
+            seed=spec.seed,
+            samples=train,
+            validation=validation,
+            workers=workers,
+            token_budget=0,
+            steps=planned_steps(len(train), recipe),
+        )
+        with timed(seconds, "probe"):
+            trainer.token_budget = find_token_budget(trainer, job)
+        exact_match = exact_match_of(job, tokenizer, answers) if spec.max_new_tokens else None
+        folder = checkpoints.open_folder(job.adapter, run_key(job, card)) if workers.rank == 0 else None
+        with timed(seconds, "train"):
+            state = restored(trainer, folder) or State()
+            train_until_done(trainer, state, job, folder, exact_match, seconds)
+        if workers.rank == 0:
+            with timed(seconds, "save"):
+                lora.save_adapter(job.adapter, state.best, recipe.lora, rank, alpha, card.name)
+            write_results(job, card, trainer, state, rank, alpha, seconds, notes)
+            checkpoints.remove_checkpoints(job.adapter)
+
+
+def train_until_done(
+    trainer: Trainer,
+    state: State,
+    job: Job,
+    folder: Path | None,
+    exact_match: Callable[[Trainer], float] | None,
+    seconds: dict[str, float],
+) -> None:
+    """The loop: a step, now and then an evaluation, now and then a checkpoint."""
+    recipe = trainer.recipe
+    saved_at = time.monotonic()
+    board = tensorboard_writer(job.tensorboard) if trainer.workers.rank == 0 else None
+    with progress(f"finetune {job.arm}", trainer.steps, "steps") as meter, termination() as told_to_stop:
+        meter.advance(state.step)
+        while state.step < trainer.steps and not state.stopped_early:
+            row = training_step(trainer, state)
+            if state.step % recipe.evaluate_every == 0 or state.step == trainer.steps:
+                with timed(seconds, "evaluate"):
+                    row |= evaluate(trainer, exact_match)
+                judge(trainer, state, row)
+            state.log.append(row)
+            meter.advance(1, row["tokens"], f"loss {row['loss']:.4f}")
+            write_scalars(board, row)
+            due = time.monotonic() - saved_at > recipe.checkpoint_minutes * 60
+            due = due or bool(job.checkpoint_steps and state.step % job.checkpoint_steps == 0) or told_to_stop()
+            if folder is not None and due:
+                checkpoints.write_checkpoint(folder, as_checkpoint(trainer, state))
+                saved_at = time.monotonic()
+            if told_to_stop():
+                raise SystemExit(143)
+
+
+def training_step(trainer: Trainer, state: State) -> dict[str, Any]:
+    """One optimizer step over one effective batch; returns its row of the log."""
+    start = time.perf_counter()
+    epoch, batch = batch_of(trainer, state.step)
+    rate = learning_rate(state.step, trainer.steps, trainer.recipe)
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = rate
+    loss = gradients(trainer, batch, int(epoch))
+    norm = clipped_norm(trainer, batch)
+    trainer.optimizer.step()
+    trainer.optimizer.zero_grad(set_to_none=True)
+    state.step += 1
+    tokens = sum(map(len, batch))
+    state.trained_tokens += tokens
+    return {
+        "step": state.step,
+        "epoch": round(epoch + len(batch) / len(trainer.samples), 4),
+        "loss": loss,
+        "learning_rate": rate,
+        "gradient_norm": norm,
+        "tokens": tokens,
+        "tokens_per_second": round(tokens / (time.perf_counter() - start), 1),
+        "memory": peak_memory(trainer.workers.device),
+    }
+
+
+def gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> float:
+    """Accumulate a batch's gradients micro-batch by micro-batch, and return its loss.
+
+    The loss is the mean over the batch's completion tokens, however it is cut. Out of memory, the batch is begun anew
+    with half the token budget.
+
+    Raises:
+        StudyError: the loss of a sample is not a number, or not even the longest sample fits.
+    """
+    while True:
+        try:
+            return _gradients(trainer, batch, epoch)
+        except torch.cuda.OutOfMemoryError:
+            trainer.optimizer.zero_grad(set_to_none=True)
+        trainer.token_budget = halved(trainer, batch)
+        training_memory.release(trainer.workers.device)
+
+
+def _gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> float:
+    workers, count = trainer.workers, completion_tokens(batch)
+    dealt = packing.bins([len(sample) for sample in batch], trainer.token_budget, at_least=workers.count)
+    total = torch.zeros((), dtype=torch.float64, device=workers.device)
+    seen: list[tuple[Tensor, Packed]] = []
+    for part in dealt[workers.rank :: workers.count]:
+        if not part:
+            continue
+        packed = on_device([batch[index] for index in part], trainer, epoch)
+        trainer.dropout.set_rows(packed.row_keys)
+        losses = token_losses(trainer.forward(packed), packed.targets)
+        loss = losses.sum() / count
+        loss.backward()
+        total += loss.detach()
+        seen.append((losses.detach(), packed))
+    total = summed_over_workers(trainer, total)
+    if not torch.isfinite(total):
+        bad = [name for losses, packed in seen for name in faulty_samples(losses, packed.owner, packed.sample_ids)]
+        stop_at_nan("loss", bad or [sample.sample_id for sample in batch])
+    return float(total)
+
+
+def clipped_norm(trainer: Trainer, batch: Sequence[Sample]) -> float:
+    """Clip the gradient to the recipe's norm, and return the norm that it had."""
+    parameters = [parameter for group in trainer.optimizer.param_groups for parameter in group["params"]]
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, trainer.recipe.max_gradient_norm))
+    if not math.isfinite(norm):
+        stop_at_nan("gradient", [sample.sample_id for sample in batch])
+    return norm
+
+
+def stop_at_nan(what: str, sample_ids: Sequence[str]) -> None:
+    raise StudyError(
+        f"finetune: the {what} is not a finite number for sample {', '.join(sample_ids)}; look at these samples, or "
+        "lower finetune.learning_rate"
+    )
+
+
+# ---------------------------------------------------------------- schedule
+
+
+def planned_steps(samples: int, recipe: Finetune) -> int:
+    """Optimizer steps of a whole run; an epoch's last batch may be smaller."""
+    steps = math.ceil(recipe.epochs * math.ceil(samples / recipe.batch_size))
+    return min(steps, recipe.max_steps) if recipe.max_steps else steps
+
+
+def batch_of(trainer: Trainer, step: int) -> tuple[float, list[Sample]]:
+    """The epoch, with the part of it that is done, and the samples of a step (counted from 0)."""
+    size, count = trainer.recipe.batch_size, len(trainer.samples)
+    epoch, position = divmod(step, math.ceil(count / size))
+    order = packing.epoch_order(count, trainer.seed, epoch)
+    return epoch + position * size / count, [
+        trainer.samples[at] for at in order[position * size : (position + 1) * size]
+    ]
+
+
+def learning_rate(step: int, steps: int, recipe: Finetune) -> float:
+    """The rate of a step counted from 0: a linear rise over the warm-up, then the schedule down to 0 at the end."""
+    warmup = round(recipe.warmup_share * steps)
+    if step < warmup:
+        return recipe.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    shape = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}
+    return recipe.learning_rate * shape[recipe.schedule]
+
+
+def rank_and_alpha(recipe: Finetune, parameters: int) -> tuple[int, int]:
+    """LoRA's rank and alpha, with `auto` filled in by the model's size."""
+    by_size = 16 if parameters < 1e9 else 32 if parameters < 2e9 else 64
+    rank = by_size if recipe.lora.r == "auto" else recipe.lora.r
+    return rank, 2 * rank if recipe.lora.alpha == "auto" else recipe.lora.alpha
+
+
+def make_optimizer(model: PreTrainedModel, recipe: Finetune, device: torch.device) -> torch.optim.AdamW:
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+
+
+# ---------------------------------------------------------------- evaluation
+
+
+def evaluate(trainer: Trainer, exact_match: Callable[[Trainer], float] | None) -> dict[str, float]:
+    """The validation loss, and exact match where selection asks for it."""
+    found = {"validation_loss": validation_loss(trainer)}
+    if exact_match is not None:
+        found["validation_exact_match"] = exact_match(trainer)
+    return found
+
+
+@torch.no_grad()
+def validation_loss(trainer: Trainer) -> float:
+    """Mean loss over the validation samples' completion tokens, without dropout."""
+    samples, workers = trainer.validation, trainer.workers
+    trainer.dropout.set_rows(None)
+    total = torch.zeros((), dtype=torch.float64, device=workers.device)
+    dealt = packing.bins([len(sample) for sample in samples], trainer.token_budget, at_least=workers.count)
+    for part in dealt[workers.rank :: workers.count]:
+        if part:
+            packed = on_device([samples[index] for index in part], trainer, epoch=0)
+            total += token_losses(trainer.forward(packed), packed.targets).sum(dtype=torch.float64)
+    loss = float(reduced(trainer, total)) / completion_tokens(samples)
+    if not math.isfinite(loss):
+        raise StudyError("finetune: the validation loss is not a finite number; lower finetune.learning_rate")
+    return loss
+
+
+def judge(trainer: Trainer, state: State, row: dict[str, Any]) -> None:
+    """Keep the best adapter so far, and stop after too many evaluations without gain."""
+    by_loss = trainer.recipe.select_by == "validation_loss"
+    score = -row["validation_loss"] if by_loss else row["validation_exact_match"]
+    if state.best_score is None or score > state.best_score:
+        state.best_score, state.best_step, state.evaluations_without_gain = score, state.step, 0
+        state.best = {name: value.cpu().clone() for name, value in lora.adapter_state(trainer.model).items()}
+    else:
+        state.evaluations_without_gain += 1
+        patience = trainer.recipe.patience
+        state.stopped_early = patience is not None and state.evaluations_without_gain >= patience
+
+
+def exact_match_of(job: Job, tokenizer: PreTrainedTokenizerBase, answers: dict[str, str]) -> Callable[[Trainer], float]:
+    """A function that decodes the validation prompts greedily and returns the share of right answers."""
+    labels = [entry["label"] for entry in read_json(job.labels)]
+    new_tokens, system, level = job.spec.max_new_tokens, job.spec.labels or "plain", job.spec.level or "code"
+    end_ids = sorted({sample_end for sample_end in [tokenizer.eos_token_id] if sample_end is not None})
+
+    def exact_match(trainer: Trainer) -> float:
+        trainer.dropout.set_rows(None)
+        stops = sorted({*end_ids, *(sample.completion[-1] for sample in trainer.validation)})
+        right = 0
+        attention_before = trainer.model.config._attn_implementation
+        trainer.model.set_attn_implementation("sdpa")
+        for start in range(0, len(trainer.validation), 16):
+            some = trainer.validation[start : start + 16]
+            raw = greedy(trainer.model, tokenizer, [sample.prompt for sample in some], new_tokens or 32, stops)
+            right += sum(
+                read_answer(text, labels, system, level) == answers[sample.sample_id]
+                for text, sample in zip(raw, some, strict=True)
+            )
+        trainer.model.set_attn_implementation(attention_before)
+        return right / len(trainer.validation)
+
+    return exact_match
+
+
+@torch.no_grad()
+def greedy(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    new_tokens: int,
+    stops: list[int],
+) -> list[str]:
+    """Greedy answers to prompts of unequal length, padded on the left."""
+    longest = max(map(len, prompts))
+    ids = torch.tensor([[stops[0]] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
+    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    out = model.generate(
+        input_ids=ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        do_sample=False,
+        temperature=None,
+        top_p=None,
+        top_k=None,
+        max_new_tokens=new_tokens,
+        eos_token_id=stops,
+        pad_token_id=stops[0],
+    )
+    return [tokenizer.decode(row, skip_special_tokens=True).strip() for row in out[:, longest:]]
+
+
+# ---------------------------------------------------------------- the forward pass
+
+
+def choose_forward(model: PreTrainedModel, longest: int) -> tuple[Callable[[Packed], Tensor], list[str]]:
+    """The fastest right way to a micro-batch's logits that this model allows, and what to note about it."""
+    model.train()
+    reason = attention.unsupported(model, longest)
+    if reason is None:
+        attention.use_packed_attention(model)
+        return lambda packed: packed_forward(model, packed), []
+    note = f"finetuned one sequence at a time, not packed: {reason}"
+    log.warning("%s; slower, the result is the same", note)
+    return lambda packed: one_by_one_forward(model, packed), [note]
+
+
+def packed_forward(model: PreTrainedModel, packed: Packed) -> Tensor:
+    """Logits (scored, vocabulary) of a micro-batch by transformers' own forward, all sequences at once."""
+    where = attention.bounds(packed.lengths, packed.input_ids.device)
+    return model(
+        input_ids=packed.input_ids,
+        position_ids=packed.position_ids,
+        logits_to_keep=packed.scored,
+        use_cache=False,
+        **where,
+    ).logits[0]
+
+
+def one_by_one_forward(model: PreTrainedModel, packed: Packed) -> Tensor:
+    """The same, a sequence at a time: for models whose attention cannot be replaced."""
+    logits, start = [], 0
+    dropout = next(layer.dropout for _, layer in lora.adapters(model))
+    for length in packed.lengths[: len(packed.sample_ids)]:
+        here = slice(start, start + length)
+        scored = packed.scored[(packed.scored >= start) & (packed.scored < start + length)] - start
+        if dropout.row_keys is not None:
+            dropout.set_rows(packed.row_keys[here])
+        logits.append(model(input_ids=packed.input_ids[:, here], logits_to_keep=scored, use_cache=False).logits[0])
+        start += length
+    return torch.cat(logits)
+
+
+def on_device(samples: Sequence[Sample], trainer: Trainer, epoch: int) -> Packed:
+    packed = packing.pack(samples, trainer.seed, epoch, trainer.multiple_of)
+    moved = {
+        name: value.to(trainer.workers.device, non_blocking=True)
+        for name, value in vars(packed).items()
+        if isinstance(value, Tensor)
+    }
+    return Packed(**{**vars(packed), **moved})
+
+
+# ---------------------------------------------------------------- memory
+
+
+def find_token_budget(trainer: Trainer, job: Job) -> int:
+    """Tokens a micro-batch: what was asked for, else what two probe steps and the free memory say."""
+    longest = longest_of(trainer.samples, trainer.validation)
+    device = trainer.workers.device
+    if job.token_budget is not None:
+        budget = max(longest, job.token_budget)
+    elif device.type == "cpu":
+        budget = max(longest, training_memory.CPU_BUDGET)
+    elif trainer.recipe.deterministic:
+        budget = max(longest, training_memory.DETERMINISTIC_BUDGET)
+    else:
+        budget = probed_budget(trainer, job, longest)
+    return max(longest, budget >> (job.attempt - 1))
+
+
+def probed_budget(trainer: Trainer, job: Job, longest: int) -> int:
+    """The token budget by two probe steps of real samples; AdamW's moments, not there yet, are reckoned in."""
+    device = trainer.workers.device
+
+    def step(tokens: int) -> int:
+        chosen, total = [], 0
+        for sample in sorted(trainer.samples, key=len, reverse=True):
+            if chosen and total + len(sample) > tokens:
+                break
+            chosen.append(sample)
+            total += len(sample)
+        packed = on_device(chosen, trainer, epoch=0)
+        trainer.dropout.set_rows(packed.row_keys)
+        token_losses(trainer.forward(packed), packed.targets).sum().backward()
+        trainer.optimizer.zero_grad(set_to_none=True)
+        return int(packed.input_ids.shape[1])
+
+    step(longest)  # what is allocated once for all, e.g. by the matrix library, must not count as the tokens' own
+    small = training_memory.measure(device, longest, step)
+    large = training_memory.measure(device, 3 * longest, step)
+    if small is None or large is None or large.tokens == small.tokens:
+        return longest
+    moments = 8 * sum(parameter.numel() for parameter in trainer.optimizer.param_groups[0]["params"])
+    available = training_memory.available_bytes(device, job.memory_gb) - moments
+    budget = training_memory.budget_from_probes(small, large, available, longest)
+    return longest if budget is None else budget
+
+
+def halved(trainer: Trainer, batch: Sequence[Sample]) -> int:
+    """Half the token budget, after an out-of-memory error."""
+    longest = max(map(len, batch))
+    if trainer.token_budget <= longest:
+        raise StudyError(
+            f"finetune: out of memory with one sample of {longest} tokens at a time; set quantization: nf4 for this "
+            "model, lower finetune.max_tokens, or take a larger GPU"
+        )
+    budget = max(longest, trainer.token_budget // 2)
+    log.warning("out of memory at %d tokens a micro-batch: going on with %d", trainer.token_budget, budget)
+    return budget
+
+
+def peak_memory(device: torch.device) -> int | None:
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+
+
+# ---------------------------------------------------------------- data
+
+
+def read_samples(job: Job, tokenizer: PreTrainedTokenizerBase) -> tuple[list[Sample], list[Sample], dict[str, str]]:
+    """Train and validation samples as tokens, and the validation samples' labels by id."""
+    spec = job.spec
+    train = pd.read_parquet(job.train)
+    validation = pd.read_parquet(job.validation)
+    if train.empty or validation.empty:
+        raise StudyError(f"{job.train if train.empty else job.validation} has no samples to finetune on")
+    train = chosen_by_hash(train, spec.train_size)
+    validation = chosen_by_hash(validation, spec.finetune.validation_samples)
+    room = longest_completion([train, validation], Prompter(tokenizer, spec.prompt))
+    limit = min(spec.prompt.max_tokens, spec.finetune.max_tokens - room)
+    if limit < 16:
+        raise StudyError(
+            f"finetune.max_tokens is {spec.finetune.max_tokens}, but the longest answer takes {room} tokens: raise it"
+        )
+    prompter = Prompter(tokenizer, spec.prompt.model_copy(update={"max_tokens": limit}))
+    answers = dict(zip(validation["sample_id"], validation["label"], strict=True))
+    return encode_rows(train, prompter), encode_rows(validation, prompter), answers
+
+
+def chosen_by_hash(rows: pd.DataFrame, count: int | None) -> pd.DataFrame:
+    """At most `count` rows, in their order: those whose ids hash lowest, so that a larger choice holds a smaller."""
+    if count is None or count >= len(rows):
+        return rows
+    ranked = rows["sample_id"].map(digest_of_text).to_numpy().argsort(kind="stable")
+    return rows.iloc[np.sort(ranked[:count])]
+
+
+def longest_completion(tables: Sequence[pd.DataFrame], prompter: Prompter) -> int:
+    pairs = {(row.label, row.description or "") for rows in tables for row in rows.itertuples()}
+    return max(len(prompter.completion(label, description)) for label, description in pairs)
+
+
+def encode_rows(rows: pd.DataFrame, prompter: Prompter) -> list[Sample]:
+    with progress("tokenize", len(rows), "samples") as meter:
+        samples = []
+        for row in rows.itertuples():
+            samples.append(packing.encode(prompter, row.sample_id, row.text, row.label, row.description or ""))
+            meter.advance(1)
+    return samples
+
+
+def longest_of(*splits: Sequence[Sample]) -> int:
+    return max(len(sample) for samples in splits for sample in samples)
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def run_key(job: Job, card: ModelCard) -> str:
+    """A digest of all that this run's result depends on."""
+    inputs = [digest_of_file(job.train), digest_of_file(job.validation), card.revision]
+    return digest_of_text("\0".join([job.spec.model_dump_json(), *inputs]))[:16]
+
+
+def as_checkpoint(trainer: Trainer, state: State) -> checkpoints.Checkpoint:
+    """Adapter, best adapter, AdamW's moments and the random state; data position and rate follow from the step."""
+    tensors = {f"adapter/{name}": value for name, value in lora.adapter_state(trainer.model).items()}
+    tensors |= {f"best/{name}": value for name, value in state.best.items()}
+    for index, held in trainer.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{index}/{name}": value for name, value in held.items()}
+    tensors["random"] = torch.get_rng_state()
+    return checkpoints.Checkpoint(state.step, state.facts(), tensors)
+
+
+def restored(trainer: Trainer, folder: Path | None) -> State | None:
+    """Put the newest whole checkpoint back into the trainer; None where there is none."""
+    found = checkpoints.newest_checkpoint(folder) if folder is not None else None
+    if trainer.workers.count > 1:
+        box = [found]
+        torch.distributed.broadcast_object_list(box, src=0)
+        found = box[0]
+    if found is None:
+        return None
+    under = lambda prefix: {  # noqa: E731
+        name.removeprefix(prefix): value for name, value in found.tensors.items() if name.startswith(prefix)
+    }
+    lora.load_adapter_state(trainer.model, under("adapter/"))
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in under("optimizer/").items():
+        index, _, key = name.partition("/")
+        moments.setdefault(int(index), {})[key] = value
+    groups = trainer.optimizer.state_dict()["param_groups"]
+    trainer.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    torch.set_rng_state(found.tensors["random"])
+    log.info("going on from the checkpoint of step %d", found.step)
+    return State(**found.facts, best=under("best/"))
+
+
+# ---------------------------------------------------------------- processes
+
+
+@contextmanager
+def joined_workers(device: str) -> Iterator[Workers]:
+    """This process's place among those that a launcher started; alone where none did."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise StudyError("hardware.device is cuda, but torch sees no GPU here; set hardware.device: cpu")
+    if count == 1:
+        yield Workers(0, 1, torch.device("cuda:0" if device == "cuda" else "cpu"))
+        return
+    from accelerate import PartialState
+
+    here = PartialState(cpu=device == "cpu")
+    try:
+        yield Workers(here.process_index, here.num_processes, here.device)
+    finally:
+        here.destroy_process_group()
+
+
+def summed_over_workers(trainer: Trainer, loss: Tensor) -> Tensor:
+    """Add up gradients over all processes, in one message, and return the summed loss."""
+    if trainer.workers.count == 1:
+        return loss
+    parameters = [parameter for group in trainer.optimizer.param_groups for parameter in group["params"]]
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    flat = torch.cat([parameter.grad.flatten() for parameter in parameters])
+    torch.distributed.all_reduce(flat)
+    for parameter, part in zip(parameters, flat.split([parameter.numel() for parameter in parameters]), strict=True):
+        parameter.grad.copy_(part.view_as(parameter))
+    return reduced(trainer, loss)
+
+
+def reduced(trainer: Trainer, value: Tensor) -> Tensor:
+    if trainer.workers.count > 1:
+        torch.distributed.all_reduce(value)
+    return value
+
+
+@contextmanager
+def termination() -> Iterator[Callable[[], bool]]:
+    """Turn SIGTERM (a scheduler's warning) into a wish to stop, heard between two steps."""
+    told: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+    try:
+        yield lambda: bool(told)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def make_deterministic(deterministic: bool, seed: int) -> None:
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+
+
+# ---------------------------------------------------------------- what is written
+
+
+def write_results(
+    job: Job,
+    card: ModelCard,
+    trainer: Trainer,
+    state: State,
+    rank: int,
+    alpha: int,
+    seconds: dict[str, float],
+    notes: list[str],
+) -> None:
+    """training.json, training_log.jsonl and the step's record."""
+    evaluations = [row for row in state.log if "validation_loss" in row]
+    best = next(row for row in evaluations if row["step"] == state.best_step)
+    write_json(
+        job.training,
+        {
+            "train_samples": len(trainer.samples),
+            "validation_samples": len(trainer.validation),
+            "truncated_train_samples": sum(sample.truncated for sample in trainer.samples),
+            "truncated_validation_samples": sum(sample.truncated for sample in trainer.validation),
+            "batch_size": trainer.recipe.batch_size,
+            "lora_r": rank,
+            "lora_alpha": alpha,
+            "adapter_parameters": sum(value.numel() for value in state.best.values()),
+            "planned_steps": trainer.steps,
+            "steps": state.step,
+            "epochs": state.log[-1]["epoch"],
+            "stopped_early": state.stopped_early,
+            "trained_tokens": state.trained_tokens,
+            "select_by": trainer.recipe.select_by,
+            "best_step": state.best_step,
+            "best_validation_loss": best["validation_loss"],
+            "best_validation_exact_match": best.get("validation_exact_match"),
+            "first_train_loss": state.log[0]["loss"],
+            "last_train_loss": state.log[-1]["loss"],
+            "evaluations": [
+                {key: row[key] for key in ("step", "validation_loss", "validation_exact_match") if key in row}
+                for row in evaluations
+            ],
+        },
+    )
+    write_jsonl(job.log, state.log)
+    device = trainer.workers.device
+    StepRecord(
+        step="finetune",
+        arm=job.arm,
+        spec=job.spec.model_dump(mode="json"),
+        inputs={
+            "train": digest_of_file(job.train),
+            "validation": digest_of_file(job.validation),
+            "model": card.revision,
+            "adapter": digest_of_file(job.adapter / "adapter_model.safetensors"),
+        },
+        versions=versions(),
+        device=device_name(device),
+        seed=job.spec.seed,
+        seconds={phase: round(duration, 3) for phase, duration in seconds.items()},
+        samples=len(trainer.samples),
+        trained_tokens=state.trained_tokens,
+        truncated_samples=sum(sample.truncated for sample in trainer.samples),
+        token_budget=trainer.token_budget,
+        peak_allocated=peak_memory(device),
+        notes=notes,
+    ).write(job.record)
+
+
+def device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+        return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")
+
+
+def tensorboard_writer(folder: Path | None) -> Any:
+    if folder is None:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise StudyError("--tensorboard needs the package tensorboard, which is not installed") from None
+    return SummaryWriter(str(folder))
+
+
+def write_scalars(board: Any, row: dict[str, Any]) -> None:
+    if board is not None:
+        for key, value in row.items():
+            if key != "step" and value is not None:
+                board.add_scalar(f"finetune/{key}", value, row["step"])

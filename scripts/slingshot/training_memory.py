@@ -1,0 +1,79 @@
+"""How many tokens a micro-batch may have: from free memory and a measured probe, not from luck."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+log = logging.getLogger(__name__)
+
+SAFETY = 0.94  # of what is free: the allocator's fragmentation, kernels loaded later
+CPU_BUDGET = 2048  # tokens: more gains nothing on a CPU
+DETERMINISTIC_BUDGET = 8192  # tokens: the same on every card, since how samples are packed changes rounding
+MOST = 65536  # tokens: more than any effective batch gains from
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a training step of so many tokens took at its peak, beyond what was allocated before, in bytes."""
+
+    tokens: int
+    peak: int
+
+
+def limit_memory(device: torch.device, memory_gb: float | None) -> None:
+    """Let this process take no more than `memory_gb` (10^9 bytes) of the device: a stand-in for a smaller card."""
+    if device.type != "cuda" or memory_gb is None:
+        return
+    total = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, memory_gb * 1e9 / total), device)
+
+
+def available_bytes(device: torch.device, memory_gb: float | None) -> int:
+    """What this process may still allocate: the device's free memory, its own cache included, within its limit."""
+    free, _ = torch.cuda.mem_get_info(device)
+    allocated, reserved = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
+    available = free + reserved - allocated
+    if memory_gb is not None:
+        available = min(available, int(memory_gb * 1e9) - allocated)
+    return available
+
+
+def budget_from_probes(small: Probe, large: Probe, available: int, longest: int) -> int | None:
+    """The token budget that `available` bytes allow, by the line through two probes.
+
+    Returns: at least `longest` (the longest sample's tokens), or None where not even that fits.
+    """
+    per_token = (large.peak - small.peak) / (large.tokens - small.tokens)
+    fixed = max(0.0, small.peak - per_token * small.tokens)
+    budget = int((available * SAFETY - fixed) / per_token)
+    log.info(
+        "memory: %.2f MB a token, %.1f GB free: up to %d tokens a micro-batch", per_token / 1e6, available / 1e9, budget
+    )
+    return None if budget < longest else min(budget, MOST)
+
+
+def measure(device: torch.device, tokens: int, step: Callable[[int], int]) -> Probe | None:
+    """Run `step(tokens)`, which returns the tokens that it had; None where memory does not suffice."""
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    try:
+        used = step(tokens)
+        torch.cuda.synchronize(device)
+    except torch.cuda.OutOfMemoryError:
+        used = 0
+    peak = torch.cuda.max_memory_allocated(device) - before
+    release(device)
+    return Probe(used, peak) if used else None
+
+
+def release(device: torch.device) -> None:
+    """Give cached memory back, so that what follows an out-of-memory error finds it whole."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
