@@ -1,0 +1,300 @@
+"""Answers of a model to prompts: greedy, each sample on its own, as fast as the device and its memory allow.
+
+Two ways lead to the same answers. The packed one (packed_generation) takes every model whose attention transformers
+lets us supply; the plain one is transformers' own `generate` over batches of similar length, for everything else.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+
+from slingshot.beam import BeamSearch
+from slingshot.config import Dtype, Quantization
+from slingshot.constrained import AnswerTrie
+from slingshot.models import ModelCard, load_adapter, load_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What is asked of the model for each prompt.
+
+    `free` is what the model says by itself; `constrained` and `candidates` need `trie`.
+    """
+
+    max_new_tokens: int
+    end_ids: tuple[int, ...]
+    free: bool = True
+    constrained: bool = False
+    candidates: int = 0
+    trie: AnswerTrie | None = None
+
+    def __post_init__(self) -> None:
+        if (self.constrained or self.candidates) and self.trie is None:
+            raise ValueError("constrained decoding and candidates need a trie of answers")
+
+
+@dataclass
+class Answer:
+    """What came back. Token ids hold no end token; `new_tokens` counts it where the model gave one."""
+
+    prompt_tokens: int
+    ids: list[int] = field(default_factory=list)
+    new_tokens: int = 0
+    constrained: str | None = None
+    candidates: list[tuple[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a run may take. None: as much as the device has free."""
+
+    token_budget: int | None = None
+    attempt: int = 1
+
+
+@dataclass
+class Report:
+    """What a run did, for the step's record. Times in seconds."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    token_budget: int | None = None
+    batches: int = 0
+    peak_allocated: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            log.warning(text)
+            self.notes.append(text)
+
+    def summary(self) -> str:
+        seconds = ", ".join(f"{phase} {duration:.1f} s" for phase, duration in self.seconds.items())
+        peak = f", {self.peak_allocated / 1e9:.1f} GB at most" if self.peak_allocated else ""
+        return f"{self.batches} batches of up to {self.token_budget} tokens{peak}; {seconds}"
+
+
+Answers = dict[int, Answer]
+
+
+def limit_memory(gigabytes: float) -> None:
+    """Let this process take no more of the GPU than so many gigabytes (10^9 bytes)."""
+    total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(gigabytes * 1e9 / total, 1.0))
+
+
+def load_for_generation(
+    card: ModelCard,
+    quantization: Quantization,
+    dtype: Dtype,
+    device: str,
+    adapter: Path | None = None,
+    unquantized_without_gpu: bool = False,
+) -> PreTrainedModel:
+    """A model ready to answer. An adapter is merged into unquantized weights, and applied on top of quantized ones."""
+    model = load_model(card, quantization, dtype, device, unquantized_without_gpu)
+    if adapter is None:
+        return model
+    adapted = load_adapter(model, adapter)
+    if getattr(model, "is_quantized", False):
+        return cast("PreTrainedModel", adapted.get_base_model())
+    return cast("PreTrainedModel", adapted.merge_and_unload(safe_merge=True))
+
+
+def generate(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], decoding: Decoding, memory: Memory, report: Report
+) -> Iterator[Answers]:
+    """Answer every prompt; yields index to answer as groups of prompts finish.
+
+    Args:
+        model: a causal language model in eval mode, on its device.
+        prompts: token ids of each prompt.
+        report: filled in on the way.
+    """
+    yield from plain_generate(model, prompts, decoding, memory, report)
+
+
+# ---------------------------------------------------------------- the plain way
+
+
+_PLAIN_TOKENS_ON_CPU = 4096
+_LAYERS_ALIVE = 6  # activations of one layer at its widest, in hidden states a token; measured generously
+
+
+def plain_generate(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], decoding: Decoding, memory: Memory, report: Report
+) -> Iterator[Answers]:
+    """Answer by transformers' generate, longest prompts first; a batch that does not fit is halved."""
+    budget = halved(memory.token_budget or _plain_budget(model), memory.attempt)
+    report.token_budget = budget
+    waiting = _batches(prompts, decoding.max_new_tokens, budget)
+    while waiting:
+        batch = waiting.pop(0)
+        start = time.perf_counter()
+        try:
+            answers = _plain_batch(model, [prompts[index] for index in batch], decoding)
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+            torch.cuda.empty_cache()
+            report.note(f"out of memory at {len(batch)} prompts a batch: halved")
+            report.token_budget = budget = budget // 2
+            remaining = sorted(index for left in [batch, *waiting] for index in left)
+            waiting = _batches(prompts, decoding.max_new_tokens, budget, remaining)
+            continue
+        report.seconds["generate"] = report.seconds.get("generate", 0.0) + time.perf_counter() - start
+        report.batches += 1
+        yield dict(zip(batch, answers, strict=True))
+
+
+def halved(budget: int, attempt: int) -> int:
+    """The budget of a step's n-th attempt, after n - 1 deaths by lack of memory."""
+    return max(budget >> (attempt - 1), 1)
+
+
+def _batches(
+    prompts: Sequence[Sequence[int]], new_tokens: int, budget: int, which: Sequence[int] | None = None
+) -> list[list[int]]:
+    """Indices of prompts in batches of at most `budget` tokens, padding counted; at least one prompt each."""
+    order = sorted(range(len(prompts)) if which is None else which, key=lambda index: (-len(prompts[index]), index))
+    batches: list[list[int]] = []
+    for index in order:
+        longest = len(prompts[batches[-1][0]]) if batches else 0
+        if batches and (len(batches[-1]) + 1) * (longest + new_tokens) <= budget:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+def _plain_budget(model: PreTrainedModel) -> int:
+    if model.device.type != "cuda":
+        return _PLAIN_TOKENS_ON_CPU
+    config = model.config.get_text_config()
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    size = torch.finfo(model.dtype).bits // 8
+    cache = 2 * config.num_hidden_layers * config.num_key_value_heads * head_size * size
+    widest = _LAYERS_ALIVE * max(config.intermediate_size, config.hidden_size) * size
+    return max(int(0.7 * free_memory(model.device) / (cache + widest)), 1)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that this process may still take on a GPU, its cap included."""
+    free, total = torch.cuda.mem_get_info(device)
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    allowed = int(total * torch.cuda.get_per_process_memory_fraction(device)) - torch.cuda.memory_allocated(device)
+    return max(min(free + cached, allowed), 0)
+
+
+@torch.inference_mode()
+def _plain_batch(model: PreTrainedModel, prompts: list[Sequence[int]], decoding: Decoding) -> list[Answer]:
+    answers = [Answer(len(prompt)) for prompt in prompts]
+    if decoding.free:
+        for answer, ids in zip(answers, _plain_greedy(model, prompts, decoding), strict=True):
+            answer.ids, answer.new_tokens = until_end(ids, decoding.end_ids)
+    if decoding.constrained and decoding.trie is not None:
+        walker = _Walker(decoding.trie.to(model.device))
+        rows = _plain_greedy(model, prompts, decoding, walker, decoding.trie.depth)
+        for answer, ids in zip(answers, rows, strict=True):
+            answer.constrained = walker.label_of(ids)
+    if decoding.candidates and decoding.trie is not None:
+        for answer, prompt in zip(answers, prompts, strict=True):
+            answer.candidates = _plain_candidates(model, prompt, decoding.trie, decoding.candidates)
+    return answers
+
+
+def _plain_greedy(
+    model: PreTrainedModel,
+    prompts: list[Sequence[int]],
+    decoding: Decoding,
+    processor: Callable[[Tensor, Tensor], Tensor] | None = None,
+    new_tokens: int | None = None,
+) -> list[list[int]]:
+    from transformers import GenerationConfig, LogitsProcessorList  # slow to import, and not always needed
+
+    ids, mask = left_padded(prompts, decoding.end_ids[0], model.device)
+    # A fresh GenerationConfig: a model's own may sample, or punish repetition.
+    settings = GenerationConfig(
+        max_new_tokens=new_tokens or decoding.max_new_tokens,
+        do_sample=False,
+        eos_token_id=list(decoding.end_ids),
+        pad_token_id=decoding.end_ids[0],
+    )
+    processors = LogitsProcessorList([processor] if processor else [])
+    generate: Any = model.generate
+    out = generate(input_ids=ids, attention_mask=mask, generation_config=settings, logits_processor=processors)
+    return out[:, ids.shape[1] :].tolist()
+
+
+def left_padded(prompts: Sequence[Sequence[int]], fill: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """Prompts as one tensor, ending flush right: (ids, mask), each (prompts, longest)."""
+    longest = max(map(len, prompts))
+    ids = torch.tensor([[fill] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device)
+    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
+    return ids, mask
+
+
+def until_end(ids: Sequence[int], end_ids: Sequence[int]) -> tuple[list[int], int]:
+    """An answer without its end token and what follows, and the number of tokens that the model chose for it."""
+    for length, token in enumerate(ids):
+        if token in end_ids:
+            return list(ids[:length]), length + 1
+    return list(ids), len(ids)
+
+
+class _Walker:
+    """transformers' logits processor that keeps every row on the trie."""
+
+    def __init__(self, trie: AnswerTrie) -> None:
+        self.trie = trie
+        self.nodes: Tensor | None = None
+
+    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
+        if self.nodes is None:
+            self.nodes = torch.zeros(len(ids), dtype=torch.int64, device=ids.device)
+        else:
+            self.nodes = self._after(self.nodes, ids[:, -1])
+        _, tokens, exists = self.trie.children(self.nodes)
+        allowed = torch.zeros_like(scores, dtype=torch.bool)
+        rows = torch.arange(len(ids), device=ids.device)[:, None].expand_as(tokens)
+        allowed[rows[exists], tokens[exists]] = True
+        return scores.masked_fill(~allowed, -torch.inf)
+
+    def _after(self, nodes: Tensor, token: Tensor) -> Tensor:
+        edge, tokens, exists = self.trie.children(nodes)
+        taken = ((tokens == token[:, None]) & exists).int().argmax(1, keepdim=True)
+        return self.trie.child[edge.gather(1, taken)[:, 0]]
+
+    def label_of(self, ids: Sequence[int]) -> str:
+        node = torch.zeros(1, dtype=torch.int64, device=self.trie.token.device)
+        for token in ids:
+            node = self._after(node, torch.tensor([token], device=node.device))
+            if (label := int(self.trie.label[node])) >= 0:
+                return self.trie.labels[label]
+        raise RuntimeError("constrained decoding left the trie")  # the processor makes this impossible
+
+
+def _plain_candidates(
+    model: PreTrainedModel, prompt: Sequence[int], trie: AnswerTrie, count: int
+) -> list[tuple[str, float]]:
+    """Beam search that feeds the prompt anew with each partial answer: slow, and needs nothing of the model's cache."""
+    search = BeamSearch(trie.to("cpu"), count, rows=1)
+    paths: list[list[int]] = [[]]
+    while search.alive:
+        ids = torch.tensor([[*prompt, *path] for path in paths], device=model.device)  # all paths are equally long
+        logits = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[:, -1]
+        parents, tokens = search.advance(logits.float().log_softmax(-1).cpu()[None])
+        paths = [[*paths[parent], token] for parent, token in zip(parents[0].tolist(), tokens[0].tolist(), strict=True)]
+    return search.best()[0]
