@@ -149,13 +149,15 @@ class Prompter:
         return int(ids[0])
 
     def _keeps_system(self) -> bool:
-        """Whether the template shows a system text."""
+        """Whether the template shows a system text, and still does once an answer follows (Mistral's v0.3 doesn't)."""
         marker = "Slingshot asks."
-        messages = [{"role": "system", "content": marker}, {"role": "user", "content": "x"}]
+        asked = [{"role": "system", "content": marker}, {"role": "user", "content": "x"}]
         try:
-            return marker in self._render(messages, opening=True)
+            opened = self._render(asked, opening=True)
+            answered = self._render([*asked, {"role": "assistant", "content": "y"}], opening=False)
         except jinja2.TemplateError:
             return False
+        return marker in opened and marker in answered
 
     def _messages(self, text: str, examples: Sequence[Example]) -> list[dict[str, str]]:
         messages = [] if self._folds_system else [{"role": "system", "content": self._prompt.system.strip()}]

@@ -1,0 +1,57 @@
+# `make` lists the targets. Each is enough on its own on a fresh machine.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help env env-dev demo test lint format schema lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s $$'\t'
+
+env: $(VENV)/.installed ## make the environment that studies run in (.venv)
+
+env-dev: $(VENV)/.installed-dev
+
+demo: $(VENV)/.installed ## run the demo study on two CPU cores, offline of any model hub, and make its report
+	snakemake --cores 2 --directory studies/demo results/report.html
+	@echo "open studies/demo/results/report.html"
+
+test: lint ## run the linters and the tests, and print the coverage
+	HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false pytest --cov --cov-report=term $(TESTS)
+
+lint: $(VENV)/.installed-dev ## check style, types, rules and the schema
+	ruff check .
+	ruff format --check .
+	snakefmt --check -l 120 Snakefile workflow
+	mypy
+	snakemake --lint
+	python scripts/schema.py --check
+
+format: $(VENV)/.installed-dev ## format Python and Snakemake files
+	ruff format .
+	ruff check --fix .
+	snakefmt -l 120 Snakefile workflow
+
+schema: $(VENV)/.installed ## write the config's JSON schema from the models in scripts/slingshot/config.py
+	python scripts/schema.py
+
+lock: ## pin the newest releases into envs/*.txt
+	$(PYTHON) envs/lock.py
+
+clean: ## remove the environment and what tools left; results stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+
+$(VENV)/.installed: envs/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ echo "Python's venv is missing; on Debian or Ubuntu: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed envs/requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-dev.txt
+	@touch $@
