@@ -119,7 +119,7 @@ def _write_safetensors(folder: Path, gguf: str | None, layers: int | None, targe
         model = AutoModelForCausalLM.from_pretrained(
             folder, gguf_file=gguf, dtype="float32" if gguf else "auto", use_safetensors=None if gguf else True
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the reader of a damaged file fails with whatever its parser met
         raise StudyError(f"{folder / gguf if gguf else folder} cannot be read as a model: {error}") from None
     if gguf:
         quantizer: Any = model.hf_quantizer

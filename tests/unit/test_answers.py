@@ -1,6 +1,7 @@
 """What is read out of what a model said."""
 
 import pytest
+
 from slingshot.answers import read_answer
 
 CODES = {"A047", "J4520", "E784", "O321XX0"}

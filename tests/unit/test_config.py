@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+
 from slingshot.config import Arm, arms_of, load_study, parse_study, result_key
 from slingshot.errors import StudyError
 

@@ -1,11 +1,11 @@
 """A prompt is the model's own template; a completion is the answer and the end of the turn; only dialogues are cut."""
 
 import pytest
+from tests.tiny import TEMPLATES, byte_tokenizer
+
 from slingshot.config import PromptText
 from slingshot.errors import StudyError
 from slingshot.prompts import Example, Prompter, read_prompt, written_answer
-
-from tests.tiny import TEMPLATES, byte_tokenizer
 
 FAMILIES = [*TEMPLATES, None]
 
@@ -47,7 +47,7 @@ def test_prompt_and_completion_are_what_the_template_writes_for_the_whole_talk(t
         {"role": "user", "content": "Talk:\n[patient] It hurts.\nGive <code>."},
         {"role": "assistant", "content": "A047"},
     ]
-    if template == "gemma":
+    if template in ("gemma", "mistral"):  # no system role that lasts: it is folded in
         messages = [{"role": "user", "content": f"You code.\n\n{messages[1]['content']}"}, messages[2]]
     whole = made.tokenizer.apply_chat_template(messages, tokenize=False).rstrip("\n")
     assert made.tokenizer.decode(ids) == whole

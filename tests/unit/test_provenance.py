@@ -1,0 +1,65 @@
+"""The code digest changes with what the code means, and with nothing else."""
+
+import pytest
+
+from slingshot import provenance
+from slingshot.provenance import code_digest, versions
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    """A program over two modules of a package, one of which it imports only through the other."""
+    package = tmp_path / "slingshot"
+    package.mkdir()
+    (tmp_path / "step.py").write_text("def main():\n    from slingshot.upper import f\n    return f()\n")
+    (package / "upper.py").write_text(
+        '"""Doc."""\nfrom slingshot import lower\n\ndef f():\n    """Doc."""\n    return lower.g()\n'
+    )
+    (package / "lower.py").write_text("def g():\n    return 1\n")
+    (package / "stranger.py").write_text("x = 1\n")
+    (package / "progress.py").write_text("x = 1\n")
+    monkeypatch.setattr(provenance, "PACKAGE", package)
+    return tmp_path
+
+
+def digest(house):
+    provenance._tree.cache_clear()
+    provenance._meaning.cache_clear()
+    return code_digest(house / "step.py")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "same"),
+    [
+        ("slingshot/lower.py", "return 1", "return 2", False),
+        ("slingshot/lower.py", "return 1", "return 1  # one", True),
+        ("slingshot/lower.py", "return 1", '"""Docstring."""\n    return 1', True),
+        ("slingshot/lower.py", "return 1", "return (1)", True),
+        ("slingshot/upper.py", '"""Doc."""', '"""Another."""', True),
+        ("slingshot/upper.py", "lower.g()", "lower.g() + 1", False),
+        ("slingshot/stranger.py", "x = 1", "x = 2", True),
+        ("slingshot/progress.py", "x = 1", "x = 2", True),
+        ("step.py", "return f()", "return f() or 1", False),
+    ],
+)
+def test_a_change_of_meaning_and_only_that_changes_the_digest(house, file, old, new, same):
+    before = digest(house)
+    path = house / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    assert (digest(house) == before) == same
+
+
+def test_every_module_named_as_without_effect_exists():
+    assert all((provenance.PACKAGE / f"{name}.py").exists() for name in provenance.WITHOUT_EFFECT)
+
+
+def test_the_step_programs_own_modules_are_found_through_their_imports():
+    names = {path.stem for path in provenance._sources(provenance.PACKAGE.parent / "finetune.py")}
+    assert {"finetuning", "prompts", "models"} <= names
+    assert not names & {"report", "figures", "metrics", "statistics"}
+
+
+def test_versions_name_what_results_depend_on():
+    assert {"python", "torch", "transformers"} <= set(versions())
