@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent
 
 # Modules whose meaning reaches a result only through a step's spec or not at all: what they say on the screen,
 # where they run, how they write. A change here reruns nothing.
-WITHOUT_EFFECT = {"cli", "config", "errors", "files", "gpu", "progress", "provenance", "records", "steps"}
+WITHOUT_EFFECT = {"cli", "config", "errors", "files", "fingerprints", "gpu", "progress", "provenance", "records", "steps"}
 
 PACKAGES = (
     "torch",
