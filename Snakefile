@@ -38,10 +38,10 @@ rule data:
 rule llm:
     "The large models alone, untrained."
     input:
-        expand("results/{arm}/metrics.json", arm=arm_paths(kind="llm")),
+        expand("results/{arm}/metrics.json", arm=plain_arms("llm")),
 
 
 rule slm:
     "The small models alone, finetuned."
     input:
-        expand("results/{arm}/metrics.json", arm=arm_paths(kind="slm")),
+        expand("results/{arm}/metrics.json", arm=plain_arms("slm")),

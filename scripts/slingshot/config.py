@@ -7,7 +7,9 @@ key reruns the steps that it concerns and no other. Nothing in this module touch
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from copy import deepcopy
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -312,6 +314,54 @@ class Baseline(Spec):
     tfidf: bool = True
 
 
+class LearningCurve(Spec):
+    """Finetunes on nested, stratified subsets of train: `results/slm/{model}/train300/`."""
+
+    models: list[Key] = Field(min_length=1)
+    train_sizes: list[Annotated[int, Field(ge=1)]] = Field(min_length=1, description="besides all of train")
+    hold: Literal["epochs", "steps"] = Field(
+        "epochs",
+        description="what is the same for every size: the epochs, or the optimizer steps that all of train takes",
+    )
+
+
+class Seeds(Spec):
+    """Finetunes repeated with other seeds: `results/slm/{model}/seed1/`."""
+
+    models: list[Key] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1, description="besides the study's own seed")
+
+
+class FewShotLadder(Spec):
+    """More examples in the prompt: `results/llm/{model}/shots5/`."""
+
+    models: list[Key] = Field(min_length=1)
+    k: list[Annotated[int, Field(ge=1)]] = Field(min_length=1, description="besides the model's own few_shot.k")
+
+
+class Sweep(Spec):
+    """A grid over finetune keys. The best on validation becomes the arm `results/slm/{model}/best/`."""
+
+    models: list[Key] = Field(min_length=1)
+    grid: dict[str, list[Any]] = Field(
+        min_length=1, description="finetune keys, dotted where nested, to their values, e.g. {lora.r: [8, 64]}"
+    )
+
+
+class Designs(Spec):
+    """Further arms, to ask how much specialization it takes."""
+
+    crossed: list[Key] = Field(
+        default=[],
+        description="models that also get the other treatment: a small one untrained (`untrained/`), "
+        "a large one finetuned (`finetuned/`; with nf4 weights that is QLoRA)",
+    )
+    learning_curve: LearningCurve | None = None
+    seeds: Seeds | None = None
+    few_shot: FewShotLadder | None = None
+    sweep: Sweep | None = None
+
+
 class Study(Spec):
     """config.yaml."""
 
@@ -325,6 +375,7 @@ class Study(Spec):
     llm: dict[Key, Model] = Field(description="large models, evaluated untrained")
     slm: dict[Key, Model] = Field(description="small models, finetuned first")
     baseline: Baseline = Baseline()
+    designs: Designs = Designs()
     statistics: Statistics = Statistics()
     cost: Cost = Cost()
     report: Report = Report()
@@ -336,6 +387,25 @@ class Study(Spec):
         twice = sorted(set(self.llm) & set(self.slm))
         if twice:
             raise ValueError(f"{', '.join(twice)} stands under llm and under slm: give each model a key of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _designs_name_models_and_keys(self) -> Study:
+        for name, models in _models_by_design(self.designs).items():
+            for model in models:
+                if model not in self.models:
+                    raise ValueError(f"designs.{name} names {model}, but the models are {', '.join(self.models)}")
+        for name in ("learning_curve", "seeds", "sweep"):
+            for model in _models_by_design(self.designs)[name]:
+                if model in self.llm and model not in self.designs.crossed:
+                    raise ValueError(f"designs.{name} finetunes {model}, a large model: name it in designs.crossed too")
+        for model, setting in candidates_of(self):
+            try:
+                overridden(self.models[model].finetune, setting)
+            except ValidationError as error:
+                fault = error.errors(include_url=False)[0]
+                key = ".".join(map(str, fault["loc"]))
+                raise ValueError(f"designs.sweep.grid: finetune.{key} {_fault(fault, key)}") from None
         return self
 
     @property
@@ -357,6 +427,15 @@ class Arm(Spec):
     model: str
     variant: str | None = None
     finetuned: bool
+    design: Literal["crossed", "learning_curve", "seeds", "few_shot", "sweep"] | None = Field(
+        None, description="the design that added the arm; null: the study itself"
+    )
+    train_size: int | None = Field(None, description="null: all of train")
+    seed: int | None = Field(None, description="null: the study's")
+    shots: int | None = Field(None, description="null: the model's few_shot.k")
+    setting: dict[str, Any] = Field(default={}, description="finetune keys that a sweep sets, dotted")
+    candidate: bool = Field(False, description="of a sweep: finetuned, judged on validation, never read on test")
+    best_of: list[str] = Field(default=[], description="paths of the candidates that the arm is chosen from")
 
     @property
     def path(self) -> str:
@@ -364,19 +443,86 @@ class Arm(Spec):
 
 
 def arms_of(study: Study) -> list[Arm]:
-    """Every arm of the study, large models first."""
+    """Every arm of the study: large models, small models, the baseline, then what the designs add."""
     arms = [Arm(kind="llm", model=model, finetuned=False) for model in study.llm]
     arms += [Arm(kind="slm", model=model, finetuned=True) for model in study.slm]
     if study.baseline.tfidf:
         arms.append(Arm(kind="baseline", model="tfidf", finetuned=True))
-    return arms
+    return arms + [arm for arm in _design_arms(study) if arm.path not in {plain.path for plain in arms}]
+
+
+def candidates_of(study: Study) -> list[tuple[str, dict[str, Any]]]:
+    """Each model of the sweep with each setting of its grid."""
+    sweep = study.designs.sweep
+    if sweep is None:
+        return []
+    settings = [dict(zip(sweep.grid, values, strict=True)) for values in product(*sweep.grid.values())]
+    return [(model, setting) for model in sweep.models for setting in settings]
+
+
+def overridden(finetune: Finetune, setting: dict[str, Any]) -> Finetune:
+    """A recipe with some of its keys, dotted where nested, set anew.
+
+    Raises:
+        ValidationError: a key is none of the recipe's, or its value is not allowed.
+    """
+    changed = finetune.model_dump()
+    for key, value in setting.items():
+        section = changed
+        *parents, last = key.split(".")
+        for parent in parents:
+            section = section.get(parent) or {}
+        section[last] = value
+    return Finetune.model_validate(changed)
+
+
+def _models_by_design(designs: Designs) -> dict[str, list[str]]:
+    parts = {name: getattr(designs, name) for name in ("learning_curve", "seeds", "few_shot", "sweep")}
+    return {"crossed": designs.crossed, **{name: part.models if part else [] for name, part in parts.items()}}
+
+
+def _design_arms(study: Study) -> Iterator[Arm]:
+    designs = study.designs
+    for model in designs.crossed:
+        finetuned = model in study.llm
+        yield _variant(study, model, "finetuned" if finetuned else "untrained", "crossed", finetuned)
+    if curve := designs.learning_curve:
+        for model, size in product(curve.models, curve.train_sizes):
+            yield _variant(study, model, f"train{size}", "learning_curve", True, train_size=size)
+    if repeats := designs.seeds:
+        for model, seed in product(repeats.models, repeats.seeds):
+            if seed != study.seed:
+                yield _variant(study, model, f"seed{seed}", "seeds", True, seed=seed)
+    if ladder := designs.few_shot:
+        for model, k in product(ladder.models, ladder.k):
+            if k != study.models[model].few_shot.k:
+                yield _variant(study, model, f"shots{k}", "few_shot", model in study.slm, shots=k)
+    yield from _sweep_arms(study)
+
+
+def _sweep_arms(study: Study) -> Iterator[Arm]:
+    """The candidates of each model, then the arm that the best of them becomes."""
+    by_model: dict[str, list[Arm]] = {}
+    for model, setting in candidates_of(study):
+        name = "_".join(f"{key.rpartition('.')[2]}-{value}" for key, value in setting.items())
+        arm = _variant(study, model, f"sweep-{name}", "sweep", True, setting=setting, candidate=True)
+        by_model.setdefault(model, []).append(arm)
+    for model, candidates in by_model.items():
+        yield from candidates
+        yield _variant(study, model, "best", "sweep", True, best_of=[arm.path for arm in candidates])
+
+
+def _variant(study: Study, model: str, variant: str, design: Any, finetuned: bool, **treatment: Any) -> Arm:
+    kind: Literal["llm", "slm"] = "llm" if model in study.llm else "slm"
+    return Arm(kind=kind, model=model, variant=variant, design=design, finetuned=finetuned, **treatment)
 
 
 def result_key(study: Study, arm: Arm) -> str:
     """The arm's key in results.json, as the earlier pipeline wrote it: `SLM_Llama-3_2-3B-Instruct_finetuned`."""
     name = study.models[arm.model].display_name if arm.kind != "baseline" else arm.model
-    parts = [arm.kind.upper(), name.replace(".", "_"), "finetuned" if arm.finetuned else "untrained", arm.variant]
-    return "_".join(part for part in parts if part)
+    status = "finetuned" if arm.finetuned else "untrained"
+    variant = arm.variant if arm.variant != status else None
+    return "_".join(part for part in (arm.kind.upper(), name.replace(".", "_"), status, variant) if part)
 
 
 # ---------------------------------------------------------------- what each step is told
@@ -418,7 +564,13 @@ class FinetuneSpec(StepSpec):
     labels: LabelSystem | None = Field(None, description="how answers are read, for selection by exact match")
     level: Level | None = Field(None, description="likewise")
     train_size: int | None = Field(None, description="finetune on so many of the train samples; null: all")
+    hold_steps: bool = Field(False, description="take as many optimizer steps as on all train samples")
     seed: int
+
+
+class ChooseSpec(StepSpec):
+    candidates: list[str] = Field(min_length=1, description="paths of the candidate arms")
+    select_by: Literal["validation_loss", "validation_exact_match"]
 
 
 class PredictSpec(StepSpec):

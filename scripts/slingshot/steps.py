@@ -12,6 +12,7 @@ from typing import Any
 from slingshot.config import (
     Arm,
     BaselineSpec,
+    ChooseSpec,
     CompareSpec,
     FetchModelSpec,
     FileData,
@@ -27,6 +28,7 @@ from slingshot.config import (
     StepSpec,
     Study,
     arms_of,
+    overridden,
     result_key,
 )
 from slingshot.errors import StudyError
@@ -36,7 +38,7 @@ from slingshot.provenance import code_digest
 
 PROGRAMS = Path(__file__).parent.parent
 DIGEST_MEMORY = ".snakemake/slingshot/digests.json"
-STEPS = ("prepare_data", "fetch_model", "finetune", "predict", "baseline", "score", "compare", "report")
+STEPS = ("prepare_data", "fetch_model", "finetune", "choose", "predict", "baseline", "score", "compare", "report")
 MODEL_TYPES: dict[str, ModelType] = {"llm": "LLM", "slm": "SLM", "baseline": "BASELINE"}
 
 
@@ -70,6 +72,8 @@ def step_spec(study: Study, folder: Path, step: str, target: str = "", written_c
         spec = _fetch_model(study, folder, target)
     elif step == "finetune":
         spec = _finetune(study, folder, arm_of(study, target))
+    elif step == "choose":
+        spec = _choose(study, arm_of(study, target))
     elif step == "predict":
         spec = _predict(study, folder, arm_of(study, target))
     elif step == "baseline":
@@ -114,29 +118,38 @@ def _prompt(study: Study, folder: Path, arm: Arm, max_tokens: int) -> PromptText
 
 def _finetune(study: Study, folder: Path, arm: Arm) -> FinetuneSpec:
     model = study.models[arm.model]
-    by_exact_match = model.finetune.select_by == "validation_exact_match"
+    recipe = overridden(model.finetune, arm.setting)
+    by_exact_match = recipe.select_by == "validation_exact_match"
+    curve = study.designs.learning_curve
     return FinetuneSpec(
         quantization=model.quantization,
         unquantized_without_gpu=model.unquantized_without_gpu,
         dtype=model.dtype,
-        prompt=_prompt(study, folder, arm, model.finetune.max_tokens),
-        finetune=model.finetune,
+        prompt=_prompt(study, folder, arm, recipe.max_tokens),
+        finetune=recipe,
         max_new_tokens=model.generation.max_new_tokens if by_exact_match else None,
         labels=study.data.labels if by_exact_match else None,
         level=study.data.level if by_exact_match else None,
-        seed=study.seed,
+        train_size=arm.train_size,
+        hold_steps=arm.train_size is not None and curve is not None and curve.hold == "steps",
+        seed=study.seed if arm.seed is None else arm.seed,
     )
+
+
+def _choose(study: Study, arm: Arm) -> ChooseSpec:
+    return ChooseSpec(candidates=arm.best_of, select_by=study.models[arm.model].finetune.select_by)
 
 
 def _predict(study: Study, folder: Path, arm: Arm) -> PredictSpec:
     model = study.models[arm.model]
+    few_shot = model.few_shot if arm.shots is None else model.few_shot.model_copy(update={"k": arm.shots})
     return PredictSpec(
         quantization=model.quantization,
         unquantized_without_gpu=model.unquantized_without_gpu,
         dtype=model.dtype,
         prompt=_prompt(study, folder, arm, model.prompt.max_tokens),
         generation=model.generation,
-        few_shot=model.few_shot,
+        few_shot=few_shot,
         labels=study.data.labels,
         level=study.data.level,
     )
@@ -156,8 +169,13 @@ def _score(study: Study, arm: Arm) -> ScoreSpec:
     )
 
 
+def scored_arms(study: Study) -> list[Arm]:
+    """The arms that are read on the test split: all but the candidates of a sweep."""
+    return [arm for arm in arms_of(study) if not arm.candidate]
+
+
 def _compare(study: Study) -> CompareSpec:
-    arms = arms_of(study)
+    arms = scored_arms(study)
     return CompareSpec(
         arms=arms,
         result_keys={arm.path: result_key(study, arm) for arm in arms},
@@ -171,6 +189,6 @@ def _report(study: Study, written_config: Any) -> ReportSpec:
         report=study.report,
         statistics=study.statistics,
         cost=study.cost,
-        arms=arms_of(study),
+        arms=scored_arms(study),
         config=written_config or study.model_dump(mode="json"),
     )

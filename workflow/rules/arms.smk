@@ -20,7 +20,7 @@ rule finetune:
     benchmark:
         "results/benchmarks/{arm}/finetune.tsv"
     wildcard_constraints:
-        arm=one_of(arm_paths(finetuned=True)),
+        arm=one_of(FINETUNED),
     threads: 2
     resources:
         gpu=gpus_of_finetune,
@@ -34,6 +34,38 @@ rule finetune:
         " {RUN}/finetune.py --spec {params.spec:q} --arm {wildcards.arm} --model {input.model} --labels {input.labels}"
         " --train {input.train} --validation {input.validation} --adapter $(dirname {output.weights})"
         " --training {output.training} --log {output.log} --record {output.record} {resources.hardware} 2>&1 | tee {log}"
+
+
+def files_of_candidates(wildcards):
+    names = ("adapter/adapter_model.safetensors", "training.json", "finetune.json", "finetune.process.json")
+    return [f"results/{candidate}/{name}" for candidate in ARMS[wildcards.arm].best_of for name in names]
+
+
+rule choose:
+    "Take the candidate of a sweep that does best on validation."
+    input:
+        files_of_candidates,
+    output:
+        weights="results/{arm}/adapter/adapter_model.safetensors",
+        settings="results/{arm}/adapter/adapter_config.json",
+        training="results/{arm}/training.json",
+        log="results/{arm}/training_log.jsonl",
+        record="results/{arm}/finetune.json",
+        process="results/{arm}/finetune.process.json",
+    log:
+        "results/logs/{arm}/choose.log",
+    benchmark:
+        "results/benchmarks/{arm}/choose.tsv"
+    wildcard_constraints:
+        arm=one_of(CHOSEN),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=spec("choose", "arm"),
+    shell:
+        "{RUN}/choose.py --spec {params.spec:q} --arm {wildcards.arm} --results results 2>&1 | tee {log}"
 
 
 def adapter_of(wildcards):
@@ -59,7 +91,7 @@ rule predict:
     benchmark:
         "results/benchmarks/{arm}/predict.tsv"
     wildcard_constraints:
-        arm=one_of(arm_paths()),
+        arm=one_of(PREDICTED),
     threads: 2
     resources:
         gpu=gpus_of_predict,
@@ -95,7 +127,7 @@ rule score:
     benchmark:
         "results/benchmarks/{arm}/score.tsv"
     wildcard_constraints:
-        arm=one_of(ARMS),
+        arm=one_of(SCORED),
     threads: 1
     resources:
         mem_mb=4000,

@@ -4,7 +4,8 @@
 def files_of_arms(wildcards):
     """What the arms leave behind, as far as their treatment makes it."""
     files = []
-    for path, arm in ARMS.items():
+    for path in SCORED:
+        arm = ARMS[path]
         names = ["metrics.json", "predictions.jsonl"]
         if arm.kind != "baseline":
             names += ["predict.json", "predict.process.json"]

@@ -24,15 +24,21 @@ WRITTEN_CONFIG = deepcopy(config)
 RUN = f"{sys.executable} {SCRIPTS}"
 
 
-def arm_paths(kind=None, finetuned=None, language_model=True):
-    """Paths of the study's arms, of one kind and treatment."""
-    return [
-        path
-        for path, arm in ARMS.items()
-        if (kind is None or arm.kind == kind)
-        and (finetuned is None or arm.finetuned == finetuned)
-        and (not language_model or arm.kind != "baseline")
-    ]
+def arm_paths(chosen):
+    """Paths of the study's arms that `chosen` says yes to."""
+    return [path for path, arm in ARMS.items() if chosen(arm)]
+
+
+def plain_arms(kind):
+    """Paths of the arms of one kind that the study itself has, without what its designs add."""
+    return arm_paths(lambda arm: arm.kind == kind and arm.design is None)
+
+
+# A candidate of a sweep is finetuned but never read on test; the arm that is chosen from them takes its adapter.
+FINETUNED = arm_paths(lambda arm: arm.finetuned and arm.kind != "baseline" and not arm.best_of)
+CHOSEN = arm_paths(lambda arm: arm.best_of)
+SCORED = arm_paths(lambda arm: not arm.candidate)
+PREDICTED = arm_paths(lambda arm: not arm.candidate and arm.kind != "baseline")
 
 
 def one_of(names):
