@@ -1,0 +1,300 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("report-data").textContent);
+  const root = document.documentElement;
+  const darkMedia = matchMedia("(prefers-color-scheme: dark)");
+  const byId = (id) => document.getElementById(id);
+
+  // ------------------------------------------------------------ light and dark
+
+  const remembered = () => { try { return localStorage.getItem("slingshot-theme"); } catch { return null; } };
+  const remember = (theme) => { try { localStorage.setItem("slingshot-theme", theme); } catch { /* a file may have no storage */ } };
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : darkMedia.matches);
+  let printing = false;
+
+  const showTheme = () => {
+    byId("theme").setAttribute("aria-pressed", String(isDark()));
+    byId("theme").textContent = isDark() ? "Light" : "Dark";
+    byId("theme").setAttribute("aria-label", isDark() ? "Switch to light colours" : "Switch to dark colours");
+    byId("theme").removeAttribute("aria-pressed");
+    drawn.forEach(recolour);
+  };
+
+  // ------------------------------------------------------------ figures
+
+  const drawn = new Set();
+  const config = { displayModeBar: false, responsive: false, showTips: false };
+
+  const colours = () => (isDark() && !printing
+    ? { ink: "#e6e8eb", grid: "#3a4048", ground: "#1d2126" }
+    : { ink: "#1f2328", grid: "#d9dde2", ground: "#ffffff" });
+
+  const themed = () => {
+    const { ink, grid, ground } = colours();
+    const settings = { "font.color": ink, "hoverlabel.bgcolor": ground, "hoverlabel.font.color": ink, "hoverlabel.bordercolor": grid };
+    for (const axis of ["xaxis", "yaxis"]) {
+      settings[`${axis}.gridcolor`] = grid;
+      settings[`${axis}.linecolor`] = grid;
+    }
+    return settings;
+  };
+
+  const recolour = (element) => window.Plotly.relayout(element, themed());
+
+  // On a narrow screen legends and labels take room that the plot needs: less of both.
+  const layoutFor = (name, width) => {
+    const layout = structuredClone(data.figures[name].layout);
+    layout.width = width;
+    layout.autosize = false;
+    if (width < 520) {
+      layout.font = { ...layout.font, size: 11 };
+      for (const annotation of layout.annotations ?? []) annotation.font = { ...annotation.font, size: 10.5 };
+      for (const axis of [layout.xaxis, layout.yaxis]) if (axis?.title?.text) axis.title.font = { size: 11 };
+      // Legend entries stand in a column of their own above the plot, which grows by as much.
+      if (layout.showlegend) {
+        const entries = data.figures[name].data.filter((trace) => trace.showlegend !== false && trace.name).length;
+        layout.height += Math.max(0, entries - 3) * 14;
+      }
+    }
+    return layout;
+  };
+
+  const draw = async (element, width) => {
+    const name = element.dataset.figure;
+    element.style.minHeight = "0";
+    element.querySelector(".waiting")?.remove();
+    await window.Plotly.react(element, structuredClone(data.figures[name].data), layoutFor(name, width ?? element.clientWidth), config);
+    drawn.add(element);
+    await recolour(element);
+  };
+
+  const redrawAll = (width) => { for (const element of drawn) if (width || element.clientWidth) draw(element, width); };
+
+  const unpack = async (id) => {
+    const packed = Uint8Array.from(atob(byId(id).textContent.trim()), (character) => character.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).text();
+  };
+
+  const drawFigures = async () => {
+    const source = document.createElement("script");
+    source.textContent = await unpack("plotly-source"); // the page's policy knows its digest
+    document.body.append(source);
+    for (const element of document.querySelectorAll(".plot")) await draw(element);
+    root.dataset.figures = "drawn";
+    let timer;
+    let width = innerWidth;
+    addEventListener("resize", () => {
+      if (innerWidth === width || printing) return;
+      width = innerWidth;
+      clearTimeout(timer);
+      timer = setTimeout(() => redrawAll(), 150);
+    });
+    const paper = 660; // CSS pixels between the margins of an A4 page
+    addEventListener("beforeprint", () => { printing = true; redrawAll(paper); });
+    addEventListener("afterprint", () => { printing = false; redrawAll(); });
+  };
+
+  const saveFigure = async (name) => {
+    const { data: traces, layout } = structuredClone(data.figures[name]);
+    Object.assign(layout, { width: 760, paper_bgcolor: "#ffffff", plot_bgcolor: "#ffffff", font: { ...layout.font, color: "#1f2328" } });
+    await window.Plotly.downloadImage({ data: traces, layout }, { format: "svg", filename: name, width: 760, height: layout.height });
+  };
+
+  const setUpFigures = () => {
+    for (const button of document.querySelectorAll("[data-save]")) button.addEventListener("click", () => saveFigure(button.dataset.save));
+    for (const button of document.querySelectorAll("[data-save-from]")) button.addEventListener("click", () => saveFigure(byId(button.dataset.saveFrom).dataset.figure));
+    byId("confusion-arm")?.addEventListener("change", (event) => {
+      const element = byId("confusion-plot");
+      element.dataset.figure = event.target.value;
+      element.setAttribute("aria-label", `Confusion of ${event.target.selectedOptions[0].textContent}; the tables hold the counts.`);
+      if (drawn.has(element)) draw(element);
+    });
+  };
+
+  // ------------------------------------------------------------ tables and downloads
+
+  const keyOf = (cell) => {
+    const value = cell.dataset.value;
+    if (value === undefined) return cell.textContent.trim();
+    return value === "" ? null : Number(value);
+  };
+
+  const compare = (first, second) => (typeof first === "number" && typeof second === "number"
+    ? first - second
+    : String(first).localeCompare(String(second), "en", { numeric: true }));
+
+  const sortBy = (table, heading) => {
+    const place = [...heading.parentElement.children].indexOf(heading);
+    const number = heading.classList.contains("number");
+    const before = heading.getAttribute("aria-sort");
+    // Numbers start with the largest, words with the first of the alphabet; cells without a value stay last.
+    const ascending = before === "none" ? !number : before === "descending";
+    const rows = [...table.tBodies[0].rows].map((row) => ({ row, key: keyOf(row.cells[place]) }));
+    rows.sort((a, b) => {
+      if (a.key === null || b.key === null) return (a.key === null) - (b.key === null);
+      return ascending ? compare(a.key, b.key) : compare(b.key, a.key);
+    });
+    table.tBodies[0].append(...rows.map(({ row }) => row));
+    for (const other of heading.parentElement.children) if (other.hasAttribute("aria-sort")) other.setAttribute("aria-sort", "none");
+    heading.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+  };
+
+  const save = (name, text, type) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  };
+
+  const setUpTables = () => {
+    for (const table of document.querySelectorAll("table.sorts")) {
+      for (const button of table.tHead.querySelectorAll(".sort")) button.addEventListener("click", () => sortBy(table, button.closest("th")));
+    }
+    for (const button of document.querySelectorAll("[data-download]")) {
+      const name = button.dataset.download;
+      button.addEventListener("click", () => save(name, data.downloads[name], name.endsWith(".csv") ? "text/csv" : "text/plain"));
+    }
+  };
+
+  // ------------------------------------------------------------ samples
+
+  const PER_PAGE = 20;
+
+  const element = (tag, className, text) => {
+    const made = document.createElement(tag);
+    if (className) made.className = className;
+    if (text !== undefined) made.textContent = text; // never as HTML: it comes from data and models
+    return made;
+  };
+
+  const setUpSamples = async () => {
+    if (!byId("samples")) return;
+    const all = JSON.parse(await unpack("samples"));
+    const { arms, answers } = all;
+    const codeOf = (arm, sample) => answers.codes[answers.arms[arm].code[sample]] ?? null;
+    const rawOf = (arm, sample) => answers.raws[answers.arms[arm].raw[sample]] ?? "";
+    const chapterOf = (sample) => all.chapters.values[all.chapters.index[sample]];
+    const descriptionOf = (sample) => all.descriptions.values[all.descriptions.index[sample]];
+    const resultOf = (arm, sample) => {
+      const code = codeOf(arm, sample);
+      if (code === null) return "unread";
+      return code === all.labels[sample] ? "right" : "wrong";
+    };
+    const matches = (result, wanted) => result === wanted || (wanted === "wrong" && result === "unread");
+    let found = [];
+    let page = 0;
+
+    arms.forEach((arm, index) => byId("filter-arm").append(new Option(arm, String(index))));
+    const chapters = [...new Set(all.chapters.values.filter(Boolean))].sort(compare);
+    for (const chapter of chapters) {
+      const title = all.titles[chapter];
+      byId("filter-chapter").append(new Option(title ? `${chapter} ${title}` : chapter, chapter));
+    }
+    byId("filter-chapter-control").hidden = chapters.length === 0;
+
+    const wanted = (sample, arm, result, chapter, words) => {
+      if (chapter && chapterOf(sample) !== chapter) return false;
+      if (result && arm !== "" && !matches(resultOf(Number(arm), sample), result)) return false;
+      if (result && arm === "" && !arms.some((_, index) => matches(resultOf(index, sample), result))) return false;
+      if (!words) return true;
+      const asked = arm === "" ? arms.map((_, index) => index) : [Number(arm)];
+      const said = [all.ids[sample], all.texts[sample], all.labels[sample], descriptionOf(sample), ...asked.flatMap((index) => [codeOf(index, sample) ?? "", rawOf(index, sample)])];
+      return said.some((text) => text.toLowerCase().includes(words));
+    };
+
+    const answerRow = (arm, sample) => {
+      const row = element("tr");
+      const result = resultOf(arm, sample);
+      const name = element("th", "", arms[arm]);
+      name.scope = "row";
+      row.append(name);
+      row.append(element("td", `mark ${result}`, { right: "✓ right", wrong: "✗ wrong", unread: "✗ not readable" }[result]));
+      const answer = element("td", "", codeOf(arm, sample) ?? "");
+      const raw = rawOf(arm, sample);
+      if (raw) answer.append(" ", element("span", "raw", `“${raw}”`));
+      row.append(answer);
+      return row;
+    };
+
+    const card = (sample) => {
+      const item = element("li");
+      const description = descriptionOf(sample);
+      const truth = element("p", "truth", description && description !== all.labels[sample] ? `${all.labels[sample]} ${description} ` : `${all.labels[sample]} `);
+      truth.append(element("span", "sample-id", `sample ${all.ids[sample]}`));
+      const text = element("p", "text short", all.texts[sample]);
+      item.append(truth, text);
+      if (all.texts[sample].length > 300 || all.texts[sample].split("\n").length > 4) {
+        const more = element("button", "", "Whole text");
+        more.type = "button";
+        more.setAttribute("aria-expanded", "false");
+        more.addEventListener("click", () => {
+          const short = text.classList.toggle("short");
+          more.textContent = short ? "Whole text" : "Less text";
+          more.setAttribute("aria-expanded", String(!short));
+        });
+        item.append(more);
+      }
+      const scroll = element("div");
+      const table = element("table", "answers");
+      const caption = element("caption", "hidden", `Answers for sample ${all.ids[sample]}`);
+      const body = element("tbody");
+      const chosen = byId("filter-arm").value;
+      (chosen === "" ? arms.map((_, index) => index) : [Number(chosen), ...arms.map((_, index) => index).filter((index) => index !== Number(chosen))])
+        .forEach((index) => body.append(answerRow(index, sample)));
+      table.append(caption, body);
+      scroll.append(table);
+      item.append(scroll);
+      return item;
+    };
+
+    const show = () => {
+      const pages = Math.max(1, Math.ceil(found.length / PER_PAGE));
+      page = Math.min(Math.max(page, 0), pages - 1);
+      byId("samples-list").replaceChildren(...found.slice(page * PER_PAGE, (page + 1) * PER_PAGE).map(card));
+      byId("found").textContent = `${found.length.toLocaleString("en")} of ${all.ids.length.toLocaleString("en")} samples`;
+      byId("pages").textContent = `Page ${page + 1} of ${pages}`;
+      byId("previous").disabled = page === 0;
+      byId("next").disabled = page >= pages - 1;
+    };
+
+    const filter = () => {
+      const [arm, result, chapter] = ["filter-arm", "filter-result", "filter-chapter"].map((id) => byId(id).value);
+      const words = byId("filter-text").value.trim().toLowerCase();
+      found = all.ids.map((_, sample) => sample).filter((sample) => wanted(sample, arm, result, chapter, words));
+      page = 0;
+      show();
+    };
+
+    for (const id of ["filter-arm", "filter-result", "filter-chapter"]) byId(id).addEventListener("change", filter);
+    let timer;
+    byId("filter-text").addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(filter, 200); });
+    byId("filters").addEventListener("submit", (event) => { event.preventDefault(); filter(); });
+    const turn = (by) => { page += by; show(); byId("errors").scrollIntoView(); };
+    byId("previous").addEventListener("click", () => turn(-1));
+    byId("next").addEventListener("click", () => turn(1));
+    filter();
+    root.dataset.samples = "shown";
+  };
+
+  // ------------------------------------------------------------ start
+
+  const chosen = remembered();
+  if (chosen === "dark" || chosen === "light") root.dataset.theme = chosen;
+  byId("theme").addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    remember(root.dataset.theme);
+    showTheme();
+  });
+  darkMedia.addEventListener("change", showTheme);
+  showTheme();
+  setUpTables();
+  setUpFigures();
+  if (typeof DecompressionStream === "undefined") {
+    for (const text of document.querySelectorAll(".waiting")) text.textContent = "This browser is too old to draw this figure; its numbers are in the table below.";
+    return;
+  }
+  setUpSamples();
+  drawFigures();
+})();
