@@ -44,10 +44,10 @@ def test_a_folder_is_used_where_it_lies(tmp_path, folder):
     assert load_tokenizer(card).chat_template == byte_tokenizer().chat_template
 
 
-def test_a_cut_network_keeps_its_first_layers_and_its_last(tmp_path, folder):
+def test_a_cut_network_loses_a_block_in_its_middle(tmp_path, folder):
     card = fetched(tmp_path, {"folder": str(folder)}, layers=3)
     model = load_model(card, "none", "float32", "cpu")
-    assert [layer.input_layernorm.weight[0].item() for layer in model.model.layers] == [0, 1, 5]
+    assert [layer.input_layernorm.weight[0].item() for layer in model.model.layers] == [0, 4, 5]
     assert (card.layers, model.config.num_hidden_layers) == (3, 3)
     assert card.parameters == sum(weight.numel() for weight in model.parameters())
 
