@@ -555,20 +555,23 @@ def describe(spec: PrepareDataSpec, rows: Rows, taken: Intake, plan: Plan, label
             "not_billable": sum(label.billable is False for label in labels),
             "with_several_descriptions": sum(len(variants) > 1 for variants in taken.descriptions.values()),
         },
-        "groups": _groups(plan),
+        "groups": _groups(taken, plan),
         "splits": {name: _split(taken, plan, labels, number) for number, name in enumerate(SPLITS)},
         "leakage": _leakage(taken, plan, labels, data),
     }
 
 
-def _groups(plan: Plan) -> dict[str, int]:
+def _groups(taken: Intake, plan: Plan) -> dict[str, int]:
     _, sizes = np.unique(plan.group, return_counts=True)
-    _, twins = np.unique(plan.twins, return_counts=True)
+    text = np.frombuffer(taken.text_hash, np.uint64)[plan.row]
+    _, first = np.unique(text, return_index=True)
+    _, twins = np.unique(plan.twins[first], return_counts=True)
     return {
         "count": len(sizes),
         "largest": int(sizes.max()),
+        "texts": len(first),
         "near_duplicate_clusters": int((twins > 1).sum()),
-        "samples_in_near_duplicate_clusters": int(twins[twins > 1].sum()),
+        "texts_in_near_duplicate_clusters": int(twins[twins > 1].sum()),
     }
 
 

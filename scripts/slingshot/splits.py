@@ -20,7 +20,7 @@ _LARGEST_CARRY = 1.0
 def seeded(keys: NDArray[np.uint64], seed: int, purpose: str) -> NDArray[np.uint64]:
     """Hash 64-bit keys with a seed: pseudo-random, one to one, the same on every machine (splitmix64)."""
     salt = hashlib.blake2b(f"{purpose}\0{seed}".encode(), digest_size=8).digest()
-    value = keys.astype(np.uint64) ^ np.frombuffer(salt, np.uint64)[0]
+    value = keys.astype(np.uint64) ^ np.frombuffer(salt, "<u8")[0]
     value = value + np.uint64(0x9E3779B97F4A7C15)
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

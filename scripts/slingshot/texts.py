@@ -47,12 +47,11 @@ def clean(text: str) -> tuple[str, list[str]]:
         before = text
         for change, rule in _RULES:
             after = rule(text)
-            if after != text:
+            if after != text and (after := _mend_space(after)) != text:
                 changes.append(change)
                 text = after
         if text == before:
             return text, list(dict.fromkeys(changes))
-        text = _mend_space(text)
 
 
 def is_missing(text: str) -> bool:
