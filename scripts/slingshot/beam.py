@@ -11,14 +11,19 @@ from torch import Tensor
 
 from slingshot.constrained import AnswerTrie
 
-LEAST_WIDTH = 16
+_LEAST_WIDTH = 16
 _DECIMALS = 6
+
+
+def beam_width(count: int) -> int:
+    """Partial answers kept alive for `count` reported ones. A label set no larger is always searched exactly."""
+    return max(_LEAST_WIDTH, 2 * count)
 
 
 class BeamSearch:
     """The `count` likeliest labels of each of `rows` prompts. Whoever holds the model drives it:
 
-        while search.alive: search.advance(log_probs of the next token for every hypothesis)
+        while search.alive: search.advance(log-probabilities of the tokens that search.children() names)
 
     At first each prompt has one hypothesis, the empty answer; after that `width`, of which some may be dead.
     """
@@ -27,7 +32,7 @@ class BeamSearch:
         device = trie.token.device
         self.trie = trie
         self.count = count
-        self.width = max(LEAST_WIDTH, 2 * count)
+        self.width = beam_width(count)
         self.nodes = torch.zeros(rows, 1, dtype=torch.int64, device=device)
         self.scores = torch.zeros(rows, 1, device=device)
         self.best_scores = torch.full((rows, count), -torch.inf, device=device)
@@ -38,16 +43,20 @@ class BeamSearch:
     def alive(self) -> bool:
         return bool((self.scores > -torch.inf).any())
 
+    def children(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What may follow each hypothesis: edges, tokens, and which of them exist, (rows, hypotheses, children)."""
+        return self.trie.children(self.nodes)
+
     def advance(self, log_probs: Tensor) -> tuple[Tensor, Tensor]:
         """Extend every hypothesis by one token and keep the best.
 
         Args:
-            log_probs: (rows, hypotheses, vocabulary), of the next token.
+            log_probs: of the tokens of `children`, (rows, hypotheses, children).
 
         Returns: for each new hypothesis (rows, width) the old one that it extends, and its last token.
         """
-        edge, token, exists = self.trie.children(self.nodes)
-        scores = (self.scores[..., None] + log_probs.gather(-1, token)).masked_fill(~exists, -torch.inf).flatten(1)
+        edge, token, exists = self.children()
+        scores = (self.scores[..., None] + log_probs).masked_fill(~exists, -torch.inf).flatten(1)
         nodes, token = self.trie.child[edge].flatten(1), token.flatten(1)
         label = self.trie.label[nodes]
         self._finish(scores.masked_fill(label < 0, -torch.inf), label)

@@ -9,17 +9,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
-from slingshot.beam import BeamSearch
+from slingshot import packed_generation
+from slingshot.beam import BeamSearch, beam_width
 from slingshot.config import Dtype, Quantization
 from slingshot.constrained import AnswerTrie
 from slingshot.models import ModelCard, load_adapter, load_model
+from slingshot.records import timed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -73,6 +76,7 @@ class Report:
     token_budget: int | None = None
     batches: int = 0
     peak_allocated: int | None = None
+    inexact_candidates: int = 0
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
@@ -123,7 +127,168 @@ def generate(
         prompts: token ids of each prompt.
         report: filled in on the way.
     """
-    yield from plain_generate(model, prompts, decoding, memory, report)
+    if not prompts:
+        return
+    network = _packable(model, prompts, decoding, report)
+    if network is None:
+        yield from plain_generate(model, prompts, decoding, memory, report)
+    else:
+        yield from packed_generate(network, prompts, decoding, memory, report)
+
+
+# ---------------------------------------------------------------- the packed way
+
+_CHECKED_TOKENS = 48
+_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+_LONGEST_ROW = 32_768
+_MOST_PROMPTS = 512
+_ON_CPU = packed_generation.Sizes(row_tokens=2048, pool_rows=16_384, most_prompts=64)
+
+
+def packed_generate(
+    network: packed_generation.Network,
+    prompts: Sequence[Sequence[int]],
+    decoding: Decoding,
+    memory: Memory,
+    report: Report,
+) -> Iterator[Answers]:
+    """Answer group by group without padding; where memory runs out, rows and pool are halved and it goes on."""
+    steps = max(
+        decoding.max_new_tokens if decoding.free else 0,
+        decoding.trie.depth if decoding.trie and decoding.constrained else 0,
+    )
+    trie = decoding.trie.to(network.device) if decoding.trie else None
+    decoding = replace(decoding, trie=trie)
+    shared = packed_generation.shared_prefix(prompts)
+    needs = [len(prompt) + steps + _branch_rows(decoding) for prompt in prompts]
+    sizes = _sizes(network, memory, max(needs))
+    waiting = list(range(len(prompts)))
+    while waiting:
+        groups = packed_generation.plan_groups(needs, waiting, sizes)
+        engine = None
+        try:
+            engine = packed_generation.new_engine(
+                network,
+                pool_rows=max(sum(len(prompts[index]) + steps for index in group) for group in groups),
+                most_prompts=max(map(len, groups)),
+                steps=max(steps, 1),
+                row_tokens=sizes.row_tokens,
+                longest=max(needs),
+            )
+            report.token_budget = sizes.row_tokens
+            for group in groups:
+                layout = packed_generation.lay_out([prompts[index] for index in group], shared, steps)
+                answers = _packed_group(engine, layout, decoding, report)
+                report.batches += 1
+                del waiting[: len(group)]
+                yield dict(zip(group, answers, strict=True))
+            for note in engine.notes:
+                report.note(note)
+        except torch.OutOfMemoryError:
+            if sizes.row_tokens <= 64 and max(map(len, groups)) == 1:
+                raise
+            report.note(f"out of memory at rows of {sizes.row_tokens} tokens: halved")
+            sizes = sizes.halved()
+        engine = None
+        if network.device.type == "cuda":
+            report.peak_allocated = torch.cuda.max_memory_allocated()
+            torch.cuda.empty_cache()
+
+
+def _packed_group(
+    engine: packed_generation.Engine, layout: packed_generation.Layout, decoding: Decoding, report: Report
+) -> list[Answer]:
+    answers = [Answer(len(prompt)) for prompt in layout.prompts]
+    with _measured(report, "prefill", engine.network.device):
+        first = packed_generation.prefill(engine, layout)
+    with _measured(report, "decode", engine.network.device):
+        if decoding.free:
+            choose = packed_generation.greedy(decoding.end_ids, engine.rows)
+            ids = packed_generation.decode(engine, layout, first, choose, decoding.max_new_tokens, "free")
+            for answer, row in zip(answers, ids, strict=True):
+                answer.ids, answer.new_tokens = until_end(row, decoding.end_ids)
+        if decoding.constrained and decoding.trie:
+            choose = packed_generation.greedy_on_trie(decoding.trie, engine.rows)
+            packed_generation.decode(engine, layout, first, choose, decoding.trie.depth, "constrained")
+            for answer, node in zip(answers, engine.rows.nodes.tolist(), strict=False):
+                answer.constrained = decoding.trie.labels[int(decoding.trie.label[node])]
+    if decoding.candidates and decoding.trie:
+        with _measured(report, "candidates", engine.network.device):
+            search = packed_generation.rank(engine, layout, first, decoding.trie, decoding.candidates)
+            for answer, candidates in zip(answers, search.best(), strict=True):
+                answer.candidates = candidates
+            report.inexact_candidates += search.exact().count(False)
+    return answers
+
+
+def _packable(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], decoding: Decoding, report: Report
+) -> packed_generation.Network | None:
+    """The model taken apart for the packed way, or None, with a note that says why it can't be."""
+    reason = _unpackable(model, max(map(len, prompts)) + decoding.max_new_tokens)
+    if reason is None:
+        network = packed_generation.take_apart(model)
+        tried = [prompt[:_CHECKED_TOKENS] for prompt in prompts[:2]]
+        try:
+            away = packed_generation.disagreement(model, network, tried)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a model's own code may fail in any way on arguments that it does not know
+            away, reason = 0.0, f"its forward pass failed there: {type(error).__name__}: {error}"
+        if not away <= _TOLERANCE.get(model.dtype, 5e-2):
+            reason = f"its logits there differ by {away:.1%} from its own"
+        if reason is None:
+            return network
+        packed_generation.put_together(network)
+    report.note(f"{type(model).__name__} takes the slower, padded way: {reason}")
+    return None
+
+
+def _unpackable(model: PreTrainedModel, longest: int) -> str | None:
+    config = model.config.get_text_config()
+    if not getattr(model, "_supports_attention_backend", False):
+        return "its attention cannot be replaced"
+    if getattr(config, "attn_logit_softcapping", None) and model.device.type == "cuda":
+        return "flash attention caps no scores"
+    rope = getattr(config, "rope_parameters", None) or {}
+    native = rope.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", None)
+    if rope.get("rope_type") in ("dynamic", "longrope") and longest > (native or config.max_position_embeddings):
+        return "its rotary embedding depends on the longest prompt of a batch"
+    return None
+
+
+def _branch_rows(decoding: Decoding) -> int:
+    """Rows of memory that a prompt's partial answers take while candidates are ranked, copies included."""
+    if not (decoding.candidates and decoding.trie):
+        return 0
+    return 2 * beam_width(decoding.candidates) * decoding.trie.depth
+
+
+def _sizes(network: packed_generation.Network, memory: Memory, longest: int) -> packed_generation.Sizes:
+    """Row length and pool from free memory: at most a quarter for activations, a tenth left over."""
+    config = network.model.config.get_text_config()
+    if network.device.type != "cuda":
+        row = halved(memory.token_budget or _ON_CPU.row_tokens, memory.attempt)
+        return packed_generation.Sizes(row, max(_ON_CPU.pool_rows, longest), _ON_CPU.most_prompts)
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    size = torch.finfo(network.model.dtype).bits // 8
+    cached = 2 * config.num_hidden_layers * config.num_key_value_heads * head_size * size
+    attended = (config.num_attention_heads + 2 * config.num_key_value_heads) * head_size
+    active = size * (6 * config.hidden_size + 5 * config.intermediate_size + 3 * attended)
+    free = free_memory(network.device)
+    row = min(int(0.25 * free / active), _LONGEST_ROW)
+    row = halved(memory.token_budget or max(row, 64), memory.attempt)
+    logits = 3 * size * config.vocab_size
+    pool = int((0.9 * free - row * active) / (cached + logits / max(longest, 1)))
+    return packed_generation.Sizes(row, max(halved(max(pool, 1), memory.attempt), longest), _MOST_PROMPTS)
+
+
+@contextmanager
+def _measured(report: Report, phase: str, device: torch.device) -> Iterator[None]:
+    with timed(report.seconds, phase):
+        yield
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
 
 
 # ---------------------------------------------------------------- the plain way
@@ -295,6 +460,7 @@ def _plain_candidates(
     while search.alive:
         ids = torch.tensor([[*prompt, *path] for path in paths], device=model.device)  # all paths are equally long
         logits = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[:, -1]
-        parents, tokens = search.advance(logits.float().log_softmax(-1).cpu()[None])
+        _, allowed, _ = search.children()
+        parents, tokens = search.advance(logits.float().log_softmax(-1).cpu()[None].gather(2, allowed))
         paths = [[*paths[parent], token] for parent, token in zip(parents[0].tolist(), tokens[0].tolist(), strict=True)]
     return search.best()[0]
