@@ -26,7 +26,7 @@ import yaml
 FOLDER = Path(__file__).parent
 COLUMNS = ("Note", "Dialogue", "ICD10", "ICD10_desc", "Wording", "Group")
 WORDS = (55, 92)  # of a dialogue with its turn marks: about 90 to 160 tokens
-RARE_EVERY = 6  # every so many dialogues of a condition use its rare wordings
+RARE_EVERY = 4  # every so many dialogues of a condition word one of its key findings in a rare way
 
 T = TypeVar("T")
 Cue = list[str]
@@ -209,12 +209,12 @@ def phrasings(text: str) -> Cue:
 def rows(conditions: dict[str, Condition], seed: int, dialogues_per_code: int) -> Iterator[dict[str, str]]:
     """One row a dialogue, condition by condition.
 
-    `Group` keeps all rare wordings of a category (first four characters) in one split, so that those of the test
-    split were never trained on; every other dialogue is a group of its own.
+    `Group` keeps a finding's rare wording in one split, so that one in the test split was never trained on (left and
+    right of the same finding are one group, too); every other dialogue is a group of its own.
     """
     for condition in conditions.values():
         for number in range(1, dialogues_per_code + 1):
-            rare = number % RARE_EVERY == 0
+            rare = number // RARE_EVERY % len(condition.key) if number % RARE_EVERY == 0 else None
             draw = random.Random(f"{seed} {condition.code} {number}")
             findings, dialogue = dialogue_of(condition, conditions, rare, draw)
             yield {
@@ -222,13 +222,13 @@ def rows(conditions: dict[str, Condition], seed: int, dialogues_per_code: int) -
                 "Dialogue": dialogue,
                 "ICD10": condition.code,
                 "ICD10_desc": condition.description,
-                "Wording": "rare" if rare else "common",
-                "Group": f"{condition.code[:4]} rare" if rare else f"{condition.code} {number}",
+                "Wording": "common" if rare is None else "rare",
+                "Group": f"{condition.code} {number}" if rare is None else f"{condition.code[:4]} rare {rare}",
             }
 
 
 def dialogue_of(
-    condition: Condition, conditions: dict[str, Condition], rare: bool, draw: random.Random
+    condition: Condition, conditions: dict[str, Condition], rare: int | None, draw: random.Random
 ) -> tuple[list[Finding], str]:
     """Findings and their dialogue, drawn again until its length fits and it does not name the condition."""
     while True:
@@ -245,10 +245,19 @@ def dialogue_of(
             return own + misleading, dialogue
 
 
-def findings_of(condition: Condition, rare: bool, draw: random.Random) -> list[Finding]:
-    """Two key findings of the condition and one that it shares with others, in any order."""
-    cues = [*shuffled(condition.key, draw)[:2], pick(condition.shared, draw)]
-    return shuffled([Finding(cue[-1] if rare else pick(cue[:-1], draw), present=True) for cue in cues], draw)
+def findings_of(condition: Condition, rare: int | None, draw: random.Random) -> list[Finding]:
+    """Two key findings of the condition and one that it shares with others, in any order.
+
+    Args:
+        rare: the key finding that is among them, in its rare wording; None: both in common wordings
+    """
+    key = shuffled(condition.key, draw)[:2]
+    if rare is not None:
+        key = [condition.key[rare], pick([cue for cue in condition.key if cue is not condition.key[rare]], draw)]
+    phrases = [cue[-1] if cue is condition.key[rare or 0] and rare is not None else pick(cue[:-1], draw) for cue in key]
+    return shuffled(
+        [Finding(text, present=True) for text in [*phrases, pick(pick(condition.shared, draw), draw)]], draw
+    )
 
 
 def misleading_findings(condition: Condition, neighbours: Sequence[Condition], draw: random.Random) -> list[Finding]:
