@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 SECONDS_TO_STOP = 20.0
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # of prctl(2)
+_LIBRARY = ctypes.CDLL(None)  # the C library
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ def run_process(
     """Run a command in a process group of its own, to its end.
 
     A SIGTERM or SIGINT to this process is handed on to the group; a group that goes on for SECONDS_TO_STOP after
-    that is killed. After a SIGKILL of this process the kernel kills the child. What the child leaves running in
-    its group is killed.
+    that is killed. After a SIGKILL of this process the kernel kills the child. Whatever the child leaves running
+    is killed, also in a session of its own (as torch starts its workers).
 
     Args:
         descriptors: open files that the child inherits, e.g. locks.
@@ -56,6 +58,7 @@ def run_process(
         watch: called several times a second.
     """
     start = time.monotonic()
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
     with _signals_noted() as noted:
         child = subprocess.Popen(
             command,
@@ -66,7 +69,7 @@ def run_process(
             preexec_fn=_dies_with_this_process(),  # this process has one thread, so that is safe
         )
         status, peak = _wait(child.pid, noted, must_stop, watch)
-    _signal_group(child.pid, signal.SIGKILL)
+    _kill_what_is_left()
     child.returncode = os.waitstatus_to_exitcode(status)
     code = child.returncode if child.returncode >= 0 else 128 - child.returncode
     return Ended(code, time.monotonic() - start, peak)
@@ -114,14 +117,27 @@ def _signal_group(leader: int, number: signal.Signals) -> None:
         os.killpg(leader, number)
 
 
+def _kill_what_is_left() -> None:
+    """Kill this process's children, and theirs as they become orphans and so this process's."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    while left := children.read_text().split():
+        for process in map(int, left):
+            os.kill(process, signal.SIGKILL)  # a zombie until it is waited for, so the id is still its own
+            os.waitpid(process, 0)
+
+
 def _dies_with_this_process() -> Callable[[], None]:
     """For a child to call before it becomes its program: the kernel shall kill it when its parent dies."""
-    set_option = ctypes.CDLL(None, use_errno=True).prctl
     parent = os.getpid()
 
     def prepare() -> None:
-        set_option(PR_SET_PDEATHSIG, signal.SIGKILL)
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the line above
             os._exit(1)
 
     return prepare
+
+
+def _prctl(option: int, value: int) -> None:
+    """Set a property of this process that the kernel heeds."""
+    _LIBRARY.prctl(option, value)

@@ -22,18 +22,22 @@ rule finetune:
     wildcard_constraints:
         arm=one_of(FINETUNED),
     threads: 2
+    retries: 2
     resources:
         gpu=gpus_of_finetune,
+        gpus_wanted=gpus_of_finetune,
         mem_mb=mem_mb_of,
         runtime=runtime_of,
         hardware=hardware_flags,
     params:
         spec=spec("finetune", "arm"),
     shell:
-        "{RUN}/launch.py --gpus {resources.gpu} --step finetune --arm {wildcards.arm} --record {output.process} --"
+        "{LAUNCH} --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step finetune --arm {wildcards.arm}"
+        " --record {output.process} --"
         " {RUN}/finetune.py --spec {params.spec:q} --arm {wildcards.arm} --model {input.model} --labels {input.labels}"
         " --train {input.train} --validation {input.validation} --adapter $(dirname {output.weights})"
-        " --training {output.training} --log {output.log} --record {output.record} {resources.hardware} 2>&1 | tee {log}"
+        " --training {output.training} --log {output.log} --record {output.record} --gpus {resources.gpus_wanted}"
+        " {resources.hardware} 2>&1 | tee -i {log}"
 
 
 def files_of_candidates(wildcards):
@@ -93,19 +97,23 @@ rule predict:
     wildcard_constraints:
         arm=one_of(PREDICTED),
     threads: 2
+    retries: 2
     resources:
         gpu=gpus_of_predict,
+        gpus_wanted=gpus_of_predict,
         mem_mb=mem_mb_of,
         runtime=runtime_of,
         hardware=hardware_flags,
     params:
         spec=spec("predict", "arm"),
     shell:
-        "{RUN}/launch.py --gpus {resources.gpu} --step predict --arm {wildcards.arm} --record {output.process} --"
+        "adapter={input.adapter};"
+        " {LAUNCH} --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step predict --arm {wildcards.arm}"
+        " --record {output.process} --"
         " {RUN}/predict.py --spec {params.spec:q} --arm {wildcards.arm} --model {input.model}"
-        " --adapter {input.adapter} --labels {input.labels} --train {input.train} --split {input.test}"
+        " ${{adapter:+--adapter ${{adapter%/*}}}} --labels {input.labels} --train {input.train} --split {input.test}"
         " --predictions {output.predictions} --record {output.record} --cache results/cache/$(basename {input.model} .json).sqlite"
-        " {resources.hardware} 2>&1 | tee {log}"
+        " {resources.hardware} 2>&1 | tee -i {log}"
 
 
 def training_of(wildcards):
@@ -135,5 +143,6 @@ rule score:
     params:
         spec=spec("score", "arm"),
     shell:
-        "{RUN}/score.py --spec {params.spec:q} --predictions {input.predictions} --test {input.test}"
-        " --labels {input.labels} --training {input.training} --metrics {output.metrics} 2>&1 | tee {log}"
+        "training={input.training};"
+        " {RUN}/score.py --spec {params.spec:q} --predictions {input.predictions} --test {input.test}"
+        " --labels {input.labels} ${{training:+--training $training}} --metrics {output.metrics} 2>&1 | tee {log}"

@@ -22,6 +22,10 @@ WRITTEN_CONFIG = deepcopy(config)
 
 # How a rule calls a program: `{RUN}/predict.py ...`.
 RUN = f"{sys.executable} {SCRIPTS}"
+# How it calls a model's program: `{LAUNCH} --step predict ... -- {RUN}/predict.py ...`. The launcher ends when
+# Snakemake does, which is the parent of the rule's shell. Snakemake cuts a request for more GPUs than --resources
+# allows in silence, so the launcher is told both figures.
+LAUNCH = f"{RUN}/launch.py --lives-with $PPID"
 
 
 def arm_paths(chosen):
