@@ -24,14 +24,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from slingshot import dag_picture, figures, formats
+from slingshot import cost_figures, dag_picture, figures, formats, score_figures
 from slingshot.comparison import ArmSummary, Comparison, PairComparison, read_comparison
 from slingshot.config import ReportSpec
 from slingshot.error_browser import Packed, pack
 from slingshot.errors import StudyError
-from slingshot.figures import Figure
+from slingshot.figure_files import write_figures
 from slingshot.files import read_json, read_jsonl, write_text
 from slingshot.metrics import Metrics, read_metrics
+from slingshot.plots import Figure
 from slingshot.predictions import Prediction, read_predictions
 from slingshot.records import StepRecord, read_step_record
 
@@ -39,6 +40,18 @@ log = logging.getLogger(__name__)
 
 TEMPLATE = Path(__file__).parent / "report_template"
 Read = TypeVar("Read")
+
+FILTERS: tuple[Callable[..., str], ...] = (
+    formats.percent,
+    formats.points,
+    formats.interval,
+    formats.signed_interval,
+    formats.with_interval,
+    formats.p_value,
+    formats.number,
+    formats.count,
+    formats.gibibytes,
+)
 
 # The columns of the table of arms that hold a score: its key, its heading and what it says.
 SCORES = (
@@ -111,14 +124,16 @@ def read_results(folder: Path) -> Results:
         training={arm: read_json(path) for arm in arms if (path := folders[arm] / "training.json").exists()},
         logs={arm: read_jsonl(path) for arm in arms if (path := folders[arm] / "training_log.jsonl").exists()},
         predictions={arm: _required(folders[arm] / "predictions.jsonl", read_predictions) for arm in arms},
-        steps={
-            arm: [read_step_record(path) for step in ("finetune", "predict") if (path := folders[arm] / f"{step}.json").exists()]
-            for arm in arms
-        },
+        steps={arm: _steps(folder) for arm, folder in folders.items()},
         cards=cards,
         dataset=_required(folder / "data" / "dataset.json", read_json),
         test=_required(folder / "data" / "test.parquet", pd.read_parquet),
-    )  # fmt: skip
+    )
+
+
+def _steps(folder: Path) -> list[StepRecord]:
+    paths = [folder / f"{step}.json" for step in ("finetune", "predict")]
+    return [read_step_record(path) for path in paths if path.exists()]
 
 
 def _required(path: Path, read: Callable[[Path], Read]) -> Read:
@@ -138,26 +153,28 @@ def make_page(results: Results) -> Page:
     pairs = forest_pairs(comparison)
     if pairs:
         drawn.append(figures.forest(pairs, comparison.confidence))
-    drawn.append(figures.scores_by_level(comparison, metrics))
+    drawn.append(score_figures.scores_by_level(comparison, metrics))
     if any(scores.by_chapter for scores in free.values()):
-        drawn.append(figures.scores_by_chapter({arm: scores.by_chapter for arm, scores in free.items()}))
+        drawn.append(score_figures.scores_by_chapter({arm: scores.by_chapter for arm, scores in free.items()}))
     by_frequency = {arm: scores.by_train_frequency for arm, scores in free.items() if scores.by_train_frequency}
     if by_frequency:
         drawn.append(
-            figures.scores_by_group(
+            score_figures.scores_by_group(
                 "scores_by_train_frequency", "samples of the true label in train", by_frequency, kinds
             )
         )
     by_length = {arm: scores.by_length for arm, scores in free.items() if scores.by_length}
     if by_length:
-        drawn.append(figures.scores_by_group("scores_by_length", "words of the text", by_length, kinds))
-    drawn.append(figures.calibration(metrics, kinds))
+        drawn.append(score_figures.scores_by_group("scores_by_length", "words of the text", by_length, kinds))
+    drawn.append(score_figures.calibration(metrics, kinds))
     logs = {arm: lines for arm, lines in results.logs.items() if lines}
     if logs:
         best = {arm: results.training.get(arm, {}).get("best_step") for arm in logs}
-        drawn.append(figures.training_curves(logs, best))
-    drawn += [figures.cumulative_cost(comparison, unit), figures.memory_ledger(comparison.memory_ledger)]
-    confusions = {arm: figures.confusion(arm, scores.confusion) for arm, scores in free.items() if scores.confusion}
+        drawn.append(cost_figures.training_curves(logs, best))
+    drawn += [cost_figures.cumulative_cost(comparison, unit), cost_figures.memory_ledger(comparison.memory_ledger)]
+    confusions = {
+        arm: score_figures.confusion(arm, scores.confusion) for arm, scores in free.items() if scores.confusion
+    }
     return Page({figure.name: figure for figure in drawn if figure}, confusions)
 
 
@@ -233,7 +250,7 @@ def write_report(
         "%s: %.1f MB, %d arms, %d test samples", path, len(html.encode()) / 1e6, len(results.metrics), len(results.test)
     )
     if folder is not None:
-        written = figures.write_figures(page.all, folder)
+        written = write_figures(page.all, folder)
         log.info("%s: %d figures", folder, len(written))
 
 
@@ -253,8 +270,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("percent", "points", "interval", "signed_interval", "with_interval", "difference", "p_value", "number", "count", "gibibytes"):  # fmt: skip
-        environment.filters[name] = getattr(formats, name)
+    for written in FILTERS:
+        environment.filters[written.__name__] = written
     return environment
 
 
@@ -321,43 +338,46 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(rows[0].keys() if rows else [])
     for row in rows:
-        writer.writerow(
-            [
-                f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
-                for value in row.values()
-            ]
-        )
+        writer.writerow([_harmless(value) for value in row.values()])
     return out.getvalue()
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def as_latex(rows: Sequence[Mapping[str, Any]]) -> str:
     """A booktabs table of the scores in percent with their intervals."""
     if not rows:
         return ""
-    keys = [key for key, _, _ in SCORES if key in rows[0]]
-    titles = {key: title for key, title, _ in SCORES}
+    titles = {key: title for key, title, _ in SCORES if key in rows[0]}
     lines = [
         "% needs \\usepackage{booktabs}; percent [interval]",
-        f"\\begin{{tabular}}{{ll{'r' * len(keys)}}}",
+        f"\\begin{{tabular}}{{ll{'r' * len(titles)}}}",
         "\\toprule",
-        " & ".join(["Arm", "Size", *(_latex(titles[key]) for key in keys)]) + " \\\\",
+        " & ".join(["Arm", "Size", *map(_latex, titles.values())]) + " \\\\",
         "\\midrule",
     ]
     for row in rows:
-        cells = [_latex(row["arm"]), _latex(row["size"] or "--")]
-        cells += [
-            "--"
-            if row[key] is None
-            else f"{100 * row[key]:.1f} [{100 * row[f'{key}_low']:.1f}, {100 * row[f'{key}_high']:.1f}]"
-            for key in keys
-        ]
+        cells = [_latex(row["arm"]), _latex(row["size"] or "--"), *(_latex_score(row, key) for key in titles)]
         lines.append(" & ".join(cells) + " \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 
-_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}"} | {
-    character: f"\\{character}" for character in "&%$#_{}"
-}  # fmt: skip
+def _latex_score(row: Mapping[str, Any], key: str) -> str:
+    if row[key] is None:
+        return "--"
+    value, low, high = (100 * row[name] for name in (key, f"{key}_low", f"{key}_high"))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+
+
+_LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
 
 
 def _latex(text: str) -> str:
