@@ -18,6 +18,7 @@ include: "workflow/rules/comparison.smk"
 localrules:
     all,
     data,
+    fetch,
     llm,
     slm,
 
@@ -33,6 +34,13 @@ rule data:
     "The splits and the leakage report, without any model."
     input:
         "results/data/dataset.json",
+
+
+rule fetch:
+    "The data and every model: all that needs the network."
+    input:
+        "results/data/dataset.json",
+        expand("results/models/{model}.json", model=STUDY.models),
 
 
 rule llm:
