@@ -121,7 +121,9 @@ def resolve_columns(names: list[str], present: list[str], where: str) -> dict[st
     Raises:
         StudyError: a column is missing; the nearest name is suggested.
     """
-    written = {name.strip(): name for name in reversed(present)}
+    written: dict[str, str] = {}
+    for name in present:
+        written.setdefault(name.strip(), name)
     for name in names:
         if name not in written:
             near = difflib.get_close_matches(name, list(written), n=1, cutoff=0.5)

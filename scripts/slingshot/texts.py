@@ -25,7 +25,7 @@ _ROLES = {
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[\w+-]*[ \t]*(?:\n|\Z)", re.MULTILINE)
 _HEADING = re.compile(r"^[ \t]*(?:#{2,}[ \t]*|#[ \t]+)", re.MULTILINE)
 _NAME = r"([A-Za-z]+(?:_[A-Za-z]+)?)(?:[_ ]?\d)?"
-_BRACKETED_TURN = re.compile(rf"\s*\[[ \t]*({_NAME})[ \t]*\][ \t]*:?[ \t]*")
+_BRACKETED_TURN = re.compile(rf"[ \t]*\[[ \t]*({_NAME})[ \t]*\][ \t]*:?[ \t]*")
 _BOLD_TURN = re.compile(
     rf"^[ \t]*(?:\*\*|__)[ \t]*\[?({_NAME})\]?[ \t]*(?::[ \t]*(?:\*\*|__)|(?:\*\*|__)[ \t]*:)[ \t]*", re.MULTILINE
 )
@@ -92,7 +92,7 @@ def _rewrite_turns(text: str) -> str:
     if "**" in text or "__" in text:
         text = _BOLD_TURN.sub(_turn, text)
     if "[" in text:
-        text = _BRACKETED_TURN.sub(lambda match: _turn(match, "\n"), text)
+        text = _BRACKETED_TURN.sub(_turn_of_its_own_line, text)
     return _PLAIN_TURN.sub(_turn, text)
 
 
@@ -102,6 +102,11 @@ def _turn(match: re.Match[str], before: str = "") -> str:
     if role.casefold() not in _ROLES:
         return match[0]
     return f"{before}{name[0].upper()}{name[1:].lower()}: "
+
+
+def _turn_of_its_own_line(match: re.Match[str]) -> str:
+    at_start = not match.start() or match.string[match.start() - 1] == "\n"
+    return _turn(match, "" if at_start else "\n")
 
 
 _RULES: tuple[tuple[str, Callable[[str], str]], ...] = (

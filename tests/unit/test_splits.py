@@ -18,7 +18,7 @@ def keys_of(count: int) -> NDArray[np.uint64]:
 
 
 def split_of(shares: tuple[float, ...], method: str = "stratified", seed: int = 42) -> Split:
-    train, validation, test = shares
+    train, validation, _ = shares
     return Split(train=train, validation=validation, test=1 - train - validation, seed=seed, method=method)  # type: ignore[arg-type]
 
 

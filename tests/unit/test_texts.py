@@ -6,37 +6,10 @@ from hypothesis import strategies as st
 
 from slingshot import texts
 
-MARKS = st.sampled_from(
-    [
-        "[doctor]",
-        "[patient]:",
-        "**Doctor:**",
-        "**Patient**:",
-        "[[parent]]",
-        "Doctor:",
-        "guest_family:",
-        "```",
-        "```text\n",
-    ]
-    + [
-        "#####",
-        "# ",
-        "~~~\n",
-        "\n",
-        "\r\n",
-        "\ufeff",
-        "\x00",
-        " ",
-        "\t",
-        "\u200b",
-        "e\u0301",
-        "word",
-        "#1",
-        ":",
-        "*",
-        "\ud800",
-    ]
-)
+TURNS = ["[doctor]", "[patient]:", "**Doctor:**", "**Patient**:", "[[parent]]", "Doctor:", "guest_family:"]
+FORMS = ["```", "```text\n", "#####", "# ", "~~~\n", "\ufeff", "\x00", "\u200b", "e\u0301", "\ud800"]
+PLAIN = ["\n", "\r\n", " ", "\t", "word", "#1", ":", "*"]
+MARKS = st.sampled_from(TURNS + FORMS + PLAIN)
 
 
 @pytest.mark.parametrize(
