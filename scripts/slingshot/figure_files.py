@@ -16,6 +16,8 @@ from slingshot.files import write_text
 from slingshot.plots import INK, PAPER, Figure
 
 log = logging.getLogger(__name__)
+for talkative in ("choreographer", "kaleido"):
+    logging.getLogger(talkative).setLevel(logging.WARNING)
 
 WIDTH = 760  # pixels
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -61,7 +63,7 @@ def _for_paper(plot: go.Figure) -> dict[str, Any]:
 
 def _without_random_ids(svg: str) -> str:
     """Plotly names a drawing's clip paths and gradients after random numbers: name them after their order."""
-    names = dict.fromkeys(re.findall(r'(?:class="[a-z]*-|id="[a-z]*-?)([0-9a-f]{6})(?=[^0-9a-f])', svg))
+    names = dict.fromkeys(re.findall(r'id="(?:clip|defs-|topdefs-)([0-9a-f]{6})', svg))
     for number, name in enumerate(names):
         svg = svg.replace(name, f"x{number:05d}")
     return svg

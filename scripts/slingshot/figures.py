@@ -126,7 +126,7 @@ def _arm_labels(arms: Sequence[ArmSummary], places: Mapping[str, float]) -> list
                 "xanchor": "left",
                 "text": plain(arm.arm),
                 "showarrow": False,
-                "font": {"size": 12, "color": COLORS[arm.kind]},
+                "font": {"size": 12},
             }
         )
     return labels

@@ -25,6 +25,11 @@ def percent(share: float | None, digits: int = 1) -> str:
     return MISSING if share is None else f"{100 * share:.{digits}f}".replace("-", MINUS)
 
 
+def level(confidence: float) -> str:
+    """A confidence level in percent: 0.95 is 95%."""
+    return f"{100 * confidence:g}%"
+
+
 def points(share: float | None, digits: int = 1) -> str:
     """A difference of shares in percentage points, with its sign: 0.042 is +4.2."""
     return MISSING if share is None else f"{100 * share:+.{digits}f}".replace("-", MINUS)

@@ -85,7 +85,11 @@ def layout_of(height: int, **settings: Any) -> go.Layout:
 
 
 def plot_of(traces: Iterable[Any], layout: go.Layout) -> go.Figure:
-    return go.Figure(data=list(traces), layout=layout)
+    """A figure whose traces bear names of their own: else Plotly gives them random ones."""
+    plot = go.Figure(data=list(traces), layout=layout)
+    for index, trace in enumerate(plot.data):
+        trace.uid = f"trace{index}"
+    return plot
 
 
 def error_bars(scores: Sequence[Any], scale: float = 100) -> dict[str, Any]:

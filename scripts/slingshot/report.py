@@ -42,6 +42,7 @@ TEMPLATE = Path(__file__).parent / "report_template"
 Read = TypeVar("Read")
 
 FILTERS: tuple[Callable[..., str], ...] = (
+    formats.level,
     formats.percent,
     formats.points,
     formats.interval,

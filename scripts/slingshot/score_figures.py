@@ -116,8 +116,8 @@ def scores_by_chapter(groups: Mapping[str, Sequence[GroupScore]]) -> Figure:
     layout = layout_of(110 + 24 * len(order))
     layout.xaxis.update(type="category", showgrid=False, side="top", tickangle=-60 if len(arms) > 6 else None)
     names = [plain(f"{shortened(titles[chapter], 34)} ({sizes[chapter]})") for chapter in order]
-    layout.yaxis.update(type="category", tickvals=list(range(len(order))), ticktext=names, autorange="reversed")
-    layout.yaxis.update(showgrid=False)
+    layout.yaxis.update(type="category", autorange="reversed", showgrid=False)
+    layout.yaxis.update(tickvals=[plain(titles[chapter]) for chapter in order], ticktext=names)
     rows = [
         [titles[chapter], sizes[chapter], *(with_interval(found[arm].get(chapter)) for arm in arms)]
         for chapter in order
@@ -274,7 +274,7 @@ def confusion(arm: str, counts: Confusion) -> Figure:
     layout = layout_of(130 + 24 * len(counts.labels))
     layout.xaxis.update(type="category", title="answered", showgrid=False, **_answered_ticks(columns))
     layout.yaxis.update(type="category", autorange="reversed", showgrid=False)
-    layout.yaxis.update(tickvals=list(range(len(named))), ticktext=[plain(shortened(name, 30)) for name in named])
+    layout.yaxis.update(tickvals=list(map(plain, named)), ticktext=[plain(shortened(name, 30)) for name in named])
     diagonal = sum(row[index] for index, row in enumerate(counts.counts))
     right = f"{count(diagonal)} of {count(sum(totals))} answers"
     alt = f"Confusion of {arm}, by {counts.level}: {right} stand on the diagonal; the table holds the counts."
@@ -288,7 +288,7 @@ def confusion(arm: str, counts: Confusion) -> Figure:
 def _answered_ticks(columns: Sequence[str]) -> dict[str, Any]:
     upright = max(map(len, columns[:-1]), default=0) > 6 or len(columns) > 12
     return {
-        "tickvals": list(range(len(columns))),
+        "tickvals": list(map(plain, columns)),  # by name: a number would be taken for a category of that name
         "ticktext": [plain(shortened(column, 16)) for column in columns],
         "tickangle": -90 if upright else 0,
     }

@@ -50,6 +50,9 @@
       layout.font = { ...layout.font, size: 11 };
       for (const annotation of layout.annotations ?? []) annotation.font = { ...annotation.font, size: 10.5 };
       for (const axis of [layout.xaxis, layout.yaxis]) if (axis?.title?.text) axis.title.font = { size: 11 };
+      // Names of rows give up their middle: what stands in brackets at their end is kept.
+      const short = (text) => (text.length > 20 ? text.replace(/^(.{13}).*?( \(\d[\d,]*\))?$/, "$1…$2") : text);
+      if (layout.yaxis?.ticktext) layout.yaxis.ticktext = layout.yaxis.ticktext.map(short);
       // Legend entries stand in a column of their own above the plot, which grows by as much.
       if (layout.showlegend) {
         const entries = data.figures[name].data.filter((trace) => trace.showlegend !== false && trace.name).length;
