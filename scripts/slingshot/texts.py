@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 
 MISSING = {"", "null", "none", "nan", "n/a", "<na>"}
 
@@ -29,7 +30,7 @@ _BRACKETED_TURN = re.compile(rf"[ \t]*\[[ \t]*({_NAME})[ \t]*\][ \t]*:?[ \t]*")
 _BOLD_TURN = re.compile(
     rf"^[ \t]*(?:\*\*|__)[ \t]*\[?({_NAME})\]?[ \t]*(?::[ \t]*(?:\*\*|__)|(?:\*\*|__)[ \t]*:)[ \t]*", re.MULTILINE
 )
-_PLAIN_TURN = re.compile(rf"^({_NAME})[ \t]*:[ \t]*", re.MULTILINE)
+_PLAIN_TURN = re.compile(rf"^(?!(?:Doctor|Patient): \S)({_NAME})[ \t]*:[ \t]*", re.MULTILINE)  # (?!…): the common case
 _CONTROL_BYTES = bytes(set(range(32)) - set(b"\t\n")) + b"\x7f"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\u200b\u2028\u2029\ud800-\udfff]")
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -98,10 +99,13 @@ def _rewrite_turns(text: str) -> str:
 
 def _turn(match: re.Match[str], before: str = "") -> str:
     """`Doctor: ` where a speaker is named, else what was there."""
-    name, role = match[1], match[2]
-    if role.casefold() not in _ROLES:
-        return match[0]
-    return f"{before}{name[0].upper()}{name[1:].lower()}: "
+    speaker = _speaker(match[1], match[2])
+    return match[0] if speaker is None else f"{before}{speaker}: "
+
+
+@lru_cache(maxsize=10_000)
+def _speaker(name: str, role: str) -> str | None:
+    return name[0].upper() + name[1:].lower() if role.casefold() in _ROLES else None
 
 
 def _turn_of_its_own_line(match: re.Match[str]) -> str:
