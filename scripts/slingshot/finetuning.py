@@ -23,12 +23,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from slingshot import attention, checkpoints, lora, packing, training_memory
+from slingshot import checkpoints, forward_paths, lora, packing, training_memory
 from slingshot.answers import read_answer
 from slingshot.completion_loss import completion_tokens, faulty_samples, token_losses
 from slingshot.config import Finetune, FinetuneSpec
 from slingshot.errors import StudyError
 from slingshot.files import digest_of_file, digest_of_text, read_json, write_json, write_jsonl
+from slingshot.forward_paths import ForwardPath
 from slingshot.models import ModelCard, load_model, load_tokenizer, read_model_card
 from slingshot.packing import Packed, Sample
 from slingshot.progress import progress
@@ -75,7 +76,7 @@ class Trainer:
     """All that a training step needs."""
 
     model: PreTrainedModel
-    forward: Callable[[Packed], Tensor]  # a micro-batch to logits (scored, vocabulary)
+    path: ForwardPath
     dropout: lora.Dropout
     optimizer: torch.optim.AdamW
     recipe: Finetune
@@ -85,7 +86,7 @@ class Trainer:
     workers: Workers
     token_budget: int
     steps: int
-    multiple_of: int = 1
+    recomputed_layers: int = 0  # of them, the backward pass redoes the forward pass: less memory, more time
 
 
 @dataclass
@@ -126,10 +127,10 @@ def finetune(job: Job) -> None:
             train, validation, answers = read_samples(job, tokenizer)
         rank, alpha = rank_and_alpha(recipe, card.parameters)
         dropout = lora.add_adapters(model, recipe.lora, rank, alpha, spec.seed)
-        forward, notes = choose_forward(model, longest_of(train, validation))
+        path, notes = forward_paths.choose(model, longest_of(train, validation), workers.device.type == "cuda")
         trainer = Trainer(
             model=model,
-            forward=forward,
+            path=path,
             dropout=dropout,
             optimizer=make_optimizer(model, recipe, workers.device),
             recipe=recipe,
@@ -196,6 +197,7 @@ def training_step(trainer: Trainer, state: State) -> dict[str, Any]:
     loss = gradients(trainer, batch, int(epoch))
     norm = clipped_norm(trainer, batch)
     trainer.optimizer.step()
+    trainer.path.refresh()
     trainer.optimizer.zero_grad(set_to_none=True)
     state.step += 1
     tokens = sum(map(len, batch))
@@ -240,7 +242,7 @@ def _gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> float:
             continue
         packed = on_device([batch[index] for index in part], trainer, epoch)
         trainer.dropout.set_rows(packed.row_keys)
-        losses = token_losses(trainer.forward(packed), packed.targets)
+        losses = token_losses(trainer.path.logits(packed), packed.targets)
         loss = losses.sum() / count
         loss.backward()
         total += loss.detach()
@@ -330,7 +332,7 @@ def validation_loss(trainer: Trainer) -> float:
     for part in dealt[workers.rank :: workers.count]:
         if part:
             packed = on_device([samples[index] for index in part], trainer, epoch=0)
-            total += token_losses(trainer.forward(packed), packed.targets).sum(dtype=torch.float64)
+            total += token_losses(trainer.path.logits(packed), packed.targets).sum(dtype=torch.float64)
     loss = float(reduced(trainer, total)) / completion_tokens(samples)
     if not math.isfinite(loss):
         raise StudyError("finetune: the validation loss is not a finite number; lower finetune.learning_rate")
@@ -401,58 +403,17 @@ def greedy(
     return [tokenizer.decode(row, skip_special_tokens=True).strip() for row in out[:, longest:]]
 
 
-# ---------------------------------------------------------------- the forward pass
-
-
-def choose_forward(model: PreTrainedModel, longest: int) -> tuple[Callable[[Packed], Tensor], list[str]]:
-    """The fastest right way to a micro-batch's logits that this model allows, and what to note about it."""
-    model.train()
-    reason = attention.unsupported(model, longest)
-    if reason is None:
-        attention.use_packed_attention(model)
-        return lambda packed: packed_forward(model, packed), []
-    note = f"finetuned one sequence at a time, not packed: {reason}"
-    log.warning("%s; slower, the result is the same", note)
-    return lambda packed: one_by_one_forward(model, packed), [note]
-
-
-def packed_forward(model: PreTrainedModel, packed: Packed) -> Tensor:
-    """Logits (scored, vocabulary) of a micro-batch by transformers' own forward, all sequences at once."""
-    where = attention.bounds(packed.lengths, packed.input_ids.device)
-    return model(
-        input_ids=packed.input_ids,
-        position_ids=packed.position_ids,
-        logits_to_keep=packed.scored,
-        use_cache=False,
-        **where,
-    ).logits[0]
-
-
-def one_by_one_forward(model: PreTrainedModel, packed: Packed) -> Tensor:
-    """The same, a sequence at a time: for models whose attention cannot be replaced."""
-    logits, start = [], 0
-    dropout = next(layer.dropout for _, layer in lora.adapters(model))
-    for length in packed.lengths[: len(packed.sample_ids)]:
-        here = slice(start, start + length)
-        scored = packed.scored[(packed.scored >= start) & (packed.scored < start + length)] - start
-        if dropout.row_keys is not None:
-            dropout.set_rows(packed.row_keys[here])
-        logits.append(model(input_ids=packed.input_ids[:, here], logits_to_keep=scored, use_cache=False).logits[0])
-        start += length
-    return torch.cat(logits)
+# ---------------------------------------------------------------- memory and device
 
 
 def on_device(samples: Sequence[Sample], trainer: Trainer, epoch: int) -> Packed:
-    packed = packing.pack(samples, trainer.seed, epoch, trainer.multiple_of)
+    packed = packing.pack(samples, trainer.seed, epoch, trainer.path.multiple_of)
     moved = {
         name: value.to(trainer.workers.device, non_blocking=True)
         for name, value in vars(packed).items()
         if isinstance(value, Tensor)
     }
     return Packed(**{**vars(packed), **moved})
-
-
-# ---------------------------------------------------------------- memory
 
 
 def find_token_budget(trainer: Trainer, job: Job) -> int:
@@ -471,36 +432,54 @@ def find_token_budget(trainer: Trainer, job: Job) -> int:
 
 
 def probed_budget(trainer: Trainer, job: Job, longest: int) -> int:
-    """The token budget by two probe steps of real samples; AdamW's moments, not there yet, are reckoned in."""
+    """The token budget by probe steps of real samples; AdamW's moments, not there yet, are reckoned in.
+
+    Where not even the longest sample fits, more and more layers redo their forward pass in the backward pass.
+    """
     device = trainer.workers.device
-
-    def step(tokens: int) -> int:
-        chosen, total = [], 0
-        for sample in sorted(trainer.samples, key=len, reverse=True):
-            if chosen and total + len(sample) > tokens:
-                break
-            chosen.append(sample)
-            total += len(sample)
-        packed = on_device(chosen, trainer, epoch=0)
-        trainer.dropout.set_rows(packed.row_keys)
-        token_losses(trainer.forward(packed), packed.targets).sum().backward()
-        trainer.optimizer.zero_grad(set_to_none=True)
-        return int(packed.input_ids.shape[1])
-
-    step(longest)  # what is allocated once for all, e.g. by the matrix library, must not count as the tokens' own
-    small = training_memory.measure(device, longest, step)
-    large = training_memory.measure(device, 3 * longest, step)
-    if small is None or large is None or large.tokens == small.tokens:
-        return longest
     moments = 8 * sum(parameter.numel() for parameter in trainer.optimizer.param_groups[0]["params"])
-    available = training_memory.available_bytes(device, job.memory_gb) - moments
-    budget = training_memory.budget_from_probes(small, large, available, longest)
-    return longest if budget is None else budget
+    layers = trainer.model.config.get_text_config().num_hidden_layers
+    for trainer.recomputed_layers in (0, layers // 2, layers):
+        trainer.path.recompute(trainer.recomputed_layers)
+        training_memory.measure(device, longest, lambda tokens: probe_step(trainer, tokens))  # warms up
+        small = training_memory.measure(device, longest, lambda tokens: probe_step(trainer, tokens))
+        large = training_memory.measure(device, 2 * longest, lambda tokens: probe_step(trainer, tokens))
+        if small is None or large is None:
+            if small is not None:
+                break  # one sample fits, two don't
+            continue
+        available = training_memory.available_bytes(device, job.memory_gb) - moments
+        budget = training_memory.budget_from_probes(small, large, available, longest)
+        if budget is not None:
+            return budget
+    return longest
+
+
+def probe_step(trainer: Trainer, tokens: int) -> int:
+    """Forward and backward over about so many tokens of the longest samples; returns how many they were."""
+    chosen: list[Sample] = []
+    for sample in sorted(trainer.samples, key=len, reverse=True):
+        if chosen and sum(map(len, chosen)) + len(sample) > tokens:
+            break
+        chosen.append(sample)
+    packed = on_device(chosen, trainer, epoch=0)
+    trainer.dropout.set_rows(packed.row_keys)
+    try:
+        token_losses(trainer.path.logits(packed), packed.targets).sum().backward()
+    finally:
+        trainer.optimizer.zero_grad(set_to_none=True)
+    return int(packed.input_ids.shape[1])
 
 
 def halved(trainer: Trainer, batch: Sequence[Sample]) -> int:
     """Half the token budget, after an out-of-memory error."""
     longest = max(map(len, batch))
+    layers = trainer.model.config.get_text_config().num_hidden_layers
+    if trainer.token_budget <= longest and trainer.recomputed_layers < layers:
+        trainer.recomputed_layers = layers
+        trainer.path.recompute(layers)
+        log.warning("out of memory with one sample at a time: going on with all layers recomputed, which is slower")
+        return trainer.token_budget
     if trainer.token_budget <= longest:
         raise StudyError(
             f"finetune: out of memory with one sample of {longest} tokens at a time; set quantization: nf4 for this "
@@ -596,6 +575,7 @@ def restored(trainer: Trainer, folder: Path | None) -> State | None:
         name.removeprefix(prefix): value for name, value in found.tensors.items() if name.startswith(prefix)
     }
     lora.load_adapter_state(trainer.model, under("adapter/"))
+    trainer.path.refresh()
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in under("optimizer/").items():
         index, _, key = name.partition("/")

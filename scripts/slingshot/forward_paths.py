@@ -1,0 +1,99 @@
+"""Which way a micro-batch takes through a model: the fastest that the model allows.
+
+1. merged layers, compiled (fused_layers): families of the Llama kind, on a GPU;
+2. transformers' own forward with packed attention: whatever lets its attention be replaced, and every CPU;
+3. transformers' own forward, a sequence at a time: everything else.
+
+All three give the same logits but for rounding, dropout included.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from slingshot import attention, fused_layers, lora
+from slingshot.fused_layers import ForwardPath
+from slingshot.packing import Packed
+
+log = logging.getLogger(__name__)
+
+
+def choose(model: PreTrainedModel, longest: int, on_gpu: bool) -> tuple[ForwardPath, list[str]]:
+    """The way, and notes for the record where it is not the fastest.
+
+    Args:
+        model: with adapters in place.
+        longest: no sequence will be longer.
+    """
+    model.train()
+    notes = []
+    if on_gpu:
+        reason = fused_layers.unsupported(model)
+        if reason is None:
+            attention.use_packed_attention(model)
+            return fused_layers.fuse(model, longest, compiled=True), []
+        notes.append(f"finetuned without merged, compiled layers: {reason}")
+    reason = attention.unsupported(model, longest)
+    if reason is None:
+        attention.use_packed_attention(model)
+        path = ForwardPath(lambda packed: packed_logits(model, packed), recompute=lambda count: recompute(model, count))
+    else:
+        notes.append(f"finetuned one sequence at a time, not packed: {reason}")
+        path = ForwardPath(
+            lambda packed: one_by_one_logits(model, packed), recompute=lambda count: recompute(model, count)
+        )
+    for note in notes:
+        log.warning("%s; slower, with the same result", note)
+    return path, notes
+
+
+def packed_logits(model: PreTrainedModel, packed: Packed) -> Tensor:
+    """Logits (scored, vocabulary) of all sequences at once."""
+    return model(
+        input_ids=packed.input_ids,
+        position_ids=packed.position_ids,
+        logits_to_keep=packed.scored,
+        use_cache=False,
+        **attention.bounds(packed.lengths, packed.input_ids.device),
+    ).logits[0]
+
+
+def one_by_one_logits(model: PreTrainedModel, packed: Packed) -> Tensor:
+    """The same, a sequence at a time."""
+    logits, start = [], 0
+    dropout = next(layer.dropout for _, layer in lora.adapters(model))
+    row_keys = dropout.row_keys
+    for length in packed.lengths[: len(packed.sample_ids)]:
+        scored = packed.scored[(packed.scored >= start) & (packed.scored < start + length)] - start
+        dropout.set_rows(None if row_keys is None else row_keys[start : start + length])
+        ids = packed.input_ids[:, start : start + length]
+        logits.append(model(input_ids=ids, logits_to_keep=scored, use_cache=False).logits[0])
+        start += length
+    return torch.cat(logits)
+
+
+def recompute(model: PreTrainedModel, count: int) -> None:
+    """Let the first `count` layers redo their forward pass in the backward pass instead of keeping activations."""
+    for index, layer in enumerate(_decoder_layers(model)):
+        plain = getattr(layer, "plain_forward", layer.forward)
+        layer.plain_forward = plain
+        layer.forward = _recomputed(plain) if index < count else plain
+
+
+def _recomputed(forward):  # type: ignore[no-untyped-def]
+    def run(*args, **kwargs):  # type: ignore[no-untyped-def]
+        if not torch.is_grad_enabled():
+            return forward(*args, **kwargs)
+        return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+
+    return run
+
+
+def _decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+    """The longest list of modules in the model: its layers."""
+    return max((module for module in model.modules() if isinstance(module, nn.ModuleList)), key=len)

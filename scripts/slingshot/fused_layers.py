@@ -1,0 +1,417 @@
+"""The fast path: decoder layers of the Llama kind, written out so that they compile to few, large kernels.
+
+Llama, Mistral, Qwen2, Qwen3, Phi-3 and Phi-4 (and SmolLM and TinyLlama, which are Llamas) share one layer: RMS norm,
+rotary attention, SwiGLU. Here q, k and v are one matrix product, gate and up another, and an adapter costs no pass
+over memory of its own:
+
+    y = W x + B h,  h = (alpha / r) A dropout(x)      is      y = [W | B] [x ; h],
+
+one product with r more columns, whose backward product returns the gradients of x and of h together.
+`torch.compile` compiles the layer once for all layers and all numbers of tokens.
+
+The modules of transformers keep working: their weights become views of the merged ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from slingshot.attention import bounds, packed_attention, window_of
+from slingshot.lora import LoraLinear, dropped_out
+from slingshot.packing import Packed
+
+FAMILIES = {
+    "LlamaForCausalLM",
+    "MistralForCausalLM",
+    "Qwen2ForCausalLM",
+    "Qwen3ForCausalLM",
+    "Phi3ForCausalLM",
+}
+
+
+@dataclass(frozen=True)
+class ForwardPath:
+    """A way through the model."""
+
+    logits: Callable[[Packed], Tensor]  # a micro-batch to logits (scored, vocabulary)
+    refresh: Callable[[], None] = lambda: None  # to be called whenever the adapters have changed
+    recompute: Callable[[int], None] = lambda layers: None  # so many layers redo their forward pass in the backward
+    multiple_of: int = 1  # tokens that a micro-batch is filled up to
+
+
+class Projection(NamedTuple):
+    """Linear layers of one input, merged. `weight` is [W | B], or W alone in 4 bits with the scale of each block."""
+
+    weight: Tensor  # (out, in + adapters * rank), or packed NF4
+    block_scales: Tensor | None  # NF4 only
+    bias: Tensor | None
+    down: tuple[Tensor, ...]  # the adapters' A, (rank, in) float32
+    up: tuple[Tensor, ...]  # the adapters' B, (their rows, rank) float32
+    column_keys: Tensor | None
+
+
+class Norms(NamedTuple):
+    attention: Tensor
+    mlp: Tensor
+    query: Tensor | None  # Qwen3
+    key: Tensor | None
+
+
+class LayerWeights(NamedTuple):
+    qkv: Projection
+    out: Projection
+    gate_up: Projection
+    down: Projection
+    norms: Norms
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is the same in all layers and known when compiling."""
+
+    heads: int
+    key_heads: int
+    head_size: int
+    epsilon: float
+    window: int | None
+    longest: int
+    probability: float
+    scale: float  # alpha / r
+    first_rows: tuple[tuple[int, ...], ...]  # of each projection: where each adapter's rows begin
+    features: tuple[tuple[int, int], ...]  # of each projection: out, in
+
+
+def unsupported(model: PreTrainedModel) -> str | None:
+    """Why a model (with its adapters) has no fast path; None where it has one."""
+    name, config = type(model).__name__, model.config
+    if name not in FAMILIES:
+        return f"{name} is not of the families with merged layers"
+    if config.hidden_act != "silu":
+        return f"its activation is {config.hidden_act}"
+    base = [_base(module) for module in model.modules() if isinstance(module, LoraLinear | nn.Linear)]
+    kinds = {type(module).__name__ for module in base}
+    if kinds - {"Linear", "Linear4bit"}:
+        return f"it has {', '.join(sorted(kinds - {'Linear', 'Linear4bit'}))} layers"
+    if any(getattr(getattr(module.weight, "quant_state", None), "nested", False) for module in base):
+        return "its 4-bit weights have quantized scales"
+    return None
+
+
+def fuse(model: PreTrainedModel, longest: int, compiled: bool) -> ForwardPath:
+    """Merge the model's projections in place and return its fast path.
+
+    Args:
+        model: one for which `unsupported` is None, with adapters in place.
+        longest: no sequence will be longer.
+        compiled: compile the layer; else it runs as written (a CPU has no time for the compiler).
+    """
+    layers = [_merged_layer(layer) for layer in model.model.layers]
+    shape = _shape(model, longest)
+    run = torch.compile(decoder_layer, fullgraph=True) if compiled else decoder_layer
+    recomputed = [0]
+
+    def forward(packed: Packed) -> Tensor:
+        device = packed.input_ids.device
+        hidden = model.get_input_embeddings()(packed.input_ids)[0]
+        cos, sin = (part[0] for part in model.model.rotary_emb(hidden[None], packed.position_ids))
+        ends = bounds(packed.lengths, device)["cu_seq_lens_q"]
+        row_keys = dropout.row_keys
+        if compiled:
+            _any_number_of_tokens(hidden, cos, sin, ends, row_keys)
+        if torch.is_grad_enabled():
+            hidden.requires_grad_()  # the first layer compiles like the others
+        for index, weights in enumerate(layers):
+            arguments = (hidden, weights, cos, sin, ends, row_keys, shape)
+            if index < recomputed[0] and torch.is_grad_enabled():
+                hidden = checkpoint(run, *arguments, use_reentrant=False, preserve_rng_state=False)
+            else:
+                hidden = run(*arguments)
+        return model.get_output_embeddings()(model.model.norm(hidden[packed.scored]))
+
+    dropout = next(module.dropout for module in model.modules() if isinstance(module, LoraLinear))
+    copies = [
+        pair
+        for layer in layers
+        for projection, (_, width), first_rows in zip(layer[:4], shape.features, shape.first_rows, strict=True)
+        for pair in _copies(projection, width, first_rows)
+    ]
+
+    @torch.no_grad()
+    def refresh() -> None:
+        for target, source in copies:
+            target.copy_(source)
+
+    refresh()
+    return ForwardPath(
+        forward, refresh, lambda count: recomputed.__setitem__(0, count), multiple_of=128 if compiled else 1
+    )
+
+
+def decoder_layer(
+    hidden: Tensor,
+    weights: LayerWeights,
+    cos: Tensor,
+    sin: Tensor,
+    ends: Tensor,
+    row_keys: Tensor | None,
+    shape: Shape,
+) -> Tensor:
+    """One layer over packed sequences: hidden states (tokens, width) in and out; cos and sin are (tokens, rotated)."""
+    normed = F.rms_norm(hidden, hidden.shape[-1:], weights.norms.attention, shape.epsilon)
+    query, key, value = _heads(_project(normed, weights.qkv, row_keys, 0, shape), shape)
+    if weights.norms.query is not None and weights.norms.key is not None:
+        query = F.rms_norm(query, query.shape[-1:], weights.norms.query, shape.epsilon)
+        key = F.rms_norm(key, key.shape[-1:], weights.norms.key, shape.epsilon)
+    query, key = _rotated(query, cos, sin), _rotated(key, cos, sin)
+    attended = packed_attention(query, key, value, ends, shape.longest, shape.head_size**-0.5, shape.window)
+    hidden = hidden + _project(attended.flatten(1), weights.out, row_keys, 1, shape)
+    normed = F.rms_norm(hidden, hidden.shape[-1:], weights.norms.mlp, shape.epsilon)
+    gate, up = _project(normed, weights.gate_up, row_keys, 2, shape).chunk(2, dim=-1)
+    return hidden + _project(F.silu(gate) * up, weights.down, row_keys, 3, shape)
+
+
+def _project(inputs: Tensor, projection: Projection, row_keys: Tensor | None, which: int, shape: Shape) -> Tensor:
+    """(tokens, in) to (tokens, out), adapters included."""
+    if not projection.down:
+        projected = _Frozen.apply(inputs, projection.weight, projection.block_scales, shape.features[which])
+        return projected if projection.bias is None else projected + projection.bias
+    dropped = inputs
+    if row_keys is not None and projection.column_keys is not None:
+        dropped = dropped_out(inputs, row_keys, projection.column_keys, shape.probability)
+    down = torch.cat(projection.down).to(inputs.dtype)
+    low = (dropped @ down.T) * shape.scale
+    projected = _Adapted.apply(
+        inputs,
+        low,
+        projection.weight,
+        projection.block_scales,
+        shape.features[which],
+        shape.first_rows[which],
+        *projection.up,
+    )
+    return projected if projection.bias is None else projected + projection.bias
+
+
+class _Adapted(torch.autograd.Function):
+    """[x ; h] times [W | B], where W has no gradient. h (tokens, adapters * rank) holds the adapters side by side."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        inputs: Tensor,
+        low: Tensor,
+        weight: Tensor,
+        block_scales: Tensor | None,
+        features: tuple[int, int],
+        first_rows: tuple[int, ...],
+        *up: Tensor,
+    ) -> Tensor:
+        ctx.features, ctx.first_rows = features, first_rows
+        ctx.save_for_backward(low, weight, block_scales, *up)
+        return torch.cat([inputs, low], 1) @ _widened(weight, block_scales, features, first_rows, up, 0).T
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        low, weight, block_scales, *up = ctx.saved_tensors
+        whole = _widened(weight, block_scales, ctx.features, ctx.first_rows, up, 1)
+        both = gradient @ whole
+        rank = up[0].shape[1]
+        of_up = [
+            (gradient[:, first : first + one.shape[0]].T @ low[:, at * rank : (at + 1) * rank]).to(one.dtype)
+            for at, (first, one) in enumerate(zip(ctx.first_rows, up, strict=True))
+        ]
+        width = ctx.features[1]
+        return both[:, :width], both[:, width:], None, None, None, None, *of_up
+
+
+class _Frozen(torch.autograd.Function):
+    """x times W without adapters; a 4-bit W is unpacked anew in the backward pass rather than kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, inputs: Tensor, weight: Tensor, block_scales: Tensor | None, features: tuple[int, int]
+    ) -> Tensor:
+        ctx.features = features
+        ctx.save_for_backward(weight, block_scales)
+        return inputs @ _dense(weight, block_scales, features, 0).T
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        weight, block_scales = ctx.saved_tensors
+        return gradient @ _dense(weight, block_scales, ctx.features, 1), None, None, None
+
+
+def _widened(
+    weight: Tensor,
+    block_scales: Tensor | None,
+    features: tuple[int, int],
+    first_rows: tuple[int, ...],
+    up: Sequence[Tensor],
+    phase: int,
+) -> Tensor:
+    """[W | B]: dense weights are stored so, 4-bit ones are put together when needed."""
+    if block_scales is None:
+        return weight
+    dense = _dense(weight, block_scales, features, phase)
+    columns = [
+        F.pad(one.to(dense.dtype), (0, 0, first, features[0] - first - one.shape[0]))
+        for first, one in zip(first_rows, up, strict=True)
+    ]
+    return torch.cat([dense, *columns], 1)
+
+
+def _dense(weight: Tensor, block_scales: Tensor | None, features: tuple[int, int], phase: int) -> Tensor:
+    return weight if block_scales is None else unpacked_nf4(weight, block_scales, list(features), phase)
+
+
+@torch.library.custom_op("slingshot::unpacked_nf4", mutates_args=())
+def unpacked_nf4(weight: Tensor, block_scales: Tensor, features: list[int], phase: int) -> Tensor:
+    """NF4 to bfloat16, blocks of 64. `phase` tells the forward call from the backward one: were they the same, the
+    compiler would keep the unpacked weight from the one to the other, and 4 bits would save nothing."""
+    from bitsandbytes.functional import dequantize_4bit
+
+    flat = torch.empty(features, dtype=torch.bfloat16, device=weight.device)
+    return dequantize_4bit(weight, absmax=block_scales, out=flat, blocksize=64, quant_type="nf4")
+
+
+@unpacked_nf4.register_fake
+def _(weight: Tensor, block_scales: Tensor, features: list[int], phase: int) -> Tensor:
+    return torch.empty(features, dtype=torch.bfloat16, device=weight.device)
+
+
+def _heads(qkv: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
+    """(tokens, all) to query, key and value of (tokens, heads, head size)."""
+    heads = qkv.unflatten(1, (-1, shape.head_size))
+    query, key, value = heads.split([shape.heads, shape.key_heads, shape.key_heads], dim=1)
+    return query, key, value
+
+
+def _rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary positions (Su et al. 2021, arXiv:2104.09864) on the first features of each head, as transformers does."""
+    size = cos.shape[-1]
+    turned, kept = states[..., :size], states[..., size:]
+    first, second = turned.chunk(2, dim=-1)
+    turned = turned * cos[:, None] + torch.cat([-second, first], dim=-1) * sin[:, None]
+    return turned if kept.shape[-1] == 0 else torch.cat([turned, kept], dim=-1)
+
+
+def _any_number_of_tokens(*tensors: Tensor | None) -> None:
+    """Tell the compiler that the first dimension varies."""
+    for tensor in tensors:
+        if tensor is not None:
+            torch._dynamo.maybe_mark_dynamic(tensor, 0)
+
+
+# ---------------------------------------------------------------- merging
+
+
+def _merged_layer(layer: nn.Module) -> LayerWeights:
+    attention = layer.self_attn
+    return LayerWeights(
+        *(_merged(group) for group in _groups(layer)),
+        norms=Norms(
+            layer.input_layernorm.weight.data,
+            layer.post_attention_layernorm.weight.data,
+            attention.q_norm.weight.data if hasattr(attention, "q_norm") else None,
+            attention.k_norm.weight.data if hasattr(attention, "k_norm") else None,
+        ),
+    )
+
+
+def _groups(layer: nn.Module) -> list[list[nn.Module]]:
+    """A layer's linear modules, those of one input together; Phi's are merged as they come."""
+    attention, mlp = layer.self_attn, layer.mlp
+    has_qkv, has_gate_up = hasattr(attention, "qkv_proj"), hasattr(mlp, "gate_up_proj")
+    return [
+        [attention.qkv_proj] if has_qkv else [attention.q_proj, attention.k_proj, attention.v_proj],
+        [attention.o_proj],
+        [mlp.gate_up_proj] if has_gate_up else [mlp.gate_proj, mlp.up_proj],
+        [mlp.down_proj],
+    ]
+
+
+def _merged(linears: Sequence[nn.Module]) -> Projection:
+    """Merge linear layers of one input; dense ones become views of the merged weight."""
+    bases = [_base(linear) for linear in linears]
+    adapted = [linear for linear in linears if isinstance(linear, LoraLinear)]
+    quantized = type(bases[0]).__name__ == "Linear4bit"
+    if quantized:
+        weight = torch.cat([base.weight.data.flatten() for base in bases])[:, None]
+        scales = torch.cat([base.weight.quant_state.absmax.flatten() for base in bases])
+    else:
+        weight, scales = _widened_storage(bases, sum(linear.lora_A.shape[0] for linear in adapted)), None
+    biases = [base.bias.data if base.bias is not None else torch.zeros_like(base.weight[:, 0]) for base in bases]
+    return Projection(
+        weight=weight,
+        block_scales=scales,
+        bias=torch.cat(biases) if any(base.bias is not None for base in bases) else None,
+        down=tuple(linear.lora_A for linear in adapted),
+        up=tuple(linear.lora_B for linear in adapted),
+        column_keys=adapted[0].column_keys if adapted else None,
+    )
+
+
+@torch.no_grad()
+def _widened_storage(bases: Sequence[nn.Module], extra: int) -> Tensor:
+    """[W | 0] of stacked layers; their weights become views of it."""
+    first = bases[0].weight
+    rows = sum(base.out_features for base in bases)
+    merged = torch.zeros(rows, first.shape[1] + extra, dtype=first.dtype, device=first.device)
+    start = 0
+    for base in bases:
+        view = merged[start : start + base.out_features, : first.shape[1]]
+        view.copy_(base.weight)
+        base.weight = nn.Parameter(view, requires_grad=False)
+        start += base.out_features
+    return merged
+
+
+def _shape(model: PreTrainedModel, longest: int) -> Shape:
+    config, layer = model.config, model.model.layers[0]
+    some = next(module for module in model.modules() if isinstance(module, LoraLinear))
+    groups = _groups(layer)
+    return Shape(
+        heads=config.num_attention_heads,
+        key_heads=config.num_key_value_heads,
+        head_size=layer.self_attn.head_dim,
+        epsilon=config.rms_norm_eps,
+        window=window_of(config, longest),
+        longest=longest,
+        probability=some.dropout.probability,
+        scale=some.scale,
+        first_rows=tuple(_first_rows(group) for group in groups),
+        features=tuple((sum(one.out_features for one in group), group[0].in_features) for group in groups),
+    )
+
+
+def _first_rows(linears: Sequence[nn.Module]) -> tuple[int, ...]:
+    """Where in the merged output each adapter's rows begin."""
+    starts, start = [], 0
+    for linear in linears:
+        if isinstance(linear, LoraLinear):
+            starts.append(start)
+        start += linear.out_features
+    return tuple(starts)
+
+
+def _copies(projection: Projection, width: int, first_rows: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+    """Where in [W | B] each B belongs."""
+    if projection.block_scales is not None or not projection.up:
+        return []
+    rank = projection.up[0].shape[1]
+    return [
+        (projection.weight[first : first + one.shape[0], width + at * rank : width + (at + 1) * rank], one.data)
+        for at, (first, one) in enumerate(zip(first_rows, projection.up, strict=True))
+    ]
+
+
+def _base(module: nn.Module) -> nn.Module:
+    return module.base if isinstance(module, LoraLinear) else module
