@@ -6,6 +6,7 @@ when first asked for, once a process. Codes are written without a dot, in upper 
 
 from __future__ import annotations
 
+import gc
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -104,6 +105,11 @@ def _is_code(name: str) -> bool:
 
 @cache
 def _tree() -> ModuleType:
-    import simple_icd_10_cm  # slow to import, and not every step needs it
-
+    collecting = gc.isenabled()
+    gc.disable()  # it makes a hundred thousand objects that all stay: looking for garbage among them takes half the time
+    try:
+        import simple_icd_10_cm  # slow to import, and not every step needs it
+    finally:
+        if collecting:
+            gc.enable()
     return simple_icd_10_cm
