@@ -61,6 +61,15 @@ def find(code: str) -> Code | None:
     return Code(code, category, block, chapter, tree.get_description(name), tree.is_leaf(name))
 
 
+@cache
+def lineage(code: str) -> frozenset[str]:
+    """A normalized code with every code, category, block and chapter above it; empty where the code set has none."""
+    entry = find(code)
+    if entry is None:
+        return frozenset()
+    return frozenset((*(name.replace(".", "") for name in _tree().get_ancestors(dotted(code))), code))
+
+
 def is_valid(code: str) -> bool:
     """Whether the code set holds this normalized category or code."""
     return find(code) is not None
