@@ -302,6 +302,19 @@ def test_no_row_is_lost_no_group_is_split_and_order_does_not_matter(
     assert bytes_of(tmp_path) == before
 
 
+def test_many_buckets_and_row_groups_give_the_same_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path, medsynth(400))
+    one = bytes_of(tmp_path)
+    monkeypatch.setattr(dataset, "_BUCKET_BYTES", 1000)
+    run(tmp_path, medsynth(400))
+    assert bytes_of(tmp_path) == one
+    monkeypatch.setattr(dataset, "ROWS_A_GROUP", 16)
+    samples, _ = run(tmp_path, medsynth(400))
+    for _, split in samples.groupby("split"):
+        assert split["sample_id"].is_monotonic_increasing
+    assert len(samples) == 400
+
+
 # ---------------------------------------------------------------- what is refused
 
 
