@@ -1,0 +1,40 @@
+"""Score one arm's answers: exact match, every level of the code tree, ranked candidates, each with its interval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slingshot import cli, icd10
+from slingshot.config import ScoreSpec, parse_spec
+from slingshot.dataset import read_split
+from slingshot.files import digest_of_file, read_json
+from slingshot.labels import read_labels
+from slingshot.predictions import read_predictions
+from slingshot.scoring import score_arm
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_spec(parser, "ScoreSpec")
+    parser.add_argument("--predictions", type=Path, required=True, help="results/ARM/predictions.jsonl")
+    parser.add_argument("--test", type=Path, required=True, help="results/data/test.parquet")
+    parser.add_argument("--labels", type=Path, required=True, help="results/data/labels.json")
+    parser.add_argument("--training", type=Path, nargs="?", help="results/ARM/training.json of a finetuned arm")
+    parser.add_argument("--metrics", type=Path, required=True, help="results/ARM/metrics.json, written")
+    given = parser.parse_args()
+    spec = parse_spec(ScoreSpec, given.spec)
+    provenance = {"predictions": digest_of_file(given.predictions), "test": digest_of_file(given.test)}
+    if spec.labels == "icd10cm":
+        provenance["code_set"] = icd10.code_set_version()
+    score_arm(
+        spec,
+        read_predictions(given.predictions),
+        read_split(given.test),
+        read_labels(given.labels),
+        read_json(given.training) if given.training else None,
+        provenance,
+    ).write(given.metrics)
+
+
+if __name__ == "__main__":
+    cli.run(main)
