@@ -36,6 +36,9 @@ class StepRecord(Record):
     new_tokens: int = 0
     trained_tokens: int = 0
     cached_samples: int = Field(0, description="answers taken from the cache: no device time was spent on them now")
+    partly_cached_samples: int = Field(0, description="of the other samples, those with a part of the answer cached")
+    fresh_tokens: int | None = Field(None, description="prompt and new tokens of what was computed now, in predict")
+    earlier_seconds: float = Field(0.0, description="of the processes that a resumed finetune goes on from")
     truncated_samples: int = 0
     token_budget: int | None = Field(None, description="tokens a micro-batch, as used")
     peak_allocated: int | None = Field(None, description="by torch's allocator; null on a CPU")
