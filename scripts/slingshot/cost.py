@@ -317,14 +317,12 @@ def _caveats(finetuned: ArmCost, zero_shot: ArmCost, resource: Resource) -> list
     """What a reader of the number should know, as sentences."""
     steps = [step for step in (finetuned.training, finetuned.predict, zero_shot.predict) if step]
     devices = sorted({name for step in steps for name in _names(step.device) if name != "cpu"})
-    sentences = []
-    if len(devices) > 1:
-        sentences.append(f"The steps ran on different devices: {', '.join(devices)}.")
-    for cost in (finetuned, zero_shot):
-        if cost.predict.cached_samples:
-            sentences.append(
-                f"{cost.arm}'s rate rests on the {cost.predict.samples:,} answers not taken from the cache."
-            )
+    sentences = [f"The steps ran on different devices: {', '.join(devices)}."] if len(devices) > 1 else []
+    sentences += [
+        f"{cost.arm}'s rate rests on the {cost.predict.samples:,} answers that were not in the cache."
+        for cost in (finetuned, zero_shot)
+        if cost.predict.cached_samples
+    ]
     if resource == "energy_wh":
         sentences.append("Each dialogue carries its share of loading the model.")
     return sentences

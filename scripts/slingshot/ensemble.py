@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
-from slingshot.metrics import Score
+from slingshot import metrics
+from slingshot.errors import StudyError
+from slingshot.predictions import Prediction
 from slingshot.records import Record
-from slingshot.statistics import Difference
+from slingshot.statistics import Difference, paired_difference
+
+Votes = Literal["probabilities", "answers"]
+EQUAL = 0.5
+GRID = np.arange(101) / 100  # weights of the finetuned arm that are tried on validation
 
 
 class Ensemble(Record):
-    """Two arms that vote. Shares are of the test samples; the four shares add up to 1."""
+    """Two arms that vote. Shares are of the test samples; the four shares add up to 1.
+
+    A member is judged as it votes: by its best candidate where votes are probabilities, else by its answer. So the
+    gain is that of voting, and not that of ranking candidates rather than answering freely.
+    """
 
     finetuned: str
     zero_shot: str
     weights: Literal["validation", "equal"] = Field(description="fitted on validation answers, or 1/2 each")
     finetuned_weight: float = Field(description="the zero-shot arm's is 1 minus this")
-    votes: Literal["probabilities", "answers"] = Field(description="candidates' probabilities, or one vote an answer")
-    accuracy: Score
+    votes: Votes = Field(description="candidates' probabilities, or one vote an answer")
+    accuracy: metrics.Score
     best_member: str
     gain: Difference = Field(description="ensemble minus its better member")
     both_right: float
@@ -28,3 +42,129 @@ class Ensemble(Record):
     both_wrong: float
     oracle_accuracy: float = Field(description="share where at least one was right")
     oracle_gap: float = Field(description="oracle accuracy minus the better member's accuracy")
+
+
+def ensemble(
+    finetuned: str,
+    zero_shot: str,
+    finetuned_predictions: Sequence[Prediction],
+    zero_shot_predictions: Sequence[Prediction],
+    finetuned_validation: Sequence[Prediction] | None = None,
+    zero_shot_validation: Sequence[Prediction] | None = None,
+    *,
+    confidence: float,
+    resamples: int,
+    seed: int,
+) -> Ensemble:
+    """Let two arms vote on the test samples.
+
+    The vote is a linear opinion pool (Stone 1961): a label's votes are the finetuned arm's weight times the
+    probability that this arm gives it, plus 1 minus the weight times the zero-shot arm's. An arm's probabilities are
+    those of its candidates, scaled to add up to 1; without candidates its answer has probability 1, and an answer
+    that could not be read casts no vote. A tie goes to the finetuned arm.
+
+    Args:
+        finetuned, zero_shot: the arms' paths.
+        finetuned_predictions, zero_shot_predictions: their answers on test, in the same order.
+        finetuned_validation, zero_shot_validation: their answers on validation, in the same order. With both, the
+            weight is the one with most exact matches there, of equals the nearest to 1/2; else it is 1/2.
+
+    Raises:
+        StudyError: the arms answered different samples, or none.
+    """
+    test = (finetuned_predictions, zero_shot_predictions)
+    validation = (finetuned_validation, zero_shot_validation) if finetuned_validation and zero_shot_validation else ()
+    every = [predictions for predictions in (*test, *validation) if predictions is not None]
+    votes: Votes = "probabilities" if all(one.candidates for split in every for one in split) else "answers"
+    ballots = _ballots(finetuned, zero_shot, *test, votes)
+    weight = EQUAL
+    if finetuned_validation and zero_shot_validation:
+        weight = _fitted_weight(_ballots(finetuned, zero_shot, finetuned_validation, zero_shot_validation, votes))
+    right, small, large = (ballots.right(share) for share in (weight, 1.0, 0.0))
+    finetuned_is_better = small.sum() >= large.sum()
+    better = small if finetuned_is_better else large
+    oracle = float(np.mean(small | large))
+    return Ensemble(
+        finetuned=finetuned,
+        zero_shot=zero_shot,
+        weights="validation" if validation else "equal",
+        finetuned_weight=weight,
+        votes=votes,
+        accuracy=metrics.accuracy_score(right, confidence),
+        best_member=finetuned if finetuned_is_better else zero_shot,
+        gain=paired_difference(right, better, confidence, resamples, seed),
+        both_right=float(np.mean(small & large)),
+        only_finetuned_right=float(np.mean(small & ~large)),
+        only_zero_shot_right=float(np.mean(large & ~small)),
+        both_wrong=float(np.mean(~small & ~large)),
+        oracle_accuracy=oracle,
+        oracle_gap=oracle - float(np.mean(better)),
+    )
+
+
+# ---------------------------------------------------------------- the vote
+
+
+@dataclass(frozen=True)
+class _Ballots:
+    """Each sample's labels that an arm voted for, the finetuned arm's first.
+
+    `finetuned` and `zero_shot` are probabilities and `truth` is whether the label is the true one; all are of shape
+    (samples, labels of the sample with most), filled up with labels that nobody voted for.
+    """
+
+    finetuned: NDArray[np.float64]
+    zero_shot: NDArray[np.float64]
+    truth: NDArray[np.bool_]
+
+    def right(self, weight: float) -> NDArray[np.bool_]:
+        """Whether the vote is right, of shape (samples,), under a weight of the finetuned arm."""
+        pooled = weight * self.finetuned + (1 - weight) * self.zero_shot
+        chosen = pooled.argmax(axis=1)  # the first of equals
+        rows = np.arange(len(pooled))
+        return self.truth[rows, chosen] & (pooled[rows, chosen] > 0)
+
+
+def _fitted_weight(ballots: _Ballots) -> float:
+    matches = np.array([ballots.right(weight).sum() for weight in GRID])
+    best = GRID[matches == matches.max()]
+    return float(best[np.abs(best - EQUAL).argmin()])
+
+
+def _ballots(
+    finetuned: str, zero_shot: str, small: Sequence[Prediction], large: Sequence[Prediction], votes: Votes
+) -> _Ballots:
+    _check_same_samples(finetuned, zero_shot, small, large)
+    sides = [[_probabilities(prediction, votes) for prediction in side] for side in (small, large)]
+    pairs = list(zip(*sides, strict=True))
+    labels = [list(dict.fromkeys([*first, *second])) for first, second in pairs]
+    shape = (len(pairs), max(1, *map(len, labels)))
+    ballots = _Ballots(np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=bool))
+    for row, ((first, second), voted, prediction) in enumerate(zip(pairs, labels, small, strict=True)):
+        for column, label in enumerate(voted):
+            ballots.finetuned[row, column] = first.get(label, 0.0)
+            ballots.zero_shot[row, column] = second.get(label, 0.0)
+            ballots.truth[row, column] = label == prediction.label
+    return ballots
+
+
+def _probabilities(prediction: Prediction, votes: Votes) -> dict[str, float]:
+    """Label to its share of one vote, the best first; empty for an answer that could not be read."""
+    if votes == "answers":
+        return {} if prediction.code is None else {prediction.code: 1.0}
+    best = prediction.candidates[0].log_probability
+    shares = {one.code: float(np.exp(one.log_probability - best)) for one in prediction.candidates}
+    total = sum(shares.values())
+    return {code: share / total for code, share in shares.items()}
+
+
+def _check_same_samples(
+    finetuned: str, zero_shot: str, small: Sequence[Prediction], large: Sequence[Prediction]
+) -> None:
+    if not small:
+        raise StudyError(f"{finetuned} has no predictions, so it cannot vote: run its predict step again")
+    if [(one.sample_id, one.label) for one in small] != [(one.sample_id, one.label) for one in large]:
+        raise StudyError(
+            f"{finetuned} and {zero_shot} answered different samples, or in another order: "
+            "run the predict steps of both again, on the same split"
+        )
