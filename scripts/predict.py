@@ -201,6 +201,9 @@ def answer_all(
             missing.setdefault(lacking, {}).setdefault(keys[lacking[0]][index], index)  # equal prompts run once
         else:
             record.cached_samples += 1
+            continue
+        record.partly_cached_samples += len(lacking) < len(keys)
+    record.fresh_tokens = 0
     if record.cached_samples:
         log.info("%d of %d answers are in the cache", record.cached_samples, samples)
     with progress("answers", sum(map(len, missing.values())), "samples") as meter:
@@ -213,6 +216,7 @@ def answer_all(
                 }
                 cache.put(fresh)
                 known.update(fresh)
+                record.fresh_tokens += sum(answer.prompt_tokens + answer.new_tokens for answer in answers.values())
                 meter.advance(len(answers), sum(answer.prompt_tokens for answer in answers.values()))
     return known
 

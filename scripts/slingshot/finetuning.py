@@ -87,6 +87,7 @@ class Trainer:
     token_budget: int
     steps: int
     recomputed_layers: int = 0  # of them, the backward pass redoes the forward pass: less memory, more time
+    started: float = field(default_factory=time.monotonic)  # when this process began its work
 
 
 @dataclass
@@ -98,6 +99,7 @@ class State:
     best_score: float | None = None  # higher is better: minus the loss, or exact match
     evaluations_without_gain: int = 0
     trained_tokens: int = 0
+    earlier_seconds: float = 0.0  # of the processes that this one goes on from, up to their last checkpoint
     stopped_early: bool = False
     log: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -116,6 +118,7 @@ def finetune(job: Job) -> None:
         StudyError: too little memory for the longest sample, a loss that is not a number, unusable inputs.
     """
     spec, recipe, seconds = job.spec, job.spec.finetune, {}
+    started = time.monotonic()
     with joined_workers(job.device) as workers:
         make_deterministic(recipe.deterministic, spec.seed)
         training_memory.limit_memory(workers.device, job.memory_gb)
@@ -140,6 +143,7 @@ def finetune(job: Job) -> None:
             workers=workers,
             token_budget=0,
             steps=planned_steps(len(train), recipe),
+            started=started,
         )
         with timed(seconds, "probe"):
             trainer.token_budget = find_token_budget(trainer, job)
@@ -559,7 +563,8 @@ def as_checkpoint(trainer: Trainer, state: State) -> checkpoints.Checkpoint:
     for index, held in trainer.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": value for name, value in held.items()}
     tensors["random"] = torch.get_rng_state()
-    return checkpoints.Checkpoint(state.step, state.facts(), tensors)
+    seconds = state.earlier_seconds + time.monotonic() - trainer.started
+    return checkpoints.Checkpoint(state.step, state.facts() | {"earlier_seconds": seconds}, tensors)
 
 
 def restored(trainer: Trainer, folder: Path | None) -> State | None:
@@ -711,6 +716,7 @@ def write_results(
         seconds={phase: round(duration, 3) for phase, duration in seconds.items()},
         samples=len(trainer.samples),
         trained_tokens=state.trained_tokens,
+        earlier_seconds=round(state.earlier_seconds, 3),
         truncated_samples=sum(sample.truncated for sample in trainer.samples),
         token_budget=trainer.token_budget,
         peak_allocated=peak_memory(device),
