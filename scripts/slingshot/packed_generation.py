@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slingshot import fused_kernels
 from slingshot.beam import BeamSearch
 from slingshot.cached_attention import Branches, Pool, Step, Written, use_cached_attention
 from slingshot.constrained import AnswerTrie
@@ -116,6 +117,7 @@ def take_apart(model: PreTrainedModel) -> Network:
     for module in model.modules():
         if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
             module.forward = partial(_rms_norm, module)  # one kernel instead of six
+    fused_kernels.fuse(model)
     return Network(
         model=model,
         decoder=decoder,
@@ -131,6 +133,7 @@ def put_together(network: Network) -> None:
     for module in network.model.modules():
         if type(module).__name__.endswith("RMSNorm"):
             module.__dict__.pop("forward", None)
+    fused_kernels.unfuse(network.model)
     network.model.set_attn_implementation(network.own_attention)
 
 

@@ -1,0 +1,477 @@
+"""How fast, how small and how soon: prediction with an 8B against transformers' generate, on one GPU.
+
+    python benchmarks/generation.py --out results.json            # all parts, each in a process of its own
+    python benchmarks/generation.py --out r.json --parts ours start --prompts 256
+
+Weights are random, of Llama-3.1-8B's shape, saved once under --work; prompts are random ids (or words) with lengths
+like MedSynth's, 1,169 tokens in the mean; answers have 16 new tokens. Results are written as they come. `--tiny` runs
+all of it on a processor in a minute, to try the program itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+NEW_TOKENS = 16
+REFERENCE_LIMIT = 38.8  # samples/s: required FLOPs over 687 TFLOP/s, an H100's sustained bf16 rate
+SHAPE_8B = {
+    "vocab_size": 128_256,
+    "hidden_size": 4096,
+    "intermediate_size": 14_336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 131_072,
+    "rms_norm_eps": 1e-5,
+    "bos_token_id": 128_000,
+    "eos_token_id": 128_009,
+}
+SHAPE_TINY = {
+    **SHAPE_8B,
+    "vocab_size": 49_152,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+
+
+def lengths(count: int, tiny: bool) -> list[int]:
+    draw = random.Random(1)
+    scale = 0.03 if tiny else 1
+    return [int(scale * min(max(draw.gauss(1169, 330), 300), 2000)) + 8 for _ in range(count)]
+
+
+def random_prompts(count: int, tiny: bool) -> list[list[int]]:
+    draw = random.Random(2)
+    return [[draw.randrange(100, 40_000) for _ in range(length)] for length in lengths(count, tiny)]
+
+
+# ---------------------------------------------------------------- parts, each run in its own process
+
+
+def checkpoint(options: argparse.Namespace) -> dict[str, Any]:
+    """Save random weights, a tokenizer and a card."""
+    import torch
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    from slingshot.models import ModelCard
+
+    start = time.perf_counter()
+    config = LlamaConfig(**(SHAPE_TINY if options.tiny else SHAPE_8B), tie_word_embeddings=False)
+    folder = options.work / "model"
+    with torch.device(options.device):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    model.save_pretrained(folder, max_shard_size="2GB")
+    for file in options.tokenizer.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    parameters = sum(weight.numel() for weight in model.parameters())
+    files = {file.name: "" for file in folder.iterdir()}
+    ModelCard(
+        name="random",
+        source={"folder": str(folder)},
+        revision="random",
+        folder=str(folder),
+        files=files,
+        parameters=parameters,
+        layers=config.num_hidden_layers,
+        architecture="LlamaForCausalLM",
+    ).write(options.work / "card.json")
+    return {"parameters": parameters, "seconds": time.perf_counter() - start}
+
+
+def ceiling(options: argparse.Namespace) -> dict[str, Any]:
+    """The card's own bf16 matrix rate, short and after two seconds."""
+    import torch
+
+    if options.device != "cuda":
+        return {}
+    one, other = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    one @ other
+    rates = []
+    for products in (10, 1200):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(products):
+            one @ other
+        torch.cuda.synchronize()
+        rates.append(2 * 8192**3 * products / (time.perf_counter() - start) / 1e12)
+    return {"tflops_short": rates[0], "tflops_sustained": rates[1], "card": torch.cuda.get_device_name()}
+
+
+def load(options: argparse.Namespace, quantization: str) -> Any:
+    from slingshot.generation import load_for_generation
+    from slingshot.models import read_model_card
+
+    return load_for_generation(read_model_card(options.work / "card.json"), quantization, "bfloat16", options.device)
+
+
+def timed_ours(model: Any, prompts: list[list[int]], **more: Any) -> dict[str, Any]:
+    """One warm-up group, then the prompts."""
+    import torch
+
+    from slingshot.generation import Decoding, Memory, Report, generate
+
+    decoding = Decoding(**{"max_new_tokens": NEW_TOKENS, "end_ids": (2,), **more})
+    for _ in generate(model, prompts[:4], decoding, Memory(), Report()):
+        pass
+    report = Report()
+    if model.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    start = time.perf_counter()
+    done = sum(len(answers) for answers in generate(model, prompts, decoding, Memory(), report))
+    seconds = time.perf_counter() - start
+    return {
+        "samples": done,
+        "samples_per_second": done / seconds,
+        "share_of_reference_limit": done / seconds / REFERENCE_LIMIT,
+        "seconds": {phase: round(value, 3) for phase, value in report.seconds.items()},
+        "peak_gb": (report.peak_allocated or 0) / 1e9,
+        "row_tokens": report.token_budget,
+        "groups": report.batches,
+        "notes": report.notes,
+    }
+
+
+def timed_peer(model: Any, prompts: list[list[int]], sort: bool, cudnn: bool) -> dict[str, Any]:
+    """transformers' generate with left padding: 48 a batch as they arrive, or sorted, 65,536 tokens a batch."""
+    import torch
+    from transformers import GenerationConfig
+
+    from slingshot.generation import left_padded
+
+    order = sorted(prompts, key=len) if sort else prompts
+    batches: list[list[list[int]]] = [[]]
+    for prompt in order:
+        fits = (len(batches[-1]) + 1) * len(prompt) <= 65_536 if sort else len(batches[-1]) < 48
+        if not fits:
+            batches.append([])
+        batches[-1].append(prompt)
+    settings = GenerationConfig(max_new_tokens=NEW_TOKENS, do_sample=False, pad_token_id=0)
+    on_gpu = model.device.type == "cuda"
+    torch.backends.cuda.enable_cudnn_sdp(cudnn)
+
+    def run(batch: list[list[int]]) -> None:
+        ids, mask = left_padded(batch, 0, model.device)
+        with torch.inference_mode():
+            model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
+        if on_gpu:
+            torch.cuda.synchronize()
+
+    run([prompt[:64] for prompt in prompts[:2]])
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    start = time.perf_counter()
+    for batch in batches:
+        run(batch)
+    seconds = time.perf_counter() - start
+    peak = torch.cuda.max_memory_allocated() / 1e9 if on_gpu else 0.0
+    return {"samples": len(prompts), "samples_per_second": len(prompts) / seconds, "peak_gb": peak}
+
+
+def peers(options: argparse.Namespace) -> dict[str, Any]:
+    model = load(options, "none")
+    return dict(_peers(model, options, 96, 144))
+
+
+def _peers(model: Any, options: argparse.Namespace, arrival: int, in_order: int) -> list[tuple[str, dict[str, Any]]]:
+    results = []
+    for sort, count in ((False, arrival), (True, in_order)):
+        for cudnn in (False, True):
+            prompts = random_prompts(min(count, options.prompts), options.tiny)
+            name = f"{'sorted' if sort else 'arrival'}, cudnn {'on' if cudnn else 'off'}"
+            results.append((name, timed_peer(model, prompts, sort, cudnn)))
+            print(name, results[-1][1], flush=True)
+            _release()
+    return results
+
+
+def ours(options: argparse.Namespace) -> dict[str, Any]:
+    model = load(options, "none")
+    return {"bf16": timed_ours(model, random_prompts(options.prompts, options.tiny))}
+
+
+def unfused(options: argparse.Namespace) -> dict[str, Any]:
+    """The same without the Triton kernels."""
+    from slingshot import fused_kernels
+
+    fused_kernels.triton = None
+    return {"bf16": timed_ours(load(options, "none"), random_prompts(options.prompts, options.tiny))}
+
+
+def agreement(options: argparse.Namespace) -> dict[str, Any]:
+    """In float32, ours against generate one prompt at a time; in bf16, ours against ours at another budget."""
+    import torch
+    from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig
+
+    from slingshot.generation import Decoding, Memory, Report, generate, until_end
+
+    torch.manual_seed(0)
+    shape = SHAPE_TINY if options.tiny else {**SHAPE_8B, "num_hidden_layers": 4}
+    with torch.device(options.device):
+        model = AutoModelForCausalLM.from_config(LlamaConfig(**shape), dtype=torch.float32).eval()
+    prompts = random_prompts(12, options.tiny)
+    settings = GenerationConfig(max_new_tokens=NEW_TOKENS, do_sample=False, eos_token_id=2, pad_token_id=0)
+    with torch.inference_mode():
+        alone = []
+        for prompt in prompts:
+            ids = torch.tensor([prompt], device=model.device)
+            out = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)
+            alone.append(until_end(out[0, len(prompt) :].tolist(), (2,))[0])
+
+    def packed(budget: int | None) -> list[list[int]]:
+        found = {}
+        report = Report()
+        for group in generate(model, prompts, Decoding(NEW_TOKENS, (2,)), Memory(budget), report):
+            found.update(group)
+        assert "prefill" in report.seconds, report.notes
+        return [found[index].ids for index in range(len(prompts))]
+
+    result = {"prompts": len(prompts), "fp32_different_from_generate": _different(packed(None), alone)}
+    model.to(torch.bfloat16)
+    result["bf16_different_between_budgets"] = _different(packed(None), packed(900))
+    result["bf16_different_from_fp32"] = _different(packed(None), alone)
+    return result
+
+
+def _different(some: list[list[int]], others: list[list[int]]) -> int:
+    return sum(one != other for one, other in zip(some, others, strict=True))
+
+
+def constrained(options: argparse.Namespace) -> dict[str, Any]:
+    """Free decoding, constrained to 2,000 codes and to the whole code set, and five candidates: seconds a phase."""
+    from transformers import AutoTokenizer
+
+    from slingshot import icd10
+    from slingshot.constrained import build_trie
+
+    model = load(options, "none")
+    tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
+    every = list(icd10.all_labels("code"))
+    prompts = random_prompts(min(options.prompts, 256), options.tiny)
+    result: dict[str, Any] = {}
+    for name, labels in (("study", random.Random(3).sample(every, 2000)), ("code set", every)):
+        answers = [[*ids, 2] for ids in tokenizer(labels, add_special_tokens=False)["input_ids"]]
+        start = time.perf_counter()
+        trie = build_trie(labels, answers, [2])
+        built = time.perf_counter() - start
+        steps = trie.depth
+        free = timed_ours(model, prompts, max_new_tokens=steps)
+        bound = timed_ours(model, prompts, max_new_tokens=steps, free=False, constrained=True, trie=trie)
+        ranked = timed_ours(model, prompts, free=False, candidates=5, trie=trie)
+        result[name] = {
+            "trie_seconds": built,
+            "steps": steps,
+            "free": free,
+            "constrained": bound,
+            "candidates": ranked,
+            "constrained_over_free": free["samples_per_second"] / bound["samples_per_second"],
+        }
+    return result
+
+
+def nf4(options: argparse.Namespace) -> dict[str, Any]:
+    model = load(options, "nf4")
+    result = {"ours": timed_ours(model, random_prompts(min(options.prompts, 384), options.tiny))}
+    print(result, flush=True)
+    if not options.no_peers:
+        result |= dict(_peers(model, options, 48, 96))
+    return result
+
+
+def nf4_8gb(options: argparse.Namespace) -> dict[str, Any]:
+    return _capped(options, "nf4", 8, 24)
+
+
+def nf4_24gb(options: argparse.Namespace) -> dict[str, Any]:
+    return _capped(options, "nf4", 24, 96)
+
+
+def bf16_24gb(options: argparse.Namespace) -> dict[str, Any]:
+    return _capped(options, "none", 24, 96)
+
+
+def _capped(options: argparse.Namespace, quantization: str, gigabytes: float, count: int) -> dict[str, Any]:
+    """Loading and generating within a cap, with no key set."""
+    import torch
+
+    from slingshot.generation import limit_memory
+
+    if options.device == "cuda":
+        limit_memory(gigabytes)
+    model = load(options, quantization)
+    loaded = torch.cuda.max_memory_allocated() / 1e9 if options.device == "cuda" else 0.0
+    result = timed_ours(model, random_prompts(min(count, options.prompts), options.tiny))
+    return {**result, "peak_while_loading_gb": loaded}
+
+
+def adapter(options: argparse.Namespace) -> dict[str, Any]:
+    """A LoRA adapter of rank 64 on every linear layer, applied and merged."""
+    from peft import LoraConfig, get_peft_model
+
+    model = load(options, "none")
+    prompts = random_prompts(min(options.prompts, 128), options.tiny)
+    names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    adapted = get_peft_model(model, LoraConfig(r=64, lora_alpha=128, target_modules=names)).eval()
+    applied = timed_ours(adapted.get_base_model(), prompts)
+    merged = timed_ours(adapted.merge_and_unload(), prompts)
+    return {"applied": applied, "merged": merged}
+
+
+def start_bf16(options: argparse.Namespace) -> dict[str, Any]:
+    return _predict(options, 1, "none", 1)
+
+
+def start_nf4(options: argparse.Namespace) -> dict[str, Any]:
+    return _predict(options, 1, "nf4", 1)
+
+
+def study(options: argparse.Namespace) -> dict[str, Any]:
+    """predict.py over a test split of MedSynth's size, from process start to process end."""
+    return _predict(options, options.study_samples, "none", NEW_TOKENS)
+
+
+def _predict(options: argparse.Namespace, samples: int, quantization: str, new_tokens: int) -> dict[str, Any]:
+    import pyarrow
+    import pyarrow.parquet
+    from transformers import AutoTokenizer
+
+    from slingshot import icd10
+    from slingshot.config import FewShot, Generation, PredictSpec, PromptText
+    from slingshot.files import read_json, write_json
+
+    folder = options.work / f"study-{quantization}-{samples}"
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
+    words = [word[1:] for word in tokenizer.get_vocab() if word[0] == "Ġ" and word[1:].isascii() and word[1:].isalpha()]
+    draw = random.Random(4)
+    texts = [" ".join(draw.choices(sorted(words), k=length)) for length in lengths(samples, options.tiny)]
+    codes = draw.sample(list(icd10.all_labels("code")), 500)
+    rows = {
+        "sample_id": [str(number) for number in range(samples)],
+        "text": texts,
+        "label": [draw.choice(codes) for _ in range(samples)],
+        "description": ["" for _ in range(samples)],
+    }
+    pyarrow.parquet.write_table(pyarrow.table(rows), folder / "test.parquet")
+    nothing = {"category": None, "block": None, "chapter": None, "billable": None, "train_samples": 1}
+    write_json(folder / "labels.json", [{"label": code, "description": "", **nothing} for code in sorted(codes)])
+    prompt = PromptText(
+        system="You are a medical coder. Answer with one ICD-10-CM code and nothing else, for example A047.",
+        user="Read the dialogue between a doctor and a patient.\n\n{{ text }}\n\nThe code, as {{ answer_form }}:",
+        answer="code",
+        max_tokens=2048,
+    )
+    spec = PredictSpec(
+        quantization=quantization,
+        unquantized_without_gpu=options.tiny,
+        dtype="bfloat16",
+        prompt=prompt,
+        generation=Generation(max_new_tokens=new_tokens),
+        few_shot=FewShot(),
+        labels="icd10cm",
+        level="code",
+    )
+    command = [sys.executable, str(ROOT / "scripts/predict.py"), "--spec", spec.model_dump_json(), "--arm", "llm/x"]
+    command += ["--model", str(options.work / "card.json"), "--labels", str(folder / "labels.json")]
+    for name in ("train", "split"):
+        command += [f"--{name}", str(folder / "test.parquet")]
+    command += ["--predictions", str(folder / "predictions.jsonl"), "--record", str(folder / "record.json")]
+    command += ["--cache", str(folder / "cache.sqlite"), "--device", options.device, "--force"]
+    start = time.perf_counter()
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    wall = time.perf_counter() - start
+    if done.returncode:
+        return {"failed": done.stderr[-3000:]}
+    record = read_json(folder / "record.json")
+    kept = ("seconds", "prompt_tokens", "new_tokens", "token_budget", "peak_allocated", "notes", "samples")
+    return {"wall_seconds": wall, **{name: record[name] for name in kept}, "log": done.stderr[-600:]}
+
+
+def _release() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+PARTS: dict[str, tuple[Any, int]] = {  # part to the seconds that it may take
+    "checkpoint": (checkpoint, 120),
+    "ceiling": (ceiling, 40),
+    "ours": (ours, 110),
+    "peers": (peers, 120),
+    "start_bf16": (start_bf16, 60),
+    "study": (study, 150),
+    "nf4": (nf4, 150),
+    "start_nf4": (start_nf4, 60),
+    "constrained": (constrained, 120),
+    "nf4_8gb": (nf4_8gb, 70),
+    "nf4_24gb": (nf4_24gb, 60),
+    "bf16_24gb": (bf16_24gb, 60),
+    "agreement": (agreement, 60),
+    "adapter": (adapter, 80),
+    "unfused": (unfused, 60),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="results, as JSON")
+    parser.add_argument("--work", type=Path, default=Path("/dev/shm/slingshot"), help="where weights are kept")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="folder of any tokenizer with a chat template")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--prompts", type=int, default=1024)
+    parser.add_argument("--study-samples", type=int, default=1537)
+    parser.add_argument("--no-peers", action="store_true", help="leave out generate with NF4")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    if options.inside:
+        function, _ = PARTS[options.parts[0]]
+        options.out.write_text(json.dumps(function(options)))
+        return
+    results: dict[str, Any] = {}
+    for part in options.parts:
+        results[part] = run_apart(part, options)
+        print(f"{part}: {json.dumps(results[part])[:1800]}", flush=True)
+        options.out.write_text(json.dumps(results, indent=1))
+
+
+def run_apart(part: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Run one part in a process of its own, so that neither its memory nor its failure reaches the next."""
+    answer = options.work / f"{part}.json"
+    answer.unlink(missing_ok=True)
+    flags = [flag for flag, on in (("--tiny", options.tiny), ("--no-peers", options.no_peers)) if on]
+    command = [sys.executable, __file__, "--inside", "--out", str(answer), "--parts", part, *flags]
+    command += ["--work", str(options.work), "--tokenizer", str(options.tokenizer), "--device", options.device]
+    command += ["--prompts", str(options.prompts), "--study-samples", str(options.study_samples)]
+    start = time.perf_counter()
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PARTS[part][1])
+    except subprocess.TimeoutExpired as error:
+        said = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
+        return {"timed_out": PARTS[part][1], "said": said[-2000:]}
+    if done.returncode:
+        return {"failed": done.stderr[-2500:], "said": done.stdout[-1500:]}
+    return {**json.loads(answer.read_text()), "process_seconds": time.perf_counter() - start}
+
+
+if __name__ == "__main__":
+    main()
