@@ -14,10 +14,12 @@ import pandas as pd
 from slingshot.config import Arm, Cost, Report, ReportSpec, Statistics
 from slingshot.files import write_json, write_jsonl
 from slingshot.predictions import Candidate, Prediction, write_predictions
+from slingshot.records import ProcessRecord, StepRecord
 
 HOSTILE = "<script>window.hacked = true</script></script><img src=x onerror='window.hacked=true'>&\u2028\"'{{7*7}}"
 
 # code, description, chapter; categories, blocks and chapters as in ICD-10-CM
+SPLITS = ("train", "validation", "test")
 CODES = [
     ("A047", "Enterocolitis due to Clostridium difficile", "A04", "A00-A09", "1"),
     ("A090", "Infectious gastroenteritis and colitis", "A09", "A00-A09", "1"),
@@ -110,12 +112,7 @@ def build(
         statistics=Statistics(resamples=200),
         cost=Cost(gpu_hour_price=2.5 if gpu else None),
         arms=[one.arm for one in contenders],
-        config={
-            "data": {"source": {"hub": "Ahmad0067/MedSynth"}},
-            "note": HOSTILE if hostile else "",
-            "llm": {},
-            "slm": {},
-        },
+        config={"data": {"source": {"hub": "Ahmad0067/MedSynth"}}, "remark": HOSTILE if hostile else "none"},
     )
     tree = Tree(folder, spec, rows)
     _write_data(tree)
@@ -144,8 +141,8 @@ def _write_data(tree: Tree) -> None:
     data = tree.folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     frame = pd.DataFrame(tree.samples)
-    for split in ("train", "validation", "test"):
-        frame.to_parquet(data / f"{split}.parquet")
+    for name in SPLITS:
+        frame.to_parquet(data / f"{name}.parquet")
     counts = Counter(row["label"] for row in tree.samples)
     labels = [
         {"label": code, "description": text, "category": category, "chapter": chapter, "train_samples": counts[code]}
@@ -153,13 +150,15 @@ def _write_data(tree: Tree) -> None:
     ]
     write_json(data / "labels.json", labels)
     n = len(tree.samples)
-    split_ = {
+    split = {
         "samples": n,
         "groups": n,
         "labels": len(counts),
         "label_counts": dict(counts),
         "words": {"q50": 80.0, "q99": 140.0},
     }
+    none_shared = {"test in train": 0, "test in validation": 0, "validation in train": 0}
+    few, all_ = {"samples": 3, "share": 3 / n}, {"samples": n, "share": 1.0}
     write_json(
         data / "dataset.json",
         {
@@ -171,16 +170,14 @@ def _write_data(tree: Tree) -> None:
             "changed": {},
             "same_text_different_labels": {"texts": 2, "samples": 4},
             "labels": {"system": "icd10cm", "level": "code", "count": len(CODES), "not_billable": 0},
-            "splits": {"train": split_, "validation": split_, "test": split_},
+            "splits": dict.fromkeys(SPLITS, split),
             "leakage": {
-                "exact_duplicates": {"test in train": 0, "test in validation": 0, "validation in train": 0},
-                "near_duplicates": {"test in train": 0, "test in validation": 0, "validation in train": 0},
+                "exact_duplicates": none_shared,
+                "near_duplicates": none_shared,
                 "near_duplicate_similarity": 0.8,
                 "grouped_by_near_duplicates": True,
-                "prints_own_label": {name: {"samples": 3, "share": 0.015} for name in ("train", "validation", "test")},
-                "prints_own_description": {
-                    name: {"samples": n, "share": 1.0} for name in ("train", "validation", "test")
-                },
+                "prints_own_label": dict.fromkeys(SPLITS, few),
+                "prints_own_description": dict.fromkeys(SPLITS, all_),
                 "labels_masked": False,
                 "test_labels_unseen_in_train": {"labels": 1, "samples": 2, "first": ["N390"]},
             },
@@ -199,10 +196,17 @@ def _write_arm(tree: Tree, contender: Contender, random_: random.Random, gpu: bo
     if arm.kind == "baseline":
         return
     billions = float((contender.size or "1B")[:-1])
-    write_json(
-        tree.folder / "models" / f"{arm.model}.json",
-        {"name": contender.name, "source": {"hub": f"org/{contender.name}"}, "revision": "abc123" * 6, "folder": "x", "files": {}, "parameters": int(billions * 1e9), "layers": 32, "architecture": "LlamaForCausalLM"},
-    )  # fmt: skip
+    card = {
+        "name": contender.name,
+        "source": {"hub": f"org/{contender.name}"},
+        "revision": "abc123" * 6,
+        "folder": "x",
+        "files": {},
+        "parameters": int(billions * 1e9),
+        "layers": 32,
+        "architecture": "LlamaForCausalLM",
+    }
+    write_json(tree.folder / "models" / f"{arm.model}.json", card)
     _write_records(folder, arm, "predict", gpu, billions, len(tree.samples))
     if arm.finetuned:
         _write_records(folder, arm, "finetune", gpu, billions, len(tree.samples))
@@ -210,26 +214,24 @@ def _write_arm(tree: Tree, contender: Contender, random_: random.Random, gpu: bo
 
 
 def _answer(row: dict[str, str], contender: Contender, random_: random.Random) -> Prediction:
-    """Right with the contender's skill; else another code, a sibling now and then, or nothing that can be read."""
+    """Right with the contender's skill; else a code of the same chapter, any code, or nothing that can be read."""
     truth = row["label"]
+    codes = [code for code, *_ in CODES]
     if random_.random() < contender.skill:
         code: str | None = truth
     elif random_.random() < 0.12:
         code = None
     else:
-        near = [entry[0] for entry in CODES if entry[4] == row["chapter"] and entry[0] != truth]
-        code = random_.choice(near) if near and random_.random() < 0.4 else random_.choice(CODES)[0]
-    others = random_.sample([entry[0] for entry in CODES if entry[0] != code], 5)
-    candidates = [
-        Candidate(code=one, log_probability=-0.4 - 0.7 * place)
-        for place, one in enumerate(([code] if code else []) + others)
-    ]
+        near = [one for one, _, _, _, chapter in CODES if chapter == row["chapter"] and one != truth]
+        code = random_.choice(near if near and random_.random() < 0.4 else codes)
+    others = random_.sample([one for one in codes if one != code], 5)
+    ranked = ([code] if code else []) + others
     return Prediction(
         sample_id=row["sample_id"],
         label=truth,
         raw=f"{code[:3]}.{code[3:]}" if code else "I would need more tests to be sure.",
         code=code,
-        candidates=candidates[:5],
+        candidates=[Candidate(code=one, log_probability=-0.4 - 0.7 * rank) for rank, one in enumerate(ranked[:5])],
         prompt_tokens=800,
         new_tokens=8,
     )
@@ -237,44 +239,62 @@ def _answer(row: dict[str, str], contender: Contender, random_: random.Random) -
 
 def _write_records(folder: Path, arm: Arm, step: str, gpu: bool, billions: float, samples: int) -> None:
     device = "NVIDIA H100 80GB HBM3" if gpu else "Intel Xeon"
-    work = (0.05 * samples * billions / 3) if step == "predict" else 4.0 * samples * billions / 3
-    write_json(
-        folder / f"{step}.json",
-        {
-            "step": step, "arm": arm.path, "spec": {}, "inputs": {"model": "abc123" * 6, "test": "f" * 64}, "versions": {"python": "3.12.3", "torch": "2.11.0", "transformers": "5.17.0"},
-            "device": device, "seed": 42 if step == "finetune" else None, "seconds": {"load": 6.0, "train" if step == "finetune" else "decode": work},
-            "samples": samples, "prompt_tokens": 800 * samples if step == "predict" else 0, "new_tokens": 8 * samples if step == "predict" else 0,
-            "trained_tokens": 2400 * samples if step == "finetune" else 0, "token_budget": 32768, "peak_allocated": int(billions * 2.4 * 2**30) if gpu else None, "notes": [],
-        },
-    )  # fmt: skip
-    used = int(billions * 2.6 * 2**30)
-    write_json(
-        folder / f"{step}.process.json",
-        {
-            "step": step, "arm": arm.path, "exit_code": 0, "seconds": work + 14.0, "peak_resident": int(2.4 * 2**30), "device": device if gpu else None,
-            "device_total": 80 * 2**30 if gpu else None, "device_before": 550 * 2**20 if gpu else None, "device_peak": used if gpu else None, "device_after": 550 * 2**20 if gpu else None,
-            "energy_wh": round(work * 0.09, 2) if gpu else None,
-        },
-    )  # fmt: skip
+    predicts = step == "predict"
+    work = (0.05 if predicts else 4.0) * samples * billions / 3
+    StepRecord(
+        step=step,
+        arm=arm.path,
+        spec={},
+        inputs={"model": "abc123" * 6, "test": "f" * 64},
+        versions={"python": "3.12.3", "torch": "2.11.0", "transformers": "5.17.0"},
+        device=device,
+        seed=None if predicts else 42,
+        seconds={"load": 6.0, "decode" if predicts else "train": work},
+        samples=samples,
+        prompt_tokens=800 * samples if predicts else 0,
+        new_tokens=8 * samples if predicts else 0,
+        trained_tokens=0 if predicts else 2400 * samples,
+        token_budget=32768,
+        peak_allocated=int(billions * 2.4 * 2**30) if gpu else None,
+    ).write(folder / f"{step}.json")
+    on_device = {
+        "device": device,
+        "device_total": 80 * 2**30,
+        "device_before": 550 * 2**20,
+        "device_peak": int(billions * 2.6 * 2**30),
+        "device_after": 550 * 2**20,
+        "energy_wh": round(work * 0.09, 2),
+    }
+    ProcessRecord(
+        step=step,
+        arm=arm.path,
+        exit_code=0,
+        seconds=work + 14.0,
+        peak_resident=int(2.4 * 2**30),
+        **(on_device if gpu else {}),
+    ).write(folder / f"{step}.process.json")
 
 
 def _write_training(folder: Path, random_: random.Random, samples: int) -> None:
     steps = 120
     log: list[dict[str, Any]] = []
     for step in range(1, steps + 1):
-        row: dict[str, Any] = {
-            "step": step,
-            "epoch": 3 * step / steps,
-            "loss": 2.5 * 0.97**step + 0.2 + random_.gauss(0, 0.05),
-            "learning_rate": 2e-4,
-            "gradient_norm": 1.0,
-        }
+        loss = 2.5 * 0.97**step + 0.2 + random_.gauss(0, 0.05)
+        log.append({"step": step, "epoch": 3 * step / steps, "loss": loss, "learning_rate": 2e-4})
         if step % 20 == 0:
-            row["validation_loss"] = 2.4 * 0.97**step + 0.3 + 0.0008 * step
-        log.append(row)
+            log[-1]["validation_loss"] = 2.4 * 0.97**step + 0.3 + 0.004 * step + random_.random() / 10
     best = min((row for row in log if "validation_loss" in row), key=lambda row: row["validation_loss"])
     write_jsonl(folder / "training_log.jsonl", log)
-    write_json(
-        folder / "training.json",
-        {"train_samples": 5 * samples, "batch_size": 32, "planned_steps": 150, "steps": steps, "epochs": 2.4, "stopped_early": True, "trained_tokens": 2400 * samples, "best_step": best["step"], "best_validation_loss": best["validation_loss"], "adapter_parameters": 97_000_000},
-    )  # fmt: skip
+    summary = {
+        "train_samples": 5 * samples,
+        "batch_size": 32,
+        "planned_steps": 150,
+        "steps": steps,
+        "epochs": 2.4,
+        "stopped_early": True,
+        "trained_tokens": 2400 * samples,
+        "best_step": best["step"],
+        "best_validation_loss": best["validation_loss"],
+        "adapter_parameters": 97_000_000,
+    }
+    write_json(folder / "training.json", summary)

@@ -1,7 +1,7 @@
 """The workflow's graph as an SVG: layers from left to right, drawn without any layout program.
 
 A layered drawing in the manner of Sugiyama et al. 1981: layers by longest path to the sink, the order within a layer
-by barycenters, edges as curves.
+by barycenters in one pass from the report backwards, which sets an arm's steps in one row; edges as curves.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup, escape
 
 from slingshot.config import Arm
 
 COLUMN, ROW, BOX_HEIGHT, CHARACTER, PADDING = 34, 34, 24, 6.7, 16
-SWEEPS = 8
 
 _NODE = re.compile(r"^\s*(id\d+)\[(.*)\]\s*$")
 _EDGE = re.compile(r"^\s*(id\d+)\s*-->\s*(id\d+)\s*$")
@@ -89,12 +89,10 @@ def draw(graph: Graph) -> Markup:
 
 
 def _layers(graph: Graph) -> list[list[str]]:
-    """Nodes by their longest path to a sink, first steps first, each layer ordered to cross few edges."""
+    """Nodes by their longest path to a sink, first steps first, each layer in the order of the next."""
     after: dict[str, list[str]] = defaultdict(list)
-    before: dict[str, list[str]] = defaultdict(list)
     for first, second in graph.edges:
         after[first].append(second)
-        before[second].append(first)
     depth: dict[str, int] = {}
 
     def depth_of(node: str) -> int:
@@ -107,18 +105,21 @@ def _layers(graph: Graph) -> list[list[str]]:
     layers: list[list[str]] = [[] for _ in range(deepest + 1)]
     for node in graph.labels:
         layers[deepest - depth[node]].append(node)
-    for sweep in range(SWEEPS):
-        neighbours = before if sweep % 2 else after
-        place = {node: (index + 0.5) / len(layer) for layer in layers for index, node in enumerate(layer)}
-        for layer in layers:
-            mean = {
-                node: sum(place[other] for other in neighbours[node]) / len(neighbours[node])
-                if neighbours[node]
-                else place[node]
-                for node in layer
-            }
-            layer.sort(key=mean.__getitem__)
+    for layer, following in reversed(list(pairwise(layers))):
+        _order(layer, following, after)
     return layers
+
+
+def _order(layer: list[str], following: list[str], after: dict[str, list[str]]) -> None:
+    """Sort a layer by the mean height of what its nodes lead to in the next one, counted from the middle."""
+    heights = {node: index - (len(following) - 1) / 2 for index, node in enumerate(following)}
+    own = {node: index - (len(layer) - 1) / 2 for index, node in enumerate(layer)}
+
+    def middle(node: str) -> float:
+        joined = [heights[other] for other in after[node] if other in heights]
+        return sum(joined) / len(joined) if joined else own[node]
+
+    layer.sort(key=middle)
 
 
 def _places(graph: Graph, layers: list[list[str]]) -> tuple[float, float, dict[str, tuple[float, float, float]]]:

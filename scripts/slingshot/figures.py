@@ -15,6 +15,7 @@ from slingshot.plots import COLORS, KINDS, SYMBOLS, Figure, Table, error_bars, l
 
 LARGEST_MARKER, SMALLEST_MARKER = 30.0, 8.0  # pixels across
 DODGE = 1.09  # arms of one size stand side by side, each so many times further right
+FEW_PAIRS = 20
 AXIS = "#8a8f98"
 
 
@@ -43,7 +44,7 @@ def size_against_score(comparison: Comparison, unit: str) -> Figure:
     by_kind = {kind: [arm for arm in sized if arm.kind == kind] for kind in ("llm", "slm")}
     traces = [_markers(chosen, kind, places, costs, unit) for kind, chosen in by_kind.items() if chosen]
     layout = layout_of(
-        430,
+        430 if len(arms) <= 10 else 560,
         showlegend=True,
         annotations=_arm_labels(sized, places) + [_unsized_label(arm) for arm in unsized],
         shapes=[shape for arm in unsized for shape in _unsized_band(arm)],
@@ -108,33 +109,59 @@ def _markers(
 
 
 def _arm_labels(arms: Sequence[ArmSummary], places: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Names to the right of the markers of one size, moved down where they would cover one another."""
+    """Names in columns to the right of the markers, moved apart where they would cover one another.
+
+    A thin line leads from each name to its marker.
+    """
+    low, high = _size_range(arms)
     top = max((100 * _score(arm).high for arm in arms), default=100)
-    gap = top * 0.055
-    heights: dict[str, float] = {}
     labels = []
-    for arm in sorted(arms, key=lambda arm: -_score(arm).value):
-        wanted = 100 * _score(arm).value
-        near = [heights[other.arm] for other in arms if other.arm in heights and _near(arm, other)]
-        heights[arm.arm] = height = min([wanted, *(other - gap for other in near)])
-        last = max(places[other.arm] for other in arms if other.size == arm.size)
-        labels.append(
+    for cluster in _clusters(arms, 0.16 * (high - low)):
+        cluster = sorted(cluster, key=lambda arm: -_score(arm).value)
+        column = math.log10(max(places[arm.arm] for arm in cluster)) + 0.045 * (high - low)
+        heights = _spread([100 * _score(arm).value for arm in cluster], 0.05 * top)
+        labels += [
             {
-                "x": math.log10(last),
-                "y": height,
-                "xshift": 20,
+                "x": math.log10(places[arm.arm]),
+                "y": 100 * _score(arm).value,
+                "ax": column,
+                "ay": height,
+                "axref": "x",
+                "ayref": "y",
+                "arrowhead": 0,
+                "arrowwidth": 0.6,
+                "arrowcolor": AXIS,
+                "standoff": 6,
                 "xanchor": "left",
                 "text": plain(arm.arm),
-                "showarrow": False,
                 "font": {"size": 12},
             }
-        )
+            for arm, height in zip(cluster, heights, strict=True)
+        ]
     return labels
 
 
-def _near(first: ArmSummary, second: ArmSummary) -> bool:
-    """Whether two arms' sizes are so close that labels beside them could meet."""
-    return abs(math.log10(cast(float, parameters(first.size)) / cast(float, parameters(second.size)))) < 0.35
+def _clusters(arms: Sequence[ArmSummary], gap: float) -> list[list[ArmSummary]]:
+    """Arms whose sizes lie so close (in decades) that names beside them could meet."""
+    clusters: list[list[ArmSummary]] = []
+    last = -math.inf
+    for arm in sorted(arms, key=lambda arm: cast(float, parameters(arm.size))):
+        here = math.log10(cast(float, parameters(arm.size)))
+        if here - last > gap:
+            clusters.append([])
+        clusters[-1].append(arm)
+        last = here
+    return clusters
+
+
+def _spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Falling heights at least `gap` apart, none below 0 if that can be, near the wanted ones on the whole."""
+    heights: list[float] = []
+    for height in wanted:
+        heights.append(min(height, heights[-1] - gap) if heights else height)
+    shift = sum(want - height for want, height in zip(wanted, heights, strict=True)) / max(len(heights), 1)
+    shift = max(shift, -min(heights, default=0))
+    return [height + shift for height in heights]
 
 
 def _unsized_band(arm: ArmSummary) -> list[dict[str, Any]]:
@@ -161,20 +188,26 @@ def _unsized_label(arm: ArmSummary) -> dict[str, Any]:
     }
 
 
+def _size_range(arms: Sequence[ArmSummary]) -> tuple[float, float]:
+    """The size axis in decades, with room on the right for names."""
+    sizes = [math.log10(cast(float, parameters(arm.size))) for arm in arms]
+    low, high = min(sizes, default=0), max(sizes, default=1)
+    return low - 0.15, high + max(0.3, 0.4 * (high - low))
+
+
 def _size_ticks(arms: Sequence[ArmSummary]) -> dict[str, Any]:
-    """Ticks at the sizes that occur, thinned so that no two overlap, and room on the right for names."""
-    sizes = sorted({(cast(float, parameters(arm.size)), arm.size) for arm in arms})
-    if not sizes:
+    """Ticks at the sizes that occur, thinned so that no two overlap."""
+    if not arms:
         return {"visible": False}
-    low, high = math.log10(sizes[0][0]), math.log10(sizes[-1][0])
+    low, high = _size_range(arms)
     ticks: list[tuple[float, str | None]] = []
-    for value, text in sizes:
-        if not ticks or math.log10(value / ticks[-1][0]) > 0.05 * max(high - low, 0.1):
+    for value, text in sorted({(cast(float, parameters(arm.size)), arm.size) for arm in arms}):
+        if not ticks or math.log10(value / ticks[-1][0]) > 0.03 * (high - low):
             ticks.append((value, text))
     return {
         "tickvals": [value for value, _ in ticks],
         "ticktext": [plain(text) for _, text in ticks],
-        "range": [low - 0.15, high + max(0.3, 0.4 * (high - low))],
+        "range": [low, high],
     }
 
 
@@ -185,7 +218,7 @@ def forest(pairs: Sequence[PairComparison], confidence: float) -> Figure:
     """Paired differences of exact match with their intervals, a row a pair."""
     rows = list(reversed(pairs))
     layout = layout_of(
-        90 + 44 * len(rows),
+        90 + (44 if len(rows) <= FEW_PAIRS else 30) * len(rows),
         showlegend=True,
         annotations=[_pair_label(pair, index) for index, pair in enumerate(rows)],
         shapes=[
@@ -239,7 +272,7 @@ def _pair_label(pair: PairComparison, row: int) -> dict[str, Any]:
         "x": 0,
         "xanchor": "left",
         "y": row,
-        "yshift": 13,
+        "yshift": 11,
         "showarrow": False,
         "align": "left",
         "text": f"{plain(pair.first)} − {plain(pair.second)}: {difference(pair.difference)}",

@@ -289,6 +289,6 @@ def _answered_ticks(columns: Sequence[str]) -> dict[str, Any]:
     upright = max(map(len, columns[:-1]), default=0) > 6 or len(columns) > 12
     return {
         "tickvals": list(map(plain, columns)),  # by name: a number would be taken for a category of that name
-        "ticktext": [plain(shortened(column, 16)) for column in columns],
+        "ticktext": [*(plain(shortened(column, 16)) for column in columns[:-1]), "none"],
         "tickangle": -90 if upright else 0,
     }
