@@ -42,6 +42,7 @@ def cost_of_all(folders: dict[str, Path], best: str, arm: str) -> tuple[StepReco
     record.trained_tokens = sum(each.trained_tokens for each in records)
     phases = {phase for each in records for phase in each.seconds}
     record.seconds = {phase: sum(each.seconds.get(phase, 0) for each in records) for phase in sorted(phases)}
+    record.earlier_seconds = sum(each.earlier_seconds for each in records)
     record.notes = [
         *record.notes,
         f"chosen among {len(records)} candidates on validation; seconds and tokens are of all",
