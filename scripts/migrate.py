@@ -1,0 +1,68 @@
+"""Rewrite a config or results of the earlier pipeline: `migrate.py config OLD NEW`, `migrate.py results OLD NEW`.
+
+OLD is JSON or YAML. NEW must not exist yet. What could not be carried over is said, and stands in NEW as a comment.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slingshot import cli
+from slingshot.errors import StudyError
+from slingshot.files import write_json, write_text
+from slingshot.migration import migrate_config, migrate_results, old_slm_name
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    what = parser.add_subparsers(dest="what", required=True)
+    config = what.add_parser("config", help="a config with baseline_llms and slm_name, or llm_models and slm_models")
+    results = what.add_parser("results", help="results with Baseline_LLM_NAME, Baseline_SLM and Finetuned_SLM")
+    for kind, new in ((config, "config.yaml"), (results, "results.json")):
+        kind.add_argument("old", type=Path, help="JSON or YAML")
+        kind.add_argument("new", type=Path, help=f"{new}, written")
+    named = results.add_mutually_exclusive_group()
+    named.add_argument("--slm", help="the model that Baseline_SLM and Finetuned_SLM are of")
+    named.add_argument("--old-config", type=Path, help="the old config, which names it")
+    given = parser.parse_args()
+    if given.new.exists():
+        raise StudyError(f"{given.new} exists already: name another file, or remove it first")
+    old = read(given.old)
+    if given.what == "config":
+        migrated = migrate_config(old)
+        for note in migrated.notes:
+            log.info(note)
+        write_text(given.new, config_text(given.old, migrated.config, migrated.notes))
+    else:
+        slm = given.slm or (old_slm_name(read(given.old_config)) if given.old_config else None)
+        write_json(given.new, migrate_results(old, slm))
+    log.info("%s written", given.new)
+
+
+def read(path: Path) -> Any:
+    """JSON is YAML too.
+
+    Raises:
+        StudyError: the file is missing or is neither.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StudyError(f"{path} is missing") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path} is neither JSON nor YAML: {error}") from None
+
+
+def config_text(old: Path, config: dict[str, Any], notes: list[str]) -> str:
+    head = [f"Migrated from {old.name} by scripts/migrate.py.", *notes]
+    return "".join(f"# {' '.join(line.split())}\n" for line in head) + "\n" + yaml.safe_dump(config, sort_keys=False)
+
+
+if __name__ == "__main__":
+    cli.run(main)
