@@ -180,111 +180,117 @@ def decoder_layer(
 
 def _project(inputs: Tensor, projection: Projection, row_keys: Tensor | None, which: int, shape: Shape) -> Tensor:
     """(tokens, in) to (tokens, out), adapters included."""
-    if not projection.down:
-        projected = _Frozen.apply(inputs, projection.weight, projection.block_scales, shape.features[which])
-        return projected if projection.bias is None else projected + projection.bias
-    dropped = inputs
-    if row_keys is not None and projection.column_keys is not None:
-        dropped = dropped_out(inputs, row_keys, projection.column_keys, shape.probability)
-    down = torch.cat(projection.down).to(inputs.dtype)
-    low = (dropped @ down.T) * shape.scale
-    projected = _Adapted.apply(
-        inputs,
+    low = inputs[:, :0]
+    if projection.down:
+        dropped = inputs
+        if row_keys is not None and projection.column_keys is not None:
+            dropped = dropped_out(inputs, row_keys, projection.column_keys, shape.probability)
+        low = (dropped @ torch.cat(projection.down).to(inputs.dtype).T) * shape.scale
+    projected = widened_product(
+        torch.cat([inputs, low], 1),
         low,
         projection.weight,
         projection.block_scales,
-        shape.features[which],
-        shape.first_rows[which],
-        *projection.up,
+        list(projection.up),
+        list(shape.first_rows[which]),
+        list(shape.features[which]),
     )
     return projected if projection.bias is None else projected + projection.bias
 
 
-class _Adapted(torch.autograd.Function):
-    """[x ; h] times [W | B], where W has no gradient. h (tokens, adapters * rank) holds the adapters side by side."""
+@torch.library.custom_op("slingshot::widened_product", mutates_args=())
+def widened_product(
+    both: Tensor,
+    low: Tensor,
+    weight: Tensor,
+    block_scales: Tensor | None,
+    up: Sequence[Tensor],
+    first_rows: Sequence[int],
+    features: Sequence[int],
+) -> Tensor:
+    """[x ; h] times [W | B], where W has no gradient.
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        inputs: Tensor,
-        low: Tensor,
-        weight: Tensor,
-        block_scales: Tensor | None,
-        features: tuple[int, int],
-        first_rows: tuple[int, ...],
-        *up: Tensor,
-    ) -> Tensor:
-        ctx.features, ctx.first_rows = features, first_rows
-        ctx.save_for_backward(low, weight, block_scales, *up)
-        return torch.cat([inputs, low], 1) @ _widened(weight, block_scales, features, first_rows, up, 0).T
+    Args:
+        both: (tokens, in + adapters * rank), x and h side by side.
+        low: h alone, (tokens, adapters * rank), which is all that the backward pass needs of `both`.
+        weight: [W | B], (out, in + adapters * rank); or W in NF4, with its `block_scales`.
+        up: each adapter's B; first_rows: where its rows begin in the output.
+        features: out, in.
 
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        low, weight, block_scales, *up = ctx.saved_tensors
-        whole = _widened(weight, block_scales, ctx.features, ctx.first_rows, up, 1)
-        both = gradient @ whole
-        rank = up[0].shape[1]
-        of_up = [
-            (gradient[:, first : first + one.shape[0]].T @ low[:, at * rank : (at + 1) * rank]).to(one.dtype)
-            for at, (first, one) in enumerate(zip(ctx.first_rows, up, strict=True))
-        ]
-        width = ctx.features[1]
-        return both[:, :width], both[:, width:], None, None, None, None, *of_up
+    An operator of its own, so that the compiler neither keeps `both` for the backward pass nor an unpacked W.
+    """
+    return both @ _widened(weight, block_scales, features, first_rows, up).T
 
 
-class _Frozen(torch.autograd.Function):
-    """x times W without adapters; a 4-bit W is unpacked anew in the backward pass rather than kept."""
+@widened_product.register_fake
+def _(both, low, weight, block_scales, up, first_rows, features):  # type: ignore[no-untyped-def]
+    return both.new_empty(both.shape[0], features[0])
 
-    @staticmethod
-    def forward(
-        ctx: Any, inputs: Tensor, weight: Tensor, block_scales: Tensor | None, features: tuple[int, int]
-    ) -> Tensor:
-        ctx.features = features
-        ctx.save_for_backward(weight, block_scales)
-        return inputs @ _dense(weight, block_scales, features, 0).T
 
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        weight, block_scales = ctx.saved_tensors
-        return gradient @ _dense(weight, block_scales, ctx.features, 1), None, None, None
+@torch.library.custom_op("slingshot::widened_product_backward", mutates_args=())
+def widened_product_backward(
+    gradient: Tensor,
+    low: Tensor,
+    weight: Tensor,
+    block_scales: Tensor | None,
+    up: Sequence[Tensor],
+    first_rows: Sequence[int],
+    features: Sequence[int],
+) -> list[Tensor]:
+    """Gradients of `both` and of each B."""
+    rank = up[0].shape[1] if up else 0
+    of_up = [
+        (gradient[:, first : first + one.shape[0]].T @ low[:, at * rank : (at + 1) * rank]).to(one.dtype)
+        for at, (first, one) in enumerate(zip(first_rows, up, strict=True))
+    ]
+    return [gradient @ _widened(weight, block_scales, features, first_rows, up), *of_up]
+
+
+@widened_product_backward.register_fake
+def _(gradient, low, weight, block_scales, up, first_rows, features):  # type: ignore[no-untyped-def]
+    return [gradient.new_empty(gradient.shape[0], features[1] + low.shape[1]), *(torch.empty_like(one) for one in up)]
+
+
+def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, low, weight, block_scales, up, ctx.first_rows, ctx.features = inputs
+    ctx.quantized = block_scales is not None
+    ctx.save_for_backward(low, weight, *([block_scales] if ctx.quantized else []), *up)
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+    low, weight, *rest = ctx.saved_tensors
+    block_scales, up = (rest[0], rest[1:]) if ctx.quantized else (None, rest)
+    found = widened_product_backward(
+        gradient.contiguous(), low, weight, block_scales, list(up), ctx.first_rows, ctx.features
+    )
+    return found[0], None, None, None, list(found[1:]), None if up else [], None  # torch takes [] for a list of tensors
+
+
+widened_product.register_autograd(_backward, setup_context=_keep_for_backward)
 
 
 def _widened(
     weight: Tensor,
     block_scales: Tensor | None,
-    features: tuple[int, int],
-    first_rows: tuple[int, ...],
+    features: Sequence[int],
+    first_rows: Sequence[int],
     up: Sequence[Tensor],
-    phase: int,
 ) -> Tensor:
-    """[W | B]: dense weights are stored so, 4-bit ones are put together when needed."""
+    """[W | B]: dense weights are stored so, 4-bit ones are unpacked and put together when needed."""
     if block_scales is None:
         return weight
-    dense = _dense(weight, block_scales, features, phase)
-    columns = [
-        F.pad(one.to(dense.dtype), (0, 0, first, features[0] - first - one.shape[0]))
-        for first, one in zip(first_rows, up, strict=True)
-    ]
-    return torch.cat([dense, *columns], 1)
-
-
-def _dense(weight: Tensor, block_scales: Tensor | None, features: tuple[int, int], phase: int) -> Tensor:
-    return weight if block_scales is None else unpacked_nf4(weight, block_scales, list(features), phase)
-
-
-@torch.library.custom_op("slingshot::unpacked_nf4", mutates_args=())
-def unpacked_nf4(weight: Tensor, block_scales: Tensor, features: list[int], phase: int) -> Tensor:
-    """NF4 to bfloat16, blocks of 64. `phase` tells the forward call from the backward one: were they the same, the
-    compiler would keep the unpacked weight from the one to the other, and 4 bits would save nothing."""
     from bitsandbytes.functional import dequantize_4bit
 
-    flat = torch.empty(features, dtype=torch.bfloat16, device=weight.device)
-    return dequantize_4bit(weight, absmax=block_scales, out=flat, blocksize=64, quant_type="nf4")
-
-
-@unpacked_nf4.register_fake
-def _(weight: Tensor, block_scales: Tensor, features: list[int], phase: int) -> Tensor:
-    return torch.empty(features, dtype=torch.bfloat16, device=weight.device)
+    rank = up[0].shape[1] if up else 0
+    dense = torch.empty(*features, dtype=torch.bfloat16, device=weight.device)
+    dequantize_4bit(weight, absmax=block_scales, out=dense, blocksize=64, quant_type="nf4")
+    if not up:
+        return dense
+    wide = torch.zeros(features[0], features[1] + rank * len(up), dtype=dense.dtype, device=dense.device)
+    wide[:, : features[1]] = dense
+    for at, (first, one) in enumerate(zip(first_rows, up, strict=True)):
+        wide[first : first + one.shape[0], features[1] + at * rank : features[1] + (at + 1) * rank] = one
+    return wide
 
 
 def _heads(qkv: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
