@@ -132,8 +132,11 @@ def generate(
     network = _packable(model, prompts, decoding, report)
     if network is None:
         yield from plain_generate(model, prompts, decoding, memory, report)
-    else:
+        return
+    try:
         yield from packed_generate(network, prompts, decoding, memory, report)
+    finally:
+        packed_generation.put_together(network)
 
 
 # ---------------------------------------------------------------- the packed way

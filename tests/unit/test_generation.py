@@ -81,6 +81,15 @@ def test_rows_end_on_their_own_and_small_groups_leave_rows_idle(monkeypatch):
     assert len({answer.new_tokens for answer in answers}) > 1
 
 
+def test_the_model_is_left_as_it_was():
+    model = tiny_model("llama")
+    prompts = make_prompts(3)
+    first, _ = run(model, prompts, Decoding(4, (END,)))
+    assert one_at_a_time(model, prompts, 4) == [answer.ids for answer in first]
+    again, report = run(model, prompts, Decoding(4, (END,)))
+    assert again == first and not report.notes
+
+
 def test_plain_generate_gives_the_same():
     model = tiny_model("llama")
     prompts = make_prompts(9)
