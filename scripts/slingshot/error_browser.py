@@ -58,16 +58,13 @@ def pack(
         "answers": _answers(_column(samples, "sample_id"), predictions),
     }
     texts = _column(samples, "text")
-    limit: int | None = None
-    payload = _compressed(content | {"texts": texts})
-    if len(payload) > budget:
-        room = budget - len(_compressed(content | {"texts": []}))
-        limit = max(SHORTEST_TEXT, _limit(texts, room))
+    limit = _limit(texts, budget - len(_compressed(content)))
+    longest = max(map(len, texts), default=0)
+    payload = _compressed(content | {"texts": [_cut(text, limit) for text in texts]})
+    while len(payload) > budget and limit > SHORTEST_TEXT:
+        limit = max(SHORTEST_TEXT, int(0.97 * min(limit, longest) * budget / len(payload)))
         payload = _compressed(content | {"texts": [_cut(text, limit) for text in texts]})
-        while len(payload) > budget and limit > SHORTEST_TEXT:
-            limit = max(SHORTEST_TEXT, int(0.9 * limit * budget / len(payload)))
-            payload = _compressed(content | {"texts": [_cut(text, limit) for text in texts]})
-    return Packed(payload, len(texts), limit, LONGEST_RAW if raw_cut else None)
+    return Packed(payload, len(texts), limit if limit < longest else None, LONGEST_RAW if raw_cut else None)
 
 
 def _column(samples: pd.DataFrame, name: str) -> list[str]:
@@ -113,18 +110,17 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _limit(texts: Sequence[str], room: int) -> int:
-    """About the longest text that lets all of them fit, by how well a sample of them compresses."""
+    """The longest text that may stay whole, so that all fit, by how well a sample of them compresses."""
     some = texts[:: max(1, len(texts) // 500)]
     ratio = len(_compressed(some)) / max(1, sum(map(len, some)))
+    left = max(room, 0) / max(ratio, 1e-9)  # characters
     lengths = sorted(map(len, texts))
-    allowed = room / max(ratio, 1e-9)
-    spent = 0.0
     for index, length in enumerate(lengths):
-        left = len(lengths) - index
-        if spent + length * left > allowed:
-            return int((allowed - spent) / left)
-        spent += length
-    return lengths[-1] if lengths else 0
+        waiting = len(lengths) - index
+        if length * waiting > left:
+            return max(SHORTEST_TEXT, int(left / waiting))
+        left -= length
+    return max(lengths, default=SHORTEST_TEXT)
 
 
 def _compressed(content: Any) -> str:
