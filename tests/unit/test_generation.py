@@ -7,6 +7,9 @@ import random
 
 import pytest
 import torch
+from tiny_models import FAMILIES, tiny_model
+from transformers import GenerationConfig
+
 from slingshot import packed_generation
 from slingshot.constrained import build_trie
 from slingshot.generation import (
@@ -17,8 +20,6 @@ from slingshot.generation import (
     plain_generate,
     until_end,
 )
-from tiny_models import FAMILIES, tiny_model
-from transformers import GenerationConfig
 
 END = 2
 
@@ -106,8 +107,7 @@ def all_labels():
     draw = random.Random(1)
     answers = {tuple(draw.choices(range(3, 12), k=draw.randrange(1, 4))) for _ in range(60)}
     answers |= {(5,), (5, 6), (5, 6, 7)}  # each the beginning of the next
-    labels = {f"L{number}": [*ids, END] for number, ids in enumerate(sorted(answers))}
-    return labels
+    return {f"L{number}": [*ids, END] for number, ids in enumerate(sorted(answers))}
 
 
 @torch.inference_mode()
