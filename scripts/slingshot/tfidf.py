@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 
 PENALTIES = (1e-3, 1e-4, 1e-5, 1e-6)
 PENALTY_UNCHOSEN = 1e-5  # where there is no validation split
-EPOCHS = 20
+EPOCHS = 20  # at most
+MANY_LABELS = 500  # from here on a few passes must do: time grows with labels times samples
+EPOCHS_MANY = 5
+PENALTIES_MANY = (1e-4, 1e-5, 1e-6)
 MOST_FEATURES = 100_000
 MOST_WEIGHTS = 250_000_000  # 2 GB
 LEAST_PROBABILITY = 1e-12  # a logarithm must be finite
@@ -68,7 +71,7 @@ def fit(
         return _fit_one(vectorizer, features, labels, PENALTY_UNCHOSEN, seed)
     held_out = vectorizer.transform(validation)
     best, best_accuracy = None, -1.0
-    for penalty in PENALTIES:
+    for penalty in PENALTIES if count < MANY_LABELS else PENALTIES_MANY:
         candidate = _fit_one(vectorizer, features, labels, penalty, seed)
         accuracy = float(np.mean(candidate.model.predict(held_out) == np.asarray(validation_labels)))
         log.info("penalty %g: %.1f%% right on validation", penalty, 100 * accuracy)
@@ -82,7 +85,10 @@ def _fit_one(
     vectorizer: TfidfVectorizer, features: object, labels: Sequence[str], penalty: float, seed: int
 ) -> Classifier:
     threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-    model = SGDClassifier(loss="log_loss", alpha=penalty, max_iter=EPOCHS, tol=1e-3, random_state=seed, n_jobs=threads)
+    epochs, tolerance = (EPOCHS, 1e-3) if len(set(labels)) < MANY_LABELS else (EPOCHS_MANY, None)
+    model = SGDClassifier(
+        loss="log_loss", alpha=penalty, max_iter=epochs, tol=tolerance, random_state=seed, n_jobs=threads
+    )
     _fit_quietly(model, features, labels)
     return Classifier(vectorizer, model, model.classes_, penalty)
 
