@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
-from slingshot.config import parse_study
+from slingshot.config import Finetune, parse_study
 from slingshot.errors import StudyError
 
 SMALLEST_LLM = 7_000_000_000  # parameters: 7B and 8B are large, 3B is small, as the earlier pipeline had it
 UNITS = {"K": 10**3, "M": 10**6, "B": 10**9}
-_SIZE = re.compile(r"(?<![0-9A-Za-z.])(\d+(?:\.\d+)?)([KMB])(?![0-9A-Za-z])", re.IGNORECASE)
+_SIZE = re.compile(r"(?<![0-9A-Za-z.])(\d+(?:\.\d+)?)([MB])(?![0-9A-Za-z])", re.IGNORECASE)  # 4k is a context
 
-MODEL_KEYS = {"name", "size", "quantization", "load_in_4bit", "use_4bit", "load_in_8bit", "use_8bit"}
+MODEL_LISTS = ("baseline_llms", "llm_models", "slm_models", "slm_name")
+MODEL_KEYS = {"name", "size", "dtype", "quantization", "load_in_4bit", "use_4bit", "load_in_8bit", "use_8bit"}
+OF_SLM_NAME = {"slm_dtype": "dtype", "slm_load_in_4bit": "load_in_4bit", "slm_load_in_8bit": "load_in_8bit"}
 FOUR_BIT = {"4bit", "4-bit", "nf4", "int4"}
 EIGHT_BIT = {"8bit", "8-bit", "int8"}
 
@@ -24,6 +27,7 @@ EIGHT_BIT = {"8bit", "8-bit", "int8"}
 CARRIED = {
     "dataset_name": "data.source.hub",
     "dataset_revision": "data.source.revision",
+    "dataset_split_seed": "data.split.seed",
     "text_column": "data.columns.text",
     "label_column": "data.columns.label",
     "description_column": "data.columns.description",
@@ -48,19 +52,49 @@ CARRIED = {
     "max_grad_norm": "finetune.max_gradient_norm",
     "eval_steps": "finetune.evaluate_every",
     "early_stopping_patience": "finetune.patience",
+    "deterministic": "finetune.deterministic",
     "lora_r": "finetune.lora.r",
     "lora_alpha": "finetune.lora.alpha",
     "lora_dropout": "finetune.lora.dropout",
-    "lora_target_modules": "finetune.lora.targets",
 }
 NESTED_LORA = {"r", "alpha", "dropout", "target_modules"}  # the same keys where the old config has a section `lora`
-LENGTHS = {"max_length", "max_seq_length"}
-BATCHES = {"batch_size", "per_device_train_batch_size"}
-SAMPLING = {"temperature", "top_p", "top_k", "do_sample"}
-FLAGS = {"run_baseline_llm", "run_baseline_slm", "run_finetuned_slm"} | {
-    "run_llm_evaluation",
-    "run_slm_finetuning",
-    "run_slm_evaluation",
+LENGTHS = {"max_length", "max_seq_length", "max_sequence_length"}
+ATTENTION = {"q_proj", "k_proj", "v_proj", "o_proj"}
+LINEAR = ATTENTION | {"gate_proj", "up_proj", "down_proj"}
+EXACT_MATCH = ("eval_exact_match", "eval_accuracy", "exact_match", "accuracy")
+SELECTED_BY = dict.fromkeys(("eval_loss", "loss"), "validation_loss") | dict.fromkeys(
+    EXACT_MATCH, "validation_exact_match"
+)
+
+# Why keys have no counterpart: patterns of a whole path or of its last part. The first that fits gives the reason.
+LEFT_OUT = {
+    r"paths\..*": "files have fixed places under results/",
+    r"logging\..*|use_(mlflow|wandb|tensorboard)|report_to|logging_steps": (
+        "each step logs to results/logs and each training step to training_log.jsonl; "
+        "`finetune.py --tensorboard FOLDER` writes TensorBoard files"
+    ),
+    r"temperature|top_p|top_k|do_sample|repetition_penalty": "decoding is always greedy, so that results repeat",
+    r"run_(baseline_llm|baseline_slm|finetuned_slm|llm_evaluation|slm_finetuning|slm_evaluation)": (
+        "it is asked for by target: `snakemake llm` or `snakemake slm`"
+    ),
+    r"padding|truncation|tokenizer_.*|add_special_tokens|attn_implementation|torch_compile|num_workers|prefetch_factor"
+    r"|gradient_checkpointing|.*batch_size|slm_device|device_map|fp16|bf16": (
+        "nothing is padded, how much is worked on at once follows from free memory (hardware.token_budget), "
+        "and precision is a model's dtype"
+    ),
+    r"use_cache|cache_batch_size|use_prediction_cache|force_recompute|cache_max_age_days": (
+        "answers are always cached by what they depend on and do not expire; SLINGSHOT_FORCE=1 computes them again"
+    ),
+    r"metrics|icd_level_evaluation|measure_.*|generate_plots|save_predictions|save_errors": "it is always done",
+    r"save_steps|save_total_limit|save_strategy|evaluation_strategy|load_best_model_at_end|greater_is_better": (
+        "the best adapter of all evaluations is kept, and a checkpoint every finetune.checkpoint_minutes"
+    ),
+    r"use_lora": "finetuning is always with LoRA",
+    r"optimizer|optim|adam_.*": "the optimizer is fused AdamW with torch's defaults",
+    r"num_warmup_steps": "it was a second name of warmup_steps",
+    r"early_stopping_threshold": "any gain counts",
+    r"slm_dtype|slm_load_in_4bit|slm_load_in_8bit": "each of slm_models says it itself",
+    r"experiment_name|experiment_description|tags": "report.title and report.note are what the report shows",
 }
 
 MEDSYNTH: dict[str, Any] = {
@@ -75,20 +109,37 @@ class Migrated:
 
     config: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+    carried: dict[str, tuple[str, Any]] = field(default_factory=dict)  # our key to the old key and the value
+    left_out: dict[str, list[str]] = field(default_factory=dict)  # a reason to the old keys and values
+
+    def carry(self, old: str, new: str, value: Any) -> None:
+        """Set one of our keys; the first of two old keys that disagree counts."""
+        earlier, kept = self.carried.setdefault(new, (old, value))
+        if kept != value:
+            self.leave_out(old, value, f"{earlier} set {new} to {kept!r}")
+            return
+        *parents, leaf = new.split(".")
+        section = self.config
+        for parent in parents:
+            section = section.setdefault(parent, {})
+        section[leaf] = value
+
+    def leave_out(self, old: str, value: Any, reason: str = "it has no counterpart") -> None:
+        self.left_out.setdefault(reason, []).append(f"{old} ({value!r})")
 
 
 # ---------------------------------------------------------------- models by size
 
 
-def size_of(name: str, stated: str | None = None) -> str:
+def size_of(name: str, stated: str | None = None, remedy: str = "write it as a record with a `size`") -> str:
     """A model's size as people say it, e.g. 8B: as stated, else the last one that its name holds.
 
     Raises:
         StudyError: neither says a size.
     """
-    found = _SIZE.findall(stated) if stated else _SIZE.findall(name.rsplit("/", maxsplit=1)[-1])
+    found = _SIZE.findall(stated or "") or _SIZE.findall(name.rsplit("/", maxsplit=1)[-1])
     if not found:
-        raise StudyError(f"{name}: the name holds no size such as 8B, so it is neither LLM nor SLM; give it a `size`")
+        raise StudyError(f"{name}: its name holds no size such as 8B, so it is neither LLM nor SLM; {remedy}")
     number, unit = found[-1]
     return f"{number}{unit.upper()}"
 
@@ -101,10 +152,13 @@ def is_large(size: str) -> bool:
 # ---------------------------------------------------------------- config
 
 
-def migrate_config(old: Any) -> Migrated:
+def migrate_config(old: Any, train_samples: int | None = None) -> Migrated:
     """Rewrite an old config, mixed (`baseline_llms`, `slm_name`) or split (`llm_models`, `slm_models`).
 
     Models go by their size, whatever list they stood in. Keys without a counterpart are named in the notes.
+
+    Args:
+        train_samples: turns warm-up steps into a share of all steps.
 
     Raises:
         StudyError: the old config names no model, a model's size is not known, or the result is not a valid study.
@@ -113,21 +167,40 @@ def migrate_config(old: Any) -> Migrated:
         raise StudyError(f"the old config must hold keys and values, not {type(old).__name__}")
     migrated = Migrated({"data": {key: dict(value) for key, value in MEDSYNTH.items()}})
     _migrate_models(old, migrated)
-    _migrate_settings(old, migrated)
+    leaves = {path: value for path, value in _leaves(old) if not set(path.split(".")[:2]) & set(MODEL_LISTS)}
+    for path, value in leaves.items():
+        if value is not None and not _is_of_slm_name(path, old):
+            _migrate_setting(path, value, migrated)
+    _migrate_batch(leaves, migrated)
+    _migrate_warmup(leaves, migrated, train_samples)
+    _check_columns(migrated)
+    for reason, keys in migrated.left_out.items():
+        migrated.notes.append(f"left out, as {reason}: {', '.join(keys)}.")
     parse_study(migrated.config, "the migrated config")
     return migrated
 
 
+def _section_of_models(old: Mapping[str, Any]) -> Mapping[str, Any]:
+    section = old.get("model")
+    return section if isinstance(section, Mapping) else old
+
+
+def _is_of_slm_name(path: str, old: Mapping[str, Any]) -> bool:
+    return path.rpartition(".")[2] in OF_SLM_NAME and isinstance(_section_of_models(old).get("slm_name"), str)
+
+
 def _migrate_models(old: Mapping[str, Any], migrated: Migrated) -> None:
     models: dict[str, dict[str, dict[str, Any]]] = {"llm": {}, "slm": {}}
-    listed = dict.fromkeys(["baseline_llms", "llm_models", "slm_models", "slm_name"])
-    section = old.get("model") if isinstance(old.get("model"), Mapping) else old
+    section = _section_of_models(old)
     seen: set[str] = set()
-    for key in listed:
-        for entry in _entries(section.get(key), key):  # type: ignore[union-attr]
+    for key in MODEL_LISTS:
+        for entry in _entries(section.get(key), key):
+            if key == "slm_name":
+                entry = {new: section[of] for of, new in OF_SLM_NAME.items() if of in section} | entry
             name = str(entry["name"])
             size = size_of(name, entry.get("size"))
             kind = "llm" if is_large(size) else "slm"
+            model = _model(name, size, entry, kind)
             if kind == "llm" and key in ("slm_name", "slm_models"):
                 migrated.notes.append(
                     f"{key}: {name} ({size}) was finetuned as an SLM and is a large model here, evaluated untrained; "
@@ -135,20 +208,20 @@ def _migrate_models(old: Mapping[str, Any], migrated: Migrated) -> None:
                 )
             if kind == "slm" and key in ("baseline_llms", "llm_models"):
                 migrated.notes.append(
-                    f"{key}: {name} ({size}) was evaluated untrained and is a small model here, finetuned; "
+                    f"{key}: {name} ({size}) was evaluated untrained and is a small model here, finetuned "
+                    f"(quantization: {model.get('quantization', 'none')}); "
                     f"name it in designs.crossed to evaluate it untrained as well."
                 )
+            for left in sorted(set(entry) - MODEL_KEYS):
+                migrated.leave_out(f"{key}: {name}'s {left}", entry[left])
             if name in seen:
+                migrated.notes.append(f"{key}: {name} stands in two lists; its first entry counts.")
                 continue
             seen.add(name)
             taken = {*models["llm"], *models["slm"]}
-            models[kind][_model_key(name, size, taken)] = _model(name, size, entry, kind)
-            migrated.notes += [
-                f"{key}: {name}'s `{left}` has no counterpart and was left out."
-                for left in sorted(set(entry) - MODEL_KEYS)
-            ]
+            models[kind][_model_key(name, size, taken)] = model
     if not seen:
-        raise StudyError(f"the old config names no model: one of {', '.join(listed)} is needed, under `model`")
+        raise StudyError(f"the old config names no model: one of {', '.join(MODEL_LISTS)} is needed, under `model`")
     migrated.config |= models
 
 
@@ -167,7 +240,11 @@ def _model(name: str, size: str, entry: Mapping[str, Any], kind: str) -> dict[st
     local = name.startswith((".", "/", "~"))
     model: dict[str, Any] = {"source": {"folder": name} if local else {"hub": name}, "size": size}
     quantization = _quantization(entry, kind)
-    return model | ({"quantization": quantization} if quantization != "none" else {})
+    if quantization != "none":
+        model["quantization"] = quantization
+    if entry.get("dtype"):
+        model["dtype"] = str(entry["dtype"]).removeprefix("torch.")
+    return model
 
 
 def _quantization(entry: Mapping[str, Any], kind: str) -> str:
@@ -191,55 +268,84 @@ def _model_key(name: str, size: str, taken: set[str]) -> str:
     )
 
 
-def _migrate_settings(old: Mapping[str, Any], migrated: Migrated) -> None:
-    """Everything of the old config but its models, leaf by leaf."""
-    leaves = dict(_leaves({key: value for key, value in old.items() if key != "model"}))
-    leaves |= {
-        path: value
-        for path, value in _leaves({"model": old.get("model")})
-        if path.split(".")[1] not in ("baseline_llms", "llm_models", "slm_models", "slm_name")
-    }
-    leaves = {
-        path: value
-        for path, value in leaves.items()
-        if path.split(".")[0] not in ("baseline_llms", "llm_models", "slm_models", "slm_name")
-    }
-    by_leaf = {path.rsplit(".", maxsplit=1)[-1]: value for path, value in leaves.items()}
-    for path, value in leaves.items():
-        if value is not None:
-            _migrate_setting(path, value, by_leaf, migrated)
-
-
-def _migrate_setting(path: str, value: Any, by_leaf: Mapping[str, Any], migrated: Migrated) -> None:
+def _migrate_setting(path: str, value: Any, migrated: Migrated) -> None:
     section, _, leaf = path.rpartition(".")
     if section.endswith("lora") and leaf in NESTED_LORA:
         leaf = f"lora_{leaf}"
     if leaf in CARRIED:
-        _put(migrated.config, CARRIED[leaf], value)
+        migrated.carry(path, CARRIED[leaf], value)
     elif leaf == "seed":
-        _put(migrated.config, "data.split.seed" if section.endswith("data") else "seed", value)
+        migrated.carry(path, "data.split.seed" if section.endswith("data") else "seed", value)
     elif leaf in LENGTHS:
-        _put(migrated.config, "prompt.max_tokens", value)
-        _put(migrated.config, "finetune.max_tokens", value)
-    elif leaf in BATCHES and not section.endswith(("generation", "inference", "evaluation", "experiment")):
-        _put(migrated.config, "finetune.batch_size", value * by_leaf.get("gradient_accumulation_steps", 1))
-    elif leaf == "gradient_accumulation_steps" and BATCHES & set(by_leaf):
-        return  # counted into batch_size
-    elif leaf == "warmup_steps" and by_leaf.get("max_steps"):
-        _put(migrated.config, "finetune.warmup_share", value / by_leaf["max_steps"])
-    elif leaf == "warmup_steps":
-        migrated.notes.append(
-            f"{path}: {value} steps are a share of all steps here (finetune.warmup_share), which depends on the data; "
-            "its default is kept."
+        migrated.carry(path, "prompt.max_tokens", value)
+        migrated.carry(path, "finetune.max_tokens", value)
+    elif leaf == "lora_target_modules":
+        migrated.carry(path, "finetune.lora.targets", _targets(value))
+    elif leaf == "evaluate_top_k":
+        migrated.carry(path, "generation.candidates", max(value) if isinstance(value, list) else value)
+    elif leaf == "metric_for_best_model" and value in SELECTED_BY:
+        migrated.carry(path, "finetune.select_by", SELECTED_BY[value])
+    elif not _counts_otherwise(path):
+        reasons = (
+            why for pattern, why in LEFT_OUT.items() if re.fullmatch(pattern, path) or re.fullmatch(pattern, leaf)
         )
-    elif leaf in SAMPLING:
-        migrated.notes.append(f"{path}: {value!r} was left out: decoding is always greedy, so that results repeat.")
-    elif leaf in FLAGS:
-        migrated.notes.append(
-            f"{path}: {value!r} was left out: ask for it by target, `snakemake llm` or `snakemake slm`."
-        )
-    else:
-        migrated.notes.append(f"{path}: {value!r} has no counterpart and was left out.")
+        migrated.leave_out(path, value, *islice(reasons, 1))
+
+
+def _targets(modules: Any) -> Any:
+    names = set(modules) if isinstance(modules, list) else set()
+    return "all-linear" if names == LINEAR else "attention" if names == ATTENTION else modules
+
+
+def _counts_otherwise(path: str) -> bool:
+    """Whether a key is read together with others, below. A loader's or an evaluation's batch size is not training's."""
+    section, _, leaf = path.rpartition(".")
+    if leaf == "batch_size":
+        return section in ("", "training")
+    return leaf in ("per_device_train_batch_size", "gradient_accumulation_steps", "warmup_steps")
+
+
+def _migrate_batch(leaves: Mapping[str, Any], migrated: Migrated) -> None:
+    """The effective batch: samples at once times accumulated steps."""
+    read = {path.rpartition(".")[2]: (path, value) for path, value in leaves.items() if _counts_otherwise(path)}
+    path, size = read.get("per_device_train_batch_size") or read.get("batch_size") or ("", None)
+    steps = read.get("gradient_accumulation_steps", ("", 1))[1]
+    if size is not None:
+        migrated.carry(path, "finetune.batch_size", size * steps)
+    elif steps != 1:
+        migrated.leave_out("gradient_accumulation_steps", steps, "the batch size that it multiplies is not there")
+    if "per_device_train_batch_size" in read and "batch_size" in read:
+        migrated.leave_out(*read["batch_size"], f"{path} set finetune.batch_size")
+
+
+def _migrate_warmup(leaves: Mapping[str, Any], migrated: Migrated, train_samples: int | None) -> None:
+    """Warm-up steps as a share of all steps, where these are known."""
+    found = [(path, value) for path, value in leaves.items() if path.rpartition(".")[2] == "warmup_steps"]
+    recipe = migrated.config.get("finetune", {})
+    for path, warmup in found:
+        total = recipe.get("max_steps")
+        if total is None and train_samples is not None:
+            epochs, batch = (recipe.get(key, Finetune.model_fields[key].default) for key in ("epochs", "batch_size"))
+            total = math.ceil(epochs * math.ceil(train_samples / batch))
+        if total is None:
+            reason = (
+                "warm-up is a share of all steps here (finetune.warmup_share, by default "
+                f"{Finetune.model_fields['warmup_share'].default}); --train-samples turns steps into it"
+            )
+            migrated.leave_out(path, warmup, reason)
+        else:
+            migrated.carry(path, "finetune.warmup_share", round(min(warmup / total, 1.0), 4))
+
+
+def _check_columns(migrated: Migrated) -> None:
+    """The earlier pipeline guessed the columns; here they are named, and known for MedSynth."""
+    data = migrated.config["data"]
+    if data["source"]["hub"] == MEDSYNTH["source"]["hub"]:
+        return
+    named = {key.rpartition(".")[2] for key in migrated.carried if key.startswith("data.columns.")}
+    data["columns"] = {key: value for key, value in data["columns"].items() if key in named}
+    if not {"text", "label"} <= named:
+        migrated.notes.append(f"data.columns: name the columns of {data['source']['hub']}; by default text and label.")
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -250,18 +356,12 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _put(config: dict[str, Any], path: str, value: Any) -> None:
-    *parents, leaf = path.split(".")
-    for parent in parents:
-        config = config.setdefault(parent, {})
-    config[leaf] = value
-
-
 # ---------------------------------------------------------------- results
 
 
 def migrate_results(old: Any, slm: str | None = None) -> dict[str, dict[str, Any]]:
-    """Rewrite old results under the keys of results.json; what already stands under one is kept as it is.
+    """Rewrite old results under the keys of results.json; what already stands under one is kept, dots of its name
+    written as underscores.
 
     Args:
         old: `Baseline_LLM_{name}`, `Baseline_SLM` and `Finetuned_SLM` to their scores.
@@ -284,7 +384,7 @@ def migrate_results(old: Any, slm: str | None = None) -> dict[str, dict[str, Any
 
 def _migrate_result(key: str, scores: dict[str, Any], slm: str | None) -> tuple[str, dict[str, Any]]:
     if re.fullmatch(r"(LLM|SLM)_.+_(un|fine)(trained|tuned)(_.+)?|BASELINE_.+", key):
-        return key, scores
+        return key.replace(".", "_"), scores
     if key in ("Baseline_SLM", "Finetuned_SLM"):
         if slm is None:
             raise StudyError(f"{key} does not say which model it is of: give the old config, or the name by --slm")
@@ -294,7 +394,7 @@ def _migrate_result(key: str, scores: dict[str, Any], slm: str | None) -> tuple[
     else:
         raise StudyError(f"{key} is no key of old results: Baseline_LLM_NAME, Baseline_SLM or Finetuned_SLM are")
     short = name.rsplit("/", maxsplit=1)[-1]
-    size = size_of(short, scores.get("model_size"))
+    size = size_of(short, scores.get("model_size"), f"add a `model_size` to {key}")
     kind = "LLM" if is_large(size) else "SLM"
     about = {"model_type": kind, "model_size": size, "training_status": status}
     return f"{kind}_{short.replace('.', '_')}_{status}", about | {k: v for k, v in scores.items() if k not in about}
@@ -302,6 +402,6 @@ def _migrate_result(key: str, scores: dict[str, Any], slm: str | None) -> tuple[
 
 def old_slm_name(old_config: Any) -> str | None:
     """The one SLM that an old config finetuned; None where it has none or several."""
-    section = old_config.get("model", old_config) if isinstance(old_config, Mapping) else {}
+    section = _section_of_models(old_config) if isinstance(old_config, Mapping) else {}
     names = [entry["name"] for key in ("slm_name", "slm_models") for entry in _entries(section.get(key), key)]
     return names[0] if len(names) == 1 else None
