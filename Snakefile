@@ -21,6 +21,7 @@ localrules:
     fetch,
     llm,
     slm,
+    report_available,
 
 
 rule all:

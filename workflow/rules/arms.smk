@@ -21,8 +21,8 @@ rule finetune:
         "results/benchmarks/{arm}/finetune.tsv"
     wildcard_constraints:
         arm=one_of(FINETUNED),
-    threads: 2
     retries: 2
+    threads: 2
     resources:
         gpu=gpus_of_finetune,
         gpus_wanted=gpus_of_finetune,
@@ -96,8 +96,8 @@ rule predict:
         "results/benchmarks/{arm}/predict.tsv"
     wildcard_constraints:
         arm=one_of(PREDICTED),
-    threads: 2
     retries: 2
+    threads: 2
     resources:
         gpu=gpus_of_predict,
         gpus_wanted=gpus_of_predict,

@@ -61,3 +61,11 @@ rule report:
     shell:
         "{RUN}/report.py --spec {params.spec:q} --study . --results results --report {output.report}"
         " --figures {output.figures} 2>&1 | tee {log}"
+
+
+rule report_available:
+    "A report of the arms that are there, which names those that are missing: results/available/report.html."
+    log:
+        "results/logs/report_available.log",
+    shell:
+        "{RUN}/report_available.py --study . --results results --available results/available 2>&1 | tee {log}"

@@ -1,0 +1,119 @@
+"""Every command that the README gives works as written; where the true run needs a GPU, its dry run does."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HOUSE = Path(__file__).parents[2]
+BLOCKS = re.findall(r"```bash\n(.*?)```", (HOUSE / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+COMMANDS = [line.partition(" #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
+
+
+def run(command):
+    """Run in the repository's root, with this environment's programs first on the path."""
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "HOME": str(Path.home()),
+        "HF_HUB_OFFLINE": "1",
+    }
+    return subprocess.run(
+        command, cwd=HOUSE, env=environment, shell=True, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def jobs(output):
+    """Rule to number of jobs, from the table of a dry run."""
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)}
+
+
+def snakemake(*words):
+    return next(command for command in COMMANDS if shlex.split(command) == ["snakemake", *words])
+
+
+def dry(command):
+    """The command's dry run."""
+    return command.replace("snakemake", "snakemake --dry-run --forceall", 1)
+
+
+def test_the_readme_gives_the_commands_that_were_asked_for():
+    assert {"make demo", "make test", "snakemake -n", "snakemake llm", "snakemake slm"} <= set(COMMANDS)
+    assert snakemake("--resources", "gpu=1", "--cores", "1", "results/report.html")
+    assert snakemake("--cores", "1", "--resources", "gpu=1", "--", "results/report.html")
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("snakemake")])
+def test_a_snakemake_command_parses_and_finds_its_target(command):
+    if "--dag" in command:
+        done = run(command)
+        assert done.stdout.startswith(("---", "flowchart", "graph", "%%")), done.stdout[:200] + done.stderr[-2000:]
+        assert "finetune" in done.stdout
+    else:
+        done = run(dry(command))
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert jobs(done.stdout + done.stderr)["total"] >= 5
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ("results/report.html",),
+            {
+                "prepare_data": 1, "baseline": 1, "fetch_model": 4, "finetune": 2, "predict": 4, "score": 5,
+                "compare": 1, "report": 1,
+            },
+        ),
+        (
+            ("results/slm/qwen3b/metrics.json",),
+            {"prepare_data": 1, "fetch_model": 1, "finetune": 1, "predict": 1, "score": 1},
+        ),
+        (("llm",), {"llm": 1, "prepare_data": 1, "fetch_model": 2, "predict": 2, "score": 2}),
+        (("slm",), {"slm": 1, "prepare_data": 1, "fetch_model": 2, "finetune": 2, "predict": 2, "score": 2}),
+    ],
+)  # fmt: skip
+def test_a_target_takes_exactly_the_jobs_that_it_needs(words, expected):
+    done = run(dry(snakemake(*words)))
+    assert jobs(done.stdout + done.stderr) == {**expected, "total": sum(expected.values())}
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make ")])
+def test_a_make_command_has_its_target(command):
+    done = run(command.replace("make", "make --dry-run", 1))
+    assert done.returncode == 0, done.stderr
+
+
+def test_make_alone_lists_the_targets():
+    listed = run("make").stdout
+    assert all(re.search(rf"^{target} +\w", listed, flags=re.MULTILINE) for target in ("demo", "test", "env", "lint"))
+
+
+def test_make_demo_runs_the_study_that_lies_there():
+    command = next(line for line in run("make --dry-run demo").stdout.splitlines() if line.startswith("snakemake"))
+    done = run(dry(command))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert jobs(done.stdout + done.stderr)["report"] == 1
+
+
+def test_each_ready_study_is_valid():
+    for config in HOUSE.glob("studies/*/config.yaml"):
+        done = run(f"snakemake --dry-run --directory {config.parent} llm slm")
+        assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("program", sorted(path.name for path in (HOUSE / "scripts").glob("*.py")))
+def test_each_program_explains_itself(program):
+    done = run(f"{sys.executable} scripts/{program} --help")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 5
+
+
+def test_a_faulty_config_stops_snakemake_with_one_clear_sentence(tmp_path):
+    config = (HOUSE / "config.yaml").read_text(encoding="utf-8").replace("r: 64", "r: 0")
+    (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
+    done = run(f"snakemake --dry-run --directory {tmp_path}")
+    assert done.returncode != 0
+    assert "config.yaml: finetune.lora.r must be at least 1" in done.stderr

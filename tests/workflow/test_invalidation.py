@@ -1,0 +1,181 @@
+"""Only what changed: each row a change to a finished study, and the very jobs that `snakemake -n` then lists."""
+
+import os
+import re
+import shutil
+import time
+
+import pytest
+import yaml
+
+from tests.workflow import small_study
+from tests.workflow.small_study import OTHER_REVISION, planned
+
+LLM = ("llm/a", "llm/b")
+SLM = ("slm/c", "slm/d")
+ARMS = (*LLM, *SLM)
+END = {"compare", "report"}
+SCORES = {f"score {arm}" for arm in (*ARMS, "baseline/tfidf")}
+DATA = {"prepare_data", "baseline"}
+
+
+def from_predict(*arms):
+    """The jobs of these arms from their predictions on, and what follows them."""
+    return {f"{step} {arm}" for step in ("predict", "score") for arm in arms} | END
+
+
+def from_finetune(*arms):
+    return {f"finetune {arm}" for arm in arms} | from_predict(*arms)
+
+
+# What is set in the config, by path of keys; None takes the key away.
+CONFIG = {
+    "one model's learning rate": ({"slm.c.finetune.learning_rate": 0.02}, from_finetune("slm/c")),
+    "two values swapped between keys": (
+        {"finetune.learning_rate": 0.02, "finetune.weight_decay": 0.01},
+        from_finetune(*SLM),
+    ),
+    "a model's generation setting": ({"llm.a.generation.max_new_tokens": 6}, from_predict("llm/a")),
+    "another revision": (
+        {"llm.a.source.revision": OTHER_REVISION},
+        {"fetch_model a"} | from_predict("llm/a"),
+    ),
+    "the prompt's form": ({"prompt.answer": "code description"}, from_finetune(*SLM) | from_predict(*LLM)),
+    "the split's seed": ({"data.split.seed": 2}, DATA | SCORES | from_finetune(*SLM) | from_predict(*LLM)),
+    "the seed of training": ({"seed": 7}, {"baseline", "score baseline/tfidf"} | from_finetune(*SLM)),
+    "a confidence level": ({"statistics.confidence": 0.9}, SCORES | END),
+    "a price": ({"cost.gpu_hour_price": 2.5}, END),
+    "the report's title": ({"report.title": "Another"}, {"report"}),
+    "a model added": (
+        {"slm.e": {"source": {"folder": "models/e"}, "size": "10K", "dtype": "float32"}},
+        {"fetch_model e"} | from_finetune("slm/e"),
+    ),
+    "a model removed": ({"slm.d": None}, END),
+    "no baseline": ({"baseline.tfidf": False}, END),
+    "a token budget": ({"hardware.token_budget": 512}, set()),
+    "memory and time asked of a cluster": ({"hardware.mem_mb": 3000, "hardware.runtime_minutes": 20}, set()),
+    "a limit to a device's memory": ({"slm.c.hardware.memory_gb": 4.0}, set()),
+    # The report prints the study as it was written.
+    "a key that no step of an arm reads": ({"llm.a.finetune.learning_rate": 0.5}, {"report"}),
+    "a default written out": ({"finetune.schedule": "cosine"}, {"report"}),
+}
+
+# What is replaced in a file of the checkout.
+CODE = {
+    "a comment in a module": ("scripts/slingshot/metrics.py", r"\Z", "\n# A comment.\n", set()),
+    "a docstring in a module": ("scripts/slingshot/finetuning.py", r'\A"""', '"""Another start. ', set()),
+    "a docstring in a program": ("scripts/predict.py", r'\A"""', '"""Another start. ', set()),
+    "a comment in the rules": ("workflow/rules/arms.smk", r"\Z", "\n\n# A comment.\n", set()),
+    "finetuning": ("scripts/slingshot/finetuning.py", r"\Z", "\nCHANGED = 1\n", from_finetune(*SLM)),
+    "generation": ("scripts/slingshot/generation.py", r"\Z", "\nCHANGED = 1\n", from_predict(*ARMS)),
+    "metrics": ("scripts/slingshot/metrics.py", r"\Z", "\nCHANGED = 1\n", SCORES | END),
+    "figures": ("scripts/slingshot/figures.py", r"\Z", "\nCHANGED = 1\n", {"report"}),
+    "the launcher": ("scripts/launch.py", r"\Z", "\nCHANGED = 1\n", set()),
+    "a lock file": ("envs/requirements.txt", r"==(\d)", r"==9\1", set()),
+}
+
+
+def changed(study, tmp_path, changes):
+    """A copy of the study with another config."""
+    copy = small_study.copy(study, tmp_path / "study")
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    for path, value in changes.items():
+        *parents, key = path.split(".")
+        place = config
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        if value is None:
+            del place[key]
+        else:
+            place[key] = value
+    (copy / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    return copy
+
+
+def touch_all(folder):
+    """Give every file the time of now, in an order that has nothing to do with who made what."""
+    now = time.time()
+    for number, path in enumerate(sorted(folder.rglob("*"), reverse=True)):
+        if path.is_file() and ".snakemake" not in path.parts:
+            os.utime(path, (now + number / 1000, now + number / 1000))
+
+
+def test_nothing_is_left_to_do_in_a_finished_study(finished, house):
+    assert planned(finished, house=house) == {}
+
+
+@pytest.mark.parametrize("name", CONFIG)
+def test_a_change_of_the_config_reruns_what_it_concerns(finished, house, tmp_path, name):
+    changes, expected = CONFIG[name]
+    assert set(planned(changed(finished, tmp_path, changes), house=house)) == expected
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_a_change_of_the_code_reruns_what_it_means(finished, house, tmp_path, name):
+    file, pattern, replacement, expected = CODE[name]
+    other = shutil.copytree(house, tmp_path / "house")
+    before = (other / file).read_text()
+    after = re.sub(pattern, replacement, before, count=1)
+    assert after != before
+    (other / file).write_text(after)
+    assert set(planned(small_study.copy(finished, tmp_path / "study"), house=other)) == expected
+
+
+def test_another_prompt_text_reruns_all_that_read_it(finished, house, tmp_path):
+    study = small_study.copy(finished, tmp_path / "study")
+    (study / "prompt.yaml").write_text("system: Give the code.\nuser: '{{ text }} {{ answer_form }}'\n")
+    assert set(planned(study, house=house)) == from_finetune(*SLM) | from_predict(*LLM)
+
+
+def test_other_content_of_a_local_model_or_data_set_is_seen(finished, house, tmp_path):
+    study = small_study.copy(finished, tmp_path / "study")
+    path = study / "models" / "c" / "generation_config.json"
+    path.write_text(path.read_text().replace("{", '{"note": 1, ', 1))
+    assert set(planned(study, house=house)) == {"fetch_model c"} | from_finetune("slm/c")
+    with (study / "dialogues.csv").open("a") as data:
+        data.write('"A new dialogue.",I10,"Essential (primary) hypertension"\n')
+    everything = DATA | SCORES | {"fetch_model c"} | from_finetune(*SLM) | from_predict(*LLM)
+    assert set(planned(study, house=house)) == everything
+
+
+def test_time_stamps_alone_rerun_nothing(finished, house, tmp_path):
+    """Files touched in the study, a checkout made anew, and both moved elsewhere."""
+    study = small_study.copy(finished, tmp_path / "elsewhere")
+    other = shutil.copytree(house, tmp_path / "clone")
+    touch_all(study)
+    touch_all(other)
+    assert planned(study, house=other) == {}
+
+
+def test_a_file_that_was_changed_by_hand_is_seen(finished, house, tmp_path):
+    study = small_study.copy(finished, tmp_path / "study")
+    with (study / "results" / "llm" / "a" / "predictions.jsonl").open("a") as predictions:
+        predictions.write("\n")
+    assert set(planned(study, house=house)) == {"score llm/a"} | END
+
+
+def test_a_larger_test_split_trains_nothing_anew(finished, house, tmp_path):
+    """`snakemake data` first: what follows is then compared by content, and train has not changed."""
+    study = changed(finished, tmp_path, {"data.max_samples.test": 9})
+    code, said = small_study.run(study, "--cores", "1", "data", house=house)
+    assert code == 0, said[-3000:]
+    assert set(planned(study, house=house)) == {"baseline"} | SCORES | from_predict(*ARMS)
+
+
+def test_the_reasons_can_be_read(finished, house, tmp_path):
+    study = changed(finished, tmp_path, {"slm.c.finetune.learning_rate": 0.02})
+    jobs = planned(study, house=house)
+    assert "Params have changed" in jobs["finetune slm/c"]
+    assert "adapter_model.safetensors" in jobs["predict slm/c"]
+    assert max(map(len, jobs.values())) < 400
+
+
+def test_large_local_files_are_not_read_at_every_start(finished, house, tmp_path):
+    study = small_study.copy(finished, tmp_path / "study")
+    memory = study / ".snakemake" / "slingshot" / "digests.json"
+    planned(study, house=house)
+    known = memory.read_text()
+    assert "dialogues.csv" in known
+    unreadable = known.replace(known.split('": "')[1][:64], "0" * 64, 1)
+    memory.write_text(unreadable)
+    assert planned(study, house=house) != {}, "the digest that is remembered is the one that is used"
