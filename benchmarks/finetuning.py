@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+sys.path[0] = str(Path(__file__).parents[1] / "scripts")  # not benchmarks/: its statistics.py would hide the library
 
 COMPLETION = 16
 RANK, ALPHA = 64, 128
