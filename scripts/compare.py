@@ -1,0 +1,32 @@
+"""Compare the arms on the same test samples: differences, tests, costs, ensembles, and the verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slingshot import cli
+from slingshot.comparing import compare, original_results, read_outcomes
+from slingshot.config import CompareSpec, parse_spec
+from slingshot.dataset import read_split
+from slingshot.files import write_json
+from slingshot.labels import read_labels
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_spec(parser, "CompareSpec")
+    parser.add_argument("--results", type=Path, required=True, help="results/, where data and arms are")
+    parser.add_argument("--comparison", type=Path, required=True, help="results/comparison.json, written")
+    parser.add_argument("--results-json", type=Path, required=True, help="results/results.json, written")
+    parser.add_argument("--allow-missing", action="store_true", help="list arms without results instead of stopping")
+    given = parser.parse_args()
+    spec = parse_spec(CompareSpec, given.spec)
+    outcomes, missing = read_outcomes(spec, given.results, given.allow_missing)
+    test = read_split(given.results / "data/test.parquet")
+    labels = read_labels(given.results / "data/labels.json")
+    compare(spec, outcomes, missing, test, labels).write(given.comparison)
+    write_json(given.results_json, original_results(spec, outcomes))
+
+
+if __name__ == "__main__":
+    cli.run(main)
