@@ -82,7 +82,8 @@ def beats(best: str, pairs: Sequence[PairComparison], arms: Arms, answer: Answer
         f"(difference {interval(pair, confidence)}, {p_value(pair)})"
         for pair in pairs
     )
-    return f"{named(arms[best])} answers {percent(exact_match(arms[best], answer))} of {n} test dialogues exactly, {others}."
+    share = percent(exact_match(arms[best], answer))
+    return f"{named(arms[best])} answers {share} of {n} test dialogues exactly, {others}."
 
 
 def one_result(pair: PairComparison, arms: Arms, answer: AnswerKind, confidence: float) -> str:
