@@ -246,7 +246,10 @@ def level_differences(
         asked = [at_level(truth, level, by_name) for truth in truths]
         first, second = (
             np.array(
-                [bool(said) and at_level(said, level, by_name) == want for said, want in zip(given, asked, strict=True)]
+                [
+                    said is not None and at_level(said, level, by_name) == want
+                    for said, want in zip(given, asked, strict=True)
+                ]
             )
             for given in answers
         )

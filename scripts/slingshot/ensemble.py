@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from slingshot import metrics
 from slingshot.errors import StudyError
+from slingshot.metrics import Score
 from slingshot.predictions import Prediction
 from slingshot.records import Record
+from slingshot.scoring import proportion
 from slingshot.statistics import Difference, paired_difference
 
 Votes = Literal["probabilities", "answers"]
@@ -33,7 +34,7 @@ class Ensemble(Record):
     weights: Literal["validation", "equal"] = Field(description="fitted on validation answers, or 1/2 each")
     finetuned_weight: float = Field(description="the zero-shot arm's is 1 minus this")
     votes: Votes = Field(description="candidates' probabilities, or one vote an answer")
-    accuracy: metrics.Score
+    accuracy: Score
     best_member: str
     gain: Difference = Field(description="ensemble minus its better member")
     both_right: float
@@ -89,7 +90,7 @@ def ensemble(
         weights="validation" if validation else "equal",
         finetuned_weight=weight,
         votes=votes,
-        accuracy=metrics.accuracy_score(right, confidence),
+        accuracy=proportion(right, confidence),
         best_member=finetuned if finetuned_is_better else zero_shot,
         gain=paired_difference(right, better, confidence, resamples, seed),
         both_right=float(np.mean(small & large)),
