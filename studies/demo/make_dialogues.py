@@ -1,8 +1,8 @@
 """Write the demo study's synthetic doctor-patient dialogues, in MedSynth's columns.
 
 Each dialogue is made from one condition of conditions.yaml: a few of its findings, said or affirmed by the
-patient, and about as many findings of a neighbouring condition that the patient denies, had long ago, or reports of
-a relative. Which words occur says little; what is meant of them says which condition it is.
+patient, and one or two findings of a neighbouring condition that the patient denies, had long ago, or reports of a
+relative. Which words occur says little; what is meant of them says which condition it is.
 
     python make_dialogues.py --output data/dialogues.csv
 
@@ -25,7 +25,7 @@ import yaml
 
 FOLDER = Path(__file__).parent
 COLUMNS = ("Note", "Dialogue", "ICD10", "ICD10_desc", "Wording", "Group")
-WORDS = (55, 92)  # of a dialogue with its turn marks: about 90 to 160 tokens
+WORDS = (67, 94)  # of a dialogue with its turn marks: about 90 to 160 tokens
 RARE_EVERY = 4  # every so many dialogues of a condition word one of its key findings in a rare way
 
 T = TypeVar("T")
@@ -232,12 +232,12 @@ def dialogue_of(
 ) -> tuple[list[Finding], str]:
     """Findings and their dialogue, drawn again until its length fits and it does not name the condition."""
     while True:
-        neighbours = shuffled([conditions[code] for code in condition.like], draw)
+        neighbour = conditions[pick(condition.like, draw)]
         own = findings_of(condition, rare, draw)
-        misleading = misleading_findings(condition, neighbours, draw)
+        misleading = misleading_findings(neighbour, draw)
         turns = [
             opening(condition, own[0], draw),
-            *exchanges(condition, own[1:], misleading, neighbours[0], draw),
+            *exchanges(condition, own[1:], misleading, neighbour, draw),
             closing(draw),
         ]
         dialogue = merged(turn for part in turns for turn in part)
@@ -260,13 +260,10 @@ def findings_of(condition: Condition, rare: int | None, draw: random.Random) -> 
     )
 
 
-def misleading_findings(condition: Condition, neighbours: Sequence[Condition], draw: random.Random) -> list[Finding]:
-    """Two key findings of one neighbour and, in half of all dialogues, one of another: what the patient has not."""
-    first, second = neighbours[:2]
-    findings = [Finding(pick(cue[:-1], draw), False, first.relatives) for cue in shuffled(first.key, draw)[:2]]
-    if draw.random() < 0.5:
-        findings.append(Finding(pick(pick(second.key, draw)[:-1], draw), False, second.relatives))
-    return findings
+def misleading_findings(neighbour: Condition, draw: random.Random) -> list[Finding]:
+    """One or two key findings of a neighbour: what the patient has not."""
+    cues = shuffled(neighbour.key, draw)[: 1 if draw.random() < 0.5 else 2]
+    return [Finding(pick(cue[:-1], draw), present=False, relatives=neighbour.relatives) for cue in cues]
 
 
 Turn = tuple[str, str]  # who speaks, what
