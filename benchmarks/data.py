@@ -84,7 +84,14 @@ def prepare(path: Path, folder: Path) -> tuple[float, int, dict[str, int]]:
     }
     outputs = {name: folder / f"{name}.parquet" for name in ("train", "validation", "test")}
     outputs |= {"labels": folder / "labels.json", "dataset": folder / "dataset.json"}
-    command = [sys.executable, str(SCRIPTS / "prepare_data.py"), "--spec", json.dumps(spec), "--study", str(path.parent)]
+    command = [
+        sys.executable,
+        str(SCRIPTS / "prepare_data.py"),
+        "--spec",
+        json.dumps(spec),
+        "--study",
+        str(path.parent),
+    ]
     command += [word for name, output in outputs.items() for word in (f"--{name}", str(output))]
     start = time.perf_counter()
     pid = subprocess.Popen(command, stderr=subprocess.DEVNULL).pid

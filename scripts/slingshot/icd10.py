@@ -115,7 +115,7 @@ def _is_code(name: str) -> bool:
 @cache
 def _tree() -> ModuleType:
     collecting = gc.isenabled()
-    gc.disable()  # it makes a hundred thousand objects that all stay: looking for garbage among them takes half the time
+    gc.disable()  # a hundred thousand objects are made and all stay: looking for garbage takes half the time
     try:
         import simple_icd_10_cm  # slow to import, and not every step needs it
     finally:
