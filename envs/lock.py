@@ -24,11 +24,20 @@ def pin(name: str, packages: dict[str, str]) -> None:
     (ENVS / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def pin_for_conda(packages: dict[str, str]) -> None:
+    """The same environment for conda. Snakemake copies this file, so it can't refer to requirements.txt."""
+    pins = "".join(f"      - {package}=={version}\n" for package, version in sorted(packages.items()))
+    head = "# Made by `make lock`. `conda env create -f envs/environment.yaml`, or snakemake --sdm conda.\n"
+    body = "name: slingshot\nchannels: [conda-forge]\ndependencies:\n  - python=3.12\n  - pip\n  - pip:\n"
+    (ENVS / "environment.yaml").write_text(head + body + pins, encoding="utf-8")
+
+
 def main() -> None:
     study = resolved("-r", str(ENVS / "requirements.in"))
     # torch brings its CUDA libraries itself, where it has any
     study = {package: version for package, version in study.items() if not package.startswith(("nvidia-c", "nvidia-n"))}
     pin("requirements", study)
+    pin_for_conda(study)
     both = resolved(
         "-c",
         str(ENVS / "requirements.txt"),

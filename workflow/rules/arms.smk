@@ -22,6 +22,8 @@ rule finetune:
     wildcard_constraints:
         arm=one_of(FINETUNED),
     retries: 2
+    conda:
+        "../../envs/environment.yaml"
     threads: 2
     resources:
         gpu=gpus_of_finetune,
@@ -32,17 +34,12 @@ rule finetune:
     params:
         spec=spec("finetune", "arm"),
     shell:
-        "{LAUNCH} --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step finetune --arm {wildcards.arm}"
+        "$LAUNCH --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step finetune --arm {wildcards.arm}"
         " --record {output.process} --"
-        " {RUN}/finetune.py --spec {params.spec:q} --arm {wildcards.arm} --model {input.model} --labels {input.labels}"
+        " $RUN/finetune.py --spec {params.spec:q} --arm {wildcards.arm} --model {input.model} --labels {input.labels}"
         " --train {input.train} --validation {input.validation} --adapter $(dirname {output.weights})"
         " --training {output.training} --log {output.log} --record {output.record} --gpus {resources.gpus_wanted}"
         " {resources.hardware} 2>&1 | tee -i {log}"
-
-
-def files_of_candidates(wildcards):
-    names = ("adapter/adapter_model.safetensors", "training.json", "finetune.json", "finetune.process.json")
-    return [f"results/{candidate}/{name}" for candidate in ARMS[wildcards.arm].best_of for name in names]
 
 
 rule choose:
@@ -62,6 +59,8 @@ rule choose:
         "results/benchmarks/{arm}/choose.tsv"
     wildcard_constraints:
         arm=one_of(CHOSEN),
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -69,13 +68,7 @@ rule choose:
     params:
         spec=spec("choose", "arm"),
     shell:
-        "{RUN}/choose.py --spec {params.spec:q} --arm {wildcards.arm} --results results 2>&1 | tee {log}"
-
-
-def adapter_of(wildcards):
-    """The adapter's weights for a finetuned arm; nothing for an untrained one."""
-    finetuned = ARMS[wildcards.arm].finetuned
-    return f"results/{wildcards.arm}/adapter/adapter_model.safetensors" if finetuned else []
+        "$RUN/choose.py --spec {params.spec:q} --arm {wildcards.arm} --results results 2>&1 | tee {log}"
 
 
 rule predict:
@@ -97,6 +90,8 @@ rule predict:
     wildcard_constraints:
         arm=one_of(PREDICTED),
     retries: 2
+    conda:
+        "../../envs/environment.yaml"
     threads: 2
     resources:
         gpu=gpus_of_predict,
@@ -108,17 +103,12 @@ rule predict:
         spec=spec("predict", "arm"),
     shell:
         "adapter={input.adapter};"
-        " {LAUNCH} --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step predict --arm {wildcards.arm}"
+        " $LAUNCH --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step predict --arm {wildcards.arm}"
         " --record {output.process} --"
-        " {RUN}/predict.py --spec {params.spec:q} --arm {wildcards.arm} --model {input.model}"
+        " $RUN/predict.py --spec {params.spec:q} --arm {wildcards.arm} --model {input.model}"
         " ${{adapter:+--adapter ${{adapter%/*}}}} --labels {input.labels} --train {input.train} --split {input.test}"
         " --predictions {output.predictions} --record {output.record} --cache results/cache/$(basename {input.model} .json).sqlite"
         " {resources.hardware} 2>&1 | tee -i {log}"
-
-
-def training_of(wildcards):
-    arm = ARMS[wildcards.arm]
-    return f"results/{arm.path}/training.json" if arm.finetuned and arm.kind != "baseline" else []
 
 
 rule score:
@@ -136,6 +126,8 @@ rule score:
         "results/benchmarks/{arm}/score.tsv"
     wildcard_constraints:
         arm=one_of(SCORED),
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -144,5 +136,5 @@ rule score:
         spec=spec("score", "arm"),
     shell:
         "training={input.training};"
-        " {RUN}/score.py --spec {params.spec:q} --predictions {input.predictions} --test {input.test}"
+        " $RUN/score.py --spec {params.spec:q} --predictions {input.predictions} --test {input.test}"
         " --labels {input.labels} ${{training:+--training $training}} --metrics {output.metrics} 2>&1 | tee {log}"

@@ -1,19 +1,6 @@
 """The answer: every finetuned arm against every untrained one, and the report."""
 
 
-def files_of_arms(wildcards):
-    """What the arms leave behind, as far as their treatment makes it."""
-    files = []
-    for path in SCORED:
-        arm = ARMS[path]
-        names = ["metrics.json", "predictions.jsonl"]
-        if arm.kind != "baseline":
-            names += ["predict.json", "predict.process.json"]
-            names += ["finetune.json", "finetune.process.json", "training_log.jsonl"] if arm.finetuned else []
-        files += [f"results/{path}/{name}" for name in names]
-    return files
-
-
 rule compare:
     "Paired differences, cost and the verdict."
     input:
@@ -26,6 +13,8 @@ rule compare:
         "results/logs/compare.log",
     benchmark:
         "results/benchmarks/compare.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=8000,
@@ -33,7 +22,7 @@ rule compare:
     params:
         spec=spec("compare"),
     shell:
-        "{RUN}/compare.py --spec {params.spec:q} --results results --comparison {output.comparison}"
+        "$RUN/compare.py --spec {params.spec:q} --results results --comparison {output.comparison}"
         " --results-json {output.results} 2>&1 | tee {log}"
 
 
@@ -52,6 +41,8 @@ rule report:
         "results/logs/report.log",
     benchmark:
         "results/benchmarks/report.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=8000,
@@ -59,7 +50,7 @@ rule report:
     params:
         spec=spec("report"),
     shell:
-        "{RUN}/report.py --spec {params.spec:q} --study . --results results --report {output.report}"
+        "$RUN/report.py --spec {params.spec:q} --study . --results results --report {output.report}"
         " --figures {output.figures} 2>&1 | tee {log}"
 
 
@@ -67,5 +58,7 @@ rule report_available:
     "A report of the arms that are there, which names those that are missing: results/available/report.html."
     log:
         "results/logs/report_available.log",
+    conda:
+        "../../envs/environment.yaml"
     shell:
-        "{RUN}/report_available.py --study . --results results --available results/available 2>&1 | tee {log}"
+        "$RUN/report_available.py --study . --results results --available results/available 2>&1 | tee {log}"

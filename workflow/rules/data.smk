@@ -13,6 +13,8 @@ rule prepare_data:
         "results/logs/prepare_data.log",
     benchmark:
         "results/benchmarks/prepare_data.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=8000,
@@ -20,7 +22,7 @@ rule prepare_data:
     params:
         spec=spec("prepare_data"),
     shell:
-        "{RUN}/prepare_data.py --spec {params.spec:q} --study . --train {output.train} --validation {output.validation}"
+        "$RUN/prepare_data.py --spec {params.spec:q} --study . --train {output.train} --validation {output.validation}"
         " --test {output.test} --labels {output.labels} --dataset {output.dataset} 2>&1 | tee {log}"
 
 
@@ -37,6 +39,8 @@ rule baseline:
         "results/logs/baseline/tfidf.log",
     benchmark:
         "results/benchmarks/baseline/tfidf.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=8000,
@@ -44,5 +48,5 @@ rule baseline:
     params:
         spec=spec("baseline"),
     shell:
-        "{RUN}/baseline.py --spec {params.spec:q} --train {input.train} --validation {input.validation}"
+        "$RUN/baseline.py --spec {params.spec:q} --train {input.train} --validation {input.validation}"
         " --test {input.test} --labels {input.labels} --predictions {output.predictions} 2>&1 | tee {log}"

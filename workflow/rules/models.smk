@@ -11,6 +11,8 @@ rule fetch_model:
         "results/benchmarks/fetch_model/{model}.tsv"
     wildcard_constraints:
         model=one_of(STUDY.models),
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=8000,
@@ -18,4 +20,4 @@ rule fetch_model:
     params:
         spec=spec("fetch_model", "model"),
     shell:
-        "{RUN}/fetch_model.py --spec {params.spec:q} --study . --card {output.card} 2>&1 | tee {log}"
+        "$RUN/fetch_model.py --spec {params.spec:q} --study . --card {output.card} 2>&1 | tee {log}"

@@ -20,12 +20,11 @@ except StudyError as error:
 ARMS = {arm.path: arm for arm in arms_of(STUDY)}
 WRITTEN_CONFIG = deepcopy(config)
 
-# How a rule calls a program: `{RUN}/predict.py ...`.
-RUN = f"{sys.executable} {SCRIPTS}"
-# How it calls a model's program: `{LAUNCH} --step predict ... -- {RUN}/predict.py ...`. The launcher ends when
-# Snakemake does, which is the parent of the rule's shell. Snakemake cuts a request for more GPUs than --resources
-# allows in silence, so the launcher is told both figures.
-LAUNCH = f"{RUN}/launch.py --lives-with $PPID"
+# How a rule calls a program: `$RUN/predict.py ...`, and a model's program:
+# `$LAUNCH --step predict ... -- $RUN/predict.py ...`. The launcher ends when Snakemake does, which is the parent of
+# the rule's shell. Snakemake cuts a request for more GPUs than --resources allows in silence, so the launcher is told
+# both figures.
+shell.prefix(f'RUN="{sys.executable} {SCRIPTS}"; LAUNCH="$RUN/launch.py --lives-with $PPID"; ')
 
 
 def arm_paths(chosen):
@@ -95,3 +94,32 @@ def mem_mb_of(wildcards, attempt):
 
 def runtime_of(wildcards, attempt):
     return hardware_of(wildcards).runtime_minutes * attempt
+
+
+def files_of_candidates(wildcards):
+    names = ("adapter/adapter_model.safetensors", "training.json", "finetune.json", "finetune.process.json")
+    return [f"results/{candidate}/{name}" for candidate in ARMS[wildcards.arm].best_of for name in names]
+
+
+def adapter_of(wildcards):
+    """The adapter's weights for a finetuned arm; nothing for an untrained one."""
+    finetuned = ARMS[wildcards.arm].finetuned
+    return f"results/{wildcards.arm}/adapter/adapter_model.safetensors" if finetuned else []
+
+
+def training_of(wildcards):
+    arm = ARMS[wildcards.arm]
+    return f"results/{arm.path}/training.json" if arm.finetuned and arm.kind != "baseline" else []
+
+
+def files_of_arms(wildcards):
+    """What the arms leave behind, as far as their treatment makes it."""
+    files = []
+    for path in SCORED:
+        arm = ARMS[path]
+        names = ["metrics.json", "predictions.jsonl"]
+        if arm.kind != "baseline":
+            names += ["predict.json", "predict.process.json"]
+            names += ["finetune.json", "finetune.process.json", "training_log.jsonl"] if arm.finetuned else []
+        files += [f"results/{path}/{name}" for name in names]
+    return files
