@@ -20,7 +20,7 @@ except StudyError as error:
 ARMS = {arm.path: arm for arm in arms_of(STUDY)}
 WRITTEN_CONFIG = deepcopy(config)
 
-# How a rule calls a program: `$RUN/predict.py ...`, and a model's program:
+# Rules call a program as `$RUN/score.py ...`, and a model's program as
 # `$LAUNCH --step predict ... -- $RUN/predict.py ...`. The launcher ends when Snakemake does, which is the parent of
 # the rule's shell. Snakemake cuts a request for more GPUs than --resources allows in silence, so the launcher is told
 # both figures.
