@@ -116,4 +116,4 @@ def test_a_faulty_config_stops_snakemake_with_one_clear_sentence(tmp_path):
     (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
     done = run(f"snakemake --dry-run --directory {tmp_path}")
     assert done.returncode != 0
-    assert "config.yaml: finetune.lora.r must be at least 1" in done.stderr
+    assert "config.yaml: finetune.lora.r must be at least 1" in done.stdout + done.stderr
