@@ -9,6 +9,7 @@ MedSynth's, 16 completion tokens. Each variant runs in a process of its own with
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import subprocess
@@ -22,18 +23,18 @@ sys.path[0] = str(Path(__file__).parents[1] / "scripts")  # not benchmarks/: its
 COMPLETION = 16
 RANK, ALPHA = 64, 128
 PEERS = {
-    "trl_default": "TRL as it comes (checkpointing on), batch 8",
-    "trl_default_no_cudnn": "the same, cuDNN attention off",
-    "trl_best": "TRL, by length, no checkpointing, cuDNN attention off, batch 6",
     "trl_varlen": "TRL, padding-free, varlen attention registered, batch 8",
+    "trl_best": "TRL, by length, no checkpointing, cuDNN attention off, batch 6",
+    "trl_default": "TRL as it comes (checkpointing on), cuDNN attention off, batch 8",
 }
 OURS = {
     "ours": "ours, dropout 0.1",
-    "ours_no_dropout": "ours, dropout 0",
-    "ours_small_cards": "ours in 32, 24 and 16 GB",
-    "ours_nf4": "ours, NF4 base, in 80 and 16 GB",
-    "ours_deterministic": "ours, deterministic",
+    "nf4": "ours, NF4 base",
+    "no_dropout": "ours, dropout 0",
+    "deterministic": "ours, deterministic",
 }
+CARDS: dict[str, list[int | None]] = {"ours": [None, 32, 24, 16], "nf4": [None, 16]}
+VARIANTS = ["ours", "peers", "nf4", "no_dropout", "deterministic"]
 CONFIGS: dict[str, dict[str, Any]] = {
     "3b": {
         "hidden_size": 3072,
@@ -62,7 +63,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--out", type=Path, required=True)
-    arguments.add_argument("--variants", nargs="*", default=[*PEERS, *OURS, "limit"])
+    arguments.add_argument("--variants", nargs="*", default=VARIANTS)
     arguments.add_argument("--size", choices=CONFIGS, default="3b")
     arguments.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     arguments.add_argument("--steps", type=int, help="timed steps; default: few for slow peers")
@@ -94,7 +95,7 @@ def run_all(given: argparse.Namespace) -> None:
         rows += json.loads(path.read_text()) if path.exists() else []
         print(f"[{name}: {time.monotonic() - start:.0f} s] {problem or 'done'}", flush=True)
         (given.out / "finetuning.json").write_text(json.dumps(rows, indent=1))
-        print_table(rows[-4:])
+
     print_table(rows)
 
 
@@ -111,13 +112,15 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 
 def run_one(given: argparse.Namespace) -> None:
     name = given.one
-    if name == "limit":
-        rows = limit(given)
-    elif name in PEERS:
-        rows = [trl(name, given)]
-    else:
-        rows = ours(name, given)
-    (given.out / f"finetuning-{name}.json").write_text(json.dumps(rows))
+    if name != "peers":
+        ours(name, given)
+        return
+    rows = []
+    for peer in PEERS:
+        rows.append(trl(peer, given))
+        gc.collect()
+        release(given.device)
+        (given.out / "finetuning-peers.json").write_text(json.dumps(rows))
 
 
 # ---------------------------------------------------------------- what all share
@@ -145,6 +148,13 @@ def random_model(given: argparse.Namespace, **options: Any) -> Any:
     )
     with torch.device(given.device):
         return LlamaForCausalLM._from_config(config, dtype=torch.bfloat16)
+
+
+def release(device: str) -> None:
+    import torch
+
+    if device == "cuda":
+        torch.cuda.empty_cache()
 
 
 def memory_peak(device: str) -> int | None:
@@ -224,7 +234,7 @@ def required_flops(given: argparse.Namespace) -> float:
 # ---------------------------------------------------------------- ours
 
 
-def ours(name: str, given: argparse.Namespace) -> list[dict[str, Any]]:
+def ours(name: str, given: argparse.Namespace) -> None:
     """The very functions of the recipe on random samples."""
     import torch
 
@@ -234,7 +244,7 @@ def ours(name: str, given: argparse.Namespace) -> list[dict[str, Any]]:
     if given.device == "cuda":
         torch.zeros(1, device="cuda")
     rows, device = [], torch.device("cuda:0" if given.device == "cuda" else "cpu")
-    batch, steps = (32, given.steps or 8) if given.size == "3b" else (8, given.steps or 2)
+    batch, steps = (32, given.steps or 6) if given.size == "3b" else (8, given.steps or 2)
     sizes = lengths(batch * 64, given)
     generator = torch.Generator().manual_seed(0)
     vocabulary = CONFIGS[given.size]["vocab_size"]
@@ -243,22 +253,22 @@ def ours(name: str, given: argparse.Namespace) -> list[dict[str, Any]]:
         for index, size in enumerate(sizes)
         for ids in [torch.randint(1, vocabulary, (size + COMPLETION,), generator=generator).tolist()]
     ]
-    probability = 0.0 if name == "ours_no_dropout" else 0.1
+    probability = 0.0 if name == "no_dropout" else 0.1
     recipe = Finetune(
         batch_size=batch,
         lora=Lora(r=RANK, alpha=ALPHA, dropout=probability),
-        deterministic=name == "ours_deterministic",
+        deterministic=name == "deterministic",
     )
     start = now(given.device)
     model = random_model(given)
-    if name == "ours_nf4":
+    if name == "nf4":
         model = in_nf4(model, given.device)
     finetuning.make_deterministic(recipe.deterministic, 0)
     dropout = lora.add_adapters(model, recipe.lora, RANK, ALPHA, 0)
     longest = finetuning.longest_of(samples)
     path, notes = forward_paths.choose(model, longest, given.device == "cuda")
     made = now(given.device) - start
-    cards = {"ours_small_cards": [32, 24, 16], "ours_nf4": [None, 16]}.get(name, [None])
+    cards = CARDS.get(name, [None])
     for card in cards:
         training_memory.limit_memory(device, card)
         trainer = finetuning.Trainer(
@@ -283,27 +293,32 @@ def ours(name: str, given: argparse.Namespace) -> list[dict[str, Any]]:
         if given.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
         start, before = now(given.device), state.trained_tokens
-        for _ in range(steps):
+        for _ in range(steps if card is None else max(2, steps // 2)):
             finetuning.training_step(trainer, state)
         seconds = now(given.device) - start
         where = f" in {card} GB" if card else ""
-        row = row_of(name, OURS[name].split(" in ")[0] + where, state.trained_tokens - before, seconds, given.device)
-        start = now(given.device)
-        finetuning.validation_loss(trainer)
-        finetuning.validation_loss(trainer)
-        row |= {"token_budget": trainer.token_budget, "steps": steps, "made": made, "probed": probed, "notes": notes}
-        start = now(given.device)
-        finetuning.validation_loss(trainer)
-        row |= {"evaluation": now(given.device) - start, "recomputed_layers": trainer.recomputed_layers}
-        row["more"] = f"budget {trainer.token_budget}, probe {probed:.0f} s, evaluation {row['evaluation']:.1f} s"
+        row = row_of(name, OURS[name] + where, state.trained_tokens - before, seconds, given.device)
+        row |= {"token_budget": trainer.token_budget, "made": made, "probed": probed, "notes": notes}
+        row |= {"recomputed": trainer.recomputed}
+        row["more"] = f"budget {trainer.token_budget}, recomputed {trainer.recomputed:g}, probe {probed:.0f} s"
+        if card is None:
+            finetuning.validation_loss(trainer)  # compiles
+            start = now(given.device)
+            finetuning.validation_loss(trainer)
+            row["evaluation"] = now(given.device) - start
+            row["more"] += f", evaluation of 256 {row['evaluation']:.1f} s"
         rows.append(row)
         (given.out / f"finetuning-{name}.json").write_text(json.dumps(rows))
+        if trainer.recomputed:
+            path.recompute(0)
         trainer.optimizer.state.clear()
         trainer.optimizer.zero_grad(set_to_none=True)
         training_memory.release(device)
     if os.environ.get("PROFILE"):
         profile(trainer, finetuning, given)
-    return rows
+    if name == "ours":
+        rows += limit(given)
+        (given.out / f"finetuning-{name}.json").write_text(json.dumps(rows))
 
 
 def profile(trainer: Any, finetuning: Any, given: argparse.Namespace) -> None:
@@ -358,15 +373,16 @@ def trl(name: str, given: argparse.Namespace) -> dict[str, Any]:
 
     from slingshot import attention
 
-    batch, steps = (8, given.steps or 5) if given.size == "3b" else (2, 2)
+    batch, steps = (8, given.steps or 4) if given.size == "3b" else (2, 2)
     options: dict[str, Any] = {}
     if name == "trl_best":
         batch = 6 if given.size == "3b" else 2
         options = {"gradient_checkpointing": False, **by_length(SFTConfig)}
     elif name == "trl_varlen":
         options = {"gradient_checkpointing": False, "padding_free": True}
-    if name in ("trl_default_no_cudnn", "trl_best") and given.device == "cuda":
-        torch.backends.cuda.enable_cudnn_sdp(False)
+    if given.device == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every shape: slower here for all three
+        torch.cuda.reset_peak_memory_stats()
     warm = 3 if name != "trl_best" else 4
     sizes = lengths(batch * (steps + warm) * 8, given)
     data = datasets.Dataset.from_dict(

@@ -86,7 +86,7 @@ class Trainer:
     workers: Workers
     token_budget: int
     steps: int
-    recomputed_layers: int = 0  # of them, the backward pass redoes the forward pass: less memory, more time
+    recomputed: float = 0  # share of activations that the backward pass redoes: less memory, more time
     started: float = field(default_factory=time.monotonic)  # when this process began its work
 
 
@@ -438,23 +438,21 @@ def find_token_budget(trainer: Trainer, job: Job) -> int:
 def probed_budget(trainer: Trainer, job: Job, longest: int) -> int:
     """The token budget by probe steps of real samples; AdamW's moments, not there yet, are reckoned in.
 
-    Where not even the longest sample fits, more and more layers redo their forward pass in the backward pass.
+    Where few tokens fit, activations are recomputed, more and more of them.
     """
     device = trainer.workers.device
     moments = 8 * sum(parameter.numel() for parameter in trainer.optimizer.param_groups[0]["params"])
-    layers = trainer.model.config.get_text_config().num_hidden_layers
-    for trainer.recomputed_layers in (0, layers // 2, layers):
-        trainer.path.recompute(trainer.recomputed_layers)
-        training_memory.measure(device, longest, lambda tokens: probe_step(trainer, tokens))  # warms up
+    for trainer.recomputed in (0, 0.1, 1):
+        if trainer.recomputed:
+            trainer.path.recompute(trainer.recomputed)
+        training_memory.measure(device, longest, lambda tokens: probe_step(trainer, tokens))  # compiles, warms up
         small = training_memory.measure(device, longest, lambda tokens: probe_step(trainer, tokens))
         large = training_memory.measure(device, 2 * longest, lambda tokens: probe_step(trainer, tokens))
         if small is None or large is None:
-            if small is not None:
-                break  # one sample fits, two don't
             continue
         available = training_memory.available_bytes(device, job.memory_gb) - moments
         budget = training_memory.budget_from_probes(small, large, available, longest)
-        if budget is not None:
+        if budget is not None and (budget >= training_memory.ENOUGH or trainer.recomputed == 1):
             return budget
     return longest
 
@@ -478,11 +476,10 @@ def probe_step(trainer: Trainer, tokens: int) -> int:
 def halved(trainer: Trainer, batch: Sequence[Sample]) -> int:
     """Half the token budget, after an out-of-memory error."""
     longest = max(map(len, batch))
-    layers = trainer.model.config.get_text_config().num_hidden_layers
-    if trainer.token_budget <= longest and trainer.recomputed_layers < layers:
-        trainer.recomputed_layers = layers
-        trainer.path.recompute(layers)
-        log.warning("out of memory with one sample at a time: going on with all layers recomputed, which is slower")
+    if trainer.token_budget <= longest and trainer.recomputed < 1:
+        trainer.recomputed = 1
+        trainer.path.recompute(1)
+        log.warning("out of memory with one sample at a time: going on with activations recomputed, which is slower")
         return trainer.token_budget
     if trainer.token_budget <= longest:
         raise StudyError(

@@ -41,11 +41,11 @@ def choose(model: PreTrainedModel, longest: int, on_gpu: bool) -> tuple[ForwardP
     reason = attention.unsupported(model, longest)
     if reason is None:
         attention.use_packed_attention(model)
-        path = ForwardPath(lambda packed: packed_logits(model, packed), recompute=lambda count: recompute(model, count))
+        path = ForwardPath(lambda packed: packed_logits(model, packed), recompute=lambda share: recompute(model, share))
     else:
         notes.append(f"finetuned one sequence at a time, not packed: {reason}")
         path = ForwardPath(
-            lambda packed: one_by_one_logits(model, packed), recompute=lambda count: recompute(model, count)
+            lambda packed: one_by_one_logits(model, packed), recompute=lambda share: recompute(model, share)
         )
     for note in notes:
         log.warning("%s; slower, with the same result", note)
@@ -77,12 +77,13 @@ def one_by_one_logits(model: PreTrainedModel, packed: Packed) -> Tensor:
     return torch.cat(logits)
 
 
-def recompute(model: PreTrainedModel, count: int) -> None:
-    """Let the first `count` layers redo their forward pass in the backward pass instead of keeping activations."""
-    for index, layer in enumerate(_decoder_layers(model)):
+def recompute(model: PreTrainedModel, share: float) -> None:
+    """Let a share of the layers redo their forward pass in the backward pass instead of keeping activations."""
+    layers = _decoder_layers(model)
+    for index, layer in enumerate(layers):
         plain = getattr(layer, "plain_forward", layer.forward)
         layer.plain_forward = plain
-        layer.forward = _recomputed(plain) if index < count else plain
+        layer.forward = _recomputed(plain) if index < share * len(layers) else plain
 
 
 def _recomputed(forward):  # type: ignore[no-untyped-def]

@@ -4,7 +4,7 @@ Llama, Mistral, Qwen2, Qwen3, Phi-3 and Phi-4 (and SmolLM and TinyLlama, which a
 rotary attention, SwiGLU. Here q, k and v are one matrix product, gate and up another, and an adapter costs no pass
 over memory of its own:
 
-    y = W x + B h,  h = (alpha / r) A dropout(x)      is      y = [W | B] [x ; h],
+    y = W x + s B h,  h = A dropout(x),  s = alpha / r      is      y = [W | s B] [x ; h],
 
 one product with r more columns, whose backward product returns the gradients of x and of h together.
 `torch.compile` compiles the layer once for all layers and all numbers of tokens.
@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from slingshot.attention import bounds, packed_attention, window_of
@@ -43,12 +42,12 @@ class ForwardPath:
 
     logits: Callable[[Packed], Tensor]  # a micro-batch to logits (scored, vocabulary)
     refresh: Callable[[], None] = lambda: None  # to be called whenever the adapters have changed
-    recompute: Callable[[int], None] = lambda layers: None  # so many layers redo their forward pass in the backward
+    recompute: Callable[[float], None] = lambda share: None  # 0: keep all activations, 1: redo all in the backward pass
     multiple_of: int = 1  # tokens that a micro-batch is filled up to
 
 
 class Projection(NamedTuple):
-    """Linear layers of one input, merged. `weight` is [W | B], or W alone in 4 bits with the scale of each block."""
+    """Linear layers of one input, merged. `weight` is [W | s B], or W alone in 4 bits with the scale of each block."""
 
     weight: Tensor  # (out, in + adapters * rank), or packed NF4
     block_scales: Tensor | None  # NF4 only
@@ -115,8 +114,14 @@ def fuse(model: PreTrainedModel, longest: int, compiled: bool) -> ForwardPath:
     """
     layers = [_merged_layer(layer) for layer in model.model.layers]
     shape = _shape(model, longest)
-    run = torch.compile(decoder_layer, fullgraph=True) if compiled else decoder_layer
-    recomputed = [0]
+    run = [torch.compile(decoder_layer, fullgraph=True) if compiled else decoder_layer]
+
+    def recompute(share: float) -> None:
+        """The compiler itself chooses which activations are cheapest to redo."""
+        torch._functorch.config.activation_memory_budget = 1.0 if share in (0, 1) else 1 - share
+        torch._functorch.config.aggressive_recomputation = share == 1
+        torch._dynamo.reset()
+        run[0] = torch.compile(decoder_layer, fullgraph=True)
 
     def forward(packed: Packed) -> Tensor:
         device = packed.input_ids.device
@@ -128,12 +133,8 @@ def fuse(model: PreTrainedModel, longest: int, compiled: bool) -> ForwardPath:
             _any_number_of_tokens(hidden, cos, sin, ends, row_keys)
         if torch.is_grad_enabled():
             hidden.requires_grad_()  # the first layer compiles like the others
-        for index, weights in enumerate(layers):
-            arguments = (hidden, weights, cos, sin, ends, row_keys, shape)
-            if index < recomputed[0] and torch.is_grad_enabled():
-                hidden = checkpoint(run, *arguments, use_reentrant=False, preserve_rng_state=False)
-            else:
-                hidden = run(*arguments)
+        for weights in layers:
+            hidden = run[0](hidden, weights, cos, sin, ends, row_keys, shape)
         return model.get_output_embeddings()(model.model.norm(hidden[packed.scored]))
 
     dropout = next(module.dropout for module in model.modules() if isinstance(module, LoraLinear))
@@ -147,12 +148,10 @@ def fuse(model: PreTrainedModel, longest: int, compiled: bool) -> ForwardPath:
     @torch.no_grad()
     def refresh() -> None:
         for target, source in copies:
-            target.copy_(source)
+            target.copy_(source * shape.scale)
 
     refresh()
-    return ForwardPath(
-        forward, refresh, lambda count: recomputed.__setitem__(0, count), multiple_of=128 if compiled else 1
-    )
+    return ForwardPath(forward, refresh, recompute, multiple_of=128) if compiled else ForwardPath(forward, refresh)
 
 
 def decoder_layer(
@@ -185,15 +184,16 @@ def _project(inputs: Tensor, projection: Projection, row_keys: Tensor | None, wh
         dropped = inputs
         if row_keys is not None and projection.column_keys is not None:
             dropped = dropped_out(inputs, row_keys, projection.column_keys, shape.probability)
-        low = (dropped @ torch.cat(projection.down).to(inputs.dtype).T) * shape.scale
+        low = dropped @ torch.cat(projection.down).to(inputs.dtype).T
     projected = widened_product(
         torch.cat([inputs, low], 1),
-        low,
+        low * shape.scale,  # a copy, lest the backward pass keep all of the line above
         projection.weight,
         projection.block_scales,
         list(projection.up),
         list(shape.first_rows[which]),
         list(shape.features[which]),
+        shape.scale,
     )
     return projected if projection.bias is None else projected + projection.bias
 
@@ -207,23 +207,24 @@ def widened_product(
     up: Sequence[Tensor],
     first_rows: Sequence[int],
     features: Sequence[int],
+    scale: float,
 ) -> Tensor:
-    """[x ; h] times [W | B], where W has no gradient.
+    """[x ; h] times [W | s B], where W has no gradient.
 
     Args:
         both: (tokens, in + adapters * rank), x and h side by side.
-        low: h alone, (tokens, adapters * rank), which is all that the backward pass needs of `both`.
-        weight: [W | B], (out, in + adapters * rank); or W in NF4, with its `block_scales`.
+        low: s h alone, (tokens, adapters * rank), which is all that the backward pass needs of `both`.
+        weight: [W | s B], (out, in + adapters * rank); or W in NF4, with its `block_scales`.
         up: each adapter's B; first_rows: where its rows begin in the output.
         features: out, in.
 
     An operator of its own, so that the compiler neither keeps `both` for the backward pass nor an unpacked W.
     """
-    return both @ _widened(weight, block_scales, features, first_rows, up).T
+    return both @ _widened(weight, block_scales, features, first_rows, up, scale).T
 
 
 @widened_product.register_fake
-def _(both, low, weight, block_scales, up, first_rows, features):  # type: ignore[no-untyped-def]
+def _(both, low, weight, block_scales, up, first_rows, features, scale):  # type: ignore[no-untyped-def]
     return both.new_empty(both.shape[0], features[0])
 
 
@@ -236,6 +237,7 @@ def widened_product_backward(
     up: Sequence[Tensor],
     first_rows: Sequence[int],
     features: Sequence[int],
+    scale: float,
 ) -> list[Tensor]:
     """Gradients of `both` and of each B."""
     rank = up[0].shape[1] if up else 0
@@ -243,16 +245,16 @@ def widened_product_backward(
         (gradient[:, first : first + one.shape[0]].T @ low[:, at * rank : (at + 1) * rank]).to(one.dtype)
         for at, (first, one) in enumerate(zip(first_rows, up, strict=True))
     ]
-    return [gradient @ _widened(weight, block_scales, features, first_rows, up), *of_up]
+    return [gradient @ _widened(weight, block_scales, features, first_rows, up, scale), *of_up]
 
 
 @widened_product_backward.register_fake
-def _(gradient, low, weight, block_scales, up, first_rows, features):  # type: ignore[no-untyped-def]
+def _(gradient, low, weight, block_scales, up, first_rows, features, scale):  # type: ignore[no-untyped-def]
     return [gradient.new_empty(gradient.shape[0], features[1] + low.shape[1]), *(torch.empty_like(one) for one in up)]
 
 
 def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    _, low, weight, block_scales, up, ctx.first_rows, ctx.features = inputs
+    _, low, weight, block_scales, up, ctx.first_rows, ctx.features, ctx.scale = inputs
     ctx.quantized = block_scales is not None
     ctx.save_for_backward(low, weight, *([block_scales] if ctx.quantized else []), *up)
 
@@ -261,9 +263,18 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
     low, weight, *rest = ctx.saved_tensors
     block_scales, up = (rest[0], rest[1:]) if ctx.quantized else (None, rest)
     found = widened_product_backward(
-        gradient.contiguous(), low, weight, block_scales, list(up), ctx.first_rows, ctx.features
+        gradient.contiguous(), low, weight, block_scales, list(up), ctx.first_rows, ctx.features, ctx.scale
     )
-    return found[0], None, None, None, list(found[1:]), None if up else [], None  # torch takes [] for a list of tensors
+    return (
+        found[0],
+        None,
+        None,
+        None,
+        list(found[1:]),
+        None if up else [],
+        None,
+        None,
+    )  # torch takes [] for a list of tensors
 
 
 widened_product.register_autograd(_backward, setup_context=_keep_for_backward)
@@ -275,8 +286,9 @@ def _widened(
     features: Sequence[int],
     first_rows: Sequence[int],
     up: Sequence[Tensor],
+    scale: float,
 ) -> Tensor:
-    """[W | B]: dense weights are stored so, 4-bit ones are unpacked and put together when needed."""
+    """[W | s B]: dense weights are stored so, 4-bit ones are unpacked and put together when needed."""
     if block_scales is None:
         return weight
     from bitsandbytes.functional import dequantize_4bit
@@ -289,7 +301,7 @@ def _widened(
     wide = torch.zeros(features[0], features[1] + rank * len(up), dtype=dense.dtype, device=dense.device)
     wide[:, : features[1]] = dense
     for at, (first, one) in enumerate(zip(first_rows, up, strict=True)):
-        wide[first : first + one.shape[0], features[1] + at * rank : features[1] + (at + 1) * rank] = one
+        wide[first : first + one.shape[0], features[1] + at * rank : features[1] + (at + 1) * rank] = one * scale
     return wide
 
 
@@ -409,7 +421,7 @@ def _first_rows(linears: Sequence[nn.Module]) -> tuple[int, ...]:
 
 
 def _copies(projection: Projection, width: int, first_rows: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
-    """Where in [W | B] each B belongs."""
+    """Where in [W | s B] each B belongs."""
     if projection.block_scales is not None or not projection.up:
         return []
     rank = projection.up[0].shape[1]

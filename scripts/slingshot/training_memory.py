@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 SAFETY = 0.94  # of what is free: the allocator's fragmentation, kernels loaded later
 CPU_BUDGET = 2048  # tokens: more gains nothing on a CPU
 DETERMINISTIC_BUDGET = 8192  # tokens: the same on every card, since how samples are packed changes rounding
+ENOUGH = 4096  # tokens: with fewer a micro-batch, recomputing activations costs less time than it saves
 MOST = 65536  # tokens: more than any effective batch gains from
 
 
