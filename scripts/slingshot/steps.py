@@ -190,5 +190,12 @@ def _report(study: Study, written_config: Any) -> ReportSpec:
         statistics=study.statistics,
         cost=study.cost,
         arms=scored_arms(study),
-        config=written_config or study.model_dump(mode="json"),
+        config=_without_hardware(written_config or study.model_dump(mode="json")),
     )
+
+
+def _without_hardware(config: Any) -> Any:
+    """The config without what only says where steps run, which changes no result and so no report."""
+    if not isinstance(config, dict):
+        return config
+    return {key: _without_hardware(value) for key, value in config.items() if key != "hardware"}

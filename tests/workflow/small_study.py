@@ -108,11 +108,11 @@ def planned(folder: Path, *words: str, house: Path = HOUSE, **variables: str) ->
     code, said = run(folder, "--dry-run", *words, house=house, **variables)
     assert code == 0, said[-3000:]
     jobs = {}
-    for block in re.findall(r"^(?:local)?(?:rule|checkpoint) (.*?)\n\n", said, flags=re.DOTALL | re.MULTILINE):
-        name = block.partition(":")[0]
-        wildcards = re.search(r"^    wildcards: (?:arm|model)=(.*)$", block, flags=re.MULTILINE)
+    for name, block in re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", said, flags=re.MULTILINE):
+        wildcards = re.search(r"^    wildcards: (?:arm|model)=(\S+)", block, flags=re.MULTILINE)
         reason = re.search(r"^    reason: (.*)$", block, flags=re.MULTILINE)
-        jobs[f"{name} {wildcards[1]}" if wildcards else name] = reason[1] if reason else ""
+        if name != "all":
+            jobs[f"{name} {wildcards[1]}" if wildcards else name] = reason[1] if reason else ""
     return jobs
 
 
