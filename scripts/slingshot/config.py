@@ -694,17 +694,17 @@ _ALLOWED = {
 
 
 def _complaints(error: ValidationError, name: str) -> list[str]:
-    """One line a fault: the key, what is allowed, and the value that was found."""
+    """One line a faulty key: what is allowed, and the value that was found."""
     union_tags = {"hub", "path", "folder", "wheel", "gguf"}
-    lines = []
+    faults: dict[str, list[str]] = {}
     for fault in error.errors(include_url=False):
         where = list(fault["loc"])
         if "source" in where and len(where) > (at := where.index("source") + 1) and where[at] in union_tags:
             del where[at]
         where = [part for part in where if not (isinstance(part, str) and ("[" in part or part in _SHAPES))]
         key = ".".join(str(part) for part in where if part != "[key]")
-        lines.append(f"{name}: {key or 'the study'} {_fault(fault, key)}")
-    return list(dict.fromkeys(lines))
+        faults.setdefault(key or "the study", []).append(_fault(fault, key))
+    return [f"{name}: {key} {' or '.join(dict.fromkeys(options))}" for key, options in faults.items()]
 
 
 # What pydantic adds to the path of a key that may hold values of several types.

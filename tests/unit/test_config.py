@@ -79,6 +79,12 @@ def test_every_fault_is_named_at_once():
     assert len(str(fault.value).splitlines()) == 2
 
 
+def test_a_key_of_several_types_is_named_once_with_all_that_it_may_be():
+    with pytest.raises(StudyError) as fault:
+        parse_study(changed("finetune.lora.r", 0))
+    assert str(fault.value) == "config.yaml: finetune.lora.r must be at least 1, not 0 or must be 'auto', not 0"
+
+
 @pytest.mark.parametrize("text", ["[1, 2]", "key: [", "\ttab: 1"])
 def test_a_file_that_is_no_config_is_one_clear_sentence(tmp_path, text):
     (tmp_path / "config.yaml").write_text(text)
