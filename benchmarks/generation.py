@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import random
 import subprocess
@@ -195,7 +196,7 @@ def _peers(model: Any, options: argparse.Namespace, arrival: int, in_order: int)
             prompts = random_prompts(min(count, options.prompts), options.tiny)
             name = f"{'sorted' if sort else 'arrival'}, cudnn {'on' if cudnn else 'off'}"
             results.append((name, timed_peer(model, prompts, sort, cudnn)))
-            print(name, results[-1][1], flush=True)
+            _keep(options, name, results[-1][1])
             _release()
     return results
 
@@ -203,6 +204,19 @@ def _peers(model: Any, options: argparse.Namespace, arrival: int, in_order: int)
 def ours(options: argparse.Namespace) -> dict[str, Any]:
     model = load(options, "none")
     return {"bf16": timed_ours(model, random_prompts(options.prompts, options.tiny))}
+
+
+def bf16(options: argparse.Namespace) -> dict[str, Any]:
+    """Ours and generate on one load of the weights."""
+    model = load(options, "none")
+    result = {"ours": timed_ours(model, random_prompts(options.prompts, options.tiny))}
+    _keep(options, "bf16", result)
+    return result | dict(_peers(model, options, 96, 144))
+
+
+def _keep(options: argparse.Namespace, part: str, result: dict[str, Any]) -> None:
+    """Show a part's first results, so that they outlive its time-out."""
+    print(f"{part} so far: {json.dumps(result)}", flush=True)
 
 
 def unfused(options: argparse.Namespace) -> dict[str, Any]:
@@ -214,11 +228,14 @@ def unfused(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def agreement(options: argparse.Namespace) -> dict[str, Any]:
-    """In float32, ours against generate one prompt at a time; in bf16, ours against ours at another budget."""
+    """Answers of a four-layer network of the 8B's width, ours against generate one prompt at a time, in float32 and
+    bf16; in bf16 also at another budget, and constrained answers and candidates against the padded way's.
+    """
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig
 
-    from slingshot.generation import Decoding, Memory, Report, generate, until_end
+    from slingshot.constrained import build_trie
+    from slingshot.generation import Answer, Decoding, Memory, Report, generate, plain_generate, until_end
 
     torch.manual_seed(0)
     shape = SHAPE_TINY if options.tiny else {**SHAPE_8B, "num_hidden_layers": 4}
@@ -226,26 +243,52 @@ def agreement(options: argparse.Namespace) -> dict[str, Any]:
         model = AutoModelForCausalLM.from_config(LlamaConfig(**shape), dtype=torch.float32).eval()
     prompts = random_prompts(12, options.tiny)
     settings = GenerationConfig(max_new_tokens=NEW_TOKENS, do_sample=False, eos_token_id=2, pad_token_id=0)
-    with torch.inference_mode():
-        alone = []
+
+    @torch.inference_mode()
+    def alone() -> list[list[int]]:
+        answers = []
         for prompt in prompts:
             ids = torch.tensor([prompt], device=model.device)
             out = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)
-            alone.append(until_end(out[0, len(prompt) :].tolist(), (2,))[0])
+            answers.append(until_end(out[0, len(prompt) :].tolist(), (2,))[0])
+        return answers
 
-    def packed(budget: int | None) -> list[list[int]]:
-        found = {}
+    def packed(decoding: Decoding, budget: int | None = None, way: Any = generate) -> list[Answer]:
+        found: dict[int, Answer] = {}
         report = Report()
-        for group in generate(model, prompts, Decoding(NEW_TOKENS, (2,)), Memory(budget), report):
+        for group in way(model, prompts, decoding, Memory(budget), report):
             found.update(group)
-        assert "prefill" in report.seconds, report.notes
-        return [found[index].ids for index in range(len(prompts))]
+        notes.extend(report.notes)
+        return [found[index] for index in range(len(prompts))]
 
-    result = {"prompts": len(prompts), "fp32_different_from_generate": _different(packed(None), alone)}
+    def ids_of(answers: list[Answer]) -> list[list[int]]:
+        return [answer.ids for answer in answers]
+
+    notes: list[str] = []
+    free = Decoding(NEW_TOKENS, (2,))
+    single = alone()
+    result: dict[str, Any] = {
+        "prompts": len(prompts),
+        "fp32_against_generate": _different(ids_of(packed(free)), single),
+    }
     model.to(torch.bfloat16)
-    result["bf16_different_between_budgets"] = _different(packed(None), packed(900))
-    result["bf16_different_from_fp32"] = _different(packed(None), alone)
-    return result
+    result["bf16_against_fp32"] = _different(ids_of(packed(free)), single)
+    result["bf16_generate_against_fp32"] = _different(alone(), single)
+    result["bf16_between_budgets"] = _different(ids_of(packed(free)), ids_of(packed(free, 900)))
+    labels = {f"L{number}": [*ids, 2] for number, ids in enumerate(itertools.product(range(50, 57), repeat=3))}
+    trie = build_trie(list(labels), list(labels.values()), [2])
+    bound = Decoding(NEW_TOKENS, (2,), free=False, constrained=True, candidates=5, trie=trie)
+    ours, theirs = packed(bound), packed(bound, way=plain_generate)
+    pairs = list(zip(ours, theirs, strict=True))
+    result["bf16_constrained"] = sum(one.constrained != other.constrained for one, other in pairs)
+    result["bf16_best_candidate"] = sum(one.candidates[0][0] != other.candidates[0][0] for one, other in pairs)
+    result["bf16_log_probability_difference"] = max(
+        abs(dict(other.candidates)[label] - value)
+        for one, other in pairs
+        for label, value in one.candidates
+        if label in dict(other.candidates)
+    )
+    return {**result, "notes": notes}
 
 
 def _different(some: list[list[int]], others: list[list[int]]) -> int:
@@ -287,7 +330,7 @@ def constrained(options: argparse.Namespace) -> dict[str, Any]:
 def nf4(options: argparse.Namespace) -> dict[str, Any]:
     model = load(options, "nf4")
     result = {"ours": timed_ours(model, random_prompts(min(options.prompts, 384), options.tiny))}
-    print(result, flush=True)
+    _keep(options, "nf4", result)
     if not options.no_peers:
         result |= dict(_peers(model, options, 48, 96))
     return result
@@ -413,8 +456,7 @@ def _release() -> None:
 PARTS: dict[str, tuple[Any, int]] = {  # part to the seconds that it may take
     "checkpoint": (checkpoint, 120),
     "ceiling": (ceiling, 40),
-    "ours": (ours, 110),
-    "peers": (peers, 120),
+    "bf16": (bf16, 150),
     "start_bf16": (start_bf16, 60),
     "study": (study, 150),
     "nf4": (nf4, 150),
@@ -426,6 +468,8 @@ PARTS: dict[str, tuple[Any, int]] = {  # part to the seconds that it may take
     "agreement": (agreement, 60),
     "adapter": (adapter, 80),
     "unfused": (unfused, 60),
+    "ours": (ours, 110),
+    "peers": (peers, 120),
 }
 
 
@@ -434,7 +478,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="results, as JSON")
     parser.add_argument("--work", type=Path, default=Path("/dev/shm/slingshot"), help="where weights are kept")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder of any tokenizer with a chat template")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=[part for part in PARTS if part not in ("ours", "peers")]
+    )
     parser.add_argument("--prompts", type=int, default=1024)
     parser.add_argument("--study-samples", type=int, default=1537)
     parser.add_argument("--no-peers", action="store_true", help="leave out generate with NF4")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and a step whose answers are
     from slingshot.generation import Answer
 
 log = logging.getLogger(__name__)
+IMPORTED = time.perf_counter()
 GENERATION = Path(__file__).parent / "slingshot" / "generation.py"
 
 
@@ -51,7 +53,8 @@ def main() -> None:
     )
     samples = read_samples(arguments.split)
     labels = read_labels(arguments.labels)
-    tokenizer = load_tokenizer(card)
+    with timed(record.seconds, "tokenizer"):  # and with it transformers
+        tokenizer = load_tokenizer(card)
     prompter = Prompter(tokenizer, spec.prompt)
     with timed(record.seconds, "prompts"):
         prompts = make_prompts(prompter, samples, spec, arguments.train)
@@ -214,11 +217,21 @@ def answer_all(
                     for index, answer in answers.items()
                     for part in lacking
                 }
+                record.seconds.setdefault("until_first_answers", seconds_since_process_start())
                 cache.put(fresh)
                 known.update(fresh)
                 record.fresh_tokens += sum(answer.prompt_tokens + answer.new_tokens for answer in answers.values())
                 meter.advance(len(answers), sum(answer.prompt_tokens for answer in answers.values()))
     return known
+
+
+def seconds_since_process_start() -> float:
+    """Imports and all. Elsewhere than on Linux since this module's import."""
+    try:
+        started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - started
+    except OSError:
+        return time.perf_counter() - IMPORTED
 
 
 def part_of_answer(part: str, answer: Answer) -> dict[str, Any]:

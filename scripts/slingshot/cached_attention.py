@@ -7,7 +7,6 @@ single decoding steps and the partial answers of a beam search are all such pass
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -18,14 +17,6 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
 NAME = "slingshot_cached"
-
-try:
-    from torch.nn.attention.varlen import AuxRequest, varlen_attn
-
-    _VARLEN = set(inspect.signature(varlen_attn).parameters)
-    HAS_VARLEN = {"seqused_k", "window_size", "return_aux"} <= _VARLEN
-except ImportError:
-    HAS_VARLEN = False
 
 
 @dataclass
@@ -95,7 +86,7 @@ def _attend(
     sliding_window: int | None = None,
     softcap: float | None = None,
     step: Step | None = None,
-    **_: Any,
+    **more: Any,
 ) -> tuple[Tensor, None]:
     """transformers' side: (1, heads, tokens, head size) in, (1, tokens, heads, head size) out."""
     if step is None:
@@ -114,17 +105,15 @@ def _attend(
     if flash_takes(query, softcap):
         # A single query is the last of its sequence and sees everything: without a causal mask the kernel shares
         # each key-value head's reads among its query heads.
-        window = (-1, -1) if step.longest_query == 1 and sliding_window is None else (-1, 0)
-        if sliding_window is not None:
-            window = (sliding_window - 1, 0)
-        out: Tensor = _flash(query, keys, values, step, step.key_starts, step.key_lengths, scale, window)
+        causal = step.longest_query > 1 or sliding_window is not None
+        out, _ = _flash(query, keys, values, step, step.key_starts, step.key_lengths, scale, causal, sliding_window)
         return out[None], None
     return _reference(query, keys, values, step, scale, sliding_window, softcap)[None], None
 
 
 def flash_takes(query: Tensor, softcap: float | None) -> bool:
     half = query.dtype in (torch.bfloat16, torch.float16)
-    return HAS_VARLEN and query.is_cuda and half and softcap is None and query.shape[-1] <= 256
+    return query.is_cuda and half and softcap is None and query.shape[-1] <= 256
 
 
 def _flash(
@@ -135,15 +124,31 @@ def _flash(
     starts: Tensor,
     lengths: Tensor,
     scale: float,
-    window: tuple[int, int],
-    with_lse: bool = False,
-) -> Any:
-    options: dict[str, Any] = {"scale": scale, "window_size": window, "seqused_k": lengths}
-    if "enable_gqa" in _VARLEN:
-        options["enable_gqa"] = query.shape[1] != keys.shape[1]
-    if with_lse:
-        options["return_aux"] = AuxRequest(lse=True)
-    return varlen_attn(query, keys, values, step.query_ends, starts, step.longest_query, step.longest_key, **options)
+    causal: bool,
+    window: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Flash attention: output (tokens, heads, head size) and log of the normalizer (heads, tokens).
+
+    The operator behind torch.nn.attention.varlen, which takes `seqused_k` itself only from torch 2.12 on. Queries
+    count as the last of the keys.
+    """
+    out, lse, *_ = torch.ops.aten._flash_attention_forward(
+        query,
+        keys,
+        values,
+        step.query_ends,
+        starts,
+        step.longest_query,
+        step.longest_key,
+        0.0,  # dropout
+        causal,
+        False,  # no debug mask
+        scale=scale,
+        window_size_left=None if window is None else window - 1,
+        window_size_right=None if window is None else 0,
+        seqused_k=lengths,
+    )
+    return out, lse
 
 
 def _reference(
@@ -210,10 +215,8 @@ def _attend_branches(
         lengths = lengths - hidden
     prompt_keys, prompt_values = step.pool.keys[layer], step.pool.values[layer]
     if flash_takes(query, softcap):
-        prompt, prompt_lse = _flash(
-            query, prompt_keys, prompt_values, step, starts, lengths, scale, (-1, -1), with_lse=True
-        )
-        prompt, prompt_lse = prompt.float(), prompt_lse.transpose(0, 1)  # the kernel's is (heads, tokens)
+        prompt, prompt_lse = _flash(query, prompt_keys, prompt_values, step, starts, lengths, scale, causal=False)
+        prompt, prompt_lse = prompt.float(), prompt_lse.transpose(0, 1)
     else:
         prompt, prompt_lse = _prompt_reference(query, prompt_keys, prompt_values, step, starts, lengths, scale, softcap)
     ancestors = branches.ancestors if window is None else branches.ancestors[:, -window:]

@@ -45,6 +45,11 @@ class Network:
     own_attention: str
 
     @property
+    def graphable(self) -> bool:
+        """Whether attention runs without asking the host, so that a CUDA graph can hold it."""
+        return self.device.type == "cuda" and self.model.dtype in (torch.bfloat16, torch.float16)
+
+    @property
     def device(self) -> torch.device:
         return self.model.device
 
@@ -472,7 +477,7 @@ def _advance(engine: Engine, choose: Choose, name: str, steps: int) -> Callable[
     def eager() -> None:
         _take(engine.rows, choose(engine.network.logits(_step(engine))))
 
-    if engine.network.device.type != "cuda" or steps < 2:
+    if not engine.network.graphable or steps < 2:
         return eager
     if name not in engine.graphs:
         try:
@@ -488,17 +493,19 @@ def _advance(engine: Engine, choose: Choose, name: str, steps: int) -> Callable[
 
 def _capture(engine: Engine, step: Callable[[], None]) -> torch.cuda.CUDAGraph:
     kept = {name: tensor.clone() for name, tensor in engine.rows.__dict__.items()}
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # libraries set themselves up outside of the capture
-        step()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
-    for name, tensor in kept.items():
-        getattr(engine.rows, name).copy_(tensor)
-    return graph
+    try:
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):  # libraries set themselves up outside of the capture
+            step()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            step()
+        return graph
+    finally:
+        for name, tensor in kept.items():
+            getattr(engine.rows, name).copy_(tensor)
 
 
 def _step(engine: Engine) -> Tensor:
