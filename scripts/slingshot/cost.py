@@ -14,8 +14,9 @@ from slingshot.records import ProcessRecord, Record, StepRecord
 Resource = Literal["device_seconds", "energy_wh", "money"]
 RESOURCES: tuple[Resource, ...] = ("device_seconds", "energy_wh", "money")
 
-# Phases of StepRecord.seconds that answer dialogues or train on them. All others (imports, load, prompts, encode,
-# probe, save) come once a process. `evaluate` is part of `train`.
+# Phases of StepRecord.seconds that come once a process, and those that answer dialogues or train on them. Others are
+# spans that overlap with these: `evaluate` is part of `train`, `until_first_answers` counts from the process's start.
+SETUP_PHASES = ("tokenizer", "imports", "load", "prompts", "encode", "probe", "save")
 WORK_PHASES = {"predict": ("prefill", "decode", "candidates", "generate"), "finetune": ("train",)}
 
 
@@ -189,7 +190,7 @@ def _step_cost(
         device=process.device or step.device,
         unit="gpu" if on_gpu else "cpu",
         device_seconds=device_seconds,
-        load_seconds=sum(step.seconds.values()) - step.seconds.get("evaluate", 0.0) - work,
+        load_seconds=sum(step.seconds.get(phase, 0.0) for phase in SETUP_PHASES),
         work_seconds=work,
         samples=samples,
         cached_samples=step.cached_samples,

@@ -99,6 +99,12 @@ def test_seconds_are_told_apart_by_phase() -> None:
     assert cost.training.device_seconds == 200.0
 
 
+def test_spans_that_overlap_with_phases_are_not_counted_twice() -> None:
+    seconds = {"tokenizer": 1.0, "load": 5.0, "prefill": 7.0, "decode": 2.0, "until_first_answers": 12.0}
+    cost = large(seconds=seconds).predict
+    assert (cost.load_seconds, cost.work_seconds) == (6.0, 9.0)
+
+
 def test_rates_are_over_the_work() -> None:
     cost = small()
     assert cost.training is not None
