@@ -41,7 +41,7 @@ rule baseline:
         "results/benchmarks/baseline/tfidf.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=8000,
         runtime=120,
