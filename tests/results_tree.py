@@ -11,14 +11,19 @@ from typing import Any
 
 import pandas as pd
 
-from slingshot.config import Arm, Cost, Report, ReportSpec, Statistics
-from slingshot.files import write_json, write_jsonl
+from slingshot.comparing import compare, read_outcomes
+from slingshot.config import Arm, CompareSpec, Cost, ModelType, Report, ReportSpec, ScoreSpec, Statistics
+from slingshot.dataset import read_split
+from slingshot.files import read_json, write_json, write_jsonl
+from slingshot.labels import read_labels
 from slingshot.predictions import Candidate, Prediction, write_predictions
 from slingshot.records import ProcessRecord, StepRecord
+from slingshot.scoring import score_arm
 
 HOSTILE = "<script>window.hacked = true</script></script><img src=x onerror='window.hacked=true'>&\u2028\"'{{7*7}}"
 
 # code, description, chapter; categories, blocks and chapters as in ICD-10-CM
+TYPES: dict[str, ModelType] = {"llm": "LLM", "slm": "SLM", "baseline": "BASELINE"}
 SPLITS = ("train", "validation", "test")
 CODES = [
     ("A047", "Enterocolitis due to Clostridium difficile", "A04", "A00-A09", "1"),
@@ -26,7 +31,7 @@ CODES = [
     ("E119", "Type 2 diabetes mellitus without complications", "E11", "E08-E13", "4"),
     ("E1165", "Type 2 diabetes mellitus with hyperglycemia", "E11", "E08-E13", "4"),
     ("F329", "Major depressive disorder, single episode", "F32", "F30-F39", "5"),
-    ("G4333", "Obstructive sleep apnea", "G43", "G40-G47", "6"),
+    ("G4733", "Obstructive sleep apnea", "G47", "G40-G47", "6"),
     ("I10", "Essential (primary) hypertension", "I10", "I10-I1A", "9"),
     ("I2510", "Atherosclerotic heart disease of native coronary artery", "I25", "I20-I25", "9"),
     ("J069", "Acute upper respiratory infection", "J06", "J00-J06", "10"),
@@ -119,6 +124,34 @@ def build(
     for contender in contenders:
         _write_arm(tree, contender, random_, gpu, hostile)
     return tree
+
+
+def finish(tree: Tree, contenders: Sequence[Contender] = CONTENDERS) -> None:
+    """Score and compare the arms, as the programs score and compare do."""
+    test, labels = read_split(tree.folder / "data/test.parquet"), read_labels(tree.folder / "data/labels.json")
+    statistics = tree.spec.statistics
+    for one in contenders:
+        arm = one.arm
+        spec = ScoreSpec(
+            arm=arm.path,
+            model_type=TYPES[arm.kind],
+            model_name=one.name,
+            model_size=one.size,
+            training_status="finetuned" if arm.finetuned else "untrained",
+            labels="icd10cm",
+            level="code",
+            statistics=statistics,
+        )
+        training = tree.folder / arm.path / "training.json"
+        summary = read_json(training) if training.exists() else None
+        predictions = tree.predictions[arm.path]
+        provenance = {"predictions": "a" * 64, "test": "f" * 64}
+        score_arm(spec, predictions, test, labels, summary, provenance).write(tree.folder / arm.path / "metrics.json")
+    arms = [one.arm for one in contenders]
+    keys = {arm.path: arm.path for arm in arms}
+    compared = CompareSpec(arms=arms, result_keys=keys, statistics=statistics, cost=tree.spec.cost)
+    outcomes, missing = read_outcomes(compared, tree.folder, allow_missing=False)
+    compare(compared, outcomes, missing, test, labels).write(tree.folder / "comparison.json")
 
 
 def _sample(random_: random.Random, number: int, sentences: int) -> dict[str, str]:

@@ -15,7 +15,7 @@ from slingshot.config import Report
 from slingshot.figure_files import BROWSERS
 from slingshot.report import read_results, write_report
 from tests import results_tree
-from tests.simple_scores import finish
+from tests.results_tree import finish
 
 FLAGS = (
     "--no-sandbox",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests import results_tree
-from tests.simple_scores import finish
+from tests.results_tree import finish
 
 from slingshot import cost_figures, dag_picture, figure_files, figures, formats, score_figures
 from slingshot.config import Arm

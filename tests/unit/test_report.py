@@ -19,8 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests import results_tree
-from tests.results_tree import HOSTILE, Contender, Tree
-from tests.simple_scores import finish
+from tests.results_tree import HOSTILE, Contender, Tree, finish
 
 from slingshot import dag_picture, error_browser
 from slingshot.config import Report
