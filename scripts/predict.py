@@ -24,7 +24,7 @@ from slingshot.prediction_cache import PredictionCache, prompt_key
 from slingshot.predictions import Candidate, Prediction, write_predictions
 from slingshot.progress import progress
 from slingshot.prompts import Prompter, Tokens
-from slingshot.provenance import code_digest, versions
+from slingshot.provenance import code_digest, processor_name, versions
 from slingshot.records import StepRecord, timed
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a step whose answers are all cached needs none of it
@@ -48,10 +48,11 @@ def main() -> None:
         spec=spec.model_dump(mode="json"),
         inputs=digests_of_inputs(arguments, card),
         versions=versions(),
-        device=arguments.device,
+        device=processor_name(),  # until a model is loaded elsewhere
         seed=spec.few_shot.seed if spec.few_shot.k else None,
     )
-    samples = read_samples(arguments.split)
+    shard, shards = arguments.shard
+    samples = read_samples(arguments.split)[shard - 1 :: shards]
     labels = read_labels(arguments.labels)
     with timed(record.seconds, "tokenizer"):  # and with it transformers
         tokenizer = load_tokenizer(card)
@@ -121,6 +122,9 @@ def parse_arguments() -> Namespace:
     parser.add_argument("--predictions", required=True, type=Path)
     parser.add_argument("--record", required=True, type=Path)
     parser.add_argument("--cache", required=True, type=Path, help="SQLite file of the model's answers")
+    parser.add_argument(
+        "--shard", type=cli.share, default=(1, 1), help="K/N: only every N-th sample, from the K-th on (gather.py)"
+    )
     parser.add_argument("--force", action="store_true", help="compute every answer again (also SLINGSHOT_FORCE=1)")
     cli.add_hardware(parser)
     return parser.parse_args()
@@ -200,11 +204,11 @@ def answer_all(
     missing: dict[tuple[str, ...], dict[str, int]] = {}  # parts that are lacking to the samples that lack them
     for index in range(samples):
         lacking = tuple(part for part in keys if keys[part][index] not in known)
-        if lacking:
-            missing.setdefault(lacking, {}).setdefault(keys[lacking[0]][index], index)  # equal prompts run once
-        else:
+        alike = missing.get(lacking, {})
+        if not lacking or keys[lacking[0]][index] in alike:  # equal prompts run once
             record.cached_samples += 1
             continue
+        missing.setdefault(lacking, {})[keys[lacking[0]][index]] = index
         record.partly_cached_samples += len(lacking) < len(keys)
     record.fresh_tokens = 0
     if record.cached_samples:

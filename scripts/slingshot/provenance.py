@@ -14,7 +14,18 @@ PACKAGE = Path(__file__).parent
 
 # Modules whose meaning reaches a result only through a step's spec or not at all: what they say on the screen,
 # where they run, how they write. A change here reruns nothing.
-WITHOUT_EFFECT = {"cli", "config", "errors", "files", "fingerprints", "gpu", "progress", "provenance", "records", "steps"}
+WITHOUT_EFFECT = {
+    "cli",
+    "config",
+    "errors",
+    "files",
+    "fingerprints",
+    "gpu",
+    "progress",
+    "provenance",
+    "records",
+    "steps",
+}
 
 PACKAGES = (
     "torch",
@@ -49,6 +60,15 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def processor_name() -> str:
+    """The processor's name where the system tells it, else its architecture."""
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def _sources(program: Path) -> set[Path]:
