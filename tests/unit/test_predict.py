@@ -1,0 +1,179 @@
+"""predict.py as a program: the contract's files, the cache, a killed run, several processes' worth of parts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from tests.tiny import byte_tokenizer
+from tiny_models import tiny_model
+
+import predict
+from slingshot.config import FewShot, Generation, PredictSpec, PromptText
+from slingshot.files import write_json
+from slingshot.models import ModelCard
+from slingshot.predictions import read_predictions
+from slingshot.records import read_step_record
+
+TEXTS = ["my throat is sore", "a rash on both hands", "stomach pain at night", "my throat is sore", "fever and a cough"]
+LABELS = {"J020": "Streptococcal pharyngitis", "L237": "Contact dermatitis", "K259": "Gastric ulcer", "J02": "Throat"}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    tokenizer = byte_tokenizer()
+    model = tiny_model("llama", vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, pad_token_id=None)
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    ModelCard(
+        name="tiny",
+        source={"folder": "model"},
+        revision="r1",
+        folder="model",
+        files={"model.safetensors": "d1"},
+        parameters=1,
+        layers=3,
+        architecture="LlamaForCausalLM",
+    ).write(folder / "card.json")
+    nothing = {"category": None, "block": None, "chapter": None, "billable": None, "train_samples": 1}
+    write_json(
+        folder / "labels.json",
+        [{"label": label, "description": said, **nothing} for label, said in sorted(LABELS.items())],
+    )
+    write_split(folder / "test.parquet", TEXTS)
+    write_split(folder / "train.parquet", [f"train {text}" for text in TEXTS])
+    return folder
+
+
+def write_split(path, texts):
+    labels = [list(LABELS)[number % len(LABELS)] for number in range(len(texts))]
+    rows = {
+        "sample_id": [f"s{number}" for number in range(len(texts))],
+        "text": texts,
+        "label": labels,
+        "description": [LABELS[label] for label in labels],
+    }
+    pyarrow.parquet.write_table(pyarrow.table(rows), path)
+
+
+def spec_of(few_shot=0, prompt_tokens=400, **generation):
+    return PredictSpec(
+        quantization="none",
+        unquantized_without_gpu=False,
+        dtype="float32",
+        prompt=PromptText(
+            system="Code.", user="{{ text }} {{ answer_form }}?", answer="code", max_tokens=prompt_tokens
+        ),
+        generation=Generation(**{"max_new_tokens": 5, **generation}),
+        few_shot=FewShot(k=few_shot),
+        labels="icd10cm",
+        level="code",
+    )
+
+
+@pytest.fixture
+def run(study, tmp_path, monkeypatch):
+    def run(spec, split="test.parquet", name="p", cache="cache.sqlite", more=()):
+        out = tmp_path / f"{name}.jsonl"
+        arguments = ["predict.py", "--spec", spec.model_dump_json(), "--arm", "llm/tiny", "--device", "cpu"]
+        arguments += ["--model", study / "card.json", "--labels", study / "labels.json"]
+        arguments += ["--train", study / "train.parquet", "--split", study / split]
+        arguments += ["--predictions", out, "--record", tmp_path / f"{name}.json", "--cache", tmp_path / cache]
+        monkeypatch.setattr(sys, "argv", [str(part) for part in [*arguments, *more]])
+        predict.main()
+        return out.read_bytes(), read_step_record(tmp_path / f"{name}.json")
+
+    return run
+
+
+def test_the_contract(run, tmp_path):
+    _, record = run(spec_of(constrained=True, candidates=3), name="p")
+    predictions = read_predictions(tmp_path / "p.jsonl")
+    assert [prediction.sample_id for prediction in predictions] == ["s0", "s1", "s2", "s3", "s4"]
+    for prediction in predictions:
+        assert prediction.constrained_code in LABELS
+        assert len(prediction.candidates) == 3
+        likely = [candidate.log_probability for candidate in prediction.candidates]
+        assert likely == sorted(likely, reverse=True) and likely[0] <= 0
+    assert predictions[0].raw == predictions[3].raw and predictions[0].sample_id != predictions[3].sample_id
+    assert record.samples == 5 and record.cached_samples == 1  # the fourth is the first again
+    assert record.prompt_tokens == sum(prediction.prompt_tokens for prediction in predictions)
+    assert record.fresh_tokens is not None and 0 < record.fresh_tokens < record.prompt_tokens + record.new_tokens
+    assert {"load", "prefill", "decode", "candidates"} <= set(record.seconds)
+
+
+def test_a_hit_gives_the_bytes_of_a_fresh_run_and_needs_no_model(run, monkeypatch):
+    spec = spec_of(constrained=True, candidates=3)
+    fresh, _ = run(spec, name="a")
+    with monkeypatch.context() as patch:
+        patch.setattr(predict, "load", lambda *_: pytest.fail("the model was loaded"))
+        again, record = run(spec, name="b")
+    assert again == fresh
+    assert record.cached_samples == 5 and record.fresh_tokens == 0
+    elsewhere, _ = run(spec, name="c", cache="other.sqlite")
+    assert elsewhere == fresh
+    _, forced = run(spec, name="d", more=["--force"])
+    assert forced.cached_samples == 1 and forced.fresh_tokens
+
+
+def test_only_what_is_new_is_computed(run, study, monkeypatch):
+    write_split(study / "small.parquet", TEXTS[:2])
+    run(spec_of(), split="small.parquet")
+    _, more = run(spec_of(), name="more")
+    assert more.cached_samples == 3 and more.partly_cached_samples == 0
+    _, parts = run(spec_of(candidates=2), name="parts")
+    assert "decode" in parts.seconds and parts.new_tokens and parts.partly_cached_samples == 4
+    _, other = run(spec_of(max_new_tokens=4), name="other")
+    assert other.cached_samples == 1
+
+
+def test_a_killed_run_goes_on(run, monkeypatch):
+    whole, _ = run(spec_of(), name="whole", cache="whole.sqlite")
+    from slingshot import generation
+
+    real = generation.generate
+
+    def dying(*arguments):
+        for number, answers in enumerate(real(*arguments)):
+            if number:
+                raise KeyboardInterrupt
+            yield answers
+
+    monkeypatch.setattr(generation, "_ON_CPU", generation.packed_generation.Sizes(64, 128, 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(generation, "generate", dying)
+        with pytest.raises(KeyboardInterrupt):
+            run(spec_of(), name="killed")
+    resumed, record = run(spec_of(), name="killed")
+    assert resumed == whole
+    assert record.cached_samples == 2  # the one that was done, and its twin
+
+
+def test_few_shot_prompts_share_what_they_begin_with(run, tmp_path):
+    _, record = run(spec_of(few_shot=2), name="few")
+    _, plain = run(spec_of(), name="none")
+    assert record.prompt_tokens > plain.prompt_tokens
+    assert record.seed == 42 and plain.seed is None
+
+
+def test_truncated_dialogues_are_counted(run, study, tmp_path):
+    write_split(study / "long.parquet", ["word " * 200, "short"])
+    _, record = run(spec_of(prompt_tokens=120), split="long.parquet")
+    assert record.truncated_samples == 1
+    longest = max(prediction.prompt_tokens for prediction in read_predictions(tmp_path / "p.jsonl"))
+    assert 100 < longest <= 120
+
+
+def test_lines_are_json_without_nan(run):
+    content, _ = run(spec_of(candidates=2), name="lines")
+    for line in content.decode().splitlines():
+        assert set(json.loads(line)) >= {"sample_id", "label", "raw", "code", "candidates", "prompt_tokens"}
+
+
+def test_the_program_stands_beside_its_modules():
+    assert Path(predict.GENERATION).exists()
