@@ -6,6 +6,7 @@ Everything here depends on the samples' hashes and the seed, never on the order 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from scipy.sparse import csr_matrix
 from slingshot.config import Split
 
 SPLITS = ("train", "validation", "test")
+SUBSET_SEED = 0  # every finetune of a learning curve draws its subset with the same
 _LARGEST_CARRY = 1.0
 
 
@@ -174,3 +176,20 @@ def stratified_order(keys: NDArray[np.uint64], labels: NDArray[np.int64], seed: 
     first = seeded(hashes[order[starts]], seed, "start")  # depends on content, not on the label's number
     offset = (first >> np.uint64(11)).astype(np.float64) / 2**53
     return np.lexsort((hashes, (rank + offset[label]) / size[label]))
+
+
+def stratified_subset(sample_ids: Sequence[str], labels: Sequence[str], size: int | None) -> NDArray[np.int64]:
+    """Positions, ascending, of `size` samples that keep each label's share as far as that can be; None: of all.
+
+    A larger subset contains every smaller one, so that points of a learning curve differ in what was added alone. The
+    choice depends on ids and labels only: neither on the order of the rows nor on the seed of training.
+
+    Args:
+        sample_ids: n ids that differ from one another
+        labels: n labels
+    """
+    if size is None or size >= len(sample_ids):
+        return np.arange(len(sample_ids))
+    digests = b"".join(hashlib.blake2b(each.encode(), digest_size=8).digest() for each in sample_ids)
+    numbers = np.unique(np.asarray(labels, dtype=str), return_inverse=True)[1]
+    return np.sort(stratified_order(np.frombuffer(digests, "<u8"), numbers, SUBSET_SEED)[:size])

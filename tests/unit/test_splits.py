@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from slingshot.config import Split
-from slingshot.splits import SPLITS, deal, round_to, seeded, stratified_order
+from slingshot.splits import SPLITS, deal, round_to, seeded, stratified_order, stratified_subset
 
 SHARES = st.tuples(st.integers(1, 8), st.integers(0, 4), st.integers(1, 4)).map(
     lambda parts: tuple(part / sum(parts) for part in parts)
@@ -145,3 +145,25 @@ def splitmix64(value: int) -> int:
 def test_hashes_are_those_of_splitmix64(key: int) -> None:
     salt = int(np.frombuffer(blake2b(b"split\x0042", digest_size=8).digest(), "<u8")[0])
     assert int(seeded(np.array([key], np.uint64), 42, "split")[0]) == splitmix64(key ^ salt)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.sampled_from("abcdef"), min_size=2, max_size=120), st.data())
+def test_a_subset_is_nested_stratified_and_independent_of_the_rows_order(labels: list[str], data: st.DataObject) -> None:
+    ids = [f"sample {number}" for number in range(len(labels))]
+    small = data.draw(st.integers(1, len(labels) - 1))
+    large = data.draw(st.integers(small, len(labels)))
+    chosen, more = (stratified_subset(ids, labels, size) for size in (small, large))
+    assert (len(chosen), len(more)) == (small, large)
+    assert set(chosen) <= set(more)
+    for label in set(labels):
+        expected = small * labels.count(label) / len(labels)
+        assert abs(sum(labels[position] == label for position in chosen) - expected) <= 2.5
+    order = data.draw(st.permutations(range(len(labels))))
+    again = stratified_subset([ids[each] for each in order], [labels[each] for each in order], small)
+    assert {order[position] for position in again} == set(chosen)
+
+
+def test_a_subset_without_a_size_or_of_more_than_there_is_is_all() -> None:
+    assert list(stratified_subset(["x", "y"], ["a", "b"], None)) == [0, 1]
+    assert list(stratified_subset(["x", "y"], ["a", "b"], 5)) == [0, 1]
