@@ -131,7 +131,7 @@ def _cost_line(arm: ArmSummary, index: int, volumes: Sequence[float], unit: str)
         y=[_spent(arm, volume) for volume in volumes],
         mode="lines",
         name=plain(arm.arm),
-        line=line_of(index) | {"dash": "dash" if arm.kind == "llm" else "solid"},
+        line=line_of(index) | {"dash": "solid" if arm.finetuned else "dash"},
         hovertemplate=f"<b>{plain(arm.arm)}</b><br>%{{x:,.0f}} dialogues: %{{y:,.0f}} {unit} s<extra></extra>",
     )
 

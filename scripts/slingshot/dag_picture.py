@@ -50,7 +50,7 @@ def graph_of_arms(arms: Sequence[Arm]) -> Graph:
         labels[model] = f"fetch_model {arm.model}"
         labels[predict] = predict
         edges += [("data", predict), (model, predict), (predict, score)]
-        if arm.kind == "slm" and arm.finetuned:
+        if arm.finetuned:
             labels[finetune] = finetune
             edges += [("data", finetune), (model, finetune), (finetune, predict)]
     return Graph(labels, edges)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any, cast
 
 import plotly.graph_objects as go
@@ -11,7 +12,7 @@ import plotly.graph_objects as go
 from slingshot.comparison import ArmSummary, Comparison, PairComparison
 from slingshot.cost import ArmCost
 from slingshot.formats import MISSING, count, difference, number, p_value, percent, with_interval
-from slingshot.plots import COLORS, KINDS, SYMBOLS, Figure, Table, error_bars, layout_of, plain, plot_of
+from slingshot.plots import COLORS, KINDS, Figure, Table, error_bars, layout_of, plain, plot_of
 
 LARGEST_MARKER, SMALLEST_MARKER = 30.0, 8.0  # pixels across
 DODGE = 1.09  # arms of one size stand side by side, each so many times further right
@@ -41,8 +42,11 @@ def size_against_score(comparison: Comparison, unit: str) -> Figure:
     unsized = [arm for arm in arms if not parameters(arm.size)]
     costs = {arm.arm: serving_seconds(arm.cost) for arm in arms}
     places = _dodged(sized)
-    by_kind = {kind: [arm for arm in sized if arm.kind == kind] for kind in ("llm", "slm")}
-    traces = [_markers(chosen, kind, places, costs, unit) for kind, chosen in by_kind.items() if chosen]
+    traces = []
+    for kind, finetuned in product(KINDS, (False, True)):
+        chosen = [arm for arm in sized if (arm.kind, arm.finetuned) == (kind, finetuned)]
+        if chosen:
+            traces.append(_markers(chosen, places, costs, unit))
     layout = layout_of(
         430 if len(arms) <= 10 else 560,
         showlegend=True,
@@ -77,12 +81,13 @@ def _dodged(arms: Sequence[ArmSummary]) -> dict[str, float]:
 
 def _markers(
     arms: Sequence[ArmSummary],
-    kind: str,
     places: Mapping[str, float],
     costs: Mapping[str, float | None],
     unit: str,
 ) -> go.Scatter:
-    """One kind's arms. Area is proportional to cost, down to a size that can still be seen; hollow: not known."""
+    """Arms of one kind and treatment: the kind is the colour, circles are finetuned. Area is proportional to cost, down to a size that can still be seen; hollow: not known."""
+    kind, finetuned = arms[0].kind, arms[0].finetuned
+    symbol = "circle" if finetuned else "square"
     most = max((cost for cost in costs.values() if cost), default=1.0)
     known = [costs[arm.arm] for arm in arms]
     said = [
@@ -96,11 +101,11 @@ def _markers(
         y=[100 * _score(arm).value for arm in arms],
         error_y=error_bars([_score(arm) for arm in arms]) | {"color": COLORS[kind]},
         mode="markers",
-        name=KINDS[kind],
+        name=f"{KINDS[kind]}, {'finetuned' if finetuned else 'untrained'}",
         marker={
             "color": COLORS[kind],
             "size": [max(SMALLEST_MARKER, LARGEST_MARKER * math.sqrt(cost / most)) if cost else 12.0 for cost in known],
-            "symbol": [SYMBOLS[kind] + ("" if cost else "-open") for cost in known],
+            "symbol": [symbol + ("" if cost else "-open") for cost in known],
             "opacity": 0.7,
         },
         text=said,

@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 
 COLORS = {"llm": "#2f75b5", "slm": "#d1580b", "baseline": "#7a7a7a", "ensemble": "#1b8a63"}
 SYMBOLS = {"llm": "square", "slm": "circle", "baseline": "diamond"}
-KINDS = {"llm": "large, zero-shot", "slm": "small, finetuned", "baseline": "baseline, no language model"}
+KINDS = {"llm": "large", "slm": "small"}
 CATEGORICAL = (
     "#2f75b5",
     "#d1580b",

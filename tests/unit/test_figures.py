@@ -79,7 +79,16 @@ def test_an_arm_whose_cost_is_not_known_is_hollow(results: Results) -> None:
     arms = [arm.model_copy(update={"cost": None}) if arm.kind == "slm" else arm for arm in results.comparison.arms]
     plot = figures.size_against_score(results.comparison.model_copy(update={"arms": arms}), "GPU").plot
     symbols = {trace.name: set(trace.marker.symbol) for trace in plot.data}
-    assert symbols == {"large, zero-shot": {"square"}, "small, finetuned": {"circle-open"}}
+    assert symbols == {"large, untrained": {"square"}, "small, finetuned": {"circle-open"}}
+
+
+def test_a_large_finetuned_arm_is_not_taken_for_a_zero_shot_one(results: Results) -> None:
+    arms = [arm.model_copy() for arm in results.comparison.arms]
+    arms[0].finetuned = True
+    plot = figures.size_against_score(results.comparison.model_copy(update={"arms": arms}), "GPU").plot
+    drawn = {trace.name: (len(trace.x), set(trace.marker.symbol)) for trace in plot.data}
+    assert drawn["large, finetuned"] == (1, {"circle"})
+    assert drawn["large, untrained"] == (1, {"square"})
 
 
 def test_names_keep_apart_and_near_their_markers() -> None:
