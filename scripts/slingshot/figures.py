@@ -85,7 +85,10 @@ def _markers(
     costs: Mapping[str, float | None],
     unit: str,
 ) -> go.Scatter:
-    """Arms of one kind and treatment: the kind is the colour, circles are finetuned. Area is proportional to cost, down to a size that can still be seen; hollow: not known."""
+    """Arms of one kind, which is the colour, and treatment: circles are finetuned.
+
+    Area is proportional to cost, down to a size that can still be seen; hollow: not known.
+    """
     kind, finetuned = arms[0].kind, arms[0].finetuned
     symbol = "circle" if finetuned else "square"
     most = max((cost for cost in costs.values() if cost), default=1.0)
