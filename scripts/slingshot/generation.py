@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from slingshot import packed_generation
+from slingshot.adapter_merging import is_plain_lora, merge_adapter
 from slingshot.beam import BeamSearch, beam_width
 from slingshot.config import Dtype, Quantization
 from slingshot.constrained import AnswerTrie
@@ -111,8 +112,12 @@ def load_for_generation(
     model = load_model(card, quantization, dtype, device, unquantized_without_gpu)
     if adapter is None:
         return model
+    quantized = getattr(model, "is_quantized", False)
+    if not quantized and is_plain_lora(adapter):  # without peft, which takes seconds to import
+        merge_adapter(model, adapter)
+        return model
     adapted = load_adapter(model, adapter)
-    if getattr(model, "is_quantized", False):
+    if quantized:
         return cast("PreTrainedModel", adapted.get_base_model())
     return cast("PreTrainedModel", adapted.merge_and_unload(safe_merge=True))
 
