@@ -93,7 +93,8 @@ def write_report(study: Study, folder: Path, available: Path) -> None:
     }
     for step, options in steps.items():
         spec = step_spec(study, folder, step, written_config=written).model_dump_json()
-        command = [sys.executable, PROGRAMS / f"{step}.py", "--spec", spec, "--results", available, *options]
+        command = [sys.executable, str(PROGRAMS / f"{step}.py"), "--spec", spec, "--results", str(available)]
+        command += map(str, options)
         if subprocess.run([*command, "--allow-missing"] if step == "compare" else command, check=False).returncode:
             raise StudyError(f"the arms that are there could not be reported: see what {step} said above")
 

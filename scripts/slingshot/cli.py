@@ -38,6 +38,14 @@ def add_hardware(arguments: argparse.ArgumentParser) -> None:
     arguments.add_argument("--attempt", type=int, default=1, help="from the second on, the budget is halved each time")
 
 
+def share(value: str) -> tuple[int, int]:
+    """Read K/N, with 1 <= K <= N."""
+    number, slash, count = value.partition("/")
+    if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"must be K/N with K from 1 to N, not {value}")
+    return int(number), int(count)
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a program: a StudyError becomes one message and exit code 1, without a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

@@ -204,6 +204,12 @@ class Finetune(Spec):
     deterministic: bool = Field(False, description="the same bytes from the same seed on the same device; slower")
 
 
+class Evaluation(Spec):
+    """How the test split is answered. Results do not depend on it."""
+
+    shards: int = Field(1, ge=1, le=10_000, description="jobs over which an arm's predictions are spread")
+
+
 class Hardware(Spec):
     """Where a step runs and what it may take. Never part of a step's spec: results do not depend on it."""
 
@@ -375,6 +381,7 @@ class Study(Spec):
     llm: dict[Key, Model] = Field(description="large models, evaluated untrained")
     slm: dict[Key, Model] = Field(description="small models, finetuned first")
     baseline: Baseline = Baseline()
+    evaluation: Evaluation = Evaluation()
     designs: Designs = Designs()
     statistics: Statistics = Statistics()
     cost: Cost = Cost()

@@ -198,4 +198,4 @@ def _without_hardware(config: Any) -> Any:
     """The config without what only says where steps run, which changes no result and so no report."""
     if not isinstance(config, dict):
         return config
-    return {key: _without_hardware(value) for key, value in config.items() if key != "hardware"}
+    return {key: _without_hardware(value) for key, value in config.items() if key not in ("hardware", "evaluation")}

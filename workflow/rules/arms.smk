@@ -88,7 +88,7 @@ rule predict:
     benchmark:
         "results/benchmarks/{arm}/predict.tsv"
     wildcard_constraints:
-        arm=one_of(PREDICTED),
+        arm=one_of(PREDICTED if SHARDS == 1 else []),
     retries: 2
     conda:
         "../../envs/environment.yaml"
@@ -99,6 +99,7 @@ rule predict:
         mem_mb=mem_mb_of,
         runtime=runtime_of,
         hardware=hardware_flags,
+        shard=shard_flags,
     params:
         spec=spec("predict", "arm"),
     shell:
@@ -107,8 +108,54 @@ rule predict:
         " --record {output.process} --"
         " $RUN/predict.py --spec {params.spec:q} --arm {wildcards.arm} --model {input.model}"
         " ${{adapter:+--adapter ${{adapter%/*}}}} --labels {input.labels} --train {input.train} --split {input.test}"
-        " --predictions {output.predictions} --record {output.record} --cache results/cache/$(basename {input.model} .json).sqlite"
+        " --predictions {output.predictions} --record {output.record} {resources.shard}"
         " {resources.hardware} 2>&1 | tee -i {log}"
+
+
+use rule predict as predict_shard with:
+    output:
+        predictions=temp(f"results/{{arm}}/shards/{{shard}}-of-{SHARDS}/predictions.jsonl"),
+        record=temp(f"results/{{arm}}/shards/{{shard}}-of-{SHARDS}/predict.json"),
+        process=temp(f"results/{{arm}}/shards/{{shard}}-of-{SHARDS}/predict.process.json"),
+    log:
+        "results/logs/{arm}/predict.{shard}.log",
+    benchmark:
+        "results/benchmarks/{arm}/predict.{shard}.tsv"
+    wildcard_constraints:
+        arm=one_of(PREDICTED if SHARDS > 1 else []),
+        shard=r"\d+",
+
+
+def shards_of(name):
+    """The files of this name that an arm's shards leave, in their order."""
+    return expand("results/{{arm}}/shards/{shard}-of-{n}/{name}", shard=range(1, SHARDS + 1), n=SHARDS, name=name)
+
+
+rule gather:
+    "Put the shards of an arm's predictions together, as one job would have written them."
+    input:
+        predictions=shards_of("predictions.jsonl"),
+        records=shards_of("predict.json"),
+        processes=shards_of("predict.process.json"),
+    output:
+        predictions="results/{arm}/predictions.jsonl",
+        record="results/{arm}/predict.json",
+        process="results/{arm}/predict.process.json",
+    log:
+        "results/logs/{arm}/gather.log",
+    benchmark:
+        "results/benchmarks/{arm}/gather.tsv"
+    wildcard_constraints:
+        arm=one_of(PREDICTED if SHARDS > 1 else []),
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    shell:
+        "$RUN/gather.py --predictions {input.predictions} --records {input.records} --processes {input.processes}"
+        " --into $(dirname {output.predictions}) 2>&1 | tee {log}"
 
 
 rule score:

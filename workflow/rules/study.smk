@@ -23,8 +23,8 @@ WRITTEN_CONFIG = deepcopy(config)
 # Rules call a program as `$RUN/score.py ...`, and a model's program as
 # `$LAUNCH --step predict ... -- $RUN/predict.py ...`. The launcher ends when Snakemake does, which is the parent of
 # the rule's shell. Snakemake cuts a request for more GPUs than --resources allows in silence, so the launcher is told
-# both figures.
-shell.prefix(f'RUN="{sys.executable} {SCRIPTS}"; LAUNCH="$RUN/launch.py --lives-with $PPID"; ')
+# both figures. A prefix takes the place of Snakemake's own, strict mode.
+shell.prefix(f'set -euo pipefail; RUN="{sys.executable} {SCRIPTS}"; LAUNCH="$RUN/launch.py --lives-with $PPID"; ')
 
 
 def arm_paths(chosen):
@@ -42,6 +42,7 @@ FINETUNED = arm_paths(lambda arm: arm.finetuned and arm.kind != "baseline" and n
 CHOSEN = arm_paths(lambda arm: arm.best_of)
 SCORED = arm_paths(lambda arm: not arm.candidate)
 PREDICTED = arm_paths(lambda arm: not arm.candidate and arm.kind != "baseline")
+SHARDS = STUDY.evaluation.shards
 
 
 def one_of(names):
@@ -86,6 +87,14 @@ def hardware_flags(wildcards, attempt):
         f"--device {hardware.device} --token-budget {hardware.token_budget or 'auto'} "
         f"--memory-gb {hardware.memory_gb or 'all'} --attempt {attempt}"
     )
+
+
+def shard_flags(wildcards):
+    """Which part of the test split, and where its answers are remembered: jobs on several machines share no cache."""
+    model = ARMS[wildcards.arm].model
+    if "shard" not in wildcards.keys():
+        return f"--cache results/cache/{model}.sqlite"
+    return f"--shard {wildcards.shard}/{SHARDS} --cache results/cache/{model}.{wildcards.shard}-of-{SHARDS}.sqlite"
 
 
 def mem_mb_of(wildcards, attempt):
