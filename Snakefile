@@ -17,6 +17,7 @@ include: "workflow/rules/comparison.smk"
 
 localrules:
     all,
+    clean_cache,
     data,
     fetch,
     llm,
@@ -54,3 +55,9 @@ rule slm:
     "The small models alone, finetuned."
     input:
         expand("results/{arm}/metrics.json", arm=plain_arms("slm")),
+
+
+rule clean_cache:
+    "Remove what is kept only to save time: remembered answers, checkpoints of training, unfinished shards."
+    shell:
+        "rm -rf results/cache results/*/*/checkpoints results/*/*/*/checkpoints results/*/*/shards results/*/*/*/shards"

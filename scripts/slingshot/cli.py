@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import logging
+import resource
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from slingshot.errors import StudyError
+from slingshot.provenance import versions
+
+log = logging.getLogger(__name__)
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -47,12 +52,23 @@ def share(value: str) -> tuple[int, int]:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a program: a StudyError becomes one message and exit code 1, without a traceback."""
+    """Run a program: a StudyError becomes one message and exit code 1, without a traceback.
+
+    A step (a program with --spec) also says what it is told, on which packages it runs, and what it took.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("httpx", "urllib3", "filelock", "fsspec", "datasets"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    is_step = "--spec" in sys.argv[:-1]
+    start = time.monotonic()
+    if is_step:
+        log.info("%s: %s", Path(sys.argv[0]).name, ", ".join(f"{name} {one}" for name, one in versions().items()))
+        log.info("spec: %s", sys.argv[sys.argv.index("--spec") + 1])
     try:
         main()
+        if is_step:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            log.info("%.1f s, %.1f GB of main memory at most", time.monotonic() - start, peak / 1e9)
     except StudyError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
