@@ -43,11 +43,14 @@ PACKAGES = (
 def code_digest(program: Path | str) -> str:
     """SHA-256 over the syntax trees of a program and of the slingshot modules that it imports, as hex.
 
-    Comments, docstrings and layout do not count: they change no result. Modules in WITHOUT_EFFECT do not count.
+    Comments, docstrings and layout do not count: they change no result. Modules in WITHOUT_EFFECT do not count. A
+    module's template folder (report_template/ beside report.py) counts byte for byte.
     """
     digest = hashlib.sha256()
     for path in sorted(_sources(Path(program)), key=lambda path: path.parts[-2:]):  # report.py stands in both folders
         digest.update(f"{path.name}\0{_meaning(path)}\0".encode())
+        for template in sorted(path.parent.glob(f"{path.stem}_template/*")):
+            digest.update(f"{template.name}\0".encode() + template.read_bytes())
     return digest.hexdigest()
 
 

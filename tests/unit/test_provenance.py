@@ -51,6 +51,15 @@ def test_a_change_of_meaning_and_only_that_changes_the_digest(house, file, old, 
     assert (digest(house) == before) == same
 
 
+def test_a_changed_template_changes_the_digest(house):
+    folder = house / "slingshot/lower_template"
+    folder.mkdir()
+    (folder / "page.html").write_text("one")
+    before = digest(house)
+    (folder / "page.html").write_text("two")
+    assert digest(house) != before
+
+
 def test_every_module_named_as_without_effect_exists():
     assert all((provenance.PACKAGE / f"{name}.py").exists() for name in provenance.WITHOUT_EFFECT)
 
