@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from slingshot.comparison import ArmSummary, Comparison, Family, PairComparison
 from slingshot.config import Arm, CompareSpec, Statistics
 from slingshot.cost import ArmCost, BreakEven, arm_cost, break_even, memory_row
+from slingshot.designs import Scored, findings
 from slingshot.ensemble import Ensemble, ensemble
 from slingshot.errors import StudyError
 from slingshot.labels import Label
@@ -146,6 +147,24 @@ def compare(
             if process
         ],
         provenance={f"{outcome.path} predictions": outcome.metrics.provenance["predictions"] for outcome in outcomes},
+        designs=findings([scored_of(outcome) for outcome in outcomes], spec.statistics),
+    )
+
+
+def scored_of(outcome: Outcome) -> Scored:
+    """What the designs' analysis needs of an arm: its answers, and what its records say of its treatment."""
+    training = outcome.metrics.training_metrics or {}
+    predicted = outcome.predict.spec if outcome.predict else {}
+    finetuned = outcome.finetune.spec if outcome.finetune else {}
+    return Scored(
+        arm=outcome.arm,
+        correct=outcome.correct("free"),
+        exact_match=outcome.metrics.answers["free"].exact_match,
+        shots=predicted.get("few_shot", {}).get("k", outcome.arm.shots or 0),
+        train_samples=training.get("train_samples"),
+        hold_steps=finetuned.get("hold_steps", False),
+        seed=outcome.finetune.seed if outcome.finetune else None,
+        training=training,
     )
 
 

@@ -75,6 +75,147 @@ class Verdict(Record):
     winners: list[str] = Field(description="arms of the winning side that beat every arm of the other side")
 
 
+# ---------------------------------------------------------------- what the designs say; docs/designs.md
+
+
+class Estimate(Record):
+    """A number and its interval at the study's confidence; `low <= value <= high`."""
+
+    value: float
+    low: float
+    high: float
+
+
+class TrainingGain(Record):
+    """What finetuning gave one model, on the same samples."""
+
+    model: str
+    untrained: str
+    finetuned: str
+    difference: Difference = Field(description="exact match, finetuned minus untrained")
+
+
+class Crossed(Record):
+    """A small and a large model, each untrained and finetuned: exact match, 2 by 2. Effects are shares."""
+
+    small: str
+    large: str
+    arms: dict[Literal["small_untrained", "small_finetuned", "large_untrained", "large_finetuned"], str]
+    size: Difference = Field(description="large minus small, mean over untrained and finetuned")
+    specialization: Difference = Field(description="finetuned minus untrained, mean over small and large")
+    interaction: Difference = Field(description="gain of the small model from training minus that of the large one")
+
+
+class CurvePoint(Record):
+    arm: str
+    train_samples: int
+    exact_match: Score
+
+
+class PowerLawPoint(Record):
+    train_samples: float
+    value: float = Field(description="exact match")
+    low: float
+    high: float
+
+
+class PowerLaw(Record):
+    """1 - exact match = asymptote + scale * n^-exponent, over the sizes measured."""
+
+    asymptote: float
+    asymptote_low: float
+    asymptote_high: float
+    scale: float
+    exponent: float
+    exponent_low: float
+    exponent_high: float
+    largest_residual: float = Field(description="largest distance of a measured point from the curve, a share")
+    line: list[PowerLawPoint] = Field(description="the curve and its band, from the smallest to the largest size")
+
+
+class TrainSize(Record):
+    """A train size, or on which side of the measured range it lies."""
+
+    place: Literal["below", "within", "above"]
+    train_samples: int | None = Field(description="null unless it is within the range")
+
+
+class TrainSizeBreakEven(Record):
+    """The train size from which the finetuned model is no worse than an untrained arm, by the fitted curve."""
+
+    untrained: str
+    shots: int = Field(description="examples in the untrained arm's prompt")
+    estimate: TrainSize
+    low: TrainSize
+    high: TrainSize
+    sentence: str
+
+
+class MeasuredCurve(Record):
+    """Finetunes of one model on nested, stratified subsets of train. Intervals are over test samples."""
+
+    model: str
+    hold: Literal["epochs", "steps"] = Field(description="what was the same for every size")
+    points: list[CurvePoint]
+    power_law: PowerLaw | None = Field(description="null with fewer than three different sizes")
+    break_even: list[TrainSizeBreakEven]
+
+
+class SeedRun(Record):
+    arm: str
+    seed: int | None
+    exact_match: Score
+
+
+class SeedVariation(Record):
+    """One model finetuned with several seeds. `mean` counts seeds and samples."""
+
+    model: str
+    runs: list[SeedRun]
+    mean: Estimate
+    between_seeds: float = Field(description="standard deviation of exact match between seeds, on the same samples")
+    between_samples: float = Field(description="standard error of one run's exact match over test samples")
+    against: dict[str, Estimate] = Field(description="untrained large arm to the mean minus its exact match")
+
+
+class ShotStep(Record):
+    k: int
+    arm: str
+    exact_match: Score
+    gain: Difference | None = Field(description="over the ladder's smallest k; null for that itself")
+
+
+class ShotLadder(Record):
+    model: str
+    steps: list[ShotStep]
+
+
+class SweptCandidate(Record):
+    arm: str
+    score: float
+
+
+class SweepChoice(Record):
+    """Candidates competed on validation; the test split was read once, for the chosen one."""
+
+    model: str
+    arm: str
+    select_by: Literal["validation_loss", "validation_exact_match"]
+    candidates: list[SweptCandidate] = Field(description="the best first")
+    chosen: str
+    exact_match: Score
+
+
+class DesignFindings(Record):
+    crossed: list[Crossed]
+    gains: list[TrainingGain]
+    curves: list[MeasuredCurve]
+    seeds: list[SeedVariation]
+    seeds_verdict: Verdict | None = Field(description="the verdict that counts seeds and samples; null without seeds")
+    ladders: list[ShotLadder]
+    sweeps: list[SweepChoice]
+
+
 class Comparison(Record):
     """comparison.json."""
 
@@ -96,6 +237,7 @@ class Comparison(Record):
     kwh_price: float | None
     memory_ledger: list[MemoryRow]
     provenance: dict[str, str]
+    designs: DesignFindings | None = Field(None, description="null for a study without designs")
 
 
 def read_comparison(path: Path | str) -> Comparison:

@@ -149,7 +149,9 @@ def test_hashes_are_those_of_splitmix64(key: int) -> None:
 
 @settings(max_examples=30)
 @given(st.lists(st.sampled_from("abcdef"), min_size=2, max_size=120), st.data())
-def test_a_subset_is_nested_stratified_and_independent_of_the_rows_order(labels: list[str], data: st.DataObject) -> None:
+def test_a_subset_is_nested_stratified_and_independent_of_the_rows_order(
+    labels: list[str], data: st.DataObject
+) -> None:
     ids = [f"sample {number}" for number in range(len(labels))]
     small = data.draw(st.integers(1, len(labels) - 1))
     large = data.draw(st.integers(small, len(labels)))
