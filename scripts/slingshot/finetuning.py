@@ -442,7 +442,7 @@ def probed_budget(trainer: Trainer, job: Job, longest: int) -> int:
     """
     device = trainer.workers.device
     moments = 8 * sum(parameter.numel() for parameter in trainer.optimizer.param_groups[0]["params"])
-    for trainer.recomputed in (0, 0.1, 1):
+    for trainer.recomputed, enough in training_memory.RECOMPUTED.items():
         if trainer.recomputed:
             trainer.path.recompute(trainer.recomputed)
         training_memory.measure(device, longest, lambda tokens: probe_step(trainer, tokens))  # compiles, warms up
@@ -452,7 +452,7 @@ def probed_budget(trainer: Trainer, job: Job, longest: int) -> int:
             continue
         available = training_memory.available_bytes(device, job.memory_gb) - moments
         budget = training_memory.budget_from_probes(small, large, available, longest)
-        if budget is not None and (budget >= training_memory.ENOUGH or trainer.recomputed == 1):
+        if budget is not None and budget >= enough:
             return budget
     return longest
 

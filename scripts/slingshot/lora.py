@@ -208,3 +208,8 @@ def read_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """adapter_config.json and the weights."""
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     return config, load_file(folder / "adapter_model.safetensors")
+
+
+def merged_weight(weight: Tensor, down: Tensor, up: Tensor, scale: float) -> Tensor:
+    """W + scale B A, summed in float32 and returned in W's type; W (out, in), A (rank, in), B (out, rank)."""
+    return (weight.float() + scale * (up.float() @ down.float())).to(weight.dtype)

@@ -1,0 +1,261 @@
+"""finetune.py from end to end on a tiny model: it learns, it is exact, and a kill costs nothing but time."""
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pandas as pd
+import pytest
+import torch
+from tests.unit.tiny_models import tiny_model
+from tests.unit.training_inputs import command, paths, random_samples, spec, write_study
+
+from slingshot import finetuning, forward_paths, lora
+from slingshot.checkpoints import newest_checkpoint
+from slingshot.config import Finetune, Lora
+from slingshot.errors import StudyError
+from slingshot.files import digest_of_file, read_json, read_jsonl
+from slingshot.finetuning import Job, finetune
+from slingshot.records import read_step_record
+
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    write_study(folder)
+    return folder
+
+
+def run(study, out, wanted=None, **more):
+    finetune(Job(spec=wanted or spec(), arm="slm/tiny", device="cpu", **paths(study, out), **more))
+    return paths(study, out)
+
+
+def adapter_digest(made):
+    return digest_of_file(made["adapter"] / "adapter_model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def unbroken(study):
+    return run(study, "unbroken")
+
+
+def test_it_learns_and_says_how(unbroken):
+    summary, rows = read_json(unbroken["training"]), read_jsonl(unbroken["log"])
+    assert summary["steps"] == len(rows) == summary["planned_steps"] == 8
+    assert summary["last_train_loss"] < summary["first_train_loss"]
+    assert summary["train_samples"] == 16 and summary["validation_samples"] == 8
+    evaluated = {row["step"]: row["validation_loss"] for row in rows if "validation_loss" in row}
+    assert list(evaluated) == [3, 6, 8]
+    assert summary["best_validation_loss"] == min(evaluated.values()) == evaluated[summary["best_step"]]
+    assert {"step", "epoch", "loss", "learning_rate", "gradient_norm", "tokens_per_second", "memory"} <= rows[0].keys()
+    record = read_step_record(unbroken["record"])
+    assert record.trained_tokens == sum(row["tokens"] for row in rows)
+    assert record.inputs["adapter"] == adapter_digest(unbroken) and not record.notes
+    assert not (unbroken["adapter"].parent / "checkpoints").exists()
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(study, unbroken):
+    assert adapter_digest(run(study, "again", spec(deterministic=True))) == adapter_digest(unbroken)
+    torch.use_deterministic_algorithms(False)
+    assert adapter_digest(run(study, "other", spec().model_copy(update={"seed": 8}))) != adapter_digest(unbroken)
+
+
+def test_the_token_budget_changes_rounding_alone(study, unbroken):
+    one = lora.read_adapter(unbroken["adapter"])[1]
+    two = lora.read_adapter(run(study, "small_bins", token_budget=64)["adapter"])[1]
+    assert read_step_record(paths(study, "small_bins")["record"]).token_budget < 200
+    for name, weight in one.items():  # the base computes in bfloat16
+        torch.testing.assert_close(two[name], weight, rtol=0.2, atol=0.02)
+
+
+def test_a_run_killed_at_random_ends_in_the_same_bytes(study, unbroken):
+    draw = random.Random(int.from_bytes(os.urandom(4)))
+    start = time.monotonic()
+    subprocess.run(command(study, "timed", spec()), env=ALONE, check=True, timeout=120, capture_output=True)
+    whole = time.monotonic() - start
+    line = command(study, "killed", spec(), "--checkpoint-steps", "1")
+    for _ in range(2):
+        process = subprocess.Popen(line, env=ALONE, stderr=subprocess.DEVNULL)
+        time.sleep(whole * draw.uniform(0.6, 1))
+        process.send_signal(signal.SIGKILL)
+        process.wait(30)
+    subprocess.run(line, env=ALONE, check=True, timeout=120, capture_output=True)
+    assert adapter_digest(paths(study, "killed")) == adapter_digest(unbroken)
+
+
+@pytest.mark.parametrize("poisoned", [False, True])
+def test_a_run_cut_off_after_a_checkpoint_goes_on_from_it(study, unbroken, monkeypatch, poisoned):
+    out = f"cut_{poisoned}"
+
+    class Killed(Exception):
+        pass
+
+    plain = finetuning.training_step
+
+    def until_six(trainer, state):
+        if state.step == 5:
+            raise Killed
+        return plain(trainer, state)
+
+    monkeypatch.setattr(finetuning, "training_step", until_six)
+    with pytest.raises(Killed):
+        run(study, out, checkpoint_steps=2)
+    (folder,) = (paths(study, out)["adapter"].parent / "checkpoints").iterdir()
+    assert newest_checkpoint(folder).step == 4
+    if poisoned:
+        path = folder / "step-0000004.safetensors"
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 255
+        path.write_bytes(content)
+    began = []
+    monkeypatch.setattr(
+        finetuning, "training_step", lambda trainer, state: (began.append(state.step), plain(trainer, state))[1]
+    )
+    assert adapter_digest(run(study, out)) == adapter_digest(unbroken)
+    assert began[0] == (2 if poisoned else 4)
+
+
+def test_a_termination_warning_leaves_a_checkpoint(study, unbroken, monkeypatch):
+    plain = finetuning.training_step
+
+    def told(trainer, state):
+        if state.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(trainer, state)
+
+    monkeypatch.setattr(finetuning, "training_step", told)
+    with pytest.raises(SystemExit) as stop:
+        run(study, "told")
+    assert stop.value.code == 143
+    monkeypatch.setattr(finetuning, "training_step", plain)
+    assert adapter_digest(run(study, "told")) == adapter_digest(unbroken)
+
+
+def test_two_processes_train_what_one_does(study, unbroken):
+    line = command(study, "two", spec(), "--gpus", "2")
+    subprocess.run(line, env=ALONE, check=True, timeout=180, capture_output=True)
+    one, two = read_json(unbroken["training"]), read_json(paths(study, "two")["training"])
+    assert two["steps"] == one["steps"] and two["trained_tokens"] == one["trained_tokens"]
+    assert two["best_validation_loss"] == pytest.approx(one["best_validation_loss"], rel=0.02)
+    first, second = (lora.read_adapter(paths(study, out)["adapter"])[1] for out in ("unbroken", "two"))
+    for name, weight in first.items():
+        torch.testing.assert_close(second[name], weight, rtol=0.2, atol=0.02)
+
+
+def test_it_stops_early_and_keeps_the_best(study):
+    made = run(study, "early", spec(learning_rate=3.0, evaluate_every=1, patience=2, epochs=5))
+    summary = read_json(made["training"])
+    assert summary["stopped_early"] and summary["steps"] == summary["best_step"] + 2 < summary["planned_steps"]
+
+
+def test_selection_by_exact_match_decodes_greedily(study):
+    wanted = spec(select_by="validation_exact_match", max_steps=3)
+    wanted = wanted.model_copy(update={"max_new_tokens": 6, "labels": "icd10cm", "level": "code"})
+    summary = read_json(run(study, "match", wanted)["training"])
+    assert 0 <= summary["best_validation_exact_match"] <= 1
+
+
+def test_tensorboard_files_are_an_option(study):
+    pytest.importorskip("tensorboard")
+    run(study, "board", spec(max_steps=2), tensorboard=study / "board_files")
+    assert list((study / "board_files").glob("events.*"))
+
+
+def trainer_of(samples, **recipe):
+    model = tiny_model("llama")
+    wanted = Finetune(batch_size=4, lora=Lora(r=4, alpha=8, dropout=0.1), **recipe)
+    shared = lora.add_adapters(model, wanted.lora, 4, 8, seed=3)
+    path, _ = forward_paths.choose(model, 64, on_gpu=False)
+    return finetuning.Trainer(
+        model=model,
+        path=path,
+        dropout=shared,
+        optimizer=finetuning.make_optimizer(model, wanted, torch.device("cpu")),
+        recipe=wanted,
+        seed=0,
+        samples=samples,
+        validation=samples,
+        workers=finetuning.Workers(0, 1, torch.device("cpu")),
+        token_budget=64,
+        steps=10,
+    )
+
+
+def test_a_loss_that_is_no_number_stops_with_the_samples_id():
+    trainer = trainer_of(random_samples(4))
+    bad = trainer.samples[2]
+    plain = trainer.path.logits
+
+    def poisoned(packed):
+        logits = plain(packed)
+        at = [index for index, name in enumerate(packed.sample_ids) if name == bad.sample_id]
+        return torch.where(torch.isin(packed.owner, torch.tensor(at))[:, None], float("nan"), logits)
+
+    trainer.path = dataclasses.replace(trainer.path, logits=poisoned)
+    with pytest.raises(StudyError, match=f"loss is not a finite number for sample {bad.sample_id};"):
+        finetuning.training_step(trainer, finetuning.State())
+
+
+def test_out_of_memory_halves_the_budget_and_loses_nothing():
+    samples = random_samples(4)
+    wanted = finetuning.gradients(trainer_of(samples), samples, 0)
+    trainer = trainer_of(samples)
+    plain, tried = trainer.path.logits, []
+
+    def small(packed):
+        tried.append(packed.input_ids.shape[1])
+        if packed.input_ids.shape[1] > 40:
+            raise torch.cuda.OutOfMemoryError
+        return plain(packed)
+
+    trainer.path = dataclasses.replace(trainer.path, logits=small)
+    assert finetuning.gradients(trainer, samples, 0) == pytest.approx(wanted, rel=1e-5)
+    assert trainer.token_budget < 64 and max(tried) > 40
+
+
+def test_not_even_one_sample_is_an_error_that_says_what_to_do():
+    samples = random_samples(4)
+    trainer = trainer_of(samples)
+
+    def never(packed):
+        raise torch.cuda.OutOfMemoryError
+
+    trainer.path = dataclasses.replace(trainer.path, logits=never)
+    with pytest.raises(StudyError, match="out of memory with one sample.*nf4"):
+        finetuning.gradients(trainer, samples, 0)
+
+
+def test_the_rate_rises_falls_and_ends_at_zero():
+    recipe = Finetune(learning_rate=1.0, warmup_share=0.1)
+    rates = [finetuning.learning_rate(step, 100, recipe) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1) and max(rates) == rates[10] == 1 and rates[100] == pytest.approx(0, abs=1e-9)
+    linear = recipe.model_copy(update={"schedule": "linear"})
+    assert finetuning.learning_rate(55, 100, linear) == pytest.approx(0.5)
+
+
+def test_an_epoch_shows_each_sample_once():
+    trainer = trainer_of(random_samples(10))
+    shown = [sample.sample_id for step in range(3) for sample in finetuning.batch_of(trainer, step)[1]]
+    assert sorted(shown) == sorted(sample.sample_id for sample in trainer.samples)
+    assert finetuning.planned_steps(10, trainer.recipe) == 9
+
+
+def test_rank_by_size():
+    recipe = Finetune(lora=Lora(r="auto", alpha="auto"))
+    assert [finetuning.rank_and_alpha(recipe, size) for size in (135_000_000, 1_500_000_000, 3_200_000_000)] == [
+        *((16, 32), (32, 64), (64, 128))
+    ]
+
+
+def test_a_larger_choice_holds_a_smaller_one():
+    rows = pd.DataFrame({"sample_id": [f"s{index}" for index in range(50)]})
+    small, large = (finetuning.chosen_by_hash(rows, count)["sample_id"].tolist() for count in (10, 20))
+    assert set(small) < set(large) and large == sorted(large, key=lambda name: int(name[1:]))
+    assert json.dumps(small) == json.dumps(finetuning.chosen_by_hash(rows, 10)["sample_id"].tolist())
