@@ -186,13 +186,15 @@ def timed_peer(model: Any, prompts: list[list[int]], sort: bool, cudnn: bool) ->
 
 def peers(options: argparse.Namespace) -> dict[str, Any]:
     model = load(options, "none")
-    return dict(_peers(model, options, 96, 144))
+    return dict(_peers(model, options, 48, 96))
 
 
-def _peers(model: Any, options: argparse.Namespace, arrival: int, in_order: int) -> list[tuple[str, dict[str, Any]]]:
+def _peers(
+    model: Any, options: argparse.Namespace, arrival: int, in_order: int, settings: tuple[bool, ...] = (False, True)
+) -> list[tuple[str, dict[str, Any]]]:
     results = []
     for sort, count in ((False, arrival), (True, in_order)):
-        for cudnn in (False, True):
+        for cudnn in settings:
             prompts = random_prompts(min(count, options.prompts), options.tiny)
             name = f"{'sorted' if sort else 'arrival'}, cudnn {'on' if cudnn else 'off'}"
             results.append((name, timed_peer(model, prompts, sort, cudnn)))
@@ -211,7 +213,7 @@ def bf16(options: argparse.Namespace) -> dict[str, Any]:
     model = load(options, "none")
     result = {"ours": timed_ours(model, random_prompts(options.prompts, options.tiny))}
     _keep(options, "bf16", result)
-    return result | dict(_peers(model, options, 96, 144))
+    return result | dict(_peers(model, options, 48, 96))
 
 
 def _keep(options: argparse.Namespace, part: str, result: dict[str, Any]) -> None:
@@ -329,10 +331,10 @@ def constrained(options: argparse.Namespace) -> dict[str, Any]:
 
 def nf4(options: argparse.Namespace) -> dict[str, Any]:
     model = load(options, "nf4")
-    result = {"ours": timed_ours(model, random_prompts(min(options.prompts, 384), options.tiny))}
+    result = {"ours": timed_ours(model, random_prompts(min(options.prompts, 192), options.tiny))}
     _keep(options, "nf4", result)
     if not options.no_peers:
-        result |= dict(_peers(model, options, 48, 96))
+        result |= dict(_peers(model, options, 48, 96, settings=(False,)))
     return result
 
 
@@ -391,7 +393,6 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
 def _predict(options: argparse.Namespace, samples: int, quantization: str, new_tokens: int) -> dict[str, Any]:
     import pyarrow
     import pyarrow.parquet
-    from transformers import AutoTokenizer
 
     from slingshot import icd10
     from slingshot.config import FewShot, Generation, PredictSpec, PromptText
@@ -399,8 +400,8 @@ def _predict(options: argparse.Namespace, samples: int, quantization: str, new_t
 
     folder = options.work / f"study-{quantization}-{samples}"
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
-    words = [word[1:] for word in tokenizer.get_vocab() if word[0] == "Ġ" and word[1:].isascii() and word[1:].isalpha()]
+    vocabulary = json.loads((options.tokenizer / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    words = [word[1:] for word in vocabulary if word[0] == "Ġ" and word[1:].isascii() and word[1:].isalpha()]
     draw = random.Random(4)
     texts = [" ".join(draw.choices(sorted(words), k=length)) for length in lengths(samples, options.tiny)]
     codes = draw.sample(list(icd10.all_labels("code")), 500)

@@ -147,9 +147,9 @@ def read_samples(path: Path) -> list[dict[str, Any]]:
 def make_prompts(prompter: Prompter, samples: list[dict[str, Any]], spec: PredictSpec, train: Path) -> list[Tokens]:
     texts = [sample["text"] for sample in samples]
     if not spec.few_shot.k:
-        return [prompter.prompt(text) for text in texts]
+        return prompter.prompts(texts)
     examples = choose_examples(spec.few_shot, read_samples(train), texts, spec.prompt.answer)
-    return [prompter.prompt(text, chosen) for text, chosen in zip(texts, examples, strict=True)]
+    return prompter.prompts(texts, examples)
 
 
 def describe(prompts: Sequence[Tokens]) -> None:

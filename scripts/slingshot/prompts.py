@@ -101,6 +101,18 @@ class Prompter:
             room -= len(ids) - window  # a cut can split a token into several
         return Tokens(self._prompt_ids(GAP, examples), truncated=True)
 
+    def prompts(self, texts: Sequence[str], examples: Sequence[Sequence[Example]] | None = None) -> list[Tokens]:
+        """`prompt` of each text with its examples, tokenized together, which takes all cores at once."""
+        chosen = examples if examples is not None else [()] * len(texts)
+        rendered = [self._rendered(text, some) for text, some in zip(texts, chosen, strict=True)]
+        if not rendered:
+            return []
+        all_ids = self.tokenizer(rendered, add_special_tokens=not self._has_template)["input_ids"]
+        return [
+            Tokens(list(ids), truncated=False) if len(ids) <= self._prompt.max_tokens else self.prompt(text, some)
+            for ids, text, some in zip(all_ids, texts, chosen, strict=True)
+        ]
+
     def completion(self, label: str, description: str) -> list[int]:
         """The ids of a right answer, its end token included.
 

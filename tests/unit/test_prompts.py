@@ -127,3 +127,14 @@ def test_a_dialogue_is_never_a_template():
 
 def test_an_answer_without_a_description_has_no_blank_around_it():
     assert written_answer("code description", "A047", "") == "A047"
+
+
+@pytest.mark.parametrize("template", FAMILIES)
+def test_prompts_together_are_the_prompts_one_by_one(template):
+    some = [Example("it itches", "L237")]
+    made = prompter(template, max_tokens=250)
+    texts = ["sore throat", "word " * 60, ""]
+    assert made.prompts(texts) == [made.prompt(text) for text in texts]
+    assert made.prompts(texts[:1], [some]) == [made.prompt(texts[0], some)]
+    assert made.prompts([]) == []
+    assert [tokens.truncated for tokens in made.prompts(texts)] == [False, True, False]
