@@ -24,7 +24,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from slingshot import cost_figures, dag_picture, figures, formats, score_figures
+from slingshot import cost_figures, dag_picture, design_figures, figures, formats, score_figures
 from slingshot.comparison import ArmSummary, Comparison, PairComparison, read_comparison
 from slingshot.config import ReportSpec
 from slingshot.error_browser import Packed, pack
@@ -52,6 +52,7 @@ FILTERS: tuple[Callable[..., str], ...] = (
     formats.number,
     formats.count,
     formats.gibibytes,
+    design_figures.train_size,
 )
 
 # The columns of the table of arms that hold a score: its key, its heading and what it says.
@@ -154,6 +155,12 @@ def make_page(results: Results) -> Page:
     pairs = forest_pairs(comparison)
     if pairs:
         drawn.append(figures.forest(pairs, comparison.confidence))
+    if designs := comparison.designs:
+        drawn += [
+            design_figures.learning_curves(comparison, designs),
+            design_figures.interaction(comparison, designs),
+            design_figures.seeds(designs),
+        ]
     drawn.append(score_figures.scores_by_level(comparison, metrics))
     if any(scores.by_chapter for scores in free.values()):
         drawn.append(score_figures.scores_by_chapter({arm: scores.by_chapter for arm, scores in free.items()}))
@@ -172,7 +179,8 @@ def make_page(results: Results) -> Page:
     if logs:
         best = {arm: results.training.get(arm, {}).get("best_step") for arm in logs}
         drawn.append(cost_figures.training_curves(logs, best))
-    drawn += [cost_figures.cumulative_cost(comparison, unit), cost_figures.memory_ledger(comparison.memory_ledger)]
+    drawn += [cost_figures.cumulative_cost(comparison, unit), design_figures.pareto(comparison, unit)]
+    drawn.append(cost_figures.memory_ledger(comparison.memory_ledger))
     confusions = {
         arm: score_figures.confusion(arm, scores.confusion) for arm, scores in free.items() if scores.confusion
     }

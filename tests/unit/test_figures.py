@@ -48,6 +48,7 @@ def test_every_figure_has_a_text_and_its_numbers(results: Results) -> None:
         "calibration",
         "training_curves",
         "cumulative_cost",
+        "pareto_front",
         "memory_ledger",
     }
     assert set(page.confusions) == set(results.metrics)
