@@ -65,8 +65,10 @@ def main() -> None:
 
             trie = allowed_answers(prompter, labels, spec)
     describe(prompts)
+    if falls_back(spec, arguments.device):
+        record.notes.append(f"no GPU: ran in {spec.dtype} instead of {spec.quantization}")
 
-    settings = settings_of_parts(spec, card, record.inputs.get("adapter"), prompter.end_ids, trie)
+    settings = settings_of_parts(spec, arguments.device, card, record.inputs.get("adapter"), prompter.end_ids, trie)
     keys = {part: [prompt_key(depends_on, prompt.ids) for prompt in prompts] for part, depends_on in settings.items()}
 
     model: PreTrainedModel | None = None
@@ -89,6 +91,11 @@ def main() -> None:
         for answers in generate(model, [prompts[index].ids for index in indices], decoding, memory, report):
             yield {indices[position]: answer for position, answer in answers.items()}
         record.token_budget, record.peak_allocated = report.token_budget, report.peak_allocated
+        if report.inexact_candidates:
+            record.notes.append(
+                f"candidates of {report.inexact_candidates} samples: the beam dropped a partial answer that a likelier "
+                "label could have come from"
+            )
         log.info(report.summary())
 
     force = arguments.force or os.environ.get("SLINGSHOT_FORCE") == "1"
@@ -165,7 +172,7 @@ def describe(prompts: Sequence[Tokens]) -> None:
 
 
 def settings_of_parts(
-    spec: PredictSpec, card: ModelCard, adapter: str | None, end_ids: list[int], trie: AnswerTrie | None
+    spec: PredictSpec, device: str, card: ModelCard, adapter: str | None, end_ids: list[int], trie: AnswerTrie | None
 ) -> dict[str, dict[str, Any]]:
     """What each part of an answer depends on besides the prompt. Parts are cached apart: asking for one more
     computes only that one."""
@@ -173,7 +180,7 @@ def settings_of_parts(
         "model": card.revision,
         "layers": card.layers,
         "adapter": adapter,
-        "quantization": spec.quantization,
+        "quantization": "none" if falls_back(spec, device) else spec.quantization,
         "dtype": spec.dtype,
         "end_ids": end_ids,
         "code": code_digest(GENERATION),
@@ -184,6 +191,11 @@ def settings_of_parts(
     if trie and spec.generation.candidates:
         parts["candidates"] = {**common, "candidates": trie.digest, "count": spec.generation.candidates}
     return parts
+
+
+def falls_back(spec: PredictSpec, device: str) -> bool:
+    """Whether the arm runs unquantized because there is no GPU, as the study allows."""
+    return spec.quantization != "none" and device != "cuda" and spec.unquantized_without_gpu
 
 
 def answer_all(

@@ -136,6 +136,8 @@ def generate(
         return
     network = _packable(model, prompts, decoding, report)
     if network is None:
+        if _batch_reaches_rotary(model):
+            memory = Memory(token_budget=1)  # one prompt a batch: no neighbour may change an answer
         yield from plain_generate(model, prompts, decoding, memory, report)
         return
     try:
@@ -261,9 +263,15 @@ def _unpackable(model: PreTrainedModel, longest: int) -> str | None:
         return "flash attention caps no scores"
     rope = getattr(config, "rope_parameters", None) or {}
     native = rope.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", None)
-    if rope.get("rope_type") in ("dynamic", "longrope") and longest > (native or config.max_position_embeddings):
+    if _batch_reaches_rotary(model) and longest > (native or config.max_position_embeddings):
         return "its rotary embedding depends on the longest prompt of a batch"
     return None
+
+
+def _batch_reaches_rotary(model: PreTrainedModel) -> bool:
+    """Whether the rotary embedding is chosen by the longest sequence of a batch."""
+    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    return rope.get("rope_type") in ("dynamic", "longrope")
 
 
 def _branch_rows(decoding: Decoding) -> int:
@@ -311,6 +319,8 @@ def plain_generate(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], decoding: Decoding, memory: Memory, report: Report
 ) -> Iterator[Answers]:
     """Answer by transformers' generate, longest prompts first; a batch that does not fit is halved."""
+    if model.device.type == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it makes a plan for every new shape
     budget = halved(memory.token_budget or _plain_budget(model), memory.attempt)
     report.token_budget = budget
     waiting = _batches(prompts, decoding.max_new_tokens, budget)
@@ -374,6 +384,8 @@ def free_memory(device: torch.device) -> int:
 
 @torch.inference_mode()
 def _plain_batch(model: PreTrainedModel, prompts: list[Sequence[int]], decoding: Decoding) -> list[Answer]:
+    if _batch_reaches_rotary(model):  # which then remembers the longest sequence until it meets a short one
+        model(torch.zeros(1, 1, dtype=torch.int64, device=model.device), use_cache=False)
     answers = [Answer(len(prompt)) for prompt in prompts]
     if decoding.free:
         for answer, ids in zip(answers, _plain_greedy(model, prompts, decoding), strict=True):

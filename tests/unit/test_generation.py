@@ -193,6 +193,17 @@ def test_a_family_without_exchangeable_attention_falls_back_with_a_note():
     assert report.notes == ["LlamaForCausalLM takes the slower, padded way: its attention cannot be replaced"]
 
 
+def test_a_rotary_embedding_that_looks_at_the_batch_is_kept_from_seeing_one():
+    rope = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10_000.0}
+    changed = {"rope_parameters": rope, "max_position_embeddings": 24}
+    prompts = make_prompts(6)
+    assert min(map(len, prompts)) < 20 < max(map(len, prompts))
+    expected = [one_at_a_time(tiny_model("llama", **changed), [prompt], 4)[0] for prompt in prompts]
+    answers, report = run(tiny_model("llama", **changed), prompts, Decoding(4, (END,)))
+    assert [answer.ids for answer in answers] == expected
+    assert report.batches == 6 and "rotary" in report.notes[0]
+
+
 @pytest.mark.parametrize("way", ["packed", "plain"])
 def test_out_of_memory_halves_and_goes_on(monkeypatch, way):
     model = tiny_model("llama")

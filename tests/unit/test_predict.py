@@ -14,6 +14,7 @@ from tiny_models import tiny_model
 
 import predict
 from slingshot.config import FewShot, Generation, PredictSpec, PromptText
+from slingshot.errors import StudyError
 from slingshot.files import write_json
 from slingshot.models import ModelCard
 from slingshot.predictions import read_predictions
@@ -61,10 +62,10 @@ def write_split(path, texts):
     pyarrow.parquet.write_table(pyarrow.table(rows), path)
 
 
-def spec_of(few_shot=0, prompt_tokens=400, **generation):
+def spec_of(few_shot=0, prompt_tokens=400, quantization="none", fall_back=False, **generation):
     return PredictSpec(
-        quantization="none",
-        unquantized_without_gpu=False,
+        quantization=quantization,
+        unquantized_without_gpu=fall_back,
         dtype="float32",
         prompt=PromptText(
             system="Code.", user="{{ text }} {{ answer_form }}?", answer="code", max_tokens=prompt_tokens
@@ -167,6 +168,15 @@ def test_truncated_dialogues_are_counted(run, study, tmp_path):
     assert record.truncated_samples == 1
     longest = max(prediction.prompt_tokens for prediction in read_predictions(tmp_path / "p.jsonl"))
     assert 100 < longest <= 120
+
+
+def test_a_quantized_model_without_a_gpu_is_refused_or_runs_unquantized_and_says_so(run):
+    with pytest.raises(StudyError, match="needs a GPU"):
+        run(spec_of(quantization="nf4"))
+    plain, _ = run(spec_of(), name="plain")
+    fallen, record = run(spec_of(quantization="nf4", fall_back=True), name="fallen")
+    assert fallen == plain and record.cached_samples == 5  # it is the same computation
+    assert record.notes == ["no GPU: ran in float32 instead of nf4"]
 
 
 def test_lines_are_json_without_nan(run):
