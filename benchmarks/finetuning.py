@@ -34,6 +34,7 @@ OURS = {
     "deterministic": "ours, deterministic",
 }
 CARDS: dict[str, list[int | None]] = {"ours": [None, 32, 24, 16], "nf4": [None, 16]}
+NAIVE = "naive loop: transformers and peft, padded batches of 8, loss on all tokens"
 VARIANTS = ["ours", "peers", "nf4", "no_dropout", "deterministic"]
 CONFIGS: dict[str, dict[str, Any]] = {
     "3b": {
@@ -44,6 +45,16 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "num_key_value_heads": 8,
         "head_dim": 128,
         "vocab_size": 128256,
+        "max_position_embeddings": 4096,
+        "tie_word_embeddings": True,
+    },
+    "demo": {
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "vocab_size": 49152,
         "max_position_embeddings": 4096,
         "tie_word_embeddings": True,
     },
@@ -112,6 +123,9 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 
 def run_one(given: argparse.Namespace) -> None:
     name = given.one
+    if name == "naive":
+        (given.out / "finetuning-naive.json").write_text(json.dumps([naive(given)]))
+        return
     if name != "peers":
         ours(name, given)
         return
@@ -130,7 +144,7 @@ def lengths(count: int, given: argparse.Namespace) -> list[int]:
     """Prompt lengths like MedSynth's: mean about 1,154, so that with 16 completion tokens a sample has 1,170."""
     import numpy as np
 
-    scale = 1 if given.size == "3b" else 0.05
+    scale = {"3b": 1, "demo": 0.11, "tiny": 0.05}[given.size]
     drawn = np.random.default_rng(0).normal(1154, 260, count).clip(420, 2031) * scale
     return [max(4, int(one)) for one in drawn]
 
@@ -358,6 +372,36 @@ def in_nf4(model: Any, device: str) -> Any:
             parent, _, leaf = name.rpartition(".")
             setattr(model.get_submodule(parent), leaf, small)
     return model
+
+
+# ---------------------------------------------------------------- the naive loop
+
+
+def naive(given: argparse.Namespace) -> dict[str, Any]:
+    """What one writes first; for a CPU (--size demo), where TRL and a GPU's tricks are out of place."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    steps, batch = given.steps or 6, 8
+    adapter = LoraConfig(r=RANK, lora_alpha=ALPHA, lora_dropout=0.1, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(random_model(given), adapter).train()
+    optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=2e-4)
+    sizes = [size + COMPLETION for size in lengths(batch * 64, given)]
+
+    def step(at: int) -> int:
+        mine = sizes[at * batch : (at + 1) * batch]
+        real = torch.arange(max(mine))[None] < torch.tensor(mine)[:, None]
+        ids = torch.randint(3, CONFIGS[given.size]["vocab_size"], real.shape).to(given.device)
+        mask = real.to(given.device)
+        model(input_ids=ids, attention_mask=mask.long(), labels=ids.masked_fill(~mask, -100)).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return sum(mine)
+
+    step(0)
+    start = now(given.device)
+    tokens = sum(step(at + 1) for at in range(steps))
+    return row_of("naive", NAIVE, tokens, now(given.device) - start, given.device)
 
 
 # ---------------------------------------------------------------- TRL

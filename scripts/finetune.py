@@ -35,7 +35,7 @@ def main() -> None:
     arguments.add_argument("--checkpoint-steps", type=int, help="also write a checkpoint every so many steps")
     given = arguments.parse_args()
     if given.gpus > 1 and "WORLD_SIZE" not in os.environ:
-        launch(given.gpus, given.device)
+        launch(given.gpus)
     spec = parse_spec(FinetuneSpec, given.spec)
     os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # before torch is imported
 
@@ -45,12 +45,15 @@ def main() -> None:
     finetune(Job(spec=spec, **taken))
 
 
-def launch(processes: int, device: str) -> None:
-    """Become `accelerate launch` of this very command."""
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes)]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += ["--cpu"] if device == "cpu" else ["--multi_gpu"]
-    os.execv(sys.executable, [*command, *sys.argv])
+def launch(processes: int) -> None:
+    """Become torchrun of this very command; accelerate joins the processes (finetuning.joined_workers)."""
+    at = sys.argv.index("--gpus") if "--gpus" in sys.argv else None
+    if at is None:  # written as --gpus=2
+        again = [part for part in sys.argv if not part.startswith("--gpus=")]
+    else:
+        again = sys.argv[:at] + sys.argv[at + 2 :]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--"]
+    os.execv(sys.executable, [sys.executable, *torchrun, *again])
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -142,11 +143,11 @@ def finetune(job: Job) -> None:
             validation=validation,
             workers=workers,
             token_budget=0,
-            steps=planned_steps(len(train), recipe),
+            steps=planned_steps(samples_for_steps(job, len(train)), recipe),
             started=started,
         )
         with timed(seconds, "probe"):
-            trainer.token_budget = find_token_budget(trainer, job)
+            trainer.token_budget = smallest_of_workers(workers, find_token_budget(trainer, job))
         exact_match = exact_match_of(job, tokenizer, answers) if spec.max_new_tokens else None
         folder = checkpoints.open_folder(job.adapter, run_key(job, card)) if workers.rank == 0 else None
         with timed(seconds, "train"):
@@ -231,6 +232,11 @@ def gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> float:
         try:
             return _gradients(trainer, batch, epoch)
         except torch.cuda.OutOfMemoryError:
+            if trainer.workers.count > 1:  # the others wait for this one's gradients
+                raise StudyError(
+                    f"finetune: out of memory at {trainer.token_budget} tokens a micro-batch on GPU "
+                    f"{trainer.workers.rank}; set hardware.token_budget lower"
+                ) from None
             trainer.optimizer.zero_grad(set_to_none=True)
         trainer.token_budget = halved(trainer, batch)
         training_memory.release(trainer.workers.device)
@@ -281,6 +287,11 @@ def planned_steps(samples: int, recipe: Finetune) -> int:
     """Optimizer steps of a whole run; an epoch's last batch may be smaller."""
     steps = math.ceil(recipe.epochs * math.ceil(samples / recipe.batch_size))
     return min(steps, recipe.max_steps) if recipe.max_steps else steps
+
+
+def samples_for_steps(job: Job, chosen: int) -> int:
+    """The samples that the number of steps is reckoned from: a learning curve may hold it while samples shrink."""
+    return pyarrow.parquet.read_metadata(job.train).num_rows if job.spec.hold_steps else chosen
 
 
 def batch_of(trainer: Trainer, step: int) -> tuple[float, list[Sample]]:
@@ -623,6 +634,15 @@ def summed_over_workers(trainer: Trainer, loss: Tensor) -> Tensor:
     for parameter, part in zip(parameters, flat.split([parameter.numel() for parameter in parameters]), strict=True):
         parameter.grad.copy_(part.view_as(parameter))
     return reduced(trainer, loss)
+
+
+def smallest_of_workers(workers: Workers, value: int) -> int:
+    """All must cut a batch alike, and the one with the least memory decides."""
+    if workers.count == 1:
+        return value
+    box = torch.tensor(value, device=workers.device)
+    torch.distributed.all_reduce(box, op=torch.distributed.ReduceOp.MIN)
+    return int(box)
 
 
 def reduced(trainer: Trainer, value: Tensor) -> Tensor:

@@ -149,6 +149,13 @@ def test_two_processes_train_what_one_does(study, unbroken):
         torch.testing.assert_close(second[name], weight, rtol=0.2, atol=0.02)
 
 
+def test_a_smaller_train_set_can_take_as_many_steps(study):
+    few = spec().model_copy(update={"train_size": 8})
+    assert read_json(run(study, "few", few)["training"])["planned_steps"] == 4
+    held = read_json(run(study, "held", few.model_copy(update={"hold_steps": True}))["training"])
+    assert held["planned_steps"] == 8 and held["train_samples"] == 8
+
+
 def test_it_stops_early_and_keeps_the_best(study):
     made = run(study, "early", spec(learning_rate=3.0, evaluate_every=1, patience=2, epochs=5))
     summary = read_json(made["training"])
