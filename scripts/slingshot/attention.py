@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -19,13 +21,11 @@ from transformers import AttentionInterface, PreTrainedModel
 
 NAME = "slingshot_packed"
 
-try:
-    from torch.nn.attention.varlen import varlen_attn
-
+varlen_attn: Any = None
+_VARLEN: set[str] = set()
+with suppress(ImportError):  # before torch 2.10
+    varlen_attn = import_module("torch.nn.attention.varlen").varlen_attn
     _VARLEN = set(inspect.signature(varlen_attn).parameters)
-except ImportError:  # before torch 2.10
-    varlen_attn = None
-    _VARLEN = set()
 
 
 def bounds(lengths: Sequence[int], device: torch.device | str, longest: int | None = None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -118,7 +118,8 @@ def finetune(job: Job) -> None:
     Raises:
         StudyError: too little memory for the longest sample, a loss that is not a number, unusable inputs.
     """
-    spec, recipe, seconds = job.spec, job.spec.finetune, {}
+    spec, recipe = job.spec, job.spec.finetune
+    seconds: dict[str, float] = {}
     started = time.monotonic()
     with joined_workers(job.device) as workers:
         make_deterministic(recipe.deterministic, spec.seed)
@@ -404,7 +405,7 @@ def greedy(
     longest = max(map(len, prompts))
     ids = torch.tensor([[stops[0]] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
     mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    out = model.generate(
+    out = cast(Any, model).generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
         do_sample=False,
@@ -415,7 +416,7 @@ def greedy(
         eos_token_id=stops,
         pad_token_id=stops[0],
     )
-    return [tokenizer.decode(row, skip_special_tokens=True).strip() for row in out[:, longest:]]
+    return [str(tokenizer.decode(row, skip_special_tokens=True)).strip() for row in out[:, longest:]]
 
 
 # ---------------------------------------------------------------- memory and device
@@ -538,15 +539,15 @@ def chosen_by_hash(rows: pd.DataFrame, count: int | None) -> pd.DataFrame:
 
 
 def longest_completion(tables: Sequence[pd.DataFrame], prompter: Prompter) -> int:
-    pairs = {(row.label, row.description or "") for rows in tables for row in rows.itertuples()}
+    pairs = {pair for rows in tables for pair in zip(rows["label"], rows["description"].fillna(""), strict=True)}
     return max(len(prompter.completion(label, description)) for label, description in pairs)
 
 
 def encode_rows(rows: pd.DataFrame, prompter: Prompter) -> list[Sample]:
     with progress("tokenize", len(rows), "samples") as meter:
         samples = []
-        for row in rows.itertuples():
-            samples.append(packing.encode(prompter, row.sample_id, row.text, row.label, row.description or ""))
+        for row in rows.fillna({"description": ""}).to_dict("records"):
+            samples.append(packing.encode(prompter, row["sample_id"], row["text"], row["label"], row["description"]))
             meter.advance(1)
     return samples
 

@@ -10,6 +10,8 @@ All three give the same logits but for rounding, dropout included.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -86,8 +88,8 @@ def recompute(model: PreTrainedModel, share: float) -> None:
         layer.forward = _recomputed(plain) if index < share * len(layers) else plain
 
 
-def _recomputed(forward):  # type: ignore[no-untyped-def]
-    def run(*args, **kwargs):  # type: ignore[no-untyped-def]
+def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
         if not torch.is_grad_enabled():
             return forward(*args, **kwargs)
         return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
@@ -95,6 +97,6 @@ def _recomputed(forward):  # type: ignore[no-untyped-def]
     return run
 
 
-def _decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+def _decoder_layers(model: PreTrainedModel) -> Any:
     """The longest list of modules in the model: its layers."""
     return max((module for module in model.modules() if isinstance(module, nn.ModuleList)), key=len)

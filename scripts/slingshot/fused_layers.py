@@ -95,7 +95,7 @@ def unsupported(model: PreTrainedModel) -> str | None:
         return f"{name} is not of the families with merged layers"
     if config.hidden_act != "silu":
         return f"its activation is {config.hidden_act}"
-    base = [_base(module) for module in model.modules() if isinstance(module, LoraLinear | nn.Linear)]
+    base: list[Any] = [_base(module) for module in model.modules() if isinstance(module, LoraLinear | nn.Linear)]
     kinds = {type(module).__name__ for module in base}
     if kinds - {"Linear", "Linear4bit"}:
         return f"it has {', '.join(sorted(kinds - {'Linear', 'Linear4bit'}))} layers"
@@ -112,7 +112,8 @@ def fuse(model: PreTrainedModel, longest: int, compiled: bool) -> ForwardPath:
         longest: no sequence will be longer.
         compiled: compile the layer; else it runs as written (a CPU has no time for the compiler).
     """
-    layers = [_merged_layer(layer) for layer in model.model.layers]
+    network: Any = model
+    layers = [_merged_layer(layer) for layer in network.model.layers]
     shape = _shape(model, longest)
     run = [torch.compile(decoder_layer, fullgraph=True) if compiled else decoder_layer]
 
@@ -125,8 +126,8 @@ def fuse(model: PreTrainedModel, longest: int, compiled: bool) -> ForwardPath:
 
     def forward(packed: Packed) -> Tensor:
         device = packed.input_ids.device
-        hidden = model.get_input_embeddings()(packed.input_ids)[0]
-        cos, sin = (part[0] for part in model.model.rotary_emb(hidden[None], packed.position_ids))
+        hidden = network.get_input_embeddings()(packed.input_ids)[0]
+        cos, sin = (part[0] for part in network.model.rotary_emb(hidden[None], packed.position_ids))
         ends = bounds(packed.lengths, device)["cu_seq_lens_q"]
         row_keys = dropout.row_keys
         if compiled:
@@ -135,7 +136,7 @@ def fuse(model: PreTrainedModel, longest: int, compiled: bool) -> ForwardPath:
             hidden.requires_grad_()  # the first layer compiles like the others
         for weights in layers:
             hidden = run[0](hidden, weights, cos, sin, ends, row_keys, shape)
-        return model.get_output_embeddings()(model.model.norm(hidden[packed.scored]))
+        return network.get_output_embeddings()(network.model.norm(hidden[packed.scored]))
 
     dropout = next(module.dropout for module in model.modules() if isinstance(module, LoraLinear))
     copies = [
@@ -291,11 +292,10 @@ def _widened(
     """[W | s B]: dense weights are stored so, 4-bit ones are unpacked and put together when needed."""
     if block_scales is None:
         return weight
-    from bitsandbytes.functional import dequantize_4bit
+    import bitsandbytes  # noqa: F401  registers the operator
 
     rank = up[0].shape[1] if up else 0
-    dense = torch.empty(*features, dtype=torch.bfloat16, device=weight.device)
-    dequantize_4bit(weight, absmax=block_scales, out=dense, blocksize=64, quant_type="nf4")
+    dense = torch.ops.bitsandbytes.dequantize_4bit(weight, block_scales, 64, "nf4", list(features), torch.bfloat16)
     if not up:
         return dense
     wide = torch.zeros(features[0], features[1] + rank * len(up), dtype=dense.dtype, device=dense.device)
@@ -331,10 +331,14 @@ def _any_number_of_tokens(*tensors: Tensor | None) -> None:
 # ---------------------------------------------------------------- merging
 
 
-def _merged_layer(layer: nn.Module) -> LayerWeights:
+def _merged_layer(layer: Any) -> LayerWeights:
     attention = layer.self_attn
+    qkv, out, gate_up, down = (_merged(group) for group in _groups(layer))
     return LayerWeights(
-        *(_merged(group) for group in _groups(layer)),
+        qkv,
+        out,
+        gate_up,
+        down,
         norms=Norms(
             layer.input_layernorm.weight.data,
             layer.post_attention_layernorm.weight.data,
@@ -344,7 +348,7 @@ def _merged_layer(layer: nn.Module) -> LayerWeights:
     )
 
 
-def _groups(layer: nn.Module) -> list[list[nn.Module]]:
+def _groups(layer: Any) -> list[list[Any]]:
     """A layer's linear modules, those of one input together; Phi's are merged as they come."""
     attention, mlp = layer.self_attn, layer.mlp
     has_qkv, has_gate_up = hasattr(attention, "qkv_proj"), hasattr(mlp, "gate_up_proj")
@@ -356,10 +360,10 @@ def _groups(layer: nn.Module) -> list[list[nn.Module]]:
     ]
 
 
-def _merged(linears: Sequence[nn.Module]) -> Projection:
+def _merged(linears: Sequence[Any]) -> Projection:
     """Merge linear layers of one input; dense ones become views of the merged weight."""
     bases = [_base(linear) for linear in linears]
-    adapted = [linear for linear in linears if isinstance(linear, LoraLinear)]
+    adapted: list[Any] = [linear for linear in linears if isinstance(linear, LoraLinear)]
     quantized = type(bases[0]).__name__ == "Linear4bit"
     if quantized:
         weight = torch.cat([base.weight.data.flatten() for base in bases])[:, None]
@@ -378,7 +382,7 @@ def _merged(linears: Sequence[nn.Module]) -> Projection:
 
 
 @torch.no_grad()
-def _widened_storage(bases: Sequence[nn.Module], extra: int) -> Tensor:
+def _widened_storage(bases: Sequence[Any], extra: int) -> Tensor:
     """[W | 0] of stacked layers; their weights become views of it."""
     first = bases[0].weight
     rows = sum(base.out_features for base in bases)
@@ -392,7 +396,7 @@ def _widened_storage(bases: Sequence[nn.Module], extra: int) -> Tensor:
     return merged
 
 
-def _shape(model: PreTrainedModel, longest: int) -> Shape:
+def _shape(model: Any, longest: int) -> Shape:
     config, layer = model.config, model.model.layers[0]
     some = next(module for module in model.modules() if isinstance(module, LoraLinear))
     groups = _groups(layer)
@@ -410,7 +414,7 @@ def _shape(model: PreTrainedModel, longest: int) -> Shape:
     )
 
 
-def _first_rows(linears: Sequence[nn.Module]) -> tuple[int, ...]:
+def _first_rows(linears: Sequence[Any]) -> tuple[int, ...]:
     """Where in the merged output each adapter's rows begin."""
     starts, start = [], 0
     for linear in linears:
@@ -431,5 +435,5 @@ def _copies(projection: Projection, width: int, first_rows: tuple[int, ...]) -> 
     ]
 
 
-def _base(module: nn.Module) -> nn.Module:
+def _base(module: Any) -> Any:
     return module.base if isinstance(module, LoraLinear) else module

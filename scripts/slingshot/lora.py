@@ -61,11 +61,11 @@ class Dropout:
 class LoraLinear(nn.Module):
     """A frozen linear layer with its adapter."""
 
-    def __init__(self, base: nn.Module, name: str, lora: Lora, rank: int, scale: float, dropout: Dropout) -> None:
+    def __init__(self, base: Any, name: str, lora: Lora, rank: int, scale: float, dropout: Dropout) -> None:
         super().__init__()
         self.base, self.scale, self.dropout = base, scale, dropout
-        self.in_features, self.out_features = int(base.in_features), int(base.out_features)  # type: ignore[arg-type]
-        device = base.weight.device  # type: ignore[union-attr]
+        self.in_features, self.out_features = int(base.in_features), int(base.out_features)
+        device = base.weight.device
         self.lora_A = nn.Parameter(torch.empty(rank, self.in_features, dtype=torch.float32, device=device))
         self.lora_B = nn.Parameter(torch.zeros(self.out_features, rank, dtype=torch.float32, device=device))
         parent, _, leaf = name.rpartition(".")

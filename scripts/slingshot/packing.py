@@ -15,8 +15,10 @@ from slingshot.files import digest_of_text
 
 
 class Encoded(Protocol):
-    ids: list[int]
-    truncated: bool
+    @property
+    def ids(self) -> list[int]: ...
+    @property
+    def truncated(self) -> bool: ...
 
 
 class Encoder(Protocol):

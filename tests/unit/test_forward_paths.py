@@ -132,3 +132,32 @@ def test_a_windows_bound_is_kept():
 def test_samples_with_a_loss_that_is_no_number_are_named():
     losses = torch.tensor([1.0, float("nan"), 2.0, float("inf")])
     assert faulty_samples(losses, torch.tensor([0, 1, 1, 2]), ["a", "b", "c"]) == ["b", "c"]
+
+
+def test_merged_layers_take_4_bit_weights():
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    model = tiny_model("llama", hidden_size=64, intermediate_size=128).to(torch.bfloat16)
+    for name, module in list(model.named_modules()):
+        if isinstance(module, torch.nn.Linear) and name != "lm_head":
+            small = bitsandbytes.nn.Linear4bit(
+                module.in_features, module.out_features, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4"
+            )
+            small.weight = bitsandbytes.nn.Params4bit(
+                module.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=False
+            ).to("cpu")
+            parent, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, small)
+    shared = lora.add_adapters(model, Lora(r=4, alpha=8, dropout=0.3), 4, 8, seed=3)
+    torch.manual_seed(0)
+    for _, layer in lora.adapters(model):
+        layer.lora_B.data.normal_(0, 0.1)
+    model.train()
+    samples = random_samples(4)
+    assert fused_layers.unsupported(model) is None
+    path = fused_layers.fuse(model, 64, compiled=False)
+    merged = loss_and_gradients(model, shared, path.logits, [samples])
+    attention.use_packed_attention(model)
+    plain = loss_and_gradients(model, shared, lambda packed: forward_paths.packed_logits(model, packed), [samples])
+    assert merged[0] == pytest.approx(plain[0], rel=0.02)  # bfloat16
+    for one, two in zip(plain[1], merged[1], strict=True):
+        assert torch.nn.functional.cosine_similarity(one.flatten(), two.flatten(), dim=0) > 0.99
