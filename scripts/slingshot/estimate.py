@@ -1,0 +1,269 @@
+"""What the model steps of a plan will cost, before any of it runs: jobs and GPU hours by design, from measured rates.
+
+Time goes by tokens: the samples a step sees, times a dialogue's tokens, over a measured rate. First come the rates of
+this study's own finished steps, then MEASURED; a rate of another model is scaled by parameters. Whatever was not
+measured is said, and hours without a rate are a question mark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from slingshot.config import Arm, FewShot, Finetune, HubData, Model, Quantization, Study, arms_of, overridden
+from slingshot.cost import WORK_PHASES
+from slingshot.files import read_json
+from slingshot.records import StepRecord, read_process_record, read_step_record
+
+Step = Literal["finetune", "predict"]
+Unit = Literal["GPU", "CPU"]
+STEP_OF_RULE: dict[str, Step] = {"finetune": "finetune", "predict": "predict", "predict_shard": "predict"}
+DESIGNS = ("study", "crossed", "learning_curve", "seeds", "few_shot", "sweep")
+SCALES = {"K": 1e3, "M": 1e6, "B": 1e9}
+TOKENS_A_WORD = 1.35  # English text, byte-pair tokenizers; used only until a step of the study has counted tokens
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How fast a step went. `setup` is what its process takes besides, in seconds."""
+
+    step: Step
+    model: str
+    parameters: float
+    quantization: Quantization
+    unit: Unit
+    tokens_per_second: float
+    setup: float
+    source: str
+
+
+# Rates to go by until the study has its own. Each line names the run that it is from.
+MEASURED: tuple[Rate, ...] = ()
+
+
+@dataclass(frozen=True)
+class Volume:
+    """How much there is to train on and to answer, and how that is known."""
+
+    train: int
+    test: int
+    tokens: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Job:
+    rule: str
+    arm: str
+
+
+# ---------------------------------------------------------------- the table
+
+
+def table(study: Study, jobs: Sequence[Job], results: Path) -> str:
+    """The plan's model jobs and hours, a line a design; empty where no model step is to run.
+
+    Args:
+        jobs: the jobs that are to run; those of no model step are left out
+    """
+    jobs = [job for job in jobs if job.rule in STEP_OF_RULE]
+    if not jobs:
+        return ""
+    arms = {arm.path: arm for arm in arms_of(study)}
+    volume = volume_of(study, results)
+    known = [*own_rates(study, results), *MEASURED]
+    rates = {job: nearest_rate(known, job, arms[job.arm].model, study) for job in dict.fromkeys(jobs)}
+    seconds = [seconds_of(study, job, arms[job.arm], rates[job], volume) for job in jobs]
+    unit = "CPU" if all(unit_of(study.models[arms[job.arm].model]) == "CPU" for job in jobs) else "GPU"
+    groups: dict[str, list[int]] = {design: [] for design in DESIGNS} | {"total": list(range(len(jobs)))}
+    for index, job in enumerate(jobs):
+        groups[arms[job.arm].design or "study"].append(index)
+    lines = [f"{'Model steps to run':20}{'finetune':>9}{'predict':>9}{f'{unit} hours':>11}"]
+    for design, members in groups.items():
+        if members:
+            steps = [STEP_OF_RULE[jobs[index].rule] for index in members]
+            hours = in_hours([seconds[index] for index in members])
+            lines.append(f"{design:20}{steps.count('finetune'):>9}{steps.count('predict'):>9}{hours:>11}")
+    lines.append(
+        f"Samples: {volume.source}." if volume else "How many samples there are is known after `snakemake data`."
+    )
+    lines += basis(study, rates, arms)
+    return "\n".join([*lines, "Early stopping and remembered answers can make it less."])
+
+
+def basis(study: Study, rates: dict[Job, Rate | None], arms: dict[str, Arm]) -> list[str]:
+    """What the hours rest on: a sentence a step and source, with the models that go by it."""
+    models: dict[tuple[Step, str | None], dict[str, None]] = {}
+    for job, rate in rates.items():
+        name = arms[job.arm].model
+        scale = scale_of(study.models[name], rate) if rate else 1.0
+        said = name if scale == 1 else f"{name} (times {scale:.2f} for size)"
+        models.setdefault((STEP_OF_RULE[job.rule], rate.source if rate else None), {})[said] = None
+    return [
+        f"{step} of {', '.join(names)}: "
+        + (
+            f"rate of {source}."
+            if source
+            else "no rate of such a model with this quantization was measured; its first finished step gives one."
+        )
+        for (step, source), names in models.items()
+    ]
+
+
+def in_hours(seconds: Sequence[float | None]) -> str:
+    """Hours with two digits after the point; with what is not known, a lower bound or a question mark."""
+    known = [each for each in seconds if each is not None]
+    if not known:
+        return "?"
+    return f"{'> ' if len(known) < len(seconds) else ''}{sum(known) / 3600:.2f}"
+
+
+def unit_of(model: Model) -> Unit:
+    return "GPU" if model.hardware.device == "cuda" else "CPU"
+
+
+# ---------------------------------------------------------------- one job
+
+
+def seconds_of(study: Study, job: Job, arm: Arm, rate: Rate | None, volume: Volume | None) -> float | None:
+    """Seconds of a job; None where its rate or the volume is not known."""
+    if rate is None or volume is None:
+        return None
+    step = STEP_OF_RULE[job.rule]
+    shards = study.evaluation.shards if step == "predict" else 1
+    work = tokens_of(study, arm, step, volume) / rate.tokens_per_second / shards
+    return work * scale_of(study.models[arm.model], rate) + rate.setup
+
+
+def scale_of(model: Model, rate: Rate) -> float:
+    """How much longer the model takes than the one that was measured: by parameters."""
+    return parameters(model.size) / rate.parameters
+
+
+def nearest_rate(rates: Sequence[Rate], job: Job, name: str, study: Study) -> Rate | None:
+    """The model's own rate, else the one whose model is nearest in size, of the same quantization and device."""
+    model = study.models[name]
+    wanted = (STEP_OF_RULE[job.rule], model.quantization, unit_of(model))
+    usable = [rate for rate in rates if (rate.step, rate.quantization, rate.unit) == wanted]
+    own = [rate for rate in usable if rate.model == name]
+    if own:
+        return own[0]
+    return min(usable, key=lambda rate: abs(math.log(rate.parameters / parameters(model.size))), default=None)
+
+
+def tokens_of(study: Study, arm: Arm, step: Step, volume: Volume) -> float:
+    """Tokens that a step goes through: of prompts where it answers, of all its batches where it trains."""
+    model = study.models[arm.model]
+    if step == "predict":
+        few_shot = model.few_shot if arm.shots is None else FewShot(k=arm.shots)
+        return volume.test * min((1 + few_shot.k) * volume.tokens, model.prompt.max_tokens)
+    recipe = overridden(model.finetune, arm.setting)
+    curve = study.designs.learning_curve
+    held = arm.train_size is not None and curve is not None and curve.hold == "steps"
+    size = volume.train if arm.train_size is None or held else min(arm.train_size, volume.train)
+    return trained_samples(size, recipe) * min(volume.tokens, recipe.max_tokens)
+
+
+def trained_samples(size: int, recipe: Finetune) -> float:
+    """Samples over all optimizer steps, each as often as it is seen."""
+    most = recipe.max_steps * recipe.batch_size if recipe.max_steps else math.inf
+    return min(recipe.epochs * size, most)
+
+
+def parameters(size: str) -> float:
+    """`8B` as 8e9."""
+    return float(size[:-1]) * SCALES[size[-1]]
+
+
+# ---------------------------------------------------------------- what is known
+
+
+def own_rates(study: Study, results: Path) -> list[Rate]:
+    """The rates of the study's finished steps, plain arms first. A resumed finetune has none: its seconds are a part's.
+
+    A finetune's includes its evaluations.
+    """
+    found = []
+    for arm in (arm for arm in arms_of(study) if arm.kind != "baseline" and not arm.best_of):
+        for step in ("finetune", "predict"):
+            try:
+                record = read_step_record(results / arm.path / f"{step}.json")
+                process = read_process_record(results / arm.path / f"{step}.process.json")
+            except (OSError, ValueError):
+                continue
+            work = sum(record.seconds.get(phase, 0.0) for phase in WORK_PHASES[step])
+            tokens = worked_tokens(record)
+            if not work or not tokens or record.earlier_seconds:
+                continue
+            found.append(
+                Rate(
+                    step=step,
+                    model=arm.model,
+                    parameters=parameters(study.models[arm.model].size),
+                    quantization=study.models[arm.model].quantization,
+                    unit="GPU" if process.device else "CPU",
+                    tokens_per_second=tokens / work,
+                    setup=max(process.seconds - work, 0.0),
+                    source=f"{arm.path} in this study, on {process.device or record.device}",
+                )
+            )
+    return found
+
+
+def worked_tokens(record: StepRecord) -> int | None:
+    """Tokens that the record's seconds went into; None where a part came from the cache and it does not say which."""
+    if record.step == "finetune":
+        return record.trained_tokens
+    if record.fresh_tokens is not None:
+        return record.fresh_tokens
+    return None if record.cached_samples else record.prompt_tokens + record.new_tokens
+
+
+def volume_of(study: Study, results: Path) -> Volume | None:
+    """Samples and tokens, from the prepared data; before there are any, of MedSynth alone. None: not known."""
+    try:
+        splits = read_json(results / "data/dataset.json")["splits"]
+        train, test = splits["train"]["samples"], splits["test"]["samples"]
+        words = splits["train"]["words"]["q50"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return medsynth(study)
+    counted = counted_tokens(study, results)
+    tokens = counted or TOKENS_A_WORD * words
+    known = "tokens as counted by a finished step" if counted else f"{TOKENS_A_WORD} tokens a word assumed"
+    return Volume(train, test, tokens, f"{train:,} train, {test:,} test, {tokens:,.0f} tokens each ({known})")
+
+
+def counted_tokens(study: Study, results: Path) -> float | None:
+    """Mean prompt tokens of a sample, by the first finished answers without examples."""
+    for arm in arms_of(study):
+        try:
+            record = read_step_record(results / arm.path / "predict.json")
+        except (OSError, ValueError):
+            continue
+        if record.samples and not record.spec.get("few_shot", {}).get("k"):
+            return record.prompt_tokens / record.samples
+    return None
+
+
+MEDSYNTH = ("Ahmad0067/MedSynth", 10_240, 1_167)  # rows and mean tokens, by the earlier pipeline's configuration
+
+
+def medsynth(study: Study) -> Volume | None:
+    hub, rows, tokens = MEDSYNTH
+    source, most = study.data.source, study.data.max_samples
+    if not isinstance(source, HubData) or source.hub != hub:
+        return None
+    train, test = (
+        min([round(rows * share), *([limit] if limit else [])])
+        for share, limit in ((study.data.split.train, most.train), (study.data.split.test, most.test))
+    )
+    said = f"{train:,} train, {test:,} test, {tokens:,} tokens each, as MedSynth is known to have; not prepared yet"
+    return Volume(train, test, tokens, said)
+
+
+def jobs_of(needed: Iterable[tuple[str, str | None]]) -> list[Job]:
+    """Pairs of a rule and its arm as jobs; rules without an arm are left out."""
+    return [Job(rule, arm) for rule, arm in needed if arm is not None]

@@ -1,0 +1,66 @@
+"""A dry run of a designed study: what designs share is one job, and the plan says what it will cost."""
+
+import re
+import shutil
+from collections import Counter
+
+import pytest
+import yaml
+from tests.workflow.small_study import HOUSE, run
+
+DESIGNS = {
+    "crossed": ["qwen3b", "llama8b"],
+    "learning_curve": {"models": ["qwen3b"], "train_sizes": [100, 300]},
+    "seeds": {"models": ["qwen3b", "llama8b"], "seeds": [1, 42]},
+    "few_shot": {"models": ["llama8b"], "k": [5]},
+    "sweep": {"models": ["qwen3b"], "grid": {"lora.r": [8, 64]}},
+}
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    """The dry run of the root's study with every design."""
+    study = tmp_path_factory.mktemp("designed")
+    shutil.copytree(HOUSE / "prompts", study / "prompts")
+    config = yaml.safe_load((HOUSE / "config.yaml").read_text(encoding="utf-8")) | {"designs": DESIGNS}
+    (study / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    code, said = run(study, "--dry-run")
+    assert code == 0, said[-3000:]
+    return said
+
+
+def test_each_arm_that_designs_share_is_listed_once(said):
+    listed = Counter(re.findall(r"^rule (\w+):\n(?:    .*\n)*?    wildcards: arm=(\S+)", said, flags=re.MULTILINE))
+    assert set(listed.values()) == {1}
+    finetunes = sorted(arm for rule, arm in listed if rule == "finetune")
+    assert finetunes == [
+        "llm/llama8b/finetuned",
+        "llm/llama8b/seed1",
+        "slm/llama3b",
+        "slm/qwen3b",
+        "slm/qwen3b/seed1",
+        "slm/qwen3b/sweep-r-64",
+        "slm/qwen3b/sweep-r-8",
+        "slm/qwen3b/train100",
+        "slm/qwen3b/train300",
+    ]
+
+
+def test_candidates_of_a_sweep_are_never_answered_with(said):
+    predicted = re.findall(r"^rule predict:\n(?:    .*\n)*?    wildcards: arm=(\S+)", said, flags=re.MULTILINE)
+    assert not [arm for arm in predicted if "sweep-" in arm]
+    assert "slm/qwen3b/best" in predicted
+
+
+def test_the_plan_counts_model_steps_by_design_and_says_its_basis(said):
+    counts = re.findall(r"^(\w+) +(\d+) +(\d+) +(?:> )?[\d.?]+$", said, flags=re.MULTILINE)
+    assert counts == [
+        ("study", "2", "4"),
+        ("crossed", "1", "2"),
+        ("learning_curve", "2", "2"),
+        ("seeds", "2", "2"),
+        ("few_shot", "0", "1"),
+        ("sweep", "2", "1"),
+        ("total", "9", "12"),
+    ]
+    assert "as MedSynth is known to have" in said

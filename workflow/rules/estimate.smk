@@ -1,0 +1,24 @@
+"""What a dry run adds: the model steps to run, by design, and the GPU hours that they will take."""
+
+import atexit
+
+STUDY_FOLDER = Path.cwd()
+
+
+def say_estimate():
+    """Once Snakemake has said its part of a dry run: it has no hook of its own for the end of one."""
+    if not (workflow.is_main_process and workflow.dryrun and workflow.scheduler):
+        return
+    from snakemake.settings.enums import Quietness
+
+    from slingshot.estimate import jobs_of, table
+
+    if Quietness.ALL in (workflow.output_settings.quiet or ()):
+        return
+    needed = workflow.dag.needrun_jobs(exclude_finished=False)  # a dry run leaves every job finished
+    jobs = jobs_of((job.rule.name, dict(job.wildcards.items()).get("arm")) for job in needed)
+    if said := table(STUDY, jobs, STUDY_FOLDER / "results"):
+        print(f"\n{said}")
+
+
+atexit.register(say_estimate)
