@@ -1,10 +1,13 @@
 """The steps of a study: which program runs each, and exactly which part of the study it is told.
 
-A step's spec as JSON is the one value that Snakemake compares to decide on a rerun.
+Snakemake decides on a rerun by comparing a step's facts: its spec, a line a key, so that the reason which it prints
+is the key that changed. It compares them as a set, without their names; therefore each fact holds its own.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from slingshot.config import (
     PromptText,
     ReportSpec,
     ScoreSpec,
+    Spec,
     StepSpec,
     Study,
     arms_of,
@@ -38,7 +42,18 @@ from slingshot.provenance import code_digest
 
 PROGRAMS = Path(__file__).parent.parent
 DIGEST_MEMORY = ".snakemake/slingshot/digests.json"
-STEPS = ("prepare_data", "fetch_model", "finetune", "choose", "predict", "baseline", "score", "compare", "report")
+SPECS: dict[str, type[StepSpec]] = {
+    "prepare_data": PrepareDataSpec,
+    "fetch_model": FetchModelSpec,
+    "finetune": FinetuneSpec,
+    "choose": ChooseSpec,
+    "predict": PredictSpec,
+    "baseline": BaselineSpec,
+    "score": ScoreSpec,
+    "compare": CompareSpec,
+    "report": ReportSpec,
+}
+STEPS = tuple(SPECS)
 MODEL_TYPES: dict[str, ModelType] = {"llm": "LLM", "slm": "SLM", "baseline": "BASELINE"}
 
 
@@ -52,6 +67,31 @@ def arm_of(study: Study, path: str) -> Arm:
     if path not in arms:
         raise StudyError(f"the study has no arm {path}; it has {', '.join(arms)}")
     return arms[path]
+
+
+def keys_of(step: str) -> list[str]:
+    """The keys of a step's spec, with dots where one stands in another: `finetune.lora.r`."""
+    keys = list(_keys(SPECS[step]))
+    if step == "report":  # it prints the whole config: a key for each section
+        keys = [key for key in keys if key != "config"] + [f"config.{section}" for section in Study.model_fields]
+    return keys
+
+
+def fact_of(spec: StepSpec, key: str) -> str:
+    """One key of a spec with its value: `finetune.lora.r = 64`."""
+    value: Any = spec.model_dump(mode="json")
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return f"{key} = {json.dumps(value, sort_keys=True, ensure_ascii=False)}"
+
+
+def _keys(model: type[Spec]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Spec):
+            yield from (f"{name}.{key}" for key in _keys(inner))
+        else:
+            yield name
 
 
 def step_spec(study: Study, folder: Path, step: str, target: str = "", written_config: Any = None) -> StepSpec:

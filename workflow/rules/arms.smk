@@ -32,6 +32,7 @@ rule finetune:
         runtime=runtime_of,
         hardware=hardware_flags,
     params:
+        **facts("finetune", "arm"),
         spec=spec("finetune", "arm"),
     shell:
         "$LAUNCH --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step finetune --arm {wildcards.arm}"
@@ -66,6 +67,7 @@ rule choose:
         mem_mb=2000,
         runtime=30,
     params:
+        **facts("choose", "arm"),
         spec=spec("choose", "arm"),
     shell:
         "$RUN/choose.py --spec {params.spec:q} --arm {wildcards.arm} --results results 2>&1 | tee {log}"
@@ -101,6 +103,7 @@ rule predict:
         hardware=hardware_flags,
         shard=shard_flags,
     params:
+        **facts("predict", "arm"),
         spec=spec("predict", "arm"),
     shell:
         "adapter={input.adapter};"
@@ -180,6 +183,7 @@ rule score:
         mem_mb=4000,
         runtime=60,
     params:
+        **facts("score", "arm"),
         spec=spec("score", "arm"),
     shell:
         "training={input.training};"

@@ -20,6 +20,7 @@ rule compare:
         mem_mb=8000,
         runtime=60,
     params:
+        **facts("compare"),
         spec=spec("compare"),
     shell:
         "$RUN/compare.py --spec {params.spec:q} --results results --comparison {output.comparison}"
@@ -48,6 +49,7 @@ rule report:
         mem_mb=8000,
         runtime=60,
     params:
+        **facts("report"),
         spec=spec("report"),
     shell:
         "$RUN/report.py --spec {params.spec:q} --study . --results results --report {output.report}"

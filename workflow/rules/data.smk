@@ -20,6 +20,7 @@ rule prepare_data:
         mem_mb=8000,
         runtime=120,
     params:
+        **facts("prepare_data"),
         spec=spec("prepare_data"),
     shell:
         "$RUN/prepare_data.py --spec {params.spec:q} --study . --train {output.train} --validation {output.validation}"
@@ -46,6 +47,7 @@ rule baseline:
         mem_mb=8000,
         runtime=120,
     params:
+        **facts("baseline"),
         spec=spec("baseline"),
     shell:
         "$RUN/baseline.py --spec {params.spec:q} --train {input.train} --validation {input.validation}"

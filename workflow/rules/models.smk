@@ -18,6 +18,7 @@ rule fetch_model:
         mem_mb=8000,
         runtime=240,
     params:
+        **facts("fetch_model", "model"),
         spec=spec("fetch_model", "model"),
     shell:
         "$RUN/fetch_model.py --spec {params.spec:q} --study . --card {output.card} 2>&1 | tee {log}"

@@ -3,6 +3,7 @@
 import re
 import sys
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 SCRIPTS = Path(workflow.basedir) / "scripts"
@@ -10,7 +11,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from slingshot.config import arms_of, parse_study  # noqa: E402
 from slingshot.errors import StudyError  # noqa: E402
-from slingshot.steps import step_spec  # noqa: E402
+from slingshot.steps import fact_of, keys_of, step_spec  # noqa: E402
 
 try:
     STUDY = parse_study(deepcopy(config))
@@ -50,17 +51,30 @@ def one_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
+@cache
+def resolved(step, target):
+    """The spec of a step for a model or an arm."""
+    try:
+        return step_spec(STUDY, Path(), step, target, WRITTEN_CONFIG)
+    except StudyError as error:
+        raise WorkflowError(str(error)) from None
+
+
 def spec(step, wildcard=None):
-    """A params function: the step's spec as JSON, for the model or arm that `wildcard` holds."""
+    """A params function: the step's spec as JSON, for the model or arm that `wildcard` holds.
 
-    def resolved(wildcards):
-        target = wildcards[wildcard] if wildcard else ""
-        try:
-            return step_spec(STUDY, Path(), step, target, WRITTEN_CONFIG).model_dump_json()
-        except StudyError as error:
-            raise WorkflowError(str(error)) from None
+    Snakemake compares no param that is made from the output, so it is the facts that decide on a rerun.
+    """
+    return lambda wildcards, output: resolved(step, wildcards[wildcard] if wildcard else "").model_dump_json()
 
-    return resolved
+
+def facts(step, wildcard=None):
+    """Params functions: each key of the step's spec with its value, for Snakemake to compare and to print."""
+
+    def fact(key):
+        return lambda wildcards: fact_of(resolved(step, wildcards[wildcard] if wildcard else ""), key)
+
+    return {key.replace(".", "_"): fact(key) for key in keys_of(step)}
 
 
 def card_of(wildcards):
