@@ -339,7 +339,7 @@ class Seeds(Spec):
 
 
 class FewShotLadder(Spec):
-    """More examples in the prompt: `results/llm/{model}/shots5/`."""
+    """More examples in the prompt of an untrained model: `results/llm/{model}/shots5/`."""
 
     models: list[Key] = Field(min_length=1)
     k: list[Annotated[int, Field(ge=1)]] = Field(min_length=1, description="besides the model's own few_shot.k")
@@ -442,7 +442,7 @@ class Arm(Spec):
     shots: int | None = Field(None, description="null: the model's few_shot.k")
     setting: dict[str, Any] = Field(default={}, description="finetune keys that a sweep sets, dotted")
     candidate: bool = Field(False, description="of a sweep: finetuned, judged on validation, never read on test")
-    best_of: list[str] = Field(default=[], description="paths of the candidates that the arm is chosen from")
+    best_of: list[str] = Field(default=[], description="paths of the arms that it is chosen from, on validation")
 
     @property
     def path(self) -> str:
@@ -503,20 +503,28 @@ def _design_arms(study: Study) -> Iterator[Arm]:
     if ladder := designs.few_shot:
         for model, k in product(ladder.models, ladder.k):
             if k != study.models[model].few_shot.k:
-                yield _variant(study, model, f"shots{k}", "few_shot", model in study.slm, shots=k)
+                yield _variant(study, model, f"shots{k}", "few_shot", False, shots=k)
     yield from _sweep_arms(study)
 
 
 def _sweep_arms(study: Study) -> Iterator[Arm]:
-    """The candidates of each model, then the arm that the best of them becomes."""
-    by_model: dict[str, list[Arm]] = {}
+    """The candidates of each model, then the arm that the best of them becomes.
+
+    A setting that is the model's own recipe needs no candidate: the arm that is there already competes.
+    """
+    by_model: dict[str, list[str]] = {}
     for model, setting in candidates_of(study):
-        name = "_".join(f"{key.rpartition('.')[2]}-{value}" for key, value in setting.items())
-        arm = _variant(study, model, f"sweep-{name}", "sweep", True, setting=setting, candidate=True)
-        by_model.setdefault(model, []).append(arm)
+        recipe = study.models[model].finetune
+        if overridden(recipe, setting) == recipe:
+            path = f"llm/{model}/finetuned" if model in study.llm else f"slm/{model}"
+        else:
+            name = "_".join(f"{key.rpartition('.')[2]}-{value}" for key, value in setting.items())
+            arm = _variant(study, model, f"sweep-{name}", "sweep", True, setting=setting, candidate=True)
+            path = arm.path
+            yield arm
+        by_model.setdefault(model, []).append(path)
     for model, candidates in by_model.items():
-        yield from candidates
-        yield _variant(study, model, "best", "sweep", True, best_of=[arm.path for arm in candidates])
+        yield _variant(study, model, "best", "sweep", True, best_of=candidates)
 
 
 def _variant(study: Study, model: str, variant: str, design: Any, finetuned: bool, **treatment: Any) -> Arm:

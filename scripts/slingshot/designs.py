@@ -341,7 +341,7 @@ def _points(estimate: Estimate, part: str = "value") -> str:
 def ladder_of(model: str, scored: Sequence[Scored], statistics: Statistics) -> ShotLadder:
     """A model's scores by the number of examples in the prompt, each beside the fewest."""
     rungs = [each for each in scored if each.arm.model == model and each.arm.design == "few_shot"]
-    own = next((each for each in scored if each.arm.model == model and each.arm.design is None), None)
+    own = _own(model, False, scored)
     rungs = sorted([*([own] if own else []), *rungs], key=lambda each: each.shots)
     least = rungs[0]
     return ShotLadder(

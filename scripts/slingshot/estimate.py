@@ -42,7 +42,7 @@ class Rate:
 
 # Rates to go by until the study has its own: samples/s times 1,185 tokens (1,169 of the prompt, 16 answered), and the
 # 34 s that a process of 80.3 s spent besides prefill and decoding. The source says where the run is described.
-H100 = "Llama-3.1-8B's shape on an H100 (docs/evaluation.md)"
+H100 = "Llama-3.1-8B's shape without candidates, on an H100 (docs/evaluation.md)"
 MEASURED = (
     Rate("predict", "Llama-3.1-8B", 8.03e9, "none", "GPU", 32.8 * 1185, 34.0, H100),
     Rate("predict", "Llama-3.1-8B", 8.03e9, "nf4", "GPU", 30.2 * 1185, 34.0, H100),
@@ -105,7 +105,7 @@ def basis(study: Study, rates: dict[Job, Rate | None], arms: dict[str, Arm]) -> 
     for job, rate in rates.items():
         name = arms[job.arm].model
         scale = scale_of(study.models[name], rate) if rate else 1.0
-        said = name if scale == 1 else f"{name} (times {scale:.2f} for size)"
+        said = name if f"{scale:.2f}" == "1.00" else f"{name} (times {scale:.2f} for size)"
         models.setdefault((STEP_OF_RULE[job.rule], rate.source if rate else None), {})[said] = None
     return [
         f"{step} of {', '.join(names)}: "

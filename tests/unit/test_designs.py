@@ -61,6 +61,21 @@ def test_a_candidates_recipe_is_the_models_with_its_setting(tmp_path):
     assert (recipe.lora.r, recipe.lora.alpha, recipe.learning_rate) == (4, 16, 1e-3)
 
 
+def test_a_setting_that_is_the_recipe_itself_is_not_trained_again():
+    own = parse_study(copy.deepcopy(STUDY)).models["small"].finetune.lora.r
+    study = study_with(sweep={"models": ["small"], "grid": {"lora.r": [own, own + 1]}})
+    assert added(study) == [f"slm/small/sweep-r-{own + 1}", "slm/small/best"]
+    assert arms_of(study)[-1].best_of == ["slm/small", f"slm/small/sweep-r-{own + 1}"]
+
+
+def test_examples_are_put_before_an_untrained_model():
+    study = study_with(few_shot={"models": ["small", "large"], "k": [5]})
+    assert {arm.path: arm.finetuned for arm in arms_of(study) if arm.design} == {
+        "slm/small/shots5": False,
+        "llm/large/shots5": False,
+    }
+
+
 def test_candidates_are_never_read_on_test():
     study = study_with(sweep={"models": ["small"], "grid": {"lora.r": [4, 8]}})
     assert [arm.path for arm in scored_arms(study) if arm.design] == ["slm/small/best"]
