@@ -16,7 +16,9 @@ def main() -> None:
     arguments.add_argument("--model", type=Path, required=True, help="the model's card, results/models/MODEL.json")
     arguments.add_argument("--adapter", type=Path, required=True, help="results/ARM/adapter")
     arguments.add_argument("--merged", type=Path, required=True, help="folder to write; it must not exist yet")
-    arguments.add_argument("--dtype", choices=("bfloat16", "float16", "float32"), default="bfloat16", help="as in the study")
+    arguments.add_argument(
+        "--dtype", choices=("bfloat16", "float16", "float32"), default="bfloat16", help="as in the study"
+    )
     given = arguments.parse_args()
     if given.merged.exists():
         raise StudyError(f"--merged {given.merged} exists already: name a new folder")

@@ -544,10 +544,11 @@ def longest_completion(tables: Sequence[pd.DataFrame], prompter: Prompter) -> in
 
 
 def encode_rows(rows: pd.DataFrame, prompter: Prompter) -> list[Sample]:
+    encode = packing.sample_encoder(prompter)
     with progress("tokenize", len(rows), "samples") as meter:
         samples = []
         for row in rows.fillna({"description": ""}).to_dict("records"):
-            samples.append(packing.encode(prompter, row["sample_id"], row["text"], row["label"], row["description"]))
+            samples.append(encode(row["sample_id"], row["text"], row["label"], row["description"]))
             meter.advance(1)
     return samples
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -65,20 +66,24 @@ class Packed:
         return sum(self.lengths[: len(self.sample_ids)])
 
 
-def encode(encoder: Encoder, sample_id: str, text: str, label: str, description: str) -> Sample:
-    """A sample's prompt and completion.
+def sample_encoder(encoder: Encoder) -> Callable[[str, str, str, str], Sample]:
+    """A function from sample_id, text, label and description to a Sample; each answer is put in tokens once.
 
-    Raises:
-        StudyError: the completion is empty or does not end with a token that ends an answer.
+    It raises a StudyError where the completion is empty or does not end with a token that ends an answer.
     """
-    prompt = encoder.prompt(text)
-    completion = encoder.completion(label, description)
-    if not completion or completion[-1] not in encoder.end_ids:
-        raise StudyError(
-            f"sample {sample_id}: the answer {label!r} does not end with the chat template's end-of-turn token, so "
-            "the model would never learn to stop; the model's chat template is not one that this project knows"
-        )
-    return Sample(sample_id, tuple(prompt.ids), tuple(completion), prompt.truncated)
+    end_ids = encoder.end_ids
+    completion_of = cache(encoder.completion)
+
+    def encode(sample_id: str, text: str, label: str, description: str) -> Sample:
+        prompt, completion = encoder.prompt(text), completion_of(label, description)
+        if not completion or completion[-1] not in end_ids:
+            raise StudyError(
+                f"sample {sample_id}: the answer {label!r} does not end with the chat template's end-of-turn token, "
+                "so the model would never learn to stop; the model's chat template is not one that this project knows"
+            )
+        return Sample(sample_id, tuple(prompt.ids), tuple(completion), prompt.truncated)
+
+    return encode
 
 
 def bins(lengths: Sequence[int], budget: int, at_least: int = 1) -> list[list[int]]:

@@ -6,13 +6,16 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 
 import pandas as pd
 import pytest
 import torch
+from peft import PeftModel
 from tests.unit.tiny_models import tiny_model
-from tests.unit.training_inputs import command, paths, random_samples, spec, write_study
+from tests.unit.training_inputs import PROGRAM, command, paths, random_samples, spec, write_study
+from transformers import AutoModelForCausalLM
 
 from slingshot import finetuning, forward_paths, lora
 from slingshot.checkpoints import newest_checkpoint
@@ -94,18 +97,18 @@ def test_a_run_killed_at_random_ends_in_the_same_bytes(study, unbroken):
 def test_a_run_cut_off_after_a_checkpoint_goes_on_from_it(study, unbroken, monkeypatch, poisoned):
     out = f"cut_{poisoned}"
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     plain = finetuning.training_step
 
     def until_six(trainer, state):
         if state.step == 5:
-            raise Killed
+            raise KilledError
         return plain(trainer, state)
 
     monkeypatch.setattr(finetuning, "training_step", until_six)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(study, out, checkpoint_steps=2)
     (folder,) = (paths(study, out)["adapter"].parent / "checkpoints").iterdir()
     assert newest_checkpoint(folder).step == 4
@@ -206,7 +209,7 @@ def test_a_loss_that_is_no_number_stops_with_the_samples_id():
         return torch.where(torch.isin(packed.owner, torch.tensor(at))[:, None], float("nan"), logits)
 
     trainer.path = dataclasses.replace(trainer.path, logits=poisoned)
-    with pytest.raises(StudyError, match=f"loss is not a finite number for sample {bad.sample_id};"):
+    with pytest.raises(StudyError, match=rf"loss is not a finite number for sample {bad.sample_id};"):
         finetuning.training_step(trainer, finetuning.State())
 
 
@@ -235,7 +238,7 @@ def test_not_even_one_sample_is_an_error_that_says_what_to_do():
         raise torch.cuda.OutOfMemoryError
 
     trainer.path = dataclasses.replace(trainer.path, logits=never)
-    with pytest.raises(StudyError, match="out of memory with one sample.*nf4"):
+    with pytest.raises(StudyError, match=r"out of memory with one sample.*nf4"):
         finetuning.gradients(trainer, samples, 0)
 
 
@@ -266,3 +269,18 @@ def test_a_larger_choice_holds_a_smaller_one():
     small, large = (finetuning.chosen_by_hash(rows, count)["sample_id"].tolist() for count in (10, 20))
     assert set(small) < set(large) and large == sorted(large, key=lambda name: int(name[1:]))
     assert json.dumps(small) == json.dumps(finetuning.chosen_by_hash(rows, 10)["sample_id"].tolist())
+
+
+def test_the_merge_command_writes_a_model_with_the_adapters_logits(study, unbroken):
+    merged = study / "merged"
+    line = [sys.executable, str(PROGRAM.with_name("merge_adapter.py")), "--model", str(study / "card.json")]
+    line += ["--adapter", str(unbroken["adapter"]), "--merged", str(merged), "--dtype", "float32"]
+    subprocess.run(line, env=ALONE, check=True, timeout=120, capture_output=True)
+    whole = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32).eval()
+    base = AutoModelForCausalLM.from_pretrained(study / "model", dtype=torch.float32)
+    ids = torch.randint(3, 200, (1, 15))
+    torch.testing.assert_close(
+        whole(ids).logits, PeftModel.from_pretrained(base, unbroken["adapter"]).eval()(ids).logits, rtol=1e-4, atol=1e-4
+    )
+    again = subprocess.run(line, env=ALONE, timeout=60, capture_output=True, text=True)
+    assert again.returncode == 1 and "exists already" in again.stderr

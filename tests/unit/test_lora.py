@@ -60,12 +60,12 @@ def test_a_state_goes_back_into_the_model_and_a_foreign_one_does_not():
     lora.load_adapter_state(fresh, lora.adapter_state(model))
     ids = torch.randint(3, 97, (1, 9))
     assert torch.equal(fresh(ids).logits, model(ids).logits)
-    with pytest.raises(ValueError, match="other targets"):
+    with pytest.raises(ValueError, match=r"other targets"):
         lora.load_adapter_state(fresh, {"x": torch.zeros(1)})
 
 
 def test_a_target_that_no_layer_has_is_an_error():
-    with pytest.raises(StudyError, match="c_attn is no linear layer.*q_proj"):
+    with pytest.raises(StudyError, match=r"c_attn is no linear layer.*q_proj"):
         lora.target_names(tiny_model("llama"), ["q_proj", "c_attn"])
 
 

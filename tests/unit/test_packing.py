@@ -60,7 +60,7 @@ def test_an_epochs_order_is_a_seeded_permutation():
 def test_the_completion_is_the_answer_with_its_end_token(template):
     tokenizer = byte_tokenizer(template)
     prompter = Prompter(tokenizer, PromptText(system="Code.", user="{{ text }}", answer="code", max_tokens=300))
-    sample = packing.encode(prompter, "one", "a cough", "J069", "cold")
+    sample = packing.sample_encoder(prompter)("one", "a cough", "J069", "cold")
     end = tokenizer.convert_tokens_to_ids(
         {"llama3": "<|eot_id|>", "chatml": "<|im_end|>", "mistral": "</s>", "gemma": "<end_of_turn>"}[template]
     )
@@ -72,7 +72,7 @@ def test_the_completion_is_the_answer_with_its_end_token(template):
 def test_a_truncated_dialogue_keeps_instruction_and_answer_and_says_so():
     tokenizer = byte_tokenizer("chatml")
     text = PromptText(system="Code it now.", user="{{ text }} Which code?", answer="code", max_tokens=120)
-    sample = packing.encode(Prompter(tokenizer, text), "one", "x" * 500, "J069", "cold")
+    sample = packing.sample_encoder(Prompter(tokenizer, text))("one", "x" * 500, "J069", "cold")
     read = tokenizer.decode(sample.prompt)
     assert sample.truncated and len(sample.prompt) <= 120
     assert "Code it now." in read and "Which code?" in read
@@ -80,7 +80,7 @@ def test_a_truncated_dialogue_keeps_instruction_and_answer_and_says_so():
 
 
 class _NoEnd:
-    end_ids = [9]
+    end_ids = (9,)
 
     def prompt(self, text):
         return Prompter(
@@ -92,5 +92,5 @@ class _NoEnd:
 
 
 def test_an_answer_without_an_end_is_an_error():
-    with pytest.raises(StudyError, match="sample one.*end-of-turn"):
-        packing.encode(_NoEnd(), "one", "text", "J069", "cold")
+    with pytest.raises(StudyError, match=r"sample one.*end-of-turn"):
+        packing.sample_encoder(_NoEnd())("one", "text", "J069", "cold")
