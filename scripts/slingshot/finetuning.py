@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -106,7 +106,7 @@ class State:
     best: dict[str, Tensor] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if key != "best"} | {"log": self.log}
+        return {key: value for key, value in vars(self).items() if key != "best"}
 
 
 # ---------------------------------------------------------------- the recipe
