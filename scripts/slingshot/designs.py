@@ -35,6 +35,8 @@ from slingshot.metrics import Score
 from slingshot.resampling import Floats, resample_weights
 from slingshot.statistics import FEW_DISCORDANT, Correct, Difference, paired_difference
 
+Resampled = dict[str, Floats]  # an arm's path to its exact match in each resample
+
 FEW_SEEDS = 5  # with fewer, resampling seeds knows their spread too badly for the interval to hold its level
 
 
@@ -60,20 +62,32 @@ def findings(scored: Sequence[Scored], statistics: Statistics) -> DesignFindings
     """Everything that the designs' arms say; None for a study without designs."""
     if not any(each.arm.design for each in scored):
         return None
-    seeds = [variation for model in _models(scored, "seeds") if (variation := seeds_of(model, scored, statistics))]
+    resampled = resampled_means(scored, statistics)
+    variations = (seeds_of(model, scored, resampled, statistics) for model in _models(scored, "seeds"))
+    seeds = [variation for variation in variations if variation is not None]
     return DesignFindings(
         crossed=list(crossed_of(scored, statistics)),
         gains=list(gains_of(scored, statistics)),
         curves=[
             curve
             for model in _models(scored, "learning_curve")
-            if (curve := curve_of(model, scored, statistics)) is not None
+            if (curve := curve_of(model, scored, resampled, statistics)) is not None
         ],
         seeds=seeds,
-        seeds_verdict=seeds_verdict(seeds, scored, statistics) if seeds else None,
+        seeds_verdict=seeds_verdict(seeds, scored, resampled, statistics) if seeds else None,
         ladders=[ladder_of(model, scored, statistics) for model in _models(scored, "few_shot")],
         sweeps=[sweep_of(each) for each in scored if each.arm.best_of],
     )
+
+
+def resampled_means(scored: Sequence[Scored], statistics: Statistics) -> Resampled:
+    """Each arm's exact match in each of m resamples of the test samples, the same resamples for all arms."""
+    right = np.array([each.correct for each in scored], dtype=float)
+    n = right.shape[1]
+    means = np.concatenate(
+        [weights @ right.T / n for weights in resample_weights(n, statistics.resamples, statistics.seed)]
+    )
+    return {each.path: means[:, column] for column, each in enumerate(scored)}
 
 
 def _models(scored: Sequence[Scored], design: str) -> list[str]:
@@ -173,7 +187,9 @@ def contrast(right: Floats, weights: Sequence[float], statistics: Statistics) ->
 # ---------------------------------------------------------------- learning curves
 
 
-def curve_of(model: str, scored: Sequence[Scored], statistics: Statistics) -> MeasuredCurve | None:
+def curve_of(
+    model: str, scored: Sequence[Scored], resampled: Resampled, statistics: Statistics
+) -> MeasuredCurve | None:
     """A model's finetunes by train size, the fitted law, and where it meets each untrained arm."""
     runs = [each for each in scored if each.arm.model == model and each.arm.design == "learning_curve"]
     whole = _own(model, True, scored)
@@ -187,15 +203,13 @@ def curve_of(model: str, scored: Sequence[Scored], statistics: Statistics) -> Me
     others = [each for each in scored if not each.arm.finetuned]
     law, met = None, []
     if len(set(sizes)) >= learning_curve.FEWEST_SIZES:
-        wrong = 1 - np.array([each.correct for each in [*runs, *others]], dtype=float)
-        resampled = resampled_means(wrong, statistics)
-        errors, k = wrong.mean(axis=1), len(runs)
-        fitted = learning_curve.fit(sizes, errors[None, :k])
-        fits = learning_curve.fit(sizes, resampled[:, :k])
-        law = learning_curve.power_law(sizes, errors[:k], fitted, fits, statistics.confidence)
-        for index, other in enumerate(others, k):
+        errors = np.array([1 - each.correct.mean() for each in runs])
+        fitted = learning_curve.fit(sizes, errors[None])
+        fits = learning_curve.fit(sizes, 1 - np.stack([resampled[each.path] for each in runs], axis=1))
+        law = learning_curve.power_law(sizes, errors, fitted, fits, statistics.confidence)
+        for other in others:
             ends = learning_curve.break_even_sizes(
-                fitted, float(errors[index]), fits, resampled[:, index], statistics.confidence
+                fitted, float(1 - other.correct.mean()), fits, 1 - resampled[other.path], statistics.confidence
             )
             words = learning_curve.in_words(ends, int(sizes[0]), int(sizes[-1]), statistics.confidence)
             met.append(
@@ -220,17 +234,12 @@ def curve_of(model: str, scored: Sequence[Scored], statistics: Statistics) -> Me
     )
 
 
-def resampled_means(values: Floats, statistics: Statistics) -> Floats:
-    """Means of k arms in each of m resamples of the test samples, the same for all: (k, n) to (m, k)."""
-    n = values.shape[1]
-    blocks = resample_weights(n, statistics.resamples, statistics.seed)
-    return np.concatenate([weights @ values.T / n for weights in blocks])
-
-
 # ---------------------------------------------------------------- seeds
 
 
-def seeds_of(model: str, scored: Sequence[Scored], statistics: Statistics) -> SeedVariation | None:
+def seeds_of(
+    model: str, scored: Sequence[Scored], resampled: Resampled, statistics: Statistics
+) -> SeedVariation | None:
     """Runs of one recipe with several seeds, their mean, and it beside each untrained large arm.
 
     None where there is but one run.
@@ -243,11 +252,11 @@ def seeds_of(model: str, scored: Sequence[Scored], statistics: Statistics) -> Se
     return SeedVariation(
         model=model,
         runs=[SeedRun(arm=each.path, seed=each.seed, exact_match=each.exact_match) for each in runs],
-        mean=mean_over_seeds(runs, None, statistics, statistics.confidence),
+        mean=mean_over_seeds(runs, None, resampled, statistics, statistics.confidence),
         between_seeds=float(shares.std(ddof=1)),
         between_samples=float(np.sqrt(share * (1 - share) / len(runs[0].correct))),
         against={
-            other.path: mean_over_seeds(runs, other, statistics, statistics.confidence)
+            other.path: mean_over_seeds(runs, other, resampled, statistics, statistics.confidence)
             for other in _large_untrained(scored)
         },
     )
@@ -264,7 +273,7 @@ def _large_untrained(scored: Sequence[Scored]) -> list[Scored]:
 
 
 def mean_over_seeds(
-    runs: Sequence[Scored], other: Scored | None, statistics: Statistics, confidence: float
+    runs: Sequence[Scored], other: Scored | None, resampled: Resampled, statistics: Statistics, confidence: float
 ) -> Estimate:
     """The runs' mean exact match, minus that of `other` if given, with an interval over seeds and samples.
 
@@ -272,20 +281,20 @@ def mean_over_seeds(
     (crossed, not nested: Owen 2007, Annals of Applied Statistics 1:386, on the pigeonhole bootstrap). Of m seeds m - 1
     are drawn: m draws would understate the variance between few seeds by 1/m (Rao and Wu 1988, JASA 83:231).
     """
-    values = np.array([each.correct for each in runs], dtype=float)
+    means = np.stack([resampled[each.path] for each in runs], axis=1)
+    value = float(np.mean([each.correct.mean() for each in runs]))
     if other is not None:
-        values -= other.correct
-    means = resampled_means(values, statistics)
+        means, value = means - resampled[other.path][:, None], value - float(other.correct.mean())
     m = len(runs)
-    generator = np.random.default_rng([statistics.seed, m])
-    drawn = generator.integers(m, size=(len(means), m - 1))
+    drawn = np.random.default_rng([statistics.seed, m]).integers(m, size=(len(means), m - 1))
     replicates = np.take_along_axis(means, drawn, axis=1).mean(axis=1)
-    value = float(values.mean())
     low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Estimate(value=value, low=min(float(low), value), high=max(float(high), value))
 
 
-def seeds_verdict(variations: Sequence[SeedVariation], scored: Sequence[Scored], statistics: Statistics) -> Verdict:
+def seeds_verdict(
+    variations: Sequence[SeedVariation], scored: Sequence[Scored], resampled: Resampled, statistics: Statistics
+) -> Verdict:
     """The study's question again, with the mean over seeds in the place of one finetune.
 
     A model beats another if the interval of their difference leaves out 0 at Bonferroni's level over all pairs. The
@@ -304,7 +313,10 @@ def seeds_verdict(variations: Sequence[SeedVariation], scored: Sequence[Scored],
         sentence = "No verdict over seeds: no small model with several seeds stands beside an untrained large one."
         return Verdict(outcome="undecided", sentence=sentence, caveats=[], answer="free", winners=[])
     level = 1 - (1 - statistics.confidence) / len(pairs)
-    between = {(model, other.path): mean_over_seeds(small[model], other, statistics, level) for model, other in pairs}
+    between = {
+        (model, other.path): mean_over_seeds(small[model], other, resampled, statistics, level)
+        for model, other in pairs
+    }
     said = "; ".join(
         f"{model} (mean of {len(small[model])} seeds) against {other}: {_points(estimate)} points, "
         f"interval {_points(estimate, 'low')} to {_points(estimate, 'high')}"

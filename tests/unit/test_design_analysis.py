@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from slingshot import learning_curve
 from slingshot.config import Arm, Statistics
-from slingshot.designs import Scored, contrast, findings, mean_over_seeds
+from slingshot.designs import Scored, contrast, findings, mean_over_seeds, resampled_means
 from slingshot.scoring import proportion
 from slingshot.statistics import paired_difference
 
@@ -210,7 +210,8 @@ def test_an_interval_over_seeds_covers_the_recipes_mean_and_one_seed_does_not() 
     for trial in range(60):
         generator = np.random.default_rng(trial)
         runs = seed_runs(generator, np.clip(generator.normal(0.6, spread, size=8), 0.05, 0.95))
-        mean = mean_over_seeds(runs, None, Statistics(resamples=400), 0.95)
+        few = Statistics(resamples=400)
+        mean = mean_over_seeds(runs, None, resampled_means(runs, few), few, 0.95)
         covered += mean.low <= 0.6 <= mean.high
         by_one += runs[0].exact_match.low <= 0.6 <= runs[0].exact_match.high
     assert covered >= 51
@@ -246,9 +247,16 @@ def test_the_verdict_over_seeds_follows_the_evidence(large: float, outcome: str)
 def test_equal_seeds_leave_the_variation_between_samples() -> None:
     right = answers(np.random.default_rng(0), [0.5], 400)[0]
     runs = [scored("slm/s", right), scored("slm/s/seed1", right, "seeds")]
-    mean = mean_over_seeds(runs, None, STATISTICS, 0.95)
+    mean = mean_over_seeds(runs, None, resampled_means(runs, STATISTICS), STATISTICS, 0.95)
     assert mean.value == pytest.approx(right.mean())
     assert 0.08 < mean.high - mean.low < 0.12
+
+
+def test_of_two_seeds_one_is_drawn() -> None:
+    """Drawing two of two would give their mean half of the time, and so too short an interval."""
+    runs = [scored("slm/s", np.zeros(50, dtype=bool)), scored("slm/s/seed1", np.ones(50, dtype=bool), "seeds")]
+    mean = mean_over_seeds(runs, None, resampled_means(runs, STATISTICS), STATISTICS, 0.4)
+    assert (mean.low, mean.value, mean.high) == (0, 0.5, 1)
 
 
 def test_one_seed_alone_is_no_variation() -> None:
