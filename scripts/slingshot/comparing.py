@@ -47,6 +47,7 @@ class Outcome:
     predict_process: ProcessRecord | None
     finetune: StepRecord | None
     finetune_process: ProcessRecord | None
+    validation: list[Prediction] | None
 
     @property
     def path(self) -> str:
@@ -69,7 +70,7 @@ class Pair:
     second: Outcome
 
 
-def read_outcome(arm: Arm, results: Path) -> Outcome:
+def read_outcome(arm: Arm, results: Path, with_validation: bool = False) -> Outcome:
     """Read an arm's folder.
 
     Raises:
@@ -77,6 +78,7 @@ def read_outcome(arm: Arm, results: Path) -> Outcome:
     """
     folder = results / arm.path
     is_model, trained = arm.kind != "baseline", arm.finetuned and arm.kind != "baseline"
+    validated = with_validation and is_model and arm.design is None
     return Outcome(
         arm=arm,
         metrics=read_metrics(folder / "metrics.json"),
@@ -85,6 +87,7 @@ def read_outcome(arm: Arm, results: Path) -> Outcome:
         predict_process=read_process_record(folder / "predict.process.json") if is_model else None,
         finetune=read_step_record(folder / "finetune.json") if trained else None,
         finetune_process=read_process_record(folder / "finetune.process.json") if trained else None,
+        validation=read_predictions(folder / "validation/predictions.jsonl") if validated else None,
     )
 
 
@@ -97,7 +100,7 @@ def read_outcomes(spec: CompareSpec, results: Path, allow_missing: bool) -> tupl
     outcomes, missing = [], []
     for arm in spec.arms:
         try:
-            outcomes.append(read_outcome(arm, results))
+            outcomes.append(read_outcome(arm, results, spec.ensemble_weights == "validation"))
         except FileNotFoundError as error:
             if not allow_missing:
                 raise StudyError(
@@ -361,8 +364,8 @@ def ensembles_of(pairs: Sequence[Pair], statistics: Statistics) -> list[Ensemble
             pair.second.path,
             pair.first.predictions,
             pair.second.predictions,
-            None,
-            None,
+            pair.first.validation,
+            pair.second.validation,
             statistics.confidence,
             statistics.resamples,
             statistics.seed,

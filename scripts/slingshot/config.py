@@ -34,6 +34,7 @@ Level = Literal["code", "category", "block", "chapter"]
 AnswerForm = Literal["code", "code description", "description code"]
 Quantization = Literal["none", "int8", "nf4"]
 Dtype = Literal["bfloat16", "float16", "float32"]
+EnsembleWeights = Literal["equal", "validation"]
 ModelType = Literal["LLM", "SLM", "BASELINE"]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
@@ -205,9 +206,14 @@ class Finetune(Spec):
 
 
 class Evaluation(Spec):
-    """How the test split is answered. Results do not depend on it."""
+    """How the splits are answered."""
 
-    shards: int = Field(1, ge=1, le=10_000, description="jobs over which an arm's predictions are spread")
+    shards: int = Field(
+        1, ge=1, le=10_000, description="jobs over which an arm's predictions are spread; changes no result"
+    )
+    ensemble_weights: EnsembleWeights = Field(
+        "equal", description="validation: the study's own arms answer that split too, and weights are fitted on it"
+    )
 
 
 class Hardware(Spec):
@@ -618,6 +624,7 @@ class ScoreSpec(StepSpec):
 class CompareSpec(StepSpec):
     arms: list[Arm]
     result_keys: dict[str, str] = Field(description="arm path to its key in results.json")
+    ensemble_weights: EnsembleWeights
     statistics: Statistics
     cost: Cost
 

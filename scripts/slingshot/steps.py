@@ -219,6 +219,7 @@ def _compare(study: Study) -> CompareSpec:
     return CompareSpec(
         arms=arms,
         result_keys={arm.path: result_key(study, arm) for arm in arms},
+        ensemble_weights=study.evaluation.ensemble_weights,
         statistics=study.statistics,
         cost=study.cost,
     )

@@ -115,6 +115,25 @@ rule predict:
         " {resources.hardware} 2>&1 | tee -i {log}"
 
 
+use rule predict as predict_validation with:
+    input:
+        model=card_of,
+        adapter=adapter_of,
+        labels="results/data/labels.json",
+        train="results/data/train.parquet",
+        test="results/data/validation.parquet",
+    output:
+        predictions="results/{arm}/validation/predictions.jsonl",
+        record="results/{arm}/validation/predict.json",
+        process="results/{arm}/validation/predict.process.json",
+    log:
+        "results/logs/{arm}/predict_validation.log",
+    benchmark:
+        "results/benchmarks/{arm}/predict_validation.tsv"
+    wildcard_constraints:
+        arm=one_of(VALIDATED),
+
+
 use rule predict as predict_shard with:
     output:
         predictions=temp(f"results/{{arm}}/shards/{{shard}}-of-{SHARDS}/predictions.jsonl"),
@@ -127,11 +146,6 @@ use rule predict as predict_shard with:
     wildcard_constraints:
         arm=one_of(PREDICTED if SHARDS > 1 else []),
         shard=r"\d+",
-
-
-def shards_of(name):
-    """The files of this name that an arm's shards leave, in their order."""
-    return expand("results/{{arm}}/shards/{shard}-of-{n}/{name}", shard=range(1, SHARDS + 1), n=SHARDS, name=name)
 
 
 rule gather:

@@ -15,12 +15,8 @@ def say_estimate():
 
     if Quietness.ALL in (workflow.output_settings.quiet or ()):
         return
-    needed = workflow.dag.needrun_jobs(
-        exclude_finished=False
-    )  # a dry run leaves every job finished
-    jobs = jobs_of(
-        (job.rule.name, dict(job.wildcards.items()).get("arm")) for job in needed
-    )
+    needed = workflow.dag.needrun_jobs(exclude_finished=False)  # a dry run leaves every job finished
+    jobs = jobs_of((job.rule.name, dict(job.wildcards.items()).get("arm")) for job in needed)
     if said := table(STUDY, jobs, STUDY_FOLDER / "results"):
         print(f"\n{said}")
 

@@ -44,6 +44,11 @@ CHOSEN = arm_paths(lambda arm: arm.best_of)
 SCORED = arm_paths(lambda arm: not arm.candidate)
 PREDICTED = arm_paths(lambda arm: not arm.candidate and arm.kind != "baseline")
 SHARDS = STUDY.evaluation.shards
+VALIDATED = (
+    arm_paths(lambda arm: arm.kind != "baseline" and arm.design is None)
+    if STUDY.evaluation.ensemble_weights == "validation"
+    else []
+)
 
 
 def one_of(names):
@@ -144,5 +149,11 @@ def files_of_arms(wildcards):
         if arm.kind != "baseline":
             names += ["predict.json", "predict.process.json"]
             names += ["finetune.json", "finetune.process.json", "training_log.jsonl"] if arm.finetuned else []
+        names += ["validation/predictions.jsonl"] if path in VALIDATED else []
         files += [f"results/{path}/{name}" for name in names]
     return files
+
+
+def shards_of(name):
+    """The files of this name that an arm's shards leave, in their order."""
+    return expand("results/{{arm}}/shards/{shard}-of-{n}/{name}", shard=range(1, SHARDS + 1), n=SHARDS, name=name)
