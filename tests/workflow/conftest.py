@@ -3,7 +3,6 @@
 import shutil
 
 import pytest
-
 from tests.workflow import small_study
 
 

@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 
 import yaml
-
 from tests.tiny import byte_tokenizer
 
 HOUSE = Path(__file__).parents[2]
@@ -27,7 +26,23 @@ FINDINGS = {
     "J069": ("Acute upper respiratory infection, unspecified", "I have a runny nose and a sore throat"),
     "M545": ("Low back pain", "my lower back hurts when I lift anything"),
 }
-WORDS = "morning evening week month garden office stairs shower dinner train dog pillow window coffee letter".split()
+WORDS = (
+    "morning",
+    ", evening",
+    ", week",
+    ", month",
+    ", garden",
+    ", office",
+    ", stairs",
+    ", shower",
+    ", dinner",
+    ", train",
+    ", dog",
+    ", pillow",
+    ", window",
+    ", coffee",
+    ", letter",
+)
 
 
 def write_study(folder: Path) -> None:

@@ -8,7 +8,6 @@ import time
 
 import pytest
 import yaml
-
 from tests.workflow import small_study
 from tests.workflow.small_study import OTHER_REVISION, planned
 
