@@ -60,5 +60,9 @@ rule slm:
 
 rule clean_cache:
     "Remove what is kept only to save time: remembered answers, checkpoints of training, unfinished shards."
+    log:
+        "results/logs/clean_cache.log",
+    conda:
+        "envs/environment.yaml"
     shell:
-        "rm -rf results/cache results/*/*/checkpoints results/*/*/*/checkpoints results/*/*/shards results/*/*/*/shards"
+        "rm -rf results/cache results/*/*/checkpoints results/*/*/*/checkpoints results/*/*/shards results/*/*/*/shards 2>&1 | tee {log}"
