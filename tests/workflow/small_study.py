@@ -27,22 +27,9 @@ FINDINGS = {
     "M545": ("Low back pain", "my lower back hurts when I lift anything"),
 }
 WORDS = (
-    "morning",
-    ", evening",
-    ", week",
-    ", month",
-    ", garden",
-    ", office",
-    ", stairs",
-    ", shower",
-    ", dinner",
-    ", train",
-    ", dog",
-    ", pillow",
-    ", window",
-    ", coffee",
-    ", letter",
-)
+    "morning", "evening", "week", "month", "garden", "office", "stairs", "shower", "dinner",
+    "train", "dog", "pillow", "window", "coffee", "letter",
+)  # fmt: skip
 
 
 def write_study(folder: Path) -> None:
