@@ -5,12 +5,14 @@ import os
 import re
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
 from tests.workflow import small_study
 from tests.workflow.small_study import OTHER_REVISION, planned
 
+pytestmark = pytest.mark.workflow
 LLM = ("llm/a", "llm/b")
 SLM = ("slm/c", "slm/d")
 ARMS = (*LLM, *SLM)
@@ -104,21 +106,35 @@ def test_nothing_is_left_to_do_in_a_finished_study(finished, house):
     assert planned(finished, house=house) == {}
 
 
+@pytest.fixture(scope="module")
+def plans(finished, house, tmp_path_factory):
+    """Name of a change to the jobs that a dry run lists after it; the dry runs go side by side."""
+
+    def plan(name):
+        place = tmp_path_factory.mktemp("change")
+        if name in CONFIG:
+            return set(planned(changed(finished, place, CONFIG[name][0]), house=house))
+        file, pattern, replacement, _ = CODE[name]
+        other = shutil.copytree(house, place / "house")
+        before = (other / file).read_text()
+        after = re.sub(pattern, replacement, before, count=1)
+        assert after != before, name
+        (other / file).write_text(after)
+        return set(planned(small_study.copy(finished, place / "study"), house=other))
+
+    names = [*CONFIG, *CODE]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(names, pool.map(plan, names), strict=True))
+
+
 @pytest.mark.parametrize("name", CONFIG)
-def test_a_change_of_the_config_reruns_what_it_concerns(finished, house, tmp_path, name):
-    changes, expected = CONFIG[name]
-    assert set(planned(changed(finished, tmp_path, changes), house=house)) == expected
+def test_a_change_of_the_config_reruns_what_it_concerns(plans, name):
+    assert plans[name] == CONFIG[name][1]
 
 
 @pytest.mark.parametrize("name", CODE)
-def test_a_change_of_the_code_reruns_what_it_means(finished, house, tmp_path, name):
-    file, pattern, replacement, expected = CODE[name]
-    other = shutil.copytree(house, tmp_path / "house")
-    before = (other / file).read_text()
-    after = re.sub(pattern, replacement, before, count=1)
-    assert after != before
-    (other / file).write_text(after)
-    assert set(planned(small_study.copy(finished, tmp_path / "study"), house=other)) == expected
+def test_a_change_of_the_code_reruns_what_it_means(plans, name):
+    assert plans[name] == CODE[name][3]
 
 
 def test_another_prompt_text_reruns_all_that_read_it(finished, house, tmp_path):
