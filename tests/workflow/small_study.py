@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 
 import yaml
-from tests.tiny import byte_tokenizer
 
 HOUSE = Path(__file__).parents[2]
 REVISION = "1" * 40
@@ -131,6 +130,7 @@ def _dialogues(count: int) -> list[str]:
 
 def _write_model(folder: Path, seed: int) -> None:
     import torch
+    from tests.tiny import byte_tokenizer
     from transformers import AutoConfig, AutoModelForCausalLM
 
     tokenizer = byte_tokenizer()
