@@ -149,7 +149,9 @@ def finish(tree: Tree, contenders: Sequence[Contender] = CONTENDERS) -> None:
         score_arm(spec, predictions, test, labels, summary, provenance).write(tree.folder / arm.path / "metrics.json")
     arms = [one.arm for one in contenders]
     keys = {arm.path: arm.path for arm in arms}
-    compared = CompareSpec(arms=arms, result_keys=keys, statistics=statistics, cost=tree.spec.cost)
+    compared = CompareSpec(
+        arms=arms, result_keys=keys, ensemble_weights="equal", statistics=statistics, cost=tree.spec.cost
+    )
     outcomes, missing = read_outcomes(compared, tree.folder, allow_missing=False)
     compare(compared, outcomes, missing, test, labels).write(tree.folder / "comparison.json")
 

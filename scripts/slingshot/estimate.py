@@ -17,10 +17,16 @@ from slingshot.config import Arm, FewShot, Finetune, HubData, Model, Quantizatio
 from slingshot.cost import WORK_PHASES
 from slingshot.files import read_json
 from slingshot.records import StepRecord, read_process_record, read_step_record
+from slingshot.splits import SPLITS
 
 Step = Literal["finetune", "predict"]
 Unit = Literal["GPU", "CPU"]
-STEP_OF_RULE: dict[str, Step] = {"finetune": "finetune", "predict": "predict", "predict_shard": "predict"}
+STEP_OF_RULE: dict[str, Step] = {
+    "finetune": "finetune",
+    "predict": "predict",
+    "predict_shard": "predict",
+    "predict_validation": "predict",
+}
 DESIGNS = ("study", "crossed", "learning_curve", "seeds", "few_shot", "sweep")
 SCALES = {"K": 1e3, "M": 1e6, "B": 1e9}
 TOKENS_A_WORD = 1.35  # English text, byte-pair tokenizers; used only until a step of the study has counted tokens
@@ -40,12 +46,26 @@ class Rate:
     source: str
 
 
-# Rates to go by until the study has its own: samples/s times 1,185 tokens (1,169 of the prompt, 16 answered), and the
-# 34 s that a process of 80.3 s spent besides prefill and decoding. The source says where the run is described.
-H100 = "Llama-3.1-8B's shape without candidates, on an H100 (docs/evaluation.md)"
+# Rates to go by until the study has its own; the sources say where the runs are described.
+ANSWERED = "Llama-3.1-8B's shape without candidates, on an H100 (docs/evaluation.md)"
+TRAINED = "Llama-3.2-3B's shape, on an H100 (docs/finetuning.md)"
 MEASURED = (
-    Rate("predict", "Llama-3.1-8B", 8.03e9, "none", "GPU", 32.8 * 1185, 34.0, H100),
-    Rate("predict", "Llama-3.1-8B", 8.03e9, "nf4", "GPU", 30.2 * 1185, 34.0, H100),
+    # Samples/s times 1,185 tokens (1,169 of the prompt, 16 answered); of a process of 80.3 s 34 s were neither prefill
+    # nor decoding.
+    Rate("predict", "Llama-3.1-8B", 8.03e9, "none", "GPU", 32.8 * 1185, 34.0, ANSWERED),
+    Rate("predict", "Llama-3.1-8B", 8.03e9, "nf4", "GPU", 30.2 * 1185, 34.0, ANSWERED),
+    # 36,265 tokens/s, and 3.4 s for an evaluation every 50 steps of 32 samples of 1,170 tokens. Besides: imports 13 s,
+    # the model 2 s, probing and compiling 24 s.
+    Rate(
+        "finetune",
+        "Llama-3.2-3B",
+        3.21e9,
+        "none",
+        "GPU",
+        50 * 32 * 1170 / (50 * 32 * 1170 / 36_265 + 3.4),
+        39.0,
+        TRAINED,
+    ),
 )
 
 
@@ -54,6 +74,7 @@ class Volume:
     """How much there is to train on and to answer, and how that is known."""
 
     train: int
+    validation: int
     test: int
     tokens: float
     source: str
@@ -137,9 +158,8 @@ def seconds_of(study: Study, job: Job, arm: Arm, rate: Rate | None, volume: Volu
     """Seconds of a job; None where its rate or the volume is not known."""
     if rate is None or volume is None:
         return None
-    step = STEP_OF_RULE[job.rule]
-    shards = study.evaluation.shards if step == "predict" else 1
-    work = tokens_of(study, arm, step, volume) / rate.tokens_per_second / shards
+    shards = study.evaluation.shards if job.rule == "predict_shard" else 1
+    work = tokens_of(study, arm, job.rule, volume) / rate.tokens_per_second / shards
     return work * scale_of(study.models[arm.model], rate) + rate.setup
 
 
@@ -159,12 +179,13 @@ def nearest_rate(rates: Sequence[Rate], job: Job, name: str, study: Study) -> Ra
     return min(usable, key=lambda rate: abs(math.log(rate.parameters / parameters(model.size))), default=None)
 
 
-def tokens_of(study: Study, arm: Arm, step: Step, volume: Volume) -> float:
+def tokens_of(study: Study, arm: Arm, rule: str, volume: Volume) -> float:
     """Tokens that a step goes through: of prompts where it answers, of all its batches where it trains."""
     model = study.models[arm.model]
-    if step == "predict":
+    if STEP_OF_RULE[rule] == "predict":
         few_shot = model.few_shot if arm.shots is None else FewShot(k=arm.shots)
-        return volume.test * min((1 + few_shot.k) * volume.tokens, model.prompt.max_tokens)
+        samples = volume.validation if rule == "predict_validation" else volume.test
+        return samples * min((1 + few_shot.k) * volume.tokens, model.prompt.max_tokens)
     recipe = overridden(model.finetune, arm.setting)
     curve = study.designs.learning_curve
     held = arm.train_size is not None and curve is not None and curve.hold == "steps"
@@ -231,14 +252,14 @@ def volume_of(study: Study, results: Path) -> Volume | None:
     """Samples and tokens, from the prepared data; before there are any, of MedSynth alone. None: not known."""
     try:
         splits = read_json(results / "data/dataset.json")["splits"]
-        train, test = splits["train"]["samples"], splits["test"]["samples"]
+        samples = [splits[name]["samples"] for name in SPLITS]
         words = splits["train"]["words"]["q50"]
     except (OSError, ValueError, KeyError, TypeError):
         return medsynth(study)
     counted = counted_tokens(study, results)
     tokens = counted or TOKENS_A_WORD * words
     known = "tokens as counted by a finished step" if counted else f"{TOKENS_A_WORD} tokens a word assumed"
-    return Volume(train, test, tokens, f"{train:,} train, {test:,} test, {tokens:,.0f} tokens each ({known})")
+    return Volume(*samples, tokens, f"{in_splits(samples)}, {tokens:,.0f} tokens each ({known})")
 
 
 def counted_tokens(study: Study, results: Path) -> float | None:
@@ -261,12 +282,16 @@ def medsynth(study: Study) -> Volume | None:
     source, most = study.data.source, study.data.max_samples
     if not isinstance(source, HubData) or source.hub != hub:
         return None
-    train, test = (
-        min([round(rows * share), *([limit] if limit else [])])
-        for share, limit in ((study.data.split.train, most.train), (study.data.split.test, most.test))
-    )
-    said = f"{train:,} train, {test:,} test, {tokens:,} tokens each, as MedSynth is known to have; not prepared yet"
-    return Volume(train, test, tokens, said)
+    samples = []
+    for name in SPLITS:
+        whole, limit = round(rows * getattr(study.data.split, name)), getattr(most, name)
+        samples.append(whole if limit is None else min(whole, limit))
+    said = f"{in_splits(samples)}, {tokens:,} tokens each, as MedSynth is known to have; not prepared yet"
+    return Volume(*samples, tokens, said)
+
+
+def in_splits(samples: Sequence[int]) -> str:
+    return ", ".join(f"{count:,} {name}" for count, name in zip(samples, SPLITS, strict=True))
 
 
 def jobs_of(needed: Iterable[tuple[str, str | None]]) -> list[Job]:

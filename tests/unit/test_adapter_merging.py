@@ -8,7 +8,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from tiny_models import tiny_model
+from tests.unit.tiny_models import tiny_model
 
 from slingshot.adapter_merging import is_plain_lora, merge_adapter
 from slingshot.errors import StudyError

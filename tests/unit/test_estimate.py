@@ -24,9 +24,13 @@ def study_with(**sections: Any) -> Study:
     return parse_study(raw | sections)
 
 
-def prepare(results: Path, train: int = 1000, test: int = 200) -> None:
+def prepare(results: Path, train: int = 1000, validation: int = 2000, test: int = 200) -> None:
     (results / "data").mkdir(parents=True)
-    splits = {"train": {"samples": train, "words": {"q50": 100}}, "test": {"samples": test}}
+    splits = {
+        "train": {"samples": train, "words": {"q50": 100}},
+        "validation": {"samples": validation},
+        "test": {"samples": test},
+    }
     (results / "data/dataset.json").write_text(json.dumps({"splits": splits}))
 
 
@@ -101,6 +105,13 @@ def test_shards_share_the_work_and_each_starts_its_own_process(tmp_path: Path) -
     said = table(study_with(evaluation={"shards": 4}), [Job("predict_shard", "llm/large")] * 4, tmp_path)
     assert hours(said, "total") == f"{(9000 * 200 / 500 + 4 * 10) / 3600:.2f}"
     assert said.splitlines()[1].split()[1:3] == ["0", "4"]
+
+
+def test_answers_on_validation_count_its_samples(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    leave_predict(tmp_path, "llm/large")
+    said = table(study_with(), [Job("predict_validation", "llm/large")], tmp_path)
+    assert hours(said, "total") == f"{(2000 * 200 / 500 + 10) / 3600:.2f}"
 
 
 def test_what_was_not_measured_is_a_question_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

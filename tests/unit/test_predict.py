@@ -10,7 +10,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from tests.tiny import byte_tokenizer
-from tiny_models import tiny_model
+from tests.unit.tiny_models import tiny_model
 
 import predict
 from slingshot.config import FewShot, Generation, PredictSpec, PromptText
