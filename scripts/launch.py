@@ -24,6 +24,9 @@ from slingshot.records import ProcessRecord
 
 log = logging.getLogger("launch")
 
+# Threads that spin while they wait take the core from those that work: on two busy cores, 18 tokens/s against 200.
+ON_PROCESSORS = {"OMP_WAIT_POLICY": "PASSIVE"}
+
 
 def main() -> None:
     arguments, command = _read_arguments()
@@ -57,7 +60,7 @@ def launch(
 
     with gpu.alone(record, holder, while_waiting) as own:
         if gpus == 0:
-            ended = run_process(command, os.environ | {"CUDA_VISIBLE_DEVICES": ""}, [own], must_stop)
+            ended = run_process(command, ON_PROCESSORS | os.environ | {"CUDA_VISIBLE_DEVICES": ""}, [own], must_stop)
             return _record(step, arm, ended)
         allowed = gpu.devices_allowed(os.environ.get("CUDA_VISIBLE_DEVICES"))
         with gpu.claimed(gpus, allowed, holder, while_waiting) as claim:
