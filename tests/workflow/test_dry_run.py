@@ -22,7 +22,8 @@ def said(tmp_path_factory):
     """The dry run of the root's study with every design."""
     study = tmp_path_factory.mktemp("designed")
     shutil.copytree(HOUSE / "prompts", study / "prompts")
-    config = yaml.safe_load((HOUSE / "config.yaml").read_text(encoding="utf-8")) | {"designs": DESIGNS}
+    config = yaml.safe_load((HOUSE / "config.yaml").read_text(encoding="utf-8"))
+    config |= {"designs": DESIGNS, "evaluation": {"ensemble_weights": "equal"}}
     (study / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     code, said = run(study, "--dry-run")
     assert code == 0, said[-3000:]

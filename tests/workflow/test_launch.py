@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -263,3 +264,68 @@ def test_energy_is_left_out_where_one_device_has_no_counter():
     counting = gpu.Device("GPU-a", "GPU-a", 0, "a GPU", 1, lambda: 0, lambda: 7.5)
     assert gpu.energy_of([counting, counting]) == 15
     assert gpu.energy_of([counting, card("GPU-b", "GPU-b", 1)]) is None
+
+
+class Nvml:
+    """Stands in for the driver's library: two cards, of which the second is cut into slices and counts no energy."""
+
+    NVMLError = type("NVMLError", (Exception,), {})
+    nvmlMemory_v2 = 2  # noqa: N815
+
+    def __init__(self, with_v2=True):
+        self.with_v2 = with_v2
+
+    def nvmlInit(self): ...  # noqa: N802
+
+    def nvmlDeviceGetCount(self):  # noqa: N802
+        return 2
+
+    def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802
+        return f"GPU-{index}"
+
+    def nvmlDeviceGetUUID(self, handle):  # noqa: N802
+        return handle.encode()  # as older releases do
+
+    def nvmlDeviceGetName(self, handle):  # noqa: N802
+        return f"name of {handle}"
+
+    def nvmlDeviceGetMigMode(self, handle):  # noqa: N802
+        if handle == "GPU-0":
+            raise self.NVMLError("not supported")
+        return (1, 1)
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, handle):  # noqa: N802
+        return 3
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, handle, index):  # noqa: N802
+        if index == 1:
+            raise self.NVMLError("not found")
+        return f"MIG-{index}"
+
+    def nvmlDeviceGetMemoryInfo(self, handle, version=None):  # noqa: N802
+        if version and not self.with_v2:
+            raise self.NVMLError("function not found")
+        return SimpleNamespace(total=1000, used=10 if version else 25)
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle):  # noqa: N802
+        if handle.startswith("MIG"):
+            raise self.NVMLError("not supported")
+        return 7500
+
+
+@pytest.mark.parametrize(("with_v2", "used"), [(True, 10), (False, 25)])
+def test_the_drivers_devices_are_cards_and_slices(monkeypatch, with_v2, used):
+    import pynvml
+
+    stand_in = Nvml(with_v2)
+    assert [name for name in dir(Nvml) if name.startswith("nvml") and not hasattr(pynvml, name)] == []
+    monkeypatch.setitem(sys.modules, "pynvml", stand_in)
+    monkeypatch.delenv(gpu.FAKE_VARIABLE, raising=False)
+    devices = gpu.devices_allowed()
+    assert [(one.identity, one.card, one.index) for one in devices] == [
+        ("GPU-0", "GPU-0", 0),
+        ("MIG-0", "GPU-1", 1),
+        ("MIG-2", "GPU-1", 1),
+    ]
+    assert (devices[0].name, devices[0].total, devices[0].used()) == ("name of GPU-0", 1000, used)
+    assert [one.energy() for one in devices] == [7.5, None, None]
