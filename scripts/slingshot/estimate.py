@@ -52,14 +52,14 @@ TRAINED = "Llama-3.2-3B's shape, on an H100 (docs/finetuning.md)"
 MEASURED = (
     # Samples/s times 1,185 tokens (1,169 of the prompt, 16 answered); of a process of 80.3 s 34 s were neither prefill
     # nor decoding.
-    Rate("predict", "Llama-3.1-8B", 8.03e9, "none", "GPU", 32.8 * 1185, 34.0, ANSWERED),
-    Rate("predict", "Llama-3.1-8B", 8.03e9, "nf4", "GPU", 30.2 * 1185, 34.0, ANSWERED),
+    Rate("predict", "Llama-3.1-8B", 8e9, "none", "GPU", 32.8 * 1185, 34.0, ANSWERED),
+    Rate("predict", "Llama-3.1-8B", 8e9, "nf4", "GPU", 30.2 * 1185, 34.0, ANSWERED),
     # 36,265 tokens/s, and 3.4 s for an evaluation every 50 steps of 32 samples of 1,170 tokens. Besides: imports 13 s,
     # the model 2 s, probing and compiling 24 s.
     Rate(
         "finetune",
         "Llama-3.2-3B",
-        3.21e9,
+        3e9,
         "none",
         "GPU",
         50 * 32 * 1170 / (50 * 32 * 1170 / 36_265 + 3.4),
@@ -100,8 +100,12 @@ def table(study: Study, jobs: Sequence[Job], results: Path) -> str:
         return ""
     arms = {arm.path: arm for arm in arms_of(study)}
     volume = volume_of(study, results)
-    known = [*own_rates(study, results), *MEASURED]
-    rates = {job: nearest_rate(known, job, arms[job.arm].model, study) for job in dict.fromkeys(jobs)}
+    known = own_rates(study, results)
+    rates = {
+        job: nearest_rate(known, job, arms[job.arm].model, study)
+        or nearest_rate(MEASURED, job, arms[job.arm].model, study)
+        for job in dict.fromkeys(jobs)
+    }
     seconds = [seconds_of(study, job, arms[job.arm], rates[job], volume) for job in jobs]
     unit = "CPU" if all(unit_of(study.models[arms[job.arm].model]) == "CPU" for job in jobs) else "GPU"
     groups: dict[str, list[int]] = {design: [] for design in DESIGNS} | {"total": list(range(len(jobs)))}
@@ -259,7 +263,8 @@ def volume_of(study: Study, results: Path) -> Volume | None:
     counted = counted_tokens(study, results)
     tokens = counted or TOKENS_A_WORD * words
     known = "tokens as counted by a finished step" if counted else f"{TOKENS_A_WORD} tokens a word assumed"
-    return Volume(*samples, tokens, f"{in_splits(samples)}, {tokens:,.0f} tokens each ({known})")
+    train, validation, test = samples
+    return Volume(train, validation, test, tokens, f"{in_splits(samples)}, {tokens:,.0f} tokens each ({known})")
 
 
 def counted_tokens(study: Study, results: Path) -> float | None:
@@ -287,7 +292,8 @@ def medsynth(study: Study) -> Volume | None:
         whole, limit = round(rows * getattr(study.data.split, name)), getattr(most, name)
         samples.append(whole if limit is None else min(whole, limit))
     said = f"{in_splits(samples)}, {tokens:,} tokens each, as MedSynth is known to have; not prepared yet"
-    return Volume(*samples, tokens, said)
+    train, validation, test = samples
+    return Volume(train, validation, test, tokens, said)
 
 
 def in_splits(samples: Sequence[int]) -> str:

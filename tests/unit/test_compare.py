@@ -64,7 +64,9 @@ def score(results: Path, contender: results_tree.Contender) -> None:
 
 def compare(results: Path, *options: str) -> str | None:
     arms = [contender.arm for contender in results_tree.CONTENDERS]
-    spec = CompareSpec(arms=arms, result_keys=KEYS, statistics=STATISTICS, cost=Cost(gpu_hour_price=2.5))
+    spec = CompareSpec(
+        arms=arms, result_keys=KEYS, ensemble_weights="equal", statistics=STATISTICS, cost=Cost(gpu_hour_price=2.5)
+    )
     outputs = ("--comparison", results / "comparison.json", "--results-json", results / "results.json")
     return program("compare", "--spec", spec.model_dump_json(), "--results", results, *outputs, *options)
 

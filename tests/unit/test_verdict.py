@@ -52,7 +52,7 @@ def outcome(path: str, right: Right, parsable: float = 1.0) -> Outcome:
         for number, hit in enumerate(right)
     ]
     arm = Arm(kind=kind, model=model, finetuned=KINDS[kind])
-    return Outcome(arm, metrics, predictions, None, None, None, None)
+    return Outcome(arm, metrics, predictions, None, None, None, None, None)
 
 
 def judged(arms: Mapping[str, Right], parsable: float = 1.0) -> Verdict:
@@ -60,6 +60,7 @@ def judged(arms: Mapping[str, Right], parsable: float = 1.0) -> Verdict:
     spec = CompareSpec(
         arms=[each.arm for each in outcomes],
         result_keys={each.path: each.path for each in outcomes},
+        ensemble_weights="equal",
         statistics=SETTINGS,
         cost=Cost(),
     )
