@@ -25,6 +25,7 @@ WITHOUT_EFFECT = {
     "provenance",
     "records",
     "steps",
+    "training_memory",
 }
 
 PACKAGES = (
