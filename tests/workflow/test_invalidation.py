@@ -196,3 +196,12 @@ def test_large_local_files_are_not_read_at_every_start(finished, house, tmp_path
     ours = [key for key in known if key.startswith(f"{study}/dialogues.csv")]
     memory.write_text(json.dumps({**known, ours[0]: "0" * 64}))
     assert "prepare_data" in planned(study, house=house)
+
+
+def test_a_spec_longer_than_a_command_line_goes_through_a_file(finished, house, tmp_path):
+    """As with some hundred models; Linux takes no argument of 128 KB."""
+    study = changed(finished, tmp_path, {"report.note": "A long note. " * 12_000})
+    code, said = small_study.run(study, "--cores", "1", house=house)
+    assert code == 0, said[-3000:]
+    assert planned(study, house=house) == {}
+    assert "A long note. A long note." in (study / "results" / "report.html").read_text()

@@ -118,7 +118,7 @@ def test_no_finished_batch_of_predictions_is_computed_again(study, house):
     forget(study, "llm/b", "predictions.jsonl")
     cache = sqlite3.connect(study / "results" / "cache" / "b.sqlite")
     with cache:
-        cache.execute("DELETE FROM answers WHERE rowid IN (SELECT rowid FROM answers LIMIT 6)")
+        cache.execute("DELETE FROM answers WHERE rowid IN (SELECT rowid FROM answers ORDER BY rowid DESC LIMIT 6)")
     cache.close()
     go_on(study, house, "results/llm/b/predictions.jsonl")
     record = read_step_record(study / "results" / "llm" / "b" / "predict.json")

@@ -11,6 +11,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from slingshot.config import arms_of, parse_study  # noqa: E402
 from slingshot.errors import StudyError  # noqa: E402
+from slingshot.files import digest_of_text, write_text  # noqa: E402
 from slingshot.steps import fact_of, keys_of, step_spec  # noqa: E402
 
 try:
@@ -65,12 +66,25 @@ def resolved(step, target):
         raise WorkflowError(str(error)) from None
 
 
+LONGEST_ARGUMENT = 60_000  # bytes; a shell's whole command may have 131,071 on Linux
+
+
 def spec(step, wildcard=None):
-    """A params function: the step's spec as JSON, for the model or arm that `wildcard` holds.
+    """A params function: the step's spec as JSON or as @FILE, for the model or arm that `wildcard` holds.
 
     Snakemake compares no param that is made from the output, so it is the facts that decide on a rerun.
     """
-    return lambda wildcards, output: resolved(step, wildcards[wildcard] if wildcard else "").model_dump_json()
+
+    def as_argument(wildcards, output):
+        text = resolved(step, wildcards[wildcard] if wildcard else "").model_dump_json()
+        if len(text.encode()) < LONGEST_ARGUMENT:
+            return text
+        path = Path(".snakemake/slingshot/specs") / f"{digest_of_text(text)}.json"
+        if not path.exists():
+            write_text(path, text)
+        return f"@{path}"
+
+    return as_argument
 
 
 def facts(step, wildcard=None):
