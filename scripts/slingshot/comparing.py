@@ -208,12 +208,16 @@ def compare_pairs(
 ) -> list[PairComparison]:
     """Each pair's difference and test; p-values are adjusted within their family."""
     compared = []
+    hierarchical = hierarchical_differences(pairs, kind, statistics)
     for family in ("primary", "secondary", "baseline"):
         members = [pair for pair in pairs if pair.family == family]
         counts = [discordant(*correct_answers(pair, kind)) for pair in members]
         p_values = [mcnemar_p(*count) for count in counts]
         for pair, count, p, adjusted in zip(members, counts, p_values, holm(p_values), strict=True):
-            compared.append(compare_pair(pair, kind, count, p, adjusted, len(members), labels, statistics))
+            found = compare_pair(pair, kind, count, p, adjusted, len(members), labels, statistics)
+            difference = hierarchical.get((pair.first.path, pair.second.path))
+            levels = found.levels | ({"hierarchical_f1": difference} if difference else {})
+            compared.append(found.model_copy(update={"levels": levels}))
     return compared
 
 
@@ -256,12 +260,12 @@ def compare_pair(
 def level_differences(
     pair: Pair, kind: AnswerKind, labels: Sequence[Label], statistics: Statistics
 ) -> dict[str, Difference]:
-    """Differences above the target's level, and of hierarchical F1, where the labels have a tree."""
+    """Differences of accuracy above the target's level, where the labels have a tree."""
     metrics = pair.first.metrics
     if metrics.labels == "plain":
         return {}
     by_name = {label.label: label for label in labels}
-    answers = pair.first.answers(kind), pair.second.answers("free" if pair.second.arm.kind == "baseline" else kind)
+    answers = answers_of(pair.first, kind), answers_of(pair.second, kind)
     truths = [prediction.label for prediction in pair.first.predictions]
     differences = {}
     for level in TREE[TREE.index(metrics.level) + 1 :]:
@@ -278,24 +282,36 @@ def level_differences(
         differences[f"{level}_accuracy"] = paired_difference(
             first, second, statistics.confidence, statistics.resamples, statistics.seed
         )
-    if metrics.answers["free"].hierarchical is not None:
-        differences["hierarchical_f1"] = hierarchical_difference(*answers, truths, statistics)
     return differences
 
 
-def hierarchical_difference(
-    first: Sequence[str | None], second: Sequence[str | None], truths: Sequence[str], statistics: Statistics
-) -> Difference:
-    counts = hierarchical_counts(first, truths), hierarchical_counts(second, truths)
+def hierarchical_differences(
+    pairs: Sequence[Pair], kind: AnswerKind, statistics: Statistics
+) -> dict[tuple[str, str], Difference]:
+    """Differences of hierarchical F1, by the paths of a pair's arms; all from the same resamples, drawn once."""
+    trees = [pair for pair in pairs if pair.first.metrics.answers["free"].hierarchical is not None]
+    if not trees:
+        return {}
+    truths = [prediction.label for prediction in trees[0].first.predictions]
+    arms = {outcome.path: outcome for pair in trees for outcome in (pair.first, pair.second)}
+    counts = {path: hierarchical_counts(answers_of(outcome, kind), truths) for path, outcome in arms.items()}
+    names = [(pair.first.path, pair.second.path) for pair in trees]
 
-    def difference(weights: Floats) -> Floats:
-        one, other = (hierarchical_f1(weights @ each)[:, 2:] for each in counts)
-        return one - other
+    def differences(weights: Floats) -> Floats:
+        f1 = {path: hierarchical_f1(weights @ each)[:, 2] for path, each in counts.items()}
+        return np.stack([f1[first] - f1[second] for first, second in names], axis=1)
 
-    values, bounds = intervals(difference, len(truths), statistics.confidence, statistics.resamples, statistics.seed)
-    return Difference(
-        value=float(values[0]), low=float(bounds[0, 0]), high=float(bounds[0, 1]), n=len(truths), method="bootstrap"
-    )
+    n = len(truths)
+    values, bounds = intervals(differences, n, statistics.confidence, statistics.resamples, statistics.seed)
+    return {
+        name: Difference(value=float(value), low=float(low), high=float(high), n=n, method="bootstrap")
+        for name, value, (low, high) in zip(names, values, bounds, strict=True)
+    }
+
+
+def answers_of(outcome: Outcome, kind: AnswerKind) -> list[str | None]:
+    """An arm's answers; a baseline answers in one way only."""
+    return outcome.answers("free" if outcome.arm.kind == "baseline" else kind)
 
 
 # ---------------------------------------------------------------- summaries, costs, ensembles
