@@ -39,7 +39,7 @@ written = yaml.safe_load(Path("config.yaml").read_text())
 wanted = [("prepare_data", ""), ("baseline", ""), ("compare", ""), ("report", "")]
 wanted += [("fetch_model", model) for model in study.models]
 for arm in arms_of(study):
-    steps = ["score"] + ["predict"] * (arm.kind != "baseline") + ["finetune"] * (arm.kind == "slm")
+    steps = ["score"] + ["predict"] * (arm.kind != "baseline") + ["finetune"] * (arm.finetuned and arm.kind != "baseline")
     wanted += [(step, arm.path) for step in steps]
 print(sum(len(step_spec(study, Path(), step, target, written).model_dump_json()) for step, target in wanted))
 """
@@ -81,7 +81,7 @@ def planning(models: int) -> str:
             key=lambda run: run[0],
         )
     jobs = next(int(line.split()[1]) for line in plan[2].splitlines() if line.startswith("total "))
-    longest = max(map(len, plan[2].splitlines())) / 1024
+    longest = max(len(line) for line in plan[2].splitlines() if "--spec " in line) / 1024
     return f"{models:6d}{jobs:6d}{plan[0]:14.1f}, {plan[1]:4.0f}{loop[0]:12.1f}, {loop[1]:3.0f}{longest:18.0f}"
 
 
