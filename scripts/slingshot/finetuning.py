@@ -37,6 +37,7 @@ from slingshot.progress import progress
 from slingshot.prompts import Prompter
 from slingshot.provenance import versions
 from slingshot.records import StepRecord, timed
+from slingshot.splits import stratified_subset
 
 log = logging.getLogger(__name__)
 
@@ -517,7 +518,7 @@ def read_samples(job: Job, tokenizer: PreTrainedTokenizerBase) -> tuple[list[Sam
     validation = pd.read_parquet(job.validation)
     if train.empty or validation.empty:
         raise StudyError(f"{job.train if train.empty else job.validation} has no samples to finetune on")
-    train = chosen_by_hash(train, spec.train_size)
+    train = train.iloc[stratified_subset(train["sample_id"].tolist(), train["label"].tolist(), spec.train_size)]
     validation = chosen_by_hash(validation, spec.finetune.validation_samples)
     room = longest_completion([train, validation], Prompter(tokenizer, spec.prompt))
     limit = min(spec.prompt.max_tokens, spec.finetune.max_tokens - room)
