@@ -39,7 +39,9 @@ written = yaml.safe_load(Path("config.yaml").read_text())
 wanted = [("prepare_data", ""), ("baseline", ""), ("compare", ""), ("report", "")]
 wanted += [("fetch_model", model) for model in study.models]
 for arm in arms_of(study):
-    steps = ["score"] + ["predict"] * (arm.kind != "baseline") + ["finetune"] * (arm.finetuned and arm.kind != "baseline")
+    steps = ["score"]
+    if arm.kind != "baseline":
+        steps += ["predict", "finetune"] if arm.finetuned else ["predict"]
     wanted += [(step, arm.path) for step in steps]
 print(sum(len(step_spec(study, Path(), step, target, written).model_dump_json()) for step, target in wanted))
 """
