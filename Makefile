@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
+TESTS ?= tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -20,7 +22,8 @@ demo: $(VENV)/.installed ## run the demo study on two CPU cores, offline of any 
 	@echo "open studies/demo/results/report.html"
 
 test: lint ## run the linters and the tests, and print the coverage
-	HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false pytest --cov --cov-report=term $(TESTS)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
+		pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term $(TESTS)
 
 lint: $(VENV)/.installed-dev ## check style, types, rules and the schema
 	ruff check .
