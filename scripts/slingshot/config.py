@@ -345,7 +345,10 @@ class Seeds(Spec):
 
 
 class FewShotLadder(Spec):
-    """More examples in the prompt of an untrained model: `results/llm/{model}/shots5/`."""
+    """More examples in the prompt of an untrained model: `results/llm/{model}/shots5/`.
+
+    A prompt with k examples may be 1 + k times as long as prompt.max_tokens says.
+    """
 
     models: list[Key] = Field(min_length=1)
     k: list[Annotated[int, Field(ge=1)]] = Field(min_length=1, description="besides the model's own few_shot.k")
@@ -487,6 +490,11 @@ def overridden(finetune: Finetune, setting: dict[str, Any]) -> Finetune:
             section = section.get(parent) or {}
         section[last] = value
     return Finetune.model_validate(changed)
+
+
+def longest_prompt(model: Model, arm: Arm) -> int:
+    """Tokens that a prompt may have: each example of a few-shot ladder adds room for a dialogue of full length."""
+    return model.prompt.max_tokens * (1 + (arm.shots or 0))
 
 
 def _models_by_design(designs: Designs) -> dict[str, list[str]]:

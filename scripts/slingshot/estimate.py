@@ -13,7 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from slingshot.config import Arm, FewShot, Finetune, HubData, Model, Quantization, Study, arms_of, overridden
+from slingshot.config import (
+    Arm,
+    FewShot,
+    Finetune,
+    HubData,
+    Model,
+    Quantization,
+    Study,
+    arms_of,
+    longest_prompt,
+    overridden,
+)
 from slingshot.cost import WORK_PHASES
 from slingshot.files import read_json
 from slingshot.records import StepRecord, read_process_record, read_step_record
@@ -189,7 +200,7 @@ def tokens_of(study: Study, arm: Arm, rule: str, volume: Volume) -> float:
     if STEP_OF_RULE[rule] == "predict":
         few_shot = model.few_shot if arm.shots is None else FewShot(k=arm.shots)
         samples = volume.validation if rule == "predict_validation" else volume.test
-        return samples * min((1 + few_shot.k) * volume.tokens, model.prompt.max_tokens)
+        return samples * min((1 + few_shot.k) * volume.tokens, longest_prompt(model, arm))
     recipe = overridden(model.finetune, arm.setting)
     curve = study.designs.learning_curve
     held = arm.train_size is not None and curve is not None and curve.hold == "steps"

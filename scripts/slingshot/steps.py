@@ -32,6 +32,7 @@ from slingshot.config import (
     StepSpec,
     Study,
     arms_of,
+    longest_prompt,
     overridden,
     result_key,
 )
@@ -187,7 +188,7 @@ def _predict(study: Study, folder: Path, arm: Arm) -> PredictSpec:
         quantization=model.quantization,
         unquantized_without_gpu=model.unquantized_without_gpu,
         dtype=model.dtype,
-        prompt=_prompt(study, folder, arm, model.prompt.max_tokens),
+        prompt=_prompt(study, folder, arm, longest_prompt(model, arm)),
         generation=model.generation,
         few_shot=few_shot,
         labels=study.data.labels,

@@ -76,6 +76,15 @@ def test_examples_are_put_before_an_untrained_model():
     }
 
 
+def test_each_example_of_a_ladder_adds_room_to_the_prompt(tmp_path):
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts/icd10cm.yaml").write_text("system: Code.\nuser: '{{ text }}'\n")
+    study = study_with(few_shot={"models": ["large"], "k": [5]})
+    plain, five = (step_spec(study, tmp_path, "predict", arm) for arm in ("llm/large", "llm/large/shots5"))
+    assert (plain.prompt.max_tokens, five.prompt.max_tokens) == (2048, 6 * 2048)
+    assert (plain.few_shot.k, five.few_shot.k) == (0, 5)
+
+
 def test_candidates_are_never_read_on_test():
     study = study_with(sweep={"models": ["small"], "grid": {"lora.r": [4, 8]}})
     assert [arm.path for arm in scored_arms(study) if arm.design] == ["slm/small/best"]
