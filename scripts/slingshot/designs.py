@@ -33,7 +33,7 @@ from slingshot.comparison import (
 from slingshot.config import Arm, Statistics
 from slingshot.metrics import Score
 from slingshot.resampling import Floats, resample_weights
-from slingshot.statistics import FEW_DISCORDANT, Correct, Difference, paired_difference
+from slingshot.statistics import FEW_DISCORDANT, Correct, Difference, discordant, paired_difference
 
 Resampled = dict[str, Floats]  # an arm's path to its exact match in each resample
 
@@ -211,6 +211,8 @@ def curve_of(
             ends = learning_curve.break_even_sizes(
                 fitted, float(1 - other.correct.mean()), fits, 1 - resampled[other.path], statistics.confidence
             )
+            if all(sum(discordant(each.correct, other.correct)) < FEW_DISCORDANT for each in runs):
+                ends = (ends[0], *learning_curve.ANYWHERE)  # resamples of so few differences look too sure
             words = learning_curve.in_words(ends, int(sizes[0]), int(sizes[-1]), statistics.confidence)
             met.append(
                 TrainSizeBreakEven(

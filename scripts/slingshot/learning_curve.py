@@ -15,6 +15,7 @@ from slingshot.resampling import Floats
 FEWEST_SIZES = 3  # as many as the power law has parameters
 EXPONENTS = np.geomspace(0.01, 5, 320)
 LINE_POINTS = 40
+ANYWHERE = (TrainSize(place="below", train_samples=None), TrainSize(place="above", train_samples=None))
 
 
 @dataclass(frozen=True)

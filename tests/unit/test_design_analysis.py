@@ -120,6 +120,16 @@ def test_a_break_even_outside_the_range_is_said_to_be_outside(zero_shot: float, 
     assert entry.sentence == f"small matches llm/large: {said}"
 
 
+def test_where_hardly_an_answer_differs_the_interval_is_the_whole_range() -> None:
+    never = np.zeros(40, dtype=bool)
+    arms = [scored(f"slm/s/train{size}", never, "learning_curve", train_samples=size) for size in (10, 20, 30)]
+    found = findings([*arms, scored("llm/l", never)], STATISTICS)
+    assert found is not None
+    (entry,) = found.curves[0].break_even
+    assert (entry.low.place, entry.high.place) == ("below", "above")
+    assert "95% interval under 10 to over 30" in entry.sentence
+
+
 def test_a_curve_of_two_sizes_has_points_and_no_law() -> None:
     found = findings(curve_study(np.random.default_rng(1), 0.5, SIZES[:2]), STATISTICS)
     assert found is not None
