@@ -281,7 +281,9 @@ def mean_over_seeds(
 
     Seeds and samples are both resampled. Every seed answers the same samples, so these are drawn once for all seeds
     (crossed, not nested: Owen 2007, Annals of Applied Statistics 1:386, on the pigeonhole bootstrap). Of m seeds m - 1
-    are drawn: m draws would understate the variance between few seeds by 1/m (Rao and Wu 1988, JASA 83:231).
+    are drawn: m draws would understate the variance between few seeds by 1/m (Rao and Wu 1988, JASA 83:231). Where a
+    run differs from `other` in fewer than FEW_DISCORDANT answers, resamples look too sure: the interval then spans
+    that run's own (Agresti and Min's) too.
     """
     means = np.stack([resampled[each.path] for each in runs], axis=1)
     value = float(np.mean([each.correct.mean() for each in runs]))
@@ -291,7 +293,16 @@ def mean_over_seeds(
     drawn = np.random.default_rng([statistics.seed, m]).integers(m, size=(len(means), m - 1))
     replicates = np.take_along_axis(means, drawn, axis=1).mean(axis=1)
     low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Estimate(value=value, low=min(float(low), value), high=max(float(high), value))
+    single = [
+        paired_difference(each.correct, other.correct, confidence, statistics.resamples, statistics.seed)
+        for each in runs
+        if other is not None and sum(discordant(each.correct, other.correct)) < FEW_DISCORDANT
+    ]
+    return Estimate(
+        value=value,
+        low=min(float(low), value, *(each.low for each in single)),
+        high=max(float(high), value, *(each.high for each in single)),
+    )
 
 
 def seeds_verdict(

@@ -254,6 +254,16 @@ def test_the_verdict_over_seeds_follows_the_evidence(large: float, outcome: str)
     assert found.seeds_verdict.outcome == outcome
 
 
+def test_four_answers_decide_nothing_however_the_seeds_agree() -> None:
+    """Four of 40, all on one side: McNemar's exact p is 0.125, and resamples alone would call it decided."""
+    four = np.arange(40) < 4
+    runs = [scored("slm/s", four), *(scored(f"slm/s/seed{seed}", four, "seeds") for seed in (1, 2, 3, 4))]
+    found = findings([*runs, scored("llm/l", np.zeros(40, dtype=bool))], STATISTICS)
+    assert found is not None
+    assert found.seeds_verdict is not None
+    assert found.seeds_verdict.outcome == "undecided"
+
+
 def test_equal_seeds_leave_the_variation_between_samples() -> None:
     right = answers(np.random.default_rng(0), [0.5], 400)[0]
     runs = [scored("slm/s", right), scored("slm/s/seed1", right, "seeds")]
