@@ -697,6 +697,10 @@ def write_results(
             "validation_samples": len(trainer.validation),
             "truncated_train_samples": sum(sample.truncated for sample in trainer.samples),
             "truncated_validation_samples": sum(sample.truncated for sample in trainer.validation),
+            "prompt_tokens": {
+                split: packing.prompt_lengths(samples)
+                for split, samples in (("train", trainer.samples), ("validation", trainer.validation))
+            },
             "batch_size": trainer.recipe.batch_size,
             "lora_r": rank,
             "lora_alpha": alpha,

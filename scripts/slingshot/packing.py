@@ -86,6 +86,13 @@ def sample_encoder(encoder: Encoder) -> Callable[[str, str, str, str], Sample]:
     return encode
 
 
+def prompt_lengths(samples: Sequence[Sample]) -> dict[str, int]:
+    """Median, 99% quantile and maximum of the prompts' tokens."""
+    tokens = [len(sample.prompt) for sample in samples]
+    median, most = np.quantile(tokens, (0.5, 0.99), method="higher")
+    return {"median": int(median), "q99": int(most), "max": max(tokens)}
+
+
 def bins(lengths: Sequence[int], budget: int, at_least: int = 1) -> list[list[int]]:
     """Deal indices to as few bins as possible, none over `budget` tokens and all about equally full.
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -228,6 +229,7 @@ def render(results: Results, spec: ReportSpec, page: Page, graph: dag_picture.Gr
             unit=seconds_of(comparison),
             columns=columns,
             packed=packed,
+            token_lengths=token_lengths(results),
             sizes={arm.arm: figures.parameters(arm.size) for arm in comparison.arms},
             graph=graph,
             dag=dag_picture.draw(graph),
@@ -282,6 +284,19 @@ def _environment() -> Environment:
     for written in FILTERS:
         environment.filters[written.__name__] = written
     return environment
+
+
+def token_lengths(results: Results) -> list[dict[str, Any]]:
+    """Median and 99% quantile of the prompts' tokens, by arm and split, as the arm's own tokenizer counts them."""
+    rows = []
+    for arm, predictions in results.predictions.items():
+        counted = results.training.get(arm, {}).get("prompt_tokens", {})
+        rows += [{"arm": arm, "split": split, **lengths} for split, lengths in counted.items()]
+        tokens = [prediction.prompt_tokens for prediction in predictions if prediction.prompt_tokens]
+        if tokens:
+            median, most = np.quantile(tokens, (0.5, 0.99), method="higher")
+            rows.append({"arm": arm, "split": "test", "median": int(median), "q99": int(most), "max": max(tokens)})
+    return rows
 
 
 def _packed(results: Results) -> Packed:

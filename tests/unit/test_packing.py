@@ -94,3 +94,8 @@ class _NoEnd:
 def test_an_answer_without_an_end_is_an_error():
     with pytest.raises(StudyError, match=r"sample one.*end-of-turn"):
         packing.sample_encoder(_NoEnd())("one", "text", "J069", "cold")
+
+
+def test_lengths_of_prompts_leave_the_completion_out():
+    samples = [packing.Sample(str(n), tuple(range(n)), (1, 2), truncated=False) for n in (3, 5, 9)]
+    assert packing.prompt_lengths(samples) == {"median": 5, "q99": 9, "max": 9}

@@ -25,7 +25,17 @@ from slingshot import dag_picture, error_browser
 from slingshot.config import Report
 from slingshot.errors import StudyError
 from slingshot.predictions import Prediction
-from slingshot.report import SCORES, arm_table, as_csv, as_latex, make_page, read_results, render, script_json
+from slingshot.report import (
+    SCORES,
+    arm_table,
+    as_csv,
+    as_latex,
+    make_page,
+    read_results,
+    render,
+    script_json,
+    token_lengths,
+)
 
 MEGABYTE = 1_000_000
 
@@ -104,6 +114,15 @@ def test_verdict_note_and_numbers_are_there(tmp_path: Path) -> None:
     assert "<title>A &lt;title&gt;</title>" in html
     best = max((arm for arm in comparison.arms if arm.kind == "slm"), key=lambda arm: arm.scores["exact_match"].value)
     assert f"{100 * best.scores['exact_match'].value:.1f}" in html
+
+
+def test_prompts_are_counted_in_tokens_by_arm_and_split(tree: Tree) -> None:
+    results = read_results(tree.folder)
+    arm = next(arm for arm in results.training)
+    counted = {"train": {"median": 7, "q99": 8, "max": 9}}
+    rows = token_lengths(replace(results, training={arm: {"prompt_tokens": counted}}))
+    assert {"arm": arm, "split": "train", "median": 7, "q99": 8, "max": 9} in rows
+    assert {"arm": arm, "split": "test", "median": 800, "q99": 800, "max": 800} in rows
 
 
 def test_what_data_and_models_say_is_text(tmp_path: Path) -> None:
