@@ -110,8 +110,7 @@ def test_nothing_is_left_to_do_in_a_finished_study(finished, house):
 def plans(finished, house, tmp_path_factory):
     """Name of a change to the jobs that a dry run lists after it; the dry runs go side by side."""
 
-    def plan(name):
-        place = tmp_path_factory.mktemp("change")
+    def plan(name, place):
         if name in CONFIG:
             return set(planned(changed(finished, place, CONFIG[name][0]), house=house))
         file, pattern, replacement, _ = CODE[name]
@@ -124,7 +123,8 @@ def plans(finished, house, tmp_path_factory):
 
     names = [*CONFIG, *CODE]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(names, pool.map(plan, names), strict=True))
+        places = [tmp_path_factory.mktemp("change") for _ in names]
+        return dict(zip(names, pool.map(plan, names, places), strict=True))
 
 
 @pytest.mark.parametrize("name", CONFIG)
