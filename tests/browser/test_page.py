@@ -26,7 +26,7 @@ def test_it_loads_from_the_disk_without_a_complaint_or_a_request(open_report: Op
 def test_every_figure_is_drawn(open_report: Open) -> None:
     page = open_report().page
     plots = page.locator(".plot")
-    assert plots.count() == 11
+    assert plots.count() == 12
     for index in range(plots.count()):
         assert plots.nth(index).locator("svg.main-svg").count() > 0
         assert plots.nth(index).bounding_box()["height"] > 100
