@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path[0] = str(Path(__file__).parents[1] / "scripts")  # not benchmarks/: its statistics.py would hide the library
+sys.path[0] = str(Path(__file__).parents[1] / "scripts")
 
 COMPLETION = 16
 RANK, ALPHA = 64, 128

@@ -1,7 +1,7 @@
 """How much the vectorized bootstrap saves, beside a plain loop and scipy, for the same resamples in one run.
 
-    python benchmarks/statistics.py                       # 1,537 samples, 10,000 resamples
-    python benchmarks/statistics.py --samples 10000
+    python benchmarks/bootstrap.py                       # 1,537 samples, 10,000 resamples
+    python benchmarks/bootstrap.py --samples 10000
 
 Each line is one interval: ours, the plain loop over resamples that one would write with scikit-learn, and
 scipy.stats.bootstrap. What would take minutes is timed on fewer resamples and scaled up, and says so. The endpoints
