@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from slingshot.errors import StudyError
 from slingshot.files import digest_of_file, digest_of_text, write_json
+
+DIGEST_MEMORY = ".snakemake/slingshot/digests.json"  # in the study's folder
 
 
 def fingerprint(path: Path, what: str, memory: Path) -> str:
@@ -19,24 +24,27 @@ def fingerprint(path: Path, what: str, memory: Path) -> str:
     """
     if not path.exists():
         raise StudyError(f"{what}: {path} is missing; correct the path (it counts from the study's folder)")
-    known = _remembered(memory)
-    fresh: dict[str, str] = {}
     if path.is_file():
-        digest = _digest(path, known, fresh)
-    else:
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        digest = digest_of_text("".join(f"{file.relative_to(path)}:{_digest(file, known, fresh)}\n" for file in files))
-    if fresh:
-        write_json(memory, {**known, **fresh})
-    return digest
+        return digests_of_files([path], memory)[path]
+    digests = digests_of_files(sorted(file for file in path.rglob("*") if file.is_file()), memory)
+    return digest_of_text("".join(f"{file.relative_to(path)}:{digest}\n" for file, digest in digests.items()))
 
 
-def _digest(file: Path, known: dict[str, str], fresh: dict[str, str]) -> str:
+def digests_of_files(files: Sequence[Path], memory: Path) -> dict[Path, str]:
+    """SHA-256 of each file, in their order. Those that `memory` does not know are read side by side."""
+    known = _remembered(memory)
+    keys = {file: _key(file) for file in files}
+    unknown = {key: file for file, key in keys.items() if key not in known}
+    if unknown:
+        with ThreadPoolExecutor(os.cpu_count()) as threads:  # hashlib lets go of the interpreter's lock
+            known |= zip(unknown, threads.map(digest_of_file, unknown.values()), strict=True)
+        write_json(memory, known)
+    return {file: known[key] for file, key in keys.items()}
+
+
+def _key(file: Path) -> str:
     status = file.stat()
-    key = f"{file.resolve()}:{status.st_size}:{status.st_mtime_ns}"
-    if key not in known and key not in fresh:
-        fresh[key] = digest_of_file(file)
-    return known.get(key) or fresh[key]
+    return f"{file.resolve()}:{status.st_size}:{status.st_mtime_ns}"
 
 
 def _remembered(memory: Path) -> dict[str, str]:

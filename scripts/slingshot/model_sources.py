@@ -19,6 +19,7 @@ from typing import Any
 from slingshot.config import FetchModelSpec, FolderModel, GgufModel, HubModel, WheelModel
 from slingshot.errors import StudyError
 from slingshot.files import digest_of_file, digest_of_text, read_json
+from slingshot.fingerprints import DIGEST_MEMORY, digests_of_files
 from slingshot.models import ModelCard
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def fetch(spec: FetchModelSpec, study: Path, card_path: Path) -> ModelCard:
         if gguf or spec.layers:
             _write_safetensors(folder, gguf, spec.layers, own_folder)
             folder = own_folder
-    return _card(folder, source, revision, card_path)
+    return _card(folder, source, revision, card_path, study / DIGEST_MEMORY)
 
 
 def _existing(path: Path, what: str) -> Path:
@@ -155,12 +156,12 @@ def keep_layers(model: Any, count: int) -> None:
         model.config.layer_types = [model.config.layer_types[index] for index in kept]
 
 
-def _card(folder: Path, source: Any, revision: str | None, card_path: Path) -> ModelCard:
+def _card(folder: Path, source: Any, revision: str | None, card_path: Path, memory: Path) -> ModelCard:
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise StudyError(f"{folder} holds no .safetensors file: other formats are not read")
     config = read_json(_existing(folder / "config.json", "file"))
-    files = {path.name: _digest(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    files = _digests(folder, memory)
     own = folder.parent == card_path.parent.resolve() or folder.parent == card_path.parent
     return ModelCard(
         name=card_path.stem,
@@ -174,10 +175,12 @@ def _card(folder: Path, source: Any, revision: str | None, card_path: Path) -> M
     )
 
 
-def _digest(path: Path) -> str:
-    """SHA-256 of a file; the hub's cache names a large file by it, which saves reading it."""
-    name = path.resolve().name
-    return name if re.fullmatch(r"[0-9a-f]{64}", name) else digest_of_file(path)
+def _digests(folder: Path, memory: Path) -> dict[str, str]:
+    """A folder's files with their SHA-256; the hub's cache names a large file by it, which saves reading it."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    named = {path: name for path in files if re.fullmatch(r"[0-9a-f]{64}", name := path.resolve().name)}
+    digests = named | digests_of_files([path for path in files if path not in named], memory)
+    return {path.name: digests[path] for path in files}
 
 
 def _parameters(path: Path) -> int:

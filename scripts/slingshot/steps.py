@@ -37,12 +37,11 @@ from slingshot.config import (
     result_key,
 )
 from slingshot.errors import StudyError
-from slingshot.fingerprints import fingerprint
+from slingshot.fingerprints import DIGEST_MEMORY, fingerprint
 from slingshot.prompts import read_prompt
 from slingshot.provenance import code_digest
 
 PROGRAMS = Path(__file__).parent.parent
-DIGEST_MEMORY = ".snakemake/slingshot/digests.json"
 SPECS: dict[str, type[StepSpec]] = {
     "prepare_data": PrepareDataSpec,
     "fetch_model": FetchModelSpec,

@@ -7,9 +7,10 @@ from huggingface_hub import errors
 from tests.tiny import byte_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from slingshot import model_sources
+from slingshot import fingerprints, model_sources
 from slingshot.config import FetchModelSpec
 from slingshot.errors import StudyError
+from slingshot.fingerprints import DIGEST_MEMORY, fingerprint
 from slingshot.model_sources import fetch
 from slingshot.models import load_model, load_tokenizer, read_model_card
 
@@ -61,6 +62,15 @@ def test_more_layers_than_there_are_is_an_error_and_leaves_nothing(tmp_path, fol
 def test_the_same_weights_have_the_same_revision(tmp_path, folder):
     one, two = fetched(tmp_path / "a", {"folder": str(folder)}), fetched(tmp_path / "b", {"folder": str(folder)})
     assert one.revision == two.revision
+
+
+def test_a_file_whose_digest_the_study_remembers_is_not_read_again(tmp_path, folder, monkeypatch):
+    memory = tmp_path / DIGEST_MEMORY
+    fingerprint(folder, "source", memory)
+    known = json.loads(memory.read_text())
+    monkeypatch.setattr(fingerprints, "digest_of_file", None)
+    card = fetched(tmp_path, {"folder": str(folder)})
+    assert set(card.files.values()) == set(known.values()) and len(card.files) == len(known)
 
 
 def test_weights_that_are_gone_are_missed_by_name(tmp_path, folder):
