@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from architectures import shape_of
+
 sys.path[0] = str(Path(__file__).parents[1] / "scripts")
 
 COMPLETION = 16
@@ -37,17 +39,7 @@ CARDS: dict[str, list[int | None]] = {"ours": [None, 32, 24, 16], "nf4": [None, 
 NAIVE = "naive loop: transformers and peft, padded batches of 8, loss on all tokens"
 VARIANTS = ["ours", "peers", "nf4", "no_dropout", "deterministic"]
 CONFIGS: dict[str, dict[str, Any]] = {
-    "3b": {
-        "hidden_size": 3072,
-        "intermediate_size": 8192,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 24,
-        "num_key_value_heads": 8,
-        "head_dim": 128,
-        "vocab_size": 128256,
-        "max_position_embeddings": 4096,
-        "tie_word_embeddings": True,
-    },
+    "3b": shape_of("llama3b", max_position_embeddings=4096),
     "demo": {
         "hidden_size": 576,
         "intermediate_size": 1536,
@@ -154,8 +146,7 @@ def random_model(given: argparse.Namespace, **options: Any) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        **CONFIGS[given.size],
-        rms_norm_eps=1e-5,
+        **{"rms_norm_eps": 1e-5, **CONFIGS[given.size]},
         rope_parameters={"rope_type": "default", "rope_theta": 500000.0},
         pad_token_id=0,
         **options,

@@ -21,23 +21,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from architectures import shape_of
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
 NEW_TOKENS = 16
 REFERENCE_LIMIT = 38.8  # samples/s: required FLOPs over 687 TFLOP/s, an H100's sustained bf16 rate
-SHAPE_8B = {
-    "vocab_size": 128_256,
-    "hidden_size": 4096,
-    "intermediate_size": 14_336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "max_position_embeddings": 131_072,
-    "rms_norm_eps": 1e-5,
-    "bos_token_id": 128_000,
-    "eos_token_id": 128_009,
-}
+SHAPE_8B = shape_of("llama8b", bos_token_id=128_000, eos_token_id=128_009)
 SHAPE_TINY = {
     **SHAPE_8B,
     "vocab_size": 49_152,
@@ -73,7 +64,7 @@ def checkpoint(options: argparse.Namespace) -> dict[str, Any]:
     from slingshot.models import ModelCard
 
     start = time.perf_counter()
-    config = LlamaConfig(**(SHAPE_TINY if options.tiny else SHAPE_8B), tie_word_embeddings=False)
+    config = LlamaConfig(**(SHAPE_TINY if options.tiny else SHAPE_8B))
     folder = options.work / "model"
     with torch.device(options.device):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
