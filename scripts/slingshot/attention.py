@@ -8,7 +8,7 @@ sequences' bounds travel as keyword arguments of the model's forward, under the 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
+from slingshot import flash_attention_4
+
 NAME = "slingshot_packed"
 
 varlen_attn: Any = None
@@ -26,6 +28,10 @@ _VARLEN: set[str] = set()
 with suppress(ImportError):  # before torch 2.10
     varlen_attn = import_module("torch.nn.attention.varlen").varlen_attn
     _VARLEN = set(inspect.signature(varlen_attn).parameters)
+
+_HALF = (torch.bfloat16, torch.float16)
+_use_flash_4 = False
+_TOLERANCE = 0.02  # between two orders of the same sums in bfloat16; kernels differ by 0.003
 
 
 def bounds(lengths: Sequence[int], device: torch.device | str, longest: int | None = None) -> dict[str, Any]:
@@ -62,10 +68,46 @@ def window_of(config: Any, longest: int) -> int | None:
     return None
 
 
-def use_packed_attention(model: PreTrainedModel) -> None:
-    """Make the model's attention the packed one. `model.set_attn_implementation("sdpa")` undoes it."""
+def use_packed_attention(model: PreTrainedModel, longest: int) -> list[str]:
+    """Make the model's attention the packed one, by the fastest kernels that are right on this device.
+
+    `model.set_attn_implementation("sdpa")` undoes it. Returns notes for the step's record.
+    """
+    global _use_flash_4
     AttentionInterface.register(NAME, _packed_attention)
     model.set_attn_implementation(NAME)
+    _use_flash_4 = False
+    if not flash_attention_4.is_installed(model.device):
+        return []
+    try:
+        away = _away_of_flash_4(model, longest)
+    except Exception as error:  # a young package may fail in any way
+        return [f"attention without {flash_attention_4.PACKAGE}: {type(error).__name__}: {str(error)[:200]}"]
+    _use_flash_4 = away <= _TOLERANCE
+    way = "by" if _use_flash_4 else "without"
+    return [f"attention {way} {flash_attention_4.PACKAGE}, whose results differ from torch's own by {away:.2%}"]
+
+
+def _away_of_flash_4(model: PreTrainedModel, longest: int) -> float:
+    """How far flash attention 4's results and gradients are from torch's in a case of the model's shape: the worst
+    difference, as a share of the norm."""
+    config, lengths = model.config.get_text_config(), (300, 1, 129, 64)
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    window = window_of(config, longest)
+    random = torch.Generator().manual_seed(0)
+    query, key, value, gradient = (
+        torch.randn(sum(lengths), heads, head_size, generator=random).to(model.device, torch.bfloat16)
+        for heads in (config.num_attention_heads, *2 * [config.num_key_value_heads], config.num_attention_heads)
+    )
+    ends = bounds(lengths, model.device)["cu_seq_lens_q"]
+
+    def results(attend: Callable[..., Tensor]) -> list[Tensor]:
+        inputs = [part.detach().requires_grad_() for part in (query, key, value)]
+        out = attend(*inputs, ends, max(lengths), head_size**-0.5, window and min(window, 100))
+        return [out.detach(), *torch.autograd.grad(out, inputs, gradient)]
+
+    pairs = zip(results(lambda *given: flash_attention_4.attend(*given)[0]), results(packed_attention), strict=True)
+    return max(float((one.float() - other.float()).norm() / other.float().norm()) for one, other in pairs)
 
 
 def packed_attention(
@@ -82,7 +124,9 @@ def packed_attention(
 
     Returns: (tokens, heads, head size).
     """
-    if query.is_cuda and varlen_attn is not None and query.dtype in (torch.bfloat16, torch.float16):
+    if _use_flash_4 and query.dtype in _HALF:
+        return flash_attention_4.attend(query, key, value, ends, longest, scale, window)[0]
+    if query.is_cuda and varlen_attn is not None and query.dtype in _HALF:
         return _by_varlen(query, key, value, ends, longest, scale, window)
     parts = [
         _one_sequence(query[start:end], key[start:end], value[start:end], scale, window)

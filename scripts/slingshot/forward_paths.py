@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def choose(model: PreTrainedModel, longest: int, on_gpu: bool) -> tuple[ForwardPath, list[str]]:
-    """The way, and notes for the record where it is not the fastest.
+    """The way, and notes for the record: where it is not the fastest, and whose attention it runs on.
 
     Args:
         model: with adapters in place.
@@ -37,12 +37,12 @@ def choose(model: PreTrainedModel, longest: int, on_gpu: bool) -> tuple[ForwardP
     if on_gpu:
         reason = fused_layers.unsupported(model)
         if reason is None:
-            attention.use_packed_attention(model)
-            return fused_layers.fuse(model, longest, compiled=True), []
+            kernels = attention.use_packed_attention(model, longest)
+            return fused_layers.fuse(model, longest, compiled=True), kernels
         notes.append(f"finetuned without merged, compiled layers: {reason}")
-    reason = attention.unsupported(model, longest)
+    reason, kernels = attention.unsupported(model, longest), []
     if reason is None:
-        attention.use_packed_attention(model)
+        kernels = attention.use_packed_attention(model, longest)
         path = ForwardPath(lambda packed: packed_logits(model, packed), recompute=lambda share: recompute(model, share))
     else:
         notes.append(f"finetuned one sequence at a time, not packed: {reason}")
@@ -51,7 +51,7 @@ def choose(model: PreTrainedModel, longest: int, on_gpu: bool) -> tuple[ForwardP
         )
     for note in notes:
         log.warning("%s; slower, with the same result", note)
-    return path, notes
+    return path, notes + kernels
 
 
 def packed_logits(model: PreTrainedModel, packed: Packed) -> Tensor:

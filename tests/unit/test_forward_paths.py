@@ -52,7 +52,7 @@ def test_packed_and_unpacked_give_one_loss_and_one_gradient(family):
     apart = loss_and_gradients(
         model, shared, lambda packed: forward_paths.one_by_one_logits(model, packed), [[one] for one in samples]
     )
-    attention.use_packed_attention(model)
+    attention.use_packed_attention(model, 64)
     packed = loss_and_gradients(model, shared, lambda packed: forward_paths.packed_logits(model, packed), [samples])
     halves = loss_and_gradients(
         model, shared, lambda packed: forward_paths.packed_logits(model, packed), [samples[:2], samples[2:]]
@@ -66,7 +66,7 @@ def test_packed_and_unpacked_give_one_loss_and_one_gradient(family):
 def test_merged_layers_give_the_same(family, targets):
     model, shared = adapted(family, targets)
     samples = random_samples(4)
-    attention.use_packed_attention(model)
+    attention.use_packed_attention(model, 64)
     plain = loss_and_gradients(model, shared, lambda packed: forward_paths.packed_logits(model, packed), [samples])
     path = fused_layers.fuse(model, longest=64, compiled=False)
     assert_same(plain, loss_and_gradients(model, shared, path.logits, [samples]))
@@ -91,7 +91,7 @@ def test_recomputed_layers_give_the_same():
 @pytest.mark.parametrize("merged", [False, True])
 def test_a_neighbours_token_does_not_leak(merged):
     model, shared = adapted("llama", dropout=0)
-    attention.use_packed_attention(model)
+    attention.use_packed_attention(model, 64)
     logits = (
         fused_layers.fuse(model, 64, compiled=False).logits
         if merged
@@ -156,7 +156,7 @@ def test_merged_layers_take_4_bit_weights():
     assert fused_layers.unsupported(model) is None
     path = fused_layers.fuse(model, 64, compiled=False)
     merged = loss_and_gradients(model, shared, path.logits, [samples])
-    attention.use_packed_attention(model)
+    attention.use_packed_attention(model, 64)
     plain = loss_and_gradients(model, shared, lambda packed: forward_paths.packed_logits(model, packed), [samples])
     assert merged[0] == pytest.approx(plain[0], rel=0.02)  # bfloat16
     for one, two in zip(plain[1], merged[1], strict=True):
