@@ -19,6 +19,7 @@ from slingshot.config import PredictSpec, parse_spec
 from slingshot.few_shot import choose_examples
 from slingshot.files import digest_of_file
 from slingshot.labels import read_labels
+from slingshot.lean_imports import import_for_prediction
 from slingshot.models import ModelCard, load_tokenizer, read_model_card
 from slingshot.prediction_cache import PredictionCache, prompt_key
 from slingshot.predictions import Candidate, Prediction, write_predictions
@@ -55,6 +56,7 @@ def main() -> None:
     samples = read_samples(arguments.split)[shard - 1 :: shards]
     labels = read_labels(arguments.labels)
     with timed(record.seconds, "tokenizer"):  # and with it transformers
+        import_for_prediction(arguments.device)
         tokenizer = load_tokenizer(card)
     prompter = Prompter(tokenizer, spec.prompt)
     with timed(record.seconds, "prompts"):
@@ -148,7 +150,8 @@ def digests_of_inputs(arguments: Namespace, card: ModelCard) -> dict[str, str]:
 def read_samples(path: Path) -> list[dict[str, Any]]:
     import pyarrow.parquet as parquet
 
-    return parquet.read_table(path, columns=["sample_id", "text", "label", "description"]).to_pylist()
+    with parquet.ParquetFile(path) as split:  # read_table would import pandas
+        return split.read(["sample_id", "text", "label", "description"]).to_pylist()
 
 
 def make_prompts(prompter: Prompter, samples: list[dict[str, Any]], spec: PredictSpec, train: Path) -> list[Tokens]:
