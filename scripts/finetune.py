@@ -32,6 +32,7 @@ def main() -> None:
     cli.add_hardware(arguments)
     arguments.add_argument("--gpus", type=int, default=1, help="processes that train data-parallel, a GPU each")
     arguments.add_argument("--tensorboard", type=Path, help="folder for TensorBoard files")
+    arguments.add_argument("--checkpoint-minutes", type=float, default=10, help="time between checkpoints (10)")
     arguments.add_argument("--checkpoint-steps", type=int, help="also write a checkpoint every so many steps")
     given = arguments.parse_args()
     if given.gpus > 1 and "WORLD_SIZE" not in os.environ:

@@ -201,7 +201,6 @@ class Finetune(Spec):
         256, ge=1, description="of them an evaluation uses so many, always the same; null: all"
     )
     select_by: Literal["validation_loss", "validation_exact_match"] = "validation_loss"
-    checkpoint_minutes: float = Field(10, gt=0, description="at most so much training is lost by a kill")
     deterministic: bool = Field(False, description="the same bytes from the same seed on the same device; slower")
 
 
@@ -225,6 +224,7 @@ class Hardware(Spec):
     memory_gb: float | None = Field(None, gt=0, description="use no more of the device's memory than this")
     mem_mb: int = Field(32_000, ge=500, description="main memory asked of a cluster for a model step")
     runtime_minutes: int = Field(480, ge=1, description="time asked of a cluster for a model step")
+    checkpoint_minutes: float = Field(10, gt=0, description="at most so much training is lost by a kill")
 
 
 # ---------------------------------------------------------------- models

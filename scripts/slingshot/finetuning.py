@@ -61,6 +61,7 @@ class Job:
     memory_gb: float | None = None
     attempt: int = 1
     tensorboard: Path | None = None
+    checkpoint_minutes: float = 10
     checkpoint_steps: int | None = None
 
 
@@ -185,7 +186,7 @@ def train_until_done(
             state.log.append(row)
             meter.advance(1, row["tokens"], f"loss {row['loss']:.4f}")
             write_scalars(board, row)
-            due = time.monotonic() - saved_at > recipe.checkpoint_minutes * 60
+            due = time.monotonic() - saved_at > job.checkpoint_minutes * 60
             due = due or bool(job.checkpoint_steps and state.step % job.checkpoint_steps == 0) or told_to_stop()
             if folder is not None and due:
                 checkpoints.write_checkpoint(folder, as_checkpoint(trainer, state))

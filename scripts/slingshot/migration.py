@@ -87,7 +87,7 @@ LEFT_OUT = {
     ),
     r"metrics|icd_level_evaluation|measure_.*|generate_plots|save_predictions|save_errors": "it is always done",
     r"save_steps|save_total_limit|save_strategy|evaluation_strategy|load_best_model_at_end|greater_is_better": (
-        "the best adapter of all evaluations is kept, and a checkpoint every finetune.checkpoint_minutes"
+        "the best adapter of all evaluations is kept, and a checkpoint every hardware.checkpoint_minutes"
     ),
     r"use_lora": "finetuning is always with LoRA",
     r"optimizer|optim|adam_.*": "the optimizer is fused AdamW with torch's defaults",

@@ -122,6 +122,10 @@ def hardware_flags(wildcards, attempt):
     )
 
 
+def checkpoint_flags(wildcards):
+    return f"--checkpoint-minutes {hardware_of(wildcards).checkpoint_minutes:g}"
+
+
 def shard_flags(wildcards):
     """Which part of the test split, and where its answers are remembered: jobs on several machines share no cache."""
     model = ARMS[wildcards.arm].model
