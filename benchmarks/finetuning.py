@@ -35,7 +35,7 @@ OURS = {
     "no_dropout": "ours, dropout 0",
     "deterministic": "ours, deterministic",
 }
-CARDS: dict[str, list[int | None]] = {"ours": [None, 32, 24, 16], "nf4": [None, 16]}
+SMALLER_CARDS = {"ours": [32, 24, 16], "nf4": [16]}
 NAIVE = "naive loop: transformers and peft, padded batches of 8, loss on all tokens"
 VARIANTS = ["ours", "peers", "nf4", "no_dropout", "deterministic"]
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -69,6 +69,7 @@ def main() -> None:
     arguments.add_argument("--variants", nargs="*", default=VARIANTS)
     arguments.add_argument("--size", choices=CONFIGS, default="3b")
     arguments.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    arguments.add_argument("--cards", type=int, nargs="*", help="GB of the smaller cards to stand in for, too")
     arguments.add_argument("--steps", type=int, help="timed steps; default: few for slow peers")
     arguments.add_argument("--seconds", type=int, default=150, help="limit of each variant's process")
     arguments.add_argument("--one", help=argparse.SUPPRESS)
@@ -87,6 +88,7 @@ def run_all(given: argparse.Namespace) -> None:
         start = time.monotonic()
         command = [sys.executable, __file__, "--one", name, "--out", str(given.out), "--size", given.size]
         command += ["--device", given.device] + (["--steps", str(given.steps)] if given.steps else [])
+        command += [] if given.cards is None else ["--cards", *map(str, given.cards)]
         try:
             done = subprocess.run(
                 command, timeout=given.seconds, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -273,7 +275,7 @@ def ours(name: str, given: argparse.Namespace) -> None:
     longest = finetuning.longest_of(samples)
     path, notes = forward_paths.choose(model, longest, given.device == "cuda")
     made = now(given.device) - start
-    cards = CARDS.get(name, [None])
+    cards = [None, *(SMALLER_CARDS.get(name, []) if given.cards is None else given.cards)]
     for card in cards:
         training_memory.limit_memory(device, card)
         trainer = finetuning.Trainer(
@@ -428,7 +430,7 @@ def trl(name: str, given: argparse.Namespace) -> dict[str, Any]:
     )
     model = random_model(given)
     if name == "trl_varlen":
-        attention.use_packed_attention(model)
+        attention.use_packed_attention(model, 4096)
     settings = SFTConfig(
         output_dir=str(given.out / "trl"),
         per_device_train_batch_size=batch,
