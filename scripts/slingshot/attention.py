@@ -15,11 +15,11 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
 from slingshot import flash_attention_4
+from slingshot.sequence_attention import one_sequence
 
 NAME = "slingshot_packed"
 
@@ -128,12 +128,13 @@ def packed_attention(
         return flash_attention_4.attend(query, key, value, ends, longest, scale, window)[0]
     if query.is_cuda and varlen_attn is not None and query.dtype in _HALF:
         return _by_varlen(query, key, value, ends, longest, scale, window)
+    query, key, value = (part.transpose(0, 1)[None] for part in (query, key, value))
     parts = [
-        _one_sequence(query[start:end], key[start:end], value[start:end], scale, window)
+        one_sequence(query[:, :, start:end], key[:, :, start:end], value[:, :, start:end], scale, window)
         for start, end in pairwise(ends.tolist())
         if end > start
     ]
-    return torch.cat(parts)
+    return torch.cat(parts, 2)[0].transpose(0, 1)
 
 
 def _by_varlen(
@@ -152,19 +153,6 @@ def _by_varlen(
     else:
         query = query * (scale * query.shape[-1] ** 0.5)
     return varlen_attn(query, key, value, ends, ends, longest, longest, **options)
-
-
-def _one_sequence(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
-    query, key, value = (part.transpose(0, 1)[None] for part in (query, key, value))
-    mask = None
-    if window is not None and window < query.shape[2]:
-        steps = torch.arange(query.shape[2], device=query.device)
-        distance = steps[:, None] - steps[None, :]
-        mask = (distance >= 0) & (distance < window)
-    attended = F.scaled_dot_product_attention(
-        query, key, value, mask, is_causal=mask is None, scale=scale, enable_gqa=query.shape[1] != key.shape[1]
-    )
-    return attended[0].transpose(0, 1)
 
 
 def _packed_attention(

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
+from slingshot.sequence_attention import one_sequence
+
 NAME = "slingshot_cached"
 
 
@@ -160,34 +162,8 @@ def _reference(
     for (start, end), first, length in bounds:
         rows = slice(first, first + length)
         one, seen, held = (part.transpose(0, 1)[None] for part in (query[start:end], keys[rows], values[rows]))
-        outputs.append(_one_sequence(one, seen, held, scale, window, softcap)[0].transpose(0, 1))
+        outputs.append(one_sequence(one, seen, held, scale, window, softcap)[0].transpose(0, 1))
     return torch.cat(outputs)
-
-
-def _one_sequence(
-    query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None, softcap: float | None
-) -> Tensor:
-    """(1, heads, tokens, head size) each; the queries are the last tokens of the keys' sequence."""
-    queries, length = query.shape[2], key.shape[2]
-    shared = query.shape[1] != key.shape[1]
-    if window is not None and window >= length:
-        window = None
-    if softcap is None and window is None and queries in (1, length):
-        causal = queries > 1
-        return F.scaled_dot_product_attention(query, key, value, is_causal=causal, scale=scale, enable_gqa=shared)
-    distance = torch.arange(length - queries, length, device=query.device)[:, None] - torch.arange(
-        length, device=query.device
-    )
-    visible = distance >= 0
-    if window is not None:
-        visible &= distance < window
-    if softcap is None:
-        return F.scaled_dot_product_attention(query, key, value, visible, scale=scale, enable_gqa=shared)
-    heads = query.shape[1] // key.shape[1]
-    scores = query @ key.repeat_interleave(heads, 1).transpose(2, 3) * scale
-    scores = (softcap * torch.tanh(scores / softcap)).masked_fill(~visible, -torch.inf)
-    weights = scores.softmax(-1, dtype=torch.float32).to(query.dtype)
-    return weights @ value.repeat_interleave(heads, 1)
 
 
 # ---------------------------------------------------------------- branches
