@@ -1,0 +1,61 @@
+"""What a step would take on all of the data: what grows with the samples is scaled, what does not stays."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slingshot.files import read_json, read_jsonl
+from slingshot.records import ProcessRecord, StepRecord
+
+GROWING = ("prompts", "prefill", "decode", "candidates", "generate")
+
+
+def projected(
+    process: ProcessRecord, record: StepRecord, phases: Mapping[str, float], folder: Path, share: float
+) -> dict[str, Any]:
+    """Seconds on all of the data, and the arithmetic in words.
+
+    Args:
+        phases: seconds, none within another
+        folder: of the step's results
+    """
+    if process.step == "predict":
+        growing = sum(phases.get(phase, 0.0) for phase in GROWING)
+        fixed = process.seconds - growing
+        seconds = fixed + growing / share
+        return {"seconds": round(seconds, 1), "said": f"{fixed:.1f} s + {growing:.1f} s / {share:g} = {seconds:.0f} s"}
+    return projected_training(process, record, phases, folder, share)
+
+
+def projected_training(
+    process: ProcessRecord, record: StepRecord, phases: Mapping[str, float], folder: Path, share: float
+) -> dict[str, Any]:
+    """Training goes by its median rate, so that a slow first step, which compiles, counts as fixed."""
+    training = read_json(folder / "training.json")
+    rate = statistics.median(row["tokens_per_second"] for row in read_jsonl(folder / "training_log.jsonl"))
+    at_rate = record.trained_tokens / rate
+    evaluating, encoding = phases["evaluate"], phases["encode"]
+    evaluations = len(training["evaluations"])
+    all_evaluations = evaluations_of(training["train_samples"] / share, record.spec["finetune"])
+    fixed = process.seconds - at_rate - evaluating - encoding
+    seconds = fixed + (encoding + at_rate + evaluating * all_evaluations / evaluations) / share
+    said = (
+        f"{fixed:.1f} s + ({encoding:.1f} s encoding + {record.trained_tokens:,} tokens / {rate:,.0f} tokens/s + "
+        f"{evaluating:.1f} s evaluating * {all_evaluations} / {evaluations} times) / {share:g} = {seconds:.0f} s"
+    )
+    return {"seconds": round(seconds, 1), "said": said}
+
+
+def seconds_at_most(rule: str, seconds: float, share: float) -> float:
+    """Of a rule that runs no model, on all of the data; the baseline's work is samples times labels, and both grow."""
+    return seconds / share ** (2 if rule == "tfidf" else 1)
+
+
+def evaluations_of(samples: float, recipe: Mapping[str, Any]) -> int:
+    """So many when training is not stopped early: every so many steps, and after the last."""
+    steps = math.ceil(recipe["epochs"] * math.ceil(samples / recipe["batch_size"]))
+    return math.ceil(min(steps, recipe["max_steps"] or steps) / recipe["evaluate_every"])
