@@ -50,11 +50,6 @@ def projected_training(
     return {"seconds": round(seconds, 1), "said": said}
 
 
-def seconds_at_most(rule: str, seconds: float, share: float) -> float:
-    """Of a rule that runs no model, on all of the data; the baseline's work is samples times labels, and both grow."""
-    return seconds / share ** (2 if rule == "tfidf" else 1)
-
-
 def evaluations_of(samples: float, recipe: Mapping[str, Any]) -> int:
     """So many when training is not stopped early: every so many steps, and after the last."""
     steps = math.ceil(recipe["epochs"] * math.ceil(samples / recipe["batch_size"]))
