@@ -64,6 +64,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", choices=ARCHITECTURES, default=list(ARCHITECTURES))
     parser.add_argument("--weights", type=Path, help="the models' folder of an earlier build, used where it lies")
     parser.add_argument("--processes", type=int, default=1, help="models built at the same time (1)")
+    parser.add_argument("--epochs", type=int, default=3, help="of the finetunes; the whole study has 3")
     parser.add_argument("--test-only", action="store_true", help="the arms do not answer the validation split, too")
     parser.add_argument("--tiny", action="store_true", help="two narrow layers, for a dry run on a CPU")
     return parser.parse_args()
@@ -80,12 +81,13 @@ def config_of(given: argparse.Namespace, weights: Path) -> dict[str, Any]:
             model["source"] = {"folder": str(weights / name)}
             if given.tiny:
                 model.pop("quantization", None)
+    config["finetune"]["epochs"] = given.epochs
     config["report"] = {"title": "Rehearsal: random weights, true size; the scores mean nothing"}
     if given.test_only:
         config["evaluation"] = {"ensemble_weights": "equal"}
     if given.tiny:
         config["hardware"] = {"device": "cpu"}
-        config["finetune"] |= {"epochs": 1, "lora": {"r": 4, "alpha": 8}}
+        config["finetune"]["lora"] = {"r": 4, "alpha": 8}
     return config
 
 

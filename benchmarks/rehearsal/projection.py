@@ -11,6 +11,7 @@ from typing import Any
 from slingshot.files import read_json, read_jsonl
 from slingshot.records import ProcessRecord, StepRecord
 
+EPOCHS = 3  # of the whole study
 GROWING = ("prompts", "prefill", "decode", "candidates", "generate")
 
 
@@ -37,14 +38,15 @@ def projected_training(
     """Training goes by its median rate, so that a slow first step, which compiles, counts as fixed."""
     training = read_json(folder / "training.json")
     rate = statistics.median(row["tokens_per_second"] for row in read_jsonl(folder / "training_log.jsonl"))
+    tokens = record.trained_tokens / record.spec["finetune"]["epochs"] * EPOCHS
     at_rate = record.trained_tokens / rate
     evaluating, encoding = phases["evaluate"], phases["encode"]
     evaluations = len(training["evaluations"])
-    all_evaluations = evaluations_of(training["train_samples"] / share, record.spec["finetune"])
+    all_evaluations = evaluations_of(training["train_samples"] / share, record.spec["finetune"] | {"epochs": EPOCHS})
     fixed = process.seconds - at_rate - evaluating - encoding
-    seconds = fixed + (encoding + at_rate + evaluating * all_evaluations / evaluations) / share
+    seconds = fixed + (encoding + tokens / rate + evaluating * all_evaluations / evaluations) / share
     said = (
-        f"{fixed:.1f} s + ({encoding:.1f} s encoding + {record.trained_tokens:,} tokens / {rate:,.0f} tokens/s + "
+        f"{fixed:.1f} s + ({encoding:.1f} s encoding + {tokens:,.0f} tokens / {rate:,.0f} tokens/s + "
         f"{evaluating:.1f} s evaluating * {all_evaluations} / {evaluations} times) / {share:g} = {seconds:.0f} s"
     )
     return {"seconds": round(seconds, 1), "said": said}

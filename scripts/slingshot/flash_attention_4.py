@@ -6,7 +6,6 @@ optional and young: attention.py tries it on a small case and goes without where
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -30,7 +29,6 @@ def is_installed(device: torch.device) -> bool:
 
 
 def _kernels() -> Any:
-    os.environ.setdefault("FLASH_ATTENTION_CUTE_DSL_CACHE_ENABLED", "1")  # else each process compiles them anew
     return import_module(KERNELS)
 
 
