@@ -12,6 +12,7 @@ from pathlib import Path
 
 from slingshot import cli
 from slingshot.config import FinetuneSpec, parse_spec
+from slingshot.records import timed
 
 
 def main() -> None:
@@ -40,10 +41,12 @@ def main() -> None:
     spec = parse_spec(FinetuneSpec, given.spec)
     os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # before torch is imported
 
-    from slingshot.finetuning import Job, finetune
+    seconds: dict[str, float] = {}
+    with timed(seconds, "imports"):
+        from slingshot.finetuning import Job, finetune
 
     taken = {key: value for key, value in vars(given).items() if key not in ("spec", "gpus")}
-    finetune(Job(spec=spec, **taken))
+    finetune(Job(spec=spec, **taken), seconds)
 
 
 def launch(processes: int) -> None:

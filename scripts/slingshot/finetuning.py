@@ -11,7 +11,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,14 +114,17 @@ class State:
 # ---------------------------------------------------------------- the recipe
 
 
-def finetune(job: Job) -> None:
+def finetune(job: Job, before: Mapping[str, float] | None = None) -> None:
     """Train an adapter and write it, its summary, its log and its record.
+
+    Args:
+        before: seconds of the process until now, by phase, for the record
 
     Raises:
         StudyError: too little memory for the longest sample, a loss that is not a number, unusable inputs.
     """
     spec, recipe = job.spec, job.spec.finetune
-    seconds: dict[str, float] = {}
+    seconds = dict(before or {})
     started = time.monotonic()
     with joined_workers(job.device) as workers:
         make_deterministic(recipe.deterministic, spec.seed)
