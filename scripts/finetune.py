@@ -12,6 +12,7 @@ from pathlib import Path
 
 from slingshot import cli
 from slingshot.config import FinetuneSpec, parse_spec
+from slingshot.lean_imports import prepare_imports
 from slingshot.records import timed
 
 
@@ -43,6 +44,7 @@ def main() -> None:
 
     seconds: dict[str, float] = {}
     with timed(seconds, "imports"):
+        prepare_imports(given.device, alone="WORLD_SIZE" not in os.environ)
         from slingshot.finetuning import Job, finetune
 
     taken = {key: value for key, value in vars(given).items() if key not in ("spec", "gpus")}

@@ -19,7 +19,7 @@ from slingshot.config import PredictSpec, parse_spec
 from slingshot.few_shot import choose_examples
 from slingshot.files import digest_of_file
 from slingshot.labels import read_labels
-from slingshot.lean_imports import import_for_prediction
+from slingshot.lean_imports import prepare_imports
 from slingshot.models import ModelCard, load_tokenizer, read_model_card
 from slingshot.prediction_cache import PredictionCache, prompt_key
 from slingshot.predictions import Candidate, Prediction, write_predictions
@@ -56,7 +56,7 @@ def main() -> None:
     samples = read_samples(arguments.split)[shard - 1 :: shards]
     labels = read_labels(arguments.labels)
     with timed(record.seconds, "tokenizer"):  # and with it transformers
-        import_for_prediction(arguments.device)
+        prepare_imports(arguments.device, alone=True)
         tokenizer = load_tokenizer(card)
     prompter = Prompter(tokenizer, spec.prompt)
     with timed(record.seconds, "prompts"):

@@ -41,13 +41,16 @@ def projected_training(
     tokens = record.trained_tokens / record.spec["finetune"]["epochs"] * EPOCHS
     at_rate = record.trained_tokens / rate
     evaluating, encoding = phases["evaluate"], phases["encode"]
-    evaluations = len(training["evaluations"])
-    all_evaluations = evaluations_of(training["train_samples"] / share, record.spec["finetune"] | {"epochs": EPOCHS})
+    recipe = record.spec["finetune"] | {"epochs": EPOCHS}
+    judged = training["validation_samples"]
+    evaluated = judged * len(training["evaluations"])
+    all_judged = min(judged / share, recipe["validation_samples"] or math.inf)
+    all_evaluated = round(all_judged * evaluations_of(training["train_samples"] / share, recipe))
     fixed = process.seconds - at_rate - evaluating - encoding
-    seconds = fixed + (encoding + tokens / rate + evaluating * all_evaluations / evaluations) / share
+    seconds = fixed + (encoding + tokens / rate) / share + evaluating * all_evaluated / evaluated
     said = (
-        f"{fixed:.1f} s + ({encoding:.1f} s encoding + {tokens:,.0f} tokens / {rate:,.0f} tokens/s + "
-        f"{evaluating:.1f} s evaluating * {all_evaluations} / {evaluations} times) / {share:g} = {seconds:.0f} s"
+        f"{fixed:.1f} s + ({encoding:.1f} s encoding + {tokens:,.0f} tokens / {rate:,.0f} tokens/s) / {share:g} + "
+        f"{evaluating:.1f} s evaluating * {all_evaluated:,} / {evaluated:,} samples = {seconds:.0f} s"
     )
     return {"seconds": round(seconds, 1), "said": said}
 

@@ -221,7 +221,11 @@ class Hardware(Spec):
     device: Literal["cuda", "cpu"] = "cuda"
     gpus: int = Field(1, ge=1, description="GPUs that one finetune takes; more than one trains data-parallel")
     token_budget: int | None = Field(None, ge=64, description="tokens a micro-batch; null: from free memory")
-    memory_gb: float | None = Field(None, gt=0, description="use no more of the device's memory than this")
+    memory_gb: float | None = Field(
+        None,
+        gt=0,
+        description="tensors take no more of the device's memory than this; CUDA itself takes 1 to 2 GB besides",
+    )
     mem_mb: int = Field(32_000, ge=500, description="main memory asked of a cluster for a model step")
     runtime_minutes: int = Field(480, ge=1, description="time asked of a cluster for a model step")
     checkpoint_minutes: float = Field(10, gt=0, description="at most so much training is lost by a kill")

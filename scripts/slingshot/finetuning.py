@@ -41,6 +41,8 @@ from slingshot.splits import stratified_subset
 
 log = logging.getLogger(__name__)
 
+ROWS_TOKENIZED_TOGETHER = 512
+
 
 @dataclass(frozen=True)
 class Job:
@@ -550,11 +552,12 @@ def longest_completion(tables: Sequence[pd.DataFrame], prompter: Prompter) -> in
 
 def encode_rows(rows: pd.DataFrame, prompter: Prompter) -> list[Sample]:
     encode = packing.sample_encoder(prompter)
-    with progress("tokenize", len(rows), "samples") as meter:
-        samples = []
-        for row in rows.fillna({"description": ""}).to_dict("records"):
-            samples.append(encode(row["sample_id"], row["text"], row["label"], row["description"]))
-            meter.advance(1)
+    records = cast("list[packing.Row]", rows.fillna({"description": ""}).to_dict("records"))
+    with progress("tokenize", len(records), "samples") as meter:
+        samples: list[Sample] = []
+        for start in range(0, len(records), ROWS_TOKENIZED_TOGETHER):
+            samples += encode(records[start : start + ROWS_TOKENIZED_TOGETHER])
+            meter.advance(len(samples) - start)
     return samples
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -22,12 +22,21 @@ class Encoded(Protocol):
     def truncated(self) -> bool: ...
 
 
+class Row(TypedDict):
+    """What this module needs of a row of a split."""
+
+    sample_id: str
+    text: str
+    label: str
+    description: str
+
+
 class Encoder(Protocol):
     """What this module needs of prompts.Prompter."""
 
     @property
     def end_ids(self) -> list[int]: ...
-    def prompt(self, text: str) -> Encoded: ...
+    def prompts(self, texts: Sequence[str]) -> Sequence[Encoded]: ...
     def completion(self, label: str, description: str) -> list[int]: ...
 
 
@@ -66,22 +75,26 @@ class Packed:
         return sum(self.lengths[: len(self.sample_ids)])
 
 
-def sample_encoder(encoder: Encoder) -> Callable[[str, str, str, str], Sample]:
-    """A function from sample_id, text, label and description to a Sample; each answer is put in tokens once.
+def sample_encoder(encoder: Encoder) -> Callable[[Sequence[Row]], list[Sample]]:
+    """A function from rows to Samples; prompts are tokenized together, each answer once.
 
-    It raises a StudyError where the completion is empty or does not end with a token that ends an answer.
+    It raises a StudyError where a completion is empty or does not end with a token that ends an answer.
     """
     end_ids = encoder.end_ids
     completion_of = cache(encoder.completion)
 
-    def encode(sample_id: str, text: str, label: str, description: str) -> Sample:
-        prompt, completion = encoder.prompt(text), completion_of(label, description)
+    def sample(row: Row, prompt: Encoded) -> Sample:
+        completion = completion_of(row["label"], row["description"])
         if not completion or completion[-1] not in end_ids:
             raise StudyError(
-                f"sample {sample_id}: the answer {label!r} does not end with the chat template's end-of-turn token, "
-                "so the model would never learn to stop; the model's chat template is not one that this project knows"
+                f"sample {row['sample_id']}: the answer {row['label']!r} does not end with the chat template's "
+                "end-of-turn token, so the model would never learn to stop; the model's chat template is not one that "
+                "this project knows"
             )
-        return Sample(sample_id, tuple(prompt.ids), tuple(completion), prompt.truncated)
+        return Sample(row["sample_id"], tuple(prompt.ids), tuple(completion), prompt.truncated)
+
+    def encode(rows: Sequence[Row]) -> list[Sample]:
+        return list(map(sample, rows, encoder.prompts([row["text"] for row in rows])))
 
     return encode
 

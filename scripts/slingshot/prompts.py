@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,6 +210,11 @@ class Prompter:
 _templates = jinja2.sandbox.SandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
 
 
+@cache
+def _compiled(template: str) -> jinja2.Template:
+    return _templates.from_string(template)
+
+
 def _filled(template: str, text: str, answer: AnswerForm) -> str:
     form = {"code": "<code>", "code description": "<code> <description>", "description code": "<description> <code>"}
-    return _templates.from_string(template).render(text=text, answer_form=form[answer])
+    return _compiled(template).render(text=text, answer_form=form[answer])

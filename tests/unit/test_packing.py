@@ -56,11 +56,15 @@ def test_an_epochs_order_is_a_seeded_permutation():
     assert first != packing.epoch_order(50, 3, 1) and first != packing.epoch_order(50, 4, 0)
 
 
+def row(text):
+    return {"sample_id": "one", "text": text, "label": "J069", "description": "cold"}
+
+
 @pytest.mark.parametrize("template", TEMPLATES)  # SmolLM2's and Qwen's are ChatML
 def test_the_completion_is_the_answer_with_its_end_token(template):
     tokenizer = byte_tokenizer(template)
     prompter = Prompter(tokenizer, PromptText(system="Code.", user="{{ text }}", answer="code", max_tokens=300))
-    sample = packing.sample_encoder(prompter)("one", "a cough", "J069", "cold")
+    sample = packing.sample_encoder(prompter)([row("a cough")])[0]
     end = tokenizer.convert_tokens_to_ids(
         {"llama3": "<|eot_id|>", "chatml": "<|im_end|>", "mistral": "</s>", "gemma": "<end_of_turn>"}[template]
     )
@@ -72,7 +76,7 @@ def test_the_completion_is_the_answer_with_its_end_token(template):
 def test_a_truncated_dialogue_keeps_instruction_and_answer_and_says_so():
     tokenizer = byte_tokenizer("chatml")
     text = PromptText(system="Code it now.", user="{{ text }} Which code?", answer="code", max_tokens=120)
-    sample = packing.sample_encoder(Prompter(tokenizer, text))("one", "x" * 500, "J069", "cold")
+    sample = packing.sample_encoder(Prompter(tokenizer, text))([row("x" * 500)])[0]
     read = tokenizer.decode(sample.prompt)
     assert sample.truncated and len(sample.prompt) <= 120
     assert "Code it now." in read and "Which code?" in read
@@ -82,10 +86,10 @@ def test_a_truncated_dialogue_keeps_instruction_and_answer_and_says_so():
 class _NoEnd:
     end_ids = (9,)
 
-    def prompt(self, text):
+    def prompts(self, texts):
         return Prompter(
             byte_tokenizer(), PromptText(system="", user="{{ text }}", answer="code", max_tokens=99)
-        ).prompt(text)
+        ).prompts(texts)
 
     def completion(self, label, description):
         return [1, 2]
@@ -93,7 +97,7 @@ class _NoEnd:
 
 def test_an_answer_without_an_end_is_an_error():
     with pytest.raises(StudyError, match=r"sample one.*end-of-turn"):
-        packing.sample_encoder(_NoEnd())("one", "text", "J069", "cold")
+        packing.sample_encoder(_NoEnd())([row("text")])
 
 
 def test_lengths_of_prompts_leave_the_completion_out():
