@@ -245,7 +245,7 @@ def ours(name: str, given: argparse.Namespace) -> None:
     """The very functions of the recipe on random samples."""
     import torch
 
-    from slingshot import finetuning, forward_paths, lora, packing, training_memory
+    from slingshot import finetuning, forward_paths, lora, packing, training_memory, training_samples, workers
     from slingshot.config import Finetune, Lora
 
     if given.device == "cuda":
@@ -272,7 +272,7 @@ def ours(name: str, given: argparse.Namespace) -> None:
         model = in_nf4(model, given.device)
     finetuning.make_deterministic(recipe.deterministic, 0)
     dropout = lora.add_adapters(model, recipe.lora, RANK, ALPHA, 0)
-    longest = finetuning.longest_of(samples)
+    longest = training_samples.longest_of(samples)
     path, notes = forward_paths.choose(model, longest, given.device == "cuda")
     made = now(given.device) - start
     cards = [None, *(SMALLER_CARDS.get(name, []) if given.cards is None else given.cards)]
@@ -287,7 +287,7 @@ def ours(name: str, given: argparse.Namespace) -> None:
             seed=0,
             samples=samples,
             validation=samples[:256],
-            workers=finetuning.Workers(0, 1, device),
+            workers=workers.Workers(0, 1, device),
             token_budget=0,
             steps=1000,
         )

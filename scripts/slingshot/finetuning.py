@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import pandas as pd
 import pyarrow.parquet
 import torch
 from torch import Tensor
@@ -34,14 +33,12 @@ from slingshot.forward_paths import ForwardPath
 from slingshot.models import ModelCard, load_model, load_tokenizer, read_model_card
 from slingshot.packing import Packed, Sample
 from slingshot.progress import progress
-from slingshot.prompts import Prompter
 from slingshot.provenance import versions
 from slingshot.records import StepRecord, timed
-from slingshot.splits import stratified_subset
+from slingshot.training_samples import longest_of, read_samples
+from slingshot.workers import Workers, joined_workers
 
 log = logging.getLogger(__name__)
-
-ROWS_TOKENIZED_TOGETHER = 512
 
 
 @dataclass(frozen=True)
@@ -65,15 +62,6 @@ class Job:
     tensorboard: Path | None = None
     checkpoint_minutes: float = 10
     checkpoint_steps: int | None = None
-
-
-@dataclass(frozen=True)
-class Workers:
-    """The processes that train data-parallel; one, unless a launcher such as `accelerate launch` started more."""
-
-    rank: int
-    count: int
-    device: torch.device
 
 
 @dataclass
@@ -136,7 +124,7 @@ def finetune(job: Job, before: Mapping[str, float] | None = None) -> None:
             tokenizer = load_tokenizer(card)
             model = load_model(card, spec.quantization, spec.dtype, job.device, spec.unquantized_without_gpu)
         with timed(seconds, "encode"):
-            train, validation, answers = read_samples(job, tokenizer)
+            train, validation, answers = read_samples(spec, tokenizer, job.train, job.validation)
         rank, alpha = rank_and_alpha(recipe, card.parameters)
         dropout = lora.add_adapters(model, recipe.lora, rank, alpha, spec.seed)
         path, notes = forward_paths.choose(model, longest_of(train, validation), workers.device.type == "cuda")
@@ -155,7 +143,7 @@ def finetune(job: Job, before: Mapping[str, float] | None = None) -> None:
             started=started,
         )
         with timed(seconds, "probe"):
-            trainer.token_budget = smallest_of_workers(workers, find_token_budget(trainer, job))
+            trainer.token_budget = workers.smallest(find_token_budget(trainer, job))
         exact_match = exact_match_of(job, tokenizer, answers) if spec.max_new_tokens else None
         folder = checkpoints.open_folder(job.adapter, run_key(job, card)) if workers.rank == 0 else None
         with timed(seconds, "train"):
@@ -265,7 +253,8 @@ def _gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> float:
         loss.backward()
         total += loss.detach()
         seen.append((losses.detach(), packed))
-    total = summed_over_workers(trainer, total)
+    workers.sum_gradients(trained_parameters(trainer))
+    total = workers.summed(total)
     if not torch.isfinite(total):
         bad = [name for losses, packed in seen for name in faulty_samples(losses, packed.owner, packed.sample_ids)]
         stop_at_nan("loss", bad or [sample.sample_id for sample in batch])
@@ -274,11 +263,15 @@ def _gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> float:
 
 def clipped_norm(trainer: Trainer, batch: Sequence[Sample]) -> float:
     """Clip the gradient to the recipe's norm, and return the norm that it had."""
-    parameters = [parameter for group in trainer.optimizer.param_groups for parameter in group["params"]]
+    parameters = trained_parameters(trainer)
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, trainer.recipe.max_gradient_norm))
     if not math.isfinite(norm):
         stop_at_nan("gradient", [sample.sample_id for sample in batch])
     return norm
+
+
+def trained_parameters(trainer: Trainer) -> list[Tensor]:
+    return [parameter for group in trainer.optimizer.param_groups for parameter in group["params"]]
 
 
 def stop_at_nan(what: str, sample_ids: Sequence[str]) -> None:
@@ -356,7 +349,7 @@ def validation_loss(trainer: Trainer) -> float:
         if part:
             packed = on_device([samples[index] for index in part], trainer, epoch=0)
             total += token_losses(trainer.path.logits(packed), packed.targets).sum(dtype=torch.float64)
-    loss = float(reduced(trainer, total)) / completion_tokens(samples)
+    loss = float(trainer.workers.summed(total)) / completion_tokens(samples)
     if not math.isfinite(loss):
         raise StudyError("finetune: the validation loss is not a finite number; lower finetune.learning_rate")
     return loss
@@ -514,57 +507,6 @@ def peak_memory(device: torch.device) -> int | None:
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
-# ---------------------------------------------------------------- data
-
-
-def read_samples(job: Job, tokenizer: PreTrainedTokenizerBase) -> tuple[list[Sample], list[Sample], dict[str, str]]:
-    """Train and validation samples as tokens, and the validation samples' labels by id."""
-    spec = job.spec
-    train = pd.read_parquet(job.train)
-    validation = pd.read_parquet(job.validation)
-    if train.empty or validation.empty:
-        raise StudyError(f"{job.train if train.empty else job.validation} has no samples to finetune on")
-    train = train.iloc[stratified_subset(train["sample_id"].tolist(), train["label"].tolist(), spec.train_size)]
-    validation = chosen_by_hash(validation, spec.finetune.validation_samples)
-    room = longest_completion([train, validation], Prompter(tokenizer, spec.prompt))
-    limit = min(spec.prompt.max_tokens, spec.finetune.max_tokens - room)
-    if limit < 16:
-        raise StudyError(
-            f"finetune.max_tokens is {spec.finetune.max_tokens}, but the longest answer takes {room} tokens: raise it"
-        )
-    prompter = Prompter(tokenizer, spec.prompt.model_copy(update={"max_tokens": limit}))
-    answers = dict(zip(validation["sample_id"], validation["label"], strict=True))
-    return encode_rows(train, prompter), encode_rows(validation, prompter), answers
-
-
-def chosen_by_hash(rows: pd.DataFrame, count: int | None) -> pd.DataFrame:
-    """At most `count` rows, in their order: those whose ids hash lowest, so that a larger choice holds a smaller."""
-    if count is None or count >= len(rows):
-        return rows
-    ranked = rows["sample_id"].map(digest_of_text).to_numpy().argsort(kind="stable")
-    return rows.iloc[np.sort(ranked[:count])]
-
-
-def longest_completion(tables: Sequence[pd.DataFrame], prompter: Prompter) -> int:
-    pairs = {pair for rows in tables for pair in zip(rows["label"], rows["description"].fillna(""), strict=True)}
-    return max(len(prompter.completion(label, description)) for label, description in pairs)
-
-
-def encode_rows(rows: pd.DataFrame, prompter: Prompter) -> list[Sample]:
-    encode = packing.sample_encoder(prompter)
-    records = cast("list[packing.Row]", rows.fillna({"description": ""}).to_dict("records"))
-    with progress("tokenize", len(records), "samples") as meter:
-        samples: list[Sample] = []
-        for start in range(0, len(records), ROWS_TOKENIZED_TOGETHER):
-            samples += encode(records[start : start + ROWS_TOKENIZED_TOGETHER])
-            meter.advance(len(samples) - start)
-    return samples
-
-
-def longest_of(*splits: Sequence[Sample]) -> int:
-    return max(len(sample) for samples in splits for sample in samples)
-
-
 # ---------------------------------------------------------------- checkpoints
 
 
@@ -610,55 +552,7 @@ def restored(trainer: Trainer, folder: Path | None) -> State | None:
     return State(**found.facts, best=under("best/"))
 
 
-# ---------------------------------------------------------------- processes
-
-
-@contextmanager
-def joined_workers(device: str) -> Iterator[Workers]:
-    """This process's place among those that a launcher started; alone where none did."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if device == "cuda" and not torch.cuda.is_available():
-        raise StudyError("hardware.device is cuda, but torch sees no GPU here; set hardware.device: cpu")
-    if count == 1:
-        yield Workers(0, 1, torch.device("cuda:0" if device == "cuda" else "cpu"))
-        return
-    from accelerate import PartialState
-
-    here = PartialState(cpu=device == "cpu")
-    try:
-        yield Workers(here.process_index, here.num_processes, here.device)
-    finally:
-        here.destroy_process_group()
-
-
-def summed_over_workers(trainer: Trainer, loss: Tensor) -> Tensor:
-    """Add up gradients over all processes, in one message, and return the summed loss."""
-    if trainer.workers.count == 1:
-        return loss
-    parameters = [parameter for group in trainer.optimizer.param_groups for parameter in group["params"]]
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-    flat = torch.cat([parameter.grad.flatten() for parameter in parameters])
-    torch.distributed.all_reduce(flat)
-    for parameter, part in zip(parameters, flat.split([parameter.numel() for parameter in parameters]), strict=True):
-        parameter.grad.copy_(part.view_as(parameter))
-    return reduced(trainer, loss)
-
-
-def smallest_of_workers(workers: Workers, value: int) -> int:
-    """All must cut a batch alike, and the one with the least memory decides."""
-    if workers.count == 1:
-        return value
-    box = torch.tensor(value, device=workers.device)
-    torch.distributed.all_reduce(box, op=torch.distributed.ReduceOp.MIN)
-    return int(box)
-
-
-def reduced(trainer: Trainer, value: Tensor) -> Tensor:
-    if trainer.workers.count > 1:
-        torch.distributed.all_reduce(value)
-    return value
+# ---------------------------------------------------------------- process
 
 
 @contextmanager

@@ -17,13 +17,14 @@ from tests.unit.tiny_models import tiny_model
 from tests.unit.training_inputs import PROGRAM, command, paths, random_samples, spec, write_study
 from transformers import AutoModelForCausalLM
 
-from slingshot import finetuning, forward_paths, lora
+from slingshot import finetuning, forward_paths, lora, training_samples
 from slingshot.checkpoints import newest_checkpoint
 from slingshot.config import Finetune, Lora
 from slingshot.errors import StudyError
 from slingshot.files import digest_of_file, read_json, read_jsonl
 from slingshot.finetuning import Job, finetune
 from slingshot.records import read_step_record
+from slingshot.workers import Workers
 
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -192,7 +193,7 @@ def trainer_of(samples, **recipe):
         seed=0,
         samples=samples,
         validation=samples,
-        workers=finetuning.Workers(0, 1, torch.device("cpu")),
+        workers=Workers(0, 1, torch.device("cpu")),
         token_budget=64,
         steps=10,
     )
@@ -266,9 +267,9 @@ def test_rank_by_size():
 
 def test_a_larger_choice_holds_a_smaller_one():
     rows = pd.DataFrame({"sample_id": [f"s{index}" for index in range(50)]})
-    small, large = (finetuning.chosen_by_hash(rows, count)["sample_id"].tolist() for count in (10, 20))
+    small, large = (training_samples.chosen_by_hash(rows, count)["sample_id"].tolist() for count in (10, 20))
     assert set(small) < set(large) and large == sorted(large, key=lambda name: int(name[1:]))
-    assert json.dumps(small) == json.dumps(finetuning.chosen_by_hash(rows, 10)["sample_id"].tolist())
+    assert json.dumps(small) == json.dumps(training_samples.chosen_by_hash(rows, 10)["sample_id"].tolist())
 
 
 def test_the_merge_command_writes_a_model_with_the_adapters_logits(study, unbroken):
