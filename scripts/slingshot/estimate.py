@@ -65,12 +65,14 @@ def with_evaluations(tokens_per_second: float, evaluation: float) -> float:
 
 # Rates to go by until the study has its own; the sources say where the runs are described.
 ANSWERED = "Llama-3.1-8B's shape without candidates, on an H100 (docs/evaluation.md)"
+ANSWERED_3B = "Llama-3.2-3B's shape with a merged adapter, without candidates, on an H100 (docs/evaluation.md)"
 TRAINED = "Llama-3.2-3B's shape, on an H100 (docs/finetuning.md)"
 MEASURED = (
     # Samples/s times 1,185 tokens (1,169 of the prompt, 16 answered); of a process of 68.9 s 22.7 s were neither
     # prefill nor decoding, and 4-bit weights take 3.6 s longer to load.
     Rate("predict", "Llama-3.1-8B", 8e9, "none", "GPU", 32.8 * 1185, 22.7, ANSWERED),
     Rate("predict", "Llama-3.1-8B", 8e9, "nf4", "GPU", 30.2 * 1185, 26.3, ANSWERED),
+    Rate("predict", "Llama-3.2-3B", 3e9, "none", "GPU", 68.5 * 1185, 17.0, ANSWERED_3B),
     # Besides: imports 12 s, the model 3 s, probing and compiling 17 s, the process itself 6 s.
     Rate("finetune", "Llama-3.2-3B", 3e9, "none", "GPU", with_evaluations(36_265, 3.4), 39.0, TRAINED),
     Rate(
