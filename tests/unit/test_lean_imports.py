@@ -1,0 +1,34 @@
+"""What is left out stays out, in a process of its own, and models still load and answer there."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.unit.tiny_models import tiny_model
+
+PROGRAM = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from slingshot.lean_imports import prepare_imports
+prepare_imports("cpu", alone=sys.argv[3] == "alone")
+import torch
+from transformers import AutoModelForCausalLM
+from transformers.utils import is_torch_distributed_available
+model = AutoModelForCausalLM.from_pretrained(sys.argv[2], device_map={"": "cpu"})
+answer = model.generate(torch.tensor([[1, 5, 9]]), max_new_tokens=3, do_sample=False)
+heavy = [name for name in ("sklearn", "scipy", "torchvision", "torchaudio") if name in sys.modules]
+print(json.dumps([heavy, is_torch_distributed_available(), answer.shape[0]]))
+"""
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+@pytest.mark.parametrize("company", ["alone", "with others"])
+def test_models_load_and_answer_without_the_unused(tmp_path, company):
+    tiny_model("llama").save_pretrained(tmp_path)
+    command = [sys.executable, "-c", PROGRAM, str(SCRIPTS), str(tmp_path), company]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    heavy, distributed, answers = json.loads(said.splitlines()[-1])
+    assert heavy == [] and answers == 1
+    assert distributed is (company == "with others")
