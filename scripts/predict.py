@@ -28,7 +28,7 @@ from slingshot.prompts import Prompter, Tokens
 from slingshot.provenance import code_digest, processor_name, versions
 from slingshot.records import StepRecord, timed
 
-if TYPE_CHECKING:  # torch takes seconds to import, and a step whose answers are all cached needs none of it
+if TYPE_CHECKING:  # a program that is asked for its --help needs no torch
     from transformers import PreTrainedModel
 
     from slingshot.constrained import AnswerTrie

@@ -57,7 +57,16 @@ def unsupported(model: PreTrainedModel, longest: int) -> str | None:
         return f"{type(model).__name__} attends in chunks"
     if window_of(config, longest) and varlen_attn is None:
         return "sliding windows need torch 2.10"
+    rope = getattr(config, "rope_parameters", None) or {}
+    native = rope.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", None)
+    if rope.get("rope_type") in ("dynamic", "longrope") and longest > (native or config.max_position_embeddings):
+        return f"{type(model).__name__} turns positions by the longest sequence of a batch"
     return None
+
+
+def mixes_windows(config: Any) -> bool:
+    """Whether only some of the layers have the model's sliding window."""
+    return len(set(getattr(config, "layer_types", None) or [])) > 1
 
 
 def window_of(config: Any, longest: int) -> int | None:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -330,11 +331,23 @@ class Baseline(Spec):
     tfidf: bool = True
 
 
+def _all_different(values: list[Any]) -> list[Any]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"names {value} more than once")
+    return values
+
+
+Different = AfterValidator(_all_different)
+
+
 class LearningCurve(Spec):
     """Finetunes on nested, stratified subsets of train: `results/slm/{model}/train300/`."""
 
-    models: list[Key] = Field(min_length=1)
-    train_sizes: list[Annotated[int, Field(ge=1)]] = Field(min_length=1, description="besides all of train")
+    models: Annotated[list[Key], Different] = Field(min_length=1)
+    train_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Different] = Field(
+        min_length=1, description="besides all of train"
+    )
     hold: Literal["epochs", "steps"] = Field(
         "epochs",
         description="what is the same for every size: the epochs, or the optimizer steps that all of train takes",
@@ -344,8 +357,10 @@ class LearningCurve(Spec):
 class Seeds(Spec):
     """Finetunes repeated with other seeds: `results/slm/{model}/seed1/`."""
 
-    models: list[Key] = Field(min_length=1)
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1, description="besides the study's own seed")
+    models: Annotated[list[Key], Different] = Field(min_length=1)
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Different] = Field(
+        min_length=1, description="besides the study's own seed"
+    )
 
 
 class FewShotLadder(Spec):
@@ -354,15 +369,17 @@ class FewShotLadder(Spec):
     A prompt with k examples may be 1 + k times as long as prompt.max_tokens says.
     """
 
-    models: list[Key] = Field(min_length=1)
-    k: list[Annotated[int, Field(ge=1)]] = Field(min_length=1, description="besides the model's own few_shot.k")
+    models: Annotated[list[Key], Different] = Field(min_length=1)
+    k: Annotated[list[Annotated[int, Field(ge=1)]], Different] = Field(
+        min_length=1, description="besides the model's own few_shot.k"
+    )
 
 
 class Sweep(Spec):
     """A grid over finetune keys. The best on validation becomes the arm `results/slm/{model}/best/`."""
 
-    models: list[Key] = Field(min_length=1)
-    grid: dict[str, list[Any]] = Field(
+    models: Annotated[list[Key], Different] = Field(min_length=1)
+    grid: dict[str, Annotated[list[Any], Field(min_length=1), Different]] = Field(
         min_length=1, description="finetune keys, dotted where nested, to their values, e.g. {lora.r: [8, 64]}"
     )
 
@@ -370,7 +387,7 @@ class Sweep(Spec):
 class Designs(Spec):
     """Further arms, to ask how much specialization it takes."""
 
-    crossed: list[Key] = Field(
+    crossed: Annotated[list[Key], Different] = Field(
         default=[],
         description="models that also get the other treatment: a small one untrained (`untrained/`), "
         "a large one finetuned (`finetuned/`; with nf4 weights that is QLoRA)",
@@ -491,7 +508,9 @@ def overridden(finetune: Finetune, setting: dict[str, Any]) -> Finetune:
         section = changed
         *parents, last = key.split(".")
         for parent in parents:
-            section = section.get(parent) or {}
+            if not isinstance(section.get(parent), dict):
+                section[parent] = {}
+            section = section[parent]
         section[last] = value
     return Finetune.model_validate(changed)
 

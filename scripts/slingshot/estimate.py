@@ -269,7 +269,7 @@ def volume_of(study: Study, results: Path) -> Volume | None:
     try:
         splits = read_json(results / "data/dataset.json")["splits"]
         samples = [splits[name]["samples"] for name in SPLITS]
-        words = splits["train"]["words"]["q50"]
+        words = splits["train"]["words"]["mean"]
     except (OSError, ValueError, KeyError, TypeError):
         return medsynth(study)
     counted = counted_tokens(study, results)

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow.parquet
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from slingshot import checkpoints, forward_paths, lora, packing, training_memory
 from slingshot.answers import read_answer
@@ -30,7 +30,7 @@ from slingshot.config import Finetune, FinetuneSpec
 from slingshot.errors import StudyError
 from slingshot.files import digest_of_file, digest_of_text, read_json, write_json, write_jsonl
 from slingshot.forward_paths import ForwardPath
-from slingshot.models import ModelCard, load_model, load_tokenizer, read_model_card
+from slingshot.models import ModelCard, generation_settings, load_model, load_tokenizer, read_model_card
 from slingshot.packing import Packed, Sample
 from slingshot.progress import progress
 from slingshot.provenance import versions
@@ -176,15 +176,16 @@ def train_until_done(
                 with timed(seconds, "evaluate"):
                     row |= evaluate(trainer, exact_match)
                 judge(trainer, state, row)
+            stopping = told_to_stop()
             state.log.append(row)
             meter.advance(1, row["tokens"], f"loss {row['loss']:.4f}")
             write_scalars(board, row)
             due = time.monotonic() - saved_at > job.checkpoint_minutes * 60
-            due = due or bool(job.checkpoint_steps and state.step % job.checkpoint_steps == 0) or told_to_stop()
+            due = due or bool(job.checkpoint_steps and state.step % job.checkpoint_steps == 0) or stopping
             if folder is not None and due:
                 checkpoints.write_checkpoint(folder, as_checkpoint(trainer, state))
                 saved_at = time.monotonic()
-            if told_to_stop():
+            if stopping:
                 raise SystemExit(143)
 
 
@@ -388,7 +389,9 @@ def exact_match_of(job: Job, tokenizer: PreTrainedTokenizerBase, answers: dict[s
                 for text, sample in zip(raw, some, strict=True)
             )
         trainer.model.set_attn_implementation(attention_before)
-        return right / len(trainer.validation)
+        # All processes answer everything; their mean makes all of them stop, or go on, together.
+        share = torch.tensor(right / len(trainer.validation), dtype=torch.float64, device=trainer.workers.device)
+        return float(trainer.workers.summed(share)) / trainer.workers.count
 
     return exact_match
 
@@ -405,17 +408,9 @@ def greedy(
     longest = max(map(len, prompts))
     ids = torch.tensor([[stops[0]] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
     mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    out = cast(Any, model).generate(
-        input_ids=ids.to(model.device),
-        attention_mask=mask.to(model.device),
-        do_sample=False,
-        temperature=None,
-        top_p=None,
-        top_k=None,
-        max_new_tokens=new_tokens,
-        eos_token_id=stops,
-        pad_token_id=stops[0],
-    )
+    settings = GenerationConfig(max_new_tokens=new_tokens, do_sample=False, eos_token_id=stops, pad_token_id=stops[0])
+    with generation_settings(model, settings):
+        out = cast(Any, model).generate(input_ids=ids.to(model.device), attention_mask=mask.to(model.device))
     return [str(tokenizer.decode(row, skip_special_tokens=True)).strip() for row in out[:, longest:]]
 
 
@@ -444,7 +439,8 @@ def find_token_budget(trainer: Trainer, job: Job) -> int:
         budget = max(longest, training_memory.DETERMINISTIC_BUDGET)
     else:
         budget = probed_budget(trainer, job, longest)
-    return max(longest, budget >> (job.attempt - 1))
+    halvings = 0 if device.type == "cpu" or trainer.recipe.deterministic else job.attempt - 1
+    return max(longest, budget >> halvings)
 
 
 def probed_budget(trainer: Trainer, job: Job, longest: int) -> int:

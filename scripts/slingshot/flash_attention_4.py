@@ -1,7 +1,7 @@
 """Flash attention 4 (the package flash-attn-4) as an operator that compiles and has a gradient.
 
-On Hopper and Blackwell cards it runs half again to twice as fast as the kernels that torch brings. The package is
-optional and young: attention.py tries it on a small case and goes without where it is absent or wrong.
+On cards of compute capability 9 and 10 it runs half again to twice as fast as the kernels that come with torch. The
+package is optional and young: attention.py tries it on a small case, and goes without where it is absent or wrong.
 """
 
 from __future__ import annotations

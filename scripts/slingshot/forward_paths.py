@@ -35,9 +35,12 @@ def choose(model: PreTrainedModel, longest: int, on_gpu: bool) -> tuple[ForwardP
     model.train()
     notes = []
     if on_gpu:
-        reason = fused_layers.unsupported(model)
+        reason = (
+            attention.unsupported(model, longest) or fused_layers.unsupported(model) or fused_layers.uncompilable(model)
+        )
         if reason is None:
             kernels = attention.use_packed_attention(model, longest)
+            longest = max(longest, fused_layers.MULTIPLE)  # what fills a micro-batch up is a sequence, too
             return fused_layers.fuse(model, longest, compiled=True), kernels
         notes.append(f"finetuned without merged, compiled layers: {reason}")
     reason, kernels = attention.unsupported(model, longest), []

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from slingshot.attention import bounds, packed_attention, window_of
+from slingshot.attention import bounds, mixes_windows, packed_attention, varlen_attn, window_of
 from slingshot.lora import LoraLinear, dropped_out
 from slingshot.packing import Packed
 
@@ -34,6 +34,9 @@ FAMILIES = {
     "Qwen3ForCausalLM",
     "Phi3ForCausalLM",
 }
+
+
+MULTIPLE = 128  # tokens that a compiled micro-batch is filled up to
 
 
 @dataclass(frozen=True)
@@ -95,12 +98,25 @@ def unsupported(model: PreTrainedModel) -> str | None:
         return f"{name} is not of the families with merged layers"
     if config.hidden_act != "silu":
         return f"its activation is {config.hidden_act}"
+    if mixes_windows(config):
+        return "some of its layers have a sliding window, and some have none"
     base: list[Any] = [_base(module) for module in model.modules() if isinstance(module, LoraLinear | nn.Linear)]
     kinds = {type(module).__name__ for module in base}
     if kinds - {"Linear", "Linear4bit"}:
         return f"it has {', '.join(sorted(kinds - {'Linear', 'Linear4bit'}))} layers"
     if any(getattr(getattr(module.weight, "quant_state", None), "nested", False) for module in base):
         return "its 4-bit weights have quantized scales"
+    if "Linear4bit" in kinds and model.dtype != torch.bfloat16:
+        return "its 4-bit weights are not unpacked to bfloat16"
+    return None
+
+
+def uncompilable(model: PreTrainedModel) -> str | None:
+    """Why the fast path of a model on a GPU cannot be compiled; None where it can."""
+    if varlen_attn is None:
+        return "its attention needs torch 2.10 to compile"
+    if model.dtype not in (torch.bfloat16, torch.float16):
+        return f"its attention does not compile in {str(model.dtype).removeprefix('torch.')}"
     return None
 
 
@@ -152,7 +168,7 @@ def fuse(model: PreTrainedModel, longest: int, compiled: bool) -> ForwardPath:
             target.copy_(source * shape.scale)
 
     refresh()
-    return ForwardPath(forward, refresh, recompute, multiple_of=128) if compiled else ForwardPath(forward, refresh)
+    return ForwardPath(forward, refresh, recompute, multiple_of=MULTIPLE) if compiled else ForwardPath(forward, refresh)
 
 
 def decoder_layer(

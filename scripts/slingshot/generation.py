@@ -22,7 +22,7 @@ from slingshot.adapter_merging import is_plain_lora, merge_adapter
 from slingshot.beam import BeamSearch, beam_width
 from slingshot.config import Dtype, Quantization
 from slingshot.constrained import AnswerTrie
-from slingshot.models import ModelCard, load_adapter, load_model
+from slingshot.models import ModelCard, generation_settings, load_adapter, load_model
 from slingshot.records import timed
 
 if TYPE_CHECKING:
@@ -411,7 +411,6 @@ def _plain_greedy(
     from transformers import GenerationConfig, LogitsProcessorList  # slow to import, and not always needed
 
     ids, mask = left_padded(prompts, decoding.end_ids[0], model.device)
-    # A fresh GenerationConfig: a model's own may sample, or punish repetition.
     settings = GenerationConfig(
         max_new_tokens=new_tokens or decoding.max_new_tokens,
         do_sample=False,
@@ -420,7 +419,8 @@ def _plain_greedy(
     )
     processors = LogitsProcessorList([processor] if processor else [])
     generate: Any = model.generate
-    out = generate(input_ids=ids, attention_mask=mask, generation_config=settings, logits_processor=processors)
+    with generation_settings(model, settings):
+        out = generate(input_ids=ids, attention_mask=mask, logits_processor=processors)
     return out[:, ids.shape[1] :].tolist()
 
 

@@ -28,7 +28,7 @@ def prepare_imports(device: str, alone: bool) -> None:
     import torch
 
     if alone and device == "cuda" and torch.cuda.is_available():
-        Thread(target=torch.cuda.init, daemon=True).start()
+        Thread(target=torch.cuda.init).start()  # no daemon: an exit in its midst would crash
     from transformers import utils
     from transformers.utils import import_utils
 

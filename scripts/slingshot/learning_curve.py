@@ -29,9 +29,9 @@ class Fits:
     largest: float
 
     def errors(self, sizes: Floats) -> Floats:
-        """Errors of shape (m, k) at k sizes."""
+        """Errors of shape (m, k) at k sizes; none is above 1, where nothing is right."""
         powers = (sizes[None, :] / self.smallest) ** -self.exponent[:, None]
-        return self.asymptote[:, None] + self.excess[:, None] * powers
+        return np.minimum(self.asymptote[:, None] + self.excess[:, None] * powers, 1.0)
 
     def sizes_at(self, errors: Floats) -> Floats:
         """The sizes, shape (m,), at which each law falls to the m errors given.

@@ -66,10 +66,12 @@ def read_rows(source: HubData | FileData, columns: Columns, study: Path) -> Rows
     names = wanted_columns(columns)
     if isinstance(source, HubData):
         return _hub_rows(source, names)
-    paths = source_files(study / source.path, source.path)
+    place = study / source.path
+    paths = source_files(place, source.path)
+    folder = place if place.is_dir() else place.parent
     origin = {
         "path": source.path,
-        "files": {path.name: digest_of_file(path) for path in paths},
+        "files": {path.relative_to(folder).as_posix(): digest_of_file(path) for path in paths},
     }
     size = sum(path.stat().st_size for path in paths)
     return Rows(origin, size, (batch for path in paths for batch in read_file(path, names)))
@@ -82,7 +84,13 @@ def source_files(path: Path, name: str) -> list[Path]:
         StudyError: nothing is there that can be read.
     """
     if path.is_dir():
-        shards = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and not p.name.startswith("."))
+        shards = sorted(
+            shard
+            for shard in path.rglob("*")
+            if shard.suffix in SUFFIXES
+            and shard.is_file()
+            and not any(part.startswith(".") for part in shard.relative_to(path).parts)
+        )
         if not shards:
             raise StudyError(f"data.source.path: the folder {name} holds no {', '.join(SUFFIXES)} file")
         return shards

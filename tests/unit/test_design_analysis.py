@@ -83,6 +83,13 @@ def test_a_curve_that_does_not_fall_is_fitted_flat() -> None:
     assert fitted.errors(SIZES)[0] == pytest.approx([0.52] * 5)
 
 
+def test_no_curve_has_more_errors_than_answers() -> None:
+    """Small sizes that learn nothing beside a large one that does pull the law above 1 (seen on the demo's data)."""
+    fitted = learning_curve.fit(np.array([60.0, 130, 270, 706]), np.array([[1, 1, 0.987, 0.775]]))
+    assert fitted.errors(np.array([60.0, 130]))[0].max() == 1
+    assert fitted.sizes_at(np.array([1.0]))[0] == -np.inf, "an arm that is never right is matched at once"
+
+
 def test_sizes_outside_the_measured_range_are_never_given() -> None:
     fitted = learning_curve.fit(SIZES, np.repeat(law(SIZES)[None], 3, axis=0))
     sizes = fitted.sizes_at(np.array([0.9, float(law(np.array([500.0]))[0]), 0.16]))

@@ -100,6 +100,14 @@ def test_candidates_are_never_read_on_test():
             {"sweep": {"models": ["small"], "grid": {"lora.rank": [4]}}},
             r"designs\.sweep\.grid: finetune\.lora\.rank is not a key",
         ),
+        (
+            {"sweep": {"models": ["small"], "grid": {"lorra.r": [4, 8]}}},
+            r"designs\.sweep\.grid: finetune\.lorra is not a key",
+        ),
+        ({"sweep": {"models": ["small"], "grid": {"learning_rate.x": [4]}}}, r"finetune\.learning_rate"),
+        ({"sweep": {"models": ["small"], "grid": {"lora.r": []}}}, r"grid"),
+        ({"sweep": {"models": ["small"], "grid": {"lora.r": [4, 4]}}}, "names 4 more than once"),
+        ({"seeds": {"models": ["small"], "seeds": [1, 1]}}, "names 1 more than once"),
         ({"sweep": {"models": ["small"], "grid": {"lora.r": [0]}}}, r"designs\.sweep\.grid: finetune\.lora\.r"),
     ],
 )

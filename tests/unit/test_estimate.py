@@ -27,7 +27,7 @@ def study_with(**sections: Any) -> Study:
 def prepare(results: Path, train: int = 1000, validation: int = 2000, test: int = 200) -> None:
     (results / "data").mkdir(parents=True)
     splits = {
-        "train": {"samples": train, "words": {"q50": 100}},
+        "train": {"samples": train, "words": {"mean": 100}},
         "validation": {"samples": validation},
         "test": {"samples": test},
     }

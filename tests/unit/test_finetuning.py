@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 from peft import PeftModel
+from tests.tiny import byte_tokenizer
 from tests.unit.tiny_models import tiny_model
 from tests.unit.training_inputs import PROGRAM, command, paths, random_samples, spec, write_study
 from transformers import AutoModelForCausalLM
@@ -197,6 +199,25 @@ def trainer_of(samples, **recipe):
         token_budget=64,
         steps=10,
     )
+
+
+@pytest.mark.parametrize("token_budget", [None, 512])
+def test_another_attempt_on_a_cpu_packs_as_the_first_did(token_budget):
+    """Packing decides rounding, and a run that was killed must end in the same bytes."""
+    trainer = trainer_of(random_samples(4))
+    jobs = [SimpleNamespace(token_budget=token_budget, memory_gb=None, attempt=attempt) for attempt in (1, 3)]
+    assert len({finetuning.find_token_budget(trainer, job) for job in jobs}) == 1
+
+
+def test_validation_answers_are_greedy_whatever_the_models_own_settings_say():
+    trainer = trainer_of(random_samples(4))
+    model, prompts = trainer.model.eval(), [sample.prompt for sample in trainer.samples]
+    model.set_attn_implementation("sdpa")
+    tokenizer = byte_tokenizer()
+    plain = finetuning.greedy(model, tokenizer, prompts, 6, [2])
+    model.generation_config.repetition_penalty = 9.0
+    model.generation_config.do_sample = True
+    assert finetuning.greedy(model, tokenizer, prompts, 6, [2]) == plain
 
 
 def test_a_loss_that_is_no_number_stops_with_the_samples_id():

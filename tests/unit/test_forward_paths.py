@@ -161,3 +161,23 @@ def test_merged_layers_take_4_bit_weights():
     assert merged[0] == pytest.approx(plain[0], rel=0.02)  # bfloat16
     for one, two in zip(plain[1], merged[1], strict=True):
         assert torch.nn.functional.cosine_similarity(one.flatten(), two.flatten(), dim=0) > 0.99
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_on_a_gpu_only_half_precision_is_compiled(dtype):
+    reason = fused_layers.uncompilable(tiny_model("llama").to(dtype))
+    assert (reason is None) == (dtype == torch.bfloat16 and attention.varlen_attn is not None)
+
+
+def test_layers_with_and_without_a_window_are_not_merged():
+    model = tiny_model("qwen2")
+    assert fused_layers.unsupported(model) is None
+    model.config.layer_types = ["full_attention", "sliding_attention"]
+    assert "window" in fused_layers.unsupported(model)
+
+
+def test_positions_that_depend_on_the_batch_are_not_packed():
+    model = tiny_model("llama")
+    model.config.rope_parameters = {"rope_type": "dynamic", "factor": 2.0}
+    assert attention.unsupported(model, model.config.max_position_embeddings) is None
+    assert "positions" in attention.unsupported(model, model.config.max_position_embeddings + 1)

@@ -91,6 +91,22 @@ def test_the_model_is_left_as_it_was():
     assert again == first and not report.notes
 
 
+def test_plain_answers_are_greedy_whatever_the_models_own_settings_say():
+    model, prompts = tiny_model("llama"), make_prompts()
+
+    def answers():
+        found = {}
+        for group in plain_generate(model, prompts, Decoding(6, (END,)), Memory(), Report()):
+            found.update(group)
+        return [found[index].ids for index in range(len(prompts))]
+
+    expected = answers()
+    model.generation_config.repetition_penalty = 9.0
+    model.generation_config.do_sample = True
+    assert answers() == expected
+    assert model.generation_config.repetition_penalty == 9.0
+
+
 def test_plain_generate_gives_the_same():
     model = tiny_model("llama")
     prompts = make_prompts(9)

@@ -57,6 +57,9 @@ def test_a_folder_of_shards_is_read_in_the_order_of_names(tmp_path: Path) -> Non
     pd.DataFrame(ROWS[3:]).to_parquet(folder / "part-2.parquet")
     pd.DataFrame(ROWS[:3]).to_csv(folder / "part-1.csv", index=False)
     written(folder / ".hidden.csv", "")
+    (folder / ".ipynb_checkpoints").mkdir()
+    written(folder / ".ipynb_checkpoints/a-checkpoint.csv", "")
+    (folder / "made_by_spark.csv").mkdir()
     written(folder / "README.md", "no data")
     assert read(folder) == ROWS
     origin = read_rows(FileData(path="shards"), COLUMNS, tmp_path).origin
