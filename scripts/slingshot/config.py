@@ -370,7 +370,7 @@ class FewShotLadder(Spec):
     """
 
     models: Annotated[list[Key], Different] = Field(min_length=1)
-    k: Annotated[list[Annotated[int, Field(ge=1)]], Different] = Field(
+    k: Annotated[list[Annotated[int, Field(ge=0)]], Different] = Field(
         min_length=1, description="besides the model's own few_shot.k"
     )
 

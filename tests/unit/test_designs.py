@@ -31,7 +31,7 @@ def added(study):
             ["slm/small/train100", "slm/small/train300"],
         ),
         ({"seeds": {"models": ["small"], "seeds": [42, 1]}}, ["slm/small/seed1"]),  # 42 is the study's own
-        ({"few_shot": {"models": ["large"], "k": [1, 5]}}, ["llm/large/shots1", "llm/large/shots5"]),
+        ({"few_shot": {"models": ["large"], "k": [0, 1, 5]}}, ["llm/large/shots1", "llm/large/shots5"]),  # 0 is its own
         (
             {"sweep": {"models": ["small"], "grid": {"lora.r": [4, 8], "epochs": [1]}}},
             ["slm/small/sweep-r-4_epochs-1", "slm/small/sweep-r-8_epochs-1", "slm/small/best"],
