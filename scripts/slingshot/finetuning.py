@@ -439,7 +439,7 @@ def find_token_budget(trainer: Trainer, job: Job) -> int:
         budget = max(longest, training_memory.DETERMINISTIC_BUDGET)
     else:
         budget = probed_budget(trainer, job, longest)
-    halvings = 0 if device.type == "cpu" or trainer.recipe.deterministic else job.attempt - 1
+    halvings = 0 if trainer.recipe.deterministic else job.attempt - 1  # packing decides rounding
     return max(longest, budget >> halvings)
 
 
