@@ -149,7 +149,7 @@ def timed_peer(model: Any, prompts: list[list[int]], sort: bool, cudnn: bool) ->
     import torch
     from transformers import GenerationConfig
 
-    from slingshot.generation import left_padded
+    from slingshot.padded_generation import left_padded
 
     order = sorted(prompts, key=len) if sort else prompts
     batches: list[list[list[int]]] = [[]]

@@ -86,7 +86,7 @@ def use_packed_attention(model: PreTrainedModel, longest: int) -> list[str]:
     AttentionInterface.register(NAME, _packed_attention)
     model.set_attn_implementation(NAME)
     _use_flash_4 = False
-    if not flash_attention_4.is_installed(model.device):
+    if model.dtype not in _HALF or not flash_attention_4.is_installed(model.device):
         return []
     try:
         away = _away_of_flash_4(model, longest)

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from slingshot import checkpoints, forward_paths, lora, packing, training_memory
 from slingshot.answers import read_answer
@@ -30,8 +30,9 @@ from slingshot.config import Finetune, FinetuneSpec
 from slingshot.errors import StudyError
 from slingshot.files import digest_of_file, digest_of_text, read_json, write_json, write_jsonl
 from slingshot.forward_paths import ForwardPath
-from slingshot.models import ModelCard, generation_settings, load_model, load_tokenizer, read_model_card
+from slingshot.models import ModelCard, load_model, load_tokenizer, read_model_card
 from slingshot.packing import Packed, Sample
+from slingshot.padded_generation import greedy_ids
 from slingshot.progress import progress
 from slingshot.provenance import versions
 from slingshot.records import StepRecord, timed
@@ -405,13 +406,8 @@ def greedy(
     stops: list[int],
 ) -> list[str]:
     """Greedy answers to prompts of unequal length, padded on the left."""
-    longest = max(map(len, prompts))
-    ids = torch.tensor([[stops[0]] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    settings = GenerationConfig(max_new_tokens=new_tokens, do_sample=False, eos_token_id=stops, pad_token_id=stops[0])
-    with generation_settings(model, settings):
-        out = cast(Any, model).generate(input_ids=ids.to(model.device), attention_mask=mask.to(model.device))
-    return [str(tokenizer.decode(row, skip_special_tokens=True)).strip() for row in out[:, longest:]]
+    rows = greedy_ids(model, prompts, new_tokens, stops)
+    return [str(tokenizer.decode(row, skip_special_tokens=True)).strip() for row in rows]
 
 
 # ---------------------------------------------------------------- memory and device

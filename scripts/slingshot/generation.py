@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -22,7 +22,8 @@ from slingshot.adapter_merging import is_plain_lora, merge_adapter
 from slingshot.beam import BeamSearch, beam_width
 from slingshot.config import Dtype, Quantization
 from slingshot.constrained import AnswerTrie
-from slingshot.models import ModelCard, generation_settings, load_adapter, load_model
+from slingshot.models import ModelCard, load_adapter, load_model
+from slingshot.padded_generation import greedy_ids
 from slingshot.records import timed
 
 if TYPE_CHECKING:
@@ -408,28 +409,7 @@ def _plain_greedy(
     processor: Callable[[Tensor, Tensor], Tensor] | None = None,
     new_tokens: int | None = None,
 ) -> list[list[int]]:
-    from transformers import GenerationConfig, LogitsProcessorList  # slow to import, and not always needed
-
-    ids, mask = left_padded(prompts, decoding.end_ids[0], model.device)
-    settings = GenerationConfig(
-        max_new_tokens=new_tokens or decoding.max_new_tokens,
-        do_sample=False,
-        eos_token_id=list(decoding.end_ids),
-        pad_token_id=decoding.end_ids[0],
-    )
-    processors = LogitsProcessorList([processor] if processor else [])
-    generate: Any = model.generate
-    with generation_settings(model, settings):
-        out = generate(input_ids=ids, attention_mask=mask, logits_processor=processors)
-    return out[:, ids.shape[1] :].tolist()
-
-
-def left_padded(prompts: Sequence[Sequence[int]], fill: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
-    """Prompts as one tensor, ending flush right: (ids, mask), each (prompts, longest)."""
-    longest = max(map(len, prompts))
-    ids = torch.tensor([[fill] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device)
-    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
-    return ids, mask
+    return greedy_ids(model, prompts, new_tokens or decoding.max_new_tokens, decoding.end_ids, processor).tolist()
 
 
 def until_end(ids: Sequence[int], end_ids: Sequence[int]) -> tuple[list[int], int]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,7 @@ from slingshot.records import Record
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
@@ -96,20 +94,6 @@ def load_adapter(model: PreTrainedModel, folder: Path | str) -> PeftModel:
     from peft import PeftModel
 
     return PeftModel.from_pretrained(model, folder, use_safetensors=True).eval()
-
-
-@contextmanager
-def generation_settings(model: Any, settings: GenerationConfig) -> Iterator[None]:
-    """Let `generate` go by these settings alone.
-
-    What they leave open it would take from the model's own, which may sample, or punish repetition.
-    """
-    before = model.generation_config
-    model.generation_config = settings
-    try:
-        yield
-    finally:
-        model.generation_config = before
 
 
 def require_device(device: str) -> None:
