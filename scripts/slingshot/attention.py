@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
 from slingshot import flash_attention_4
-from slingshot.sequence_attention import one_sequence
+from slingshot.sequence_attention import one_sequence, rotary_length, rotary_meets_batch
 
 NAME = "slingshot_packed"
 
@@ -57,9 +57,7 @@ def unsupported(model: PreTrainedModel, longest: int) -> str | None:
         return f"{type(model).__name__} attends in chunks"
     if window_of(config, longest) and varlen_attn is None:
         return "sliding windows need torch 2.10"
-    rope = getattr(config, "rope_parameters", None) or {}
-    native = rope.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", None)
-    if rope.get("rope_type") in ("dynamic", "longrope") and longest > (native or config.max_position_embeddings):
+    if rotary_meets_batch(config) and longest > rotary_length(config):
         return f"{type(model).__name__} turns positions by the longest sequence of a batch"
     return None
 

@@ -25,6 +25,7 @@ from slingshot.constrained import AnswerTrie
 from slingshot.models import ModelCard, load_adapter, load_model
 from slingshot.padded_generation import greedy_ids
 from slingshot.records import timed
+from slingshot.sequence_attention import rotary_length, rotary_meets_batch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -137,7 +138,7 @@ def generate(
         return
     network = _packable(model, prompts, decoding, report)
     if network is None:
-        if _batch_reaches_rotary(model):
+        if rotary_meets_batch(model.config.get_text_config()):
             memory = Memory(token_budget=1)  # one prompt a batch: no neighbour may change an answer
         yield from plain_generate(model, prompts, decoding, memory, report)
         return
@@ -262,17 +263,9 @@ def _unpackable(model: PreTrainedModel, longest: int) -> str | None:
         return "its attention cannot be replaced"
     if getattr(config, "attn_logit_softcapping", None) and model.device.type == "cuda":
         return "flash attention caps no scores"
-    rope = getattr(config, "rope_parameters", None) or {}
-    native = rope.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", None)
-    if _batch_reaches_rotary(model) and longest > (native or config.max_position_embeddings):
+    if rotary_meets_batch(config) and longest > rotary_length(config):
         return "its rotary embedding depends on the longest prompt of a batch"
     return None
-
-
-def _batch_reaches_rotary(model: PreTrainedModel) -> bool:
-    """Whether the rotary embedding is chosen by the longest sequence of a batch."""
-    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
-    return rope.get("rope_type") in ("dynamic", "longrope")
 
 
 def _branch_rows(decoding: Decoding) -> int:
@@ -385,7 +378,9 @@ def free_memory(device: torch.device) -> int:
 
 @torch.inference_mode()
 def _plain_batch(model: PreTrainedModel, prompts: list[Sequence[int]], decoding: Decoding) -> list[Answer]:
-    if _batch_reaches_rotary(model):  # which then remembers the longest sequence until it meets a short one
+    if rotary_meets_batch(
+        model.config.get_text_config()
+    ):  # which then remembers the longest sequence until it meets a short one
         model(torch.zeros(1, 1, dtype=torch.int64, device=model.device), use_cache=False)
     answers = [Answer(len(prompt)) for prompt in prompts]
     if decoding.free:
