@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import math
 import os
 import subprocess
 import sys
@@ -19,10 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from architectures import shape_of
+from made_up import with_bytecode, write_samples
 
 sys.path[0] = str(Path(__file__).parents[1] / "scripts")
 
 COMPLETION = 16
+BATCH = 32
+FRAME = 60  # tokens of instruction and template around a dialogue of `whole`
 RANK, ALPHA = 64, 128
 PEERS = {
     "trl_varlen": "TRL, padding-free, varlen attention registered, batch 8",
@@ -72,6 +76,10 @@ def main() -> None:
     arguments.add_argument("--cards", type=int, nargs="*", help="GB of the smaller cards to stand in for, too")
     arguments.add_argument("--steps", type=int, help="timed steps; default: few for slow peers")
     arguments.add_argument("--seconds", type=int, default=150, help="limit of each variant's process")
+    arguments.add_argument("--tokenizer", type=Path, help="for `whole`: folder of any tokenizer with a chat template")
+    arguments.add_argument("--gpus", type=int, default=1, help="for `whole`: GPUs that train together (1)")
+    arguments.add_argument("--samples", type=int, default=4000, help="for `whole`: train samples (4000)")
+    arguments.add_argument("--work", type=Path, default=Path("/dev/shm/slingshot"), help="for `whole`: weights")
     arguments.add_argument("--one", help=argparse.SUPPRESS)
     given = arguments.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -89,6 +97,9 @@ def run_all(given: argparse.Namespace) -> None:
         command = [sys.executable, __file__, "--one", name, "--out", str(given.out), "--size", given.size]
         command += ["--device", given.device] + (["--steps", str(given.steps)] if given.steps else [])
         command += [] if given.cards is None else ["--cards", *map(str, given.cards)]
+        command += ["--tokenizer", str(given.tokenizer)] if given.tokenizer else []
+        command += ["--samples", str(given.samples), "--work", str(given.work)]
+        command += ["--gpus", str(given.gpus)]
         try:
             done = subprocess.run(
                 command, timeout=given.seconds, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -119,6 +130,9 @@ def run_one(given: argparse.Namespace) -> None:
     name = given.one
     if name == "naive":
         (given.out / "finetuning-naive.json").write_text(json.dumps([naive(given)]))
+        return
+    if name == "whole":
+        (given.out / "finetuning-whole.json").write_text(json.dumps([whole(given)]))
         return
     if name != "peers":
         ours(name, given)
@@ -245,13 +259,13 @@ def ours(name: str, given: argparse.Namespace) -> None:
     """The very functions of the recipe on random samples."""
     import torch
 
-    from slingshot import finetuning, forward_paths, lora, packing, training_memory, training_samples, workers
+    from slingshot import device_memory, finetuning, forward_paths, lora, packing, training_samples, workers
     from slingshot.config import Finetune, Lora
 
     if given.device == "cuda":
         torch.zeros(1, device="cuda")
     rows, device = [], torch.device("cuda:0" if given.device == "cuda" else "cpu")
-    batch, steps = (32, given.steps or 6) if given.size == "3b" else (8, given.steps or 2)
+    batch, steps = (BATCH, given.steps or 6) if given.size == "3b" else (8, given.steps or 2)
     sizes = lengths(batch * 64, given)
     generator = torch.Generator().manual_seed(0)
     vocabulary = CONFIGS[given.size]["vocab_size"]
@@ -277,7 +291,7 @@ def ours(name: str, given: argparse.Namespace) -> None:
     made = now(given.device) - start
     cards = [None, *(SMALLER_CARDS.get(name, []) if given.cards is None else given.cards)]
     for card in cards:
-        training_memory.limit_memory(device, card)
+        device_memory.limit_memory(device, card)
         trainer = finetuning.Trainer(
             model=model,
             path=path,
@@ -320,7 +334,7 @@ def ours(name: str, given: argparse.Namespace) -> None:
             path.recompute(0)
         trainer.optimizer.state.clear()
         trainer.optimizer.zero_grad(set_to_none=True)
-        training_memory.release(device)
+        device_memory.release_memory(device)
     if os.environ.get("PROFILE"):
         profile(trainer, finetuning, given)
     if name == "ours":
@@ -365,6 +379,122 @@ def in_nf4(model: Any, device: str) -> Any:
             parent, _, leaf = name.rpartition(".")
             setattr(model.get_submodule(parent), leaf, small)
     return model
+
+
+# ---------------------------------------------------------------- a finetune as a whole
+
+WANTED_SAMPLES = 20_000
+VALIDATION = 256
+EVALUATED_EVERY = 50  # steps; the config's default
+
+
+def whole(given: argparse.Namespace) -> dict[str, Any]:
+    """finetune.py from process start to process end, and what it would take for 20,000 samples.
+
+    The pure loop is its tokens at the median step's rate. What grows with the samples (putting them in tokens, the
+    loop, evaluations) is reckoned up; the rest is a process's own and stays.
+    """
+    import statistics
+
+    from slingshot.files import read_json, read_jsonl
+
+    command, folder = finetune_command(given)
+    start = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, env=with_bytecode(given.work))
+    wall = time.perf_counter() - start
+    if done.returncode:
+        raise SystemExit(done.stderr[-3000:])
+    log, record = read_jsonl(folder / "log.jsonl"), read_json(folder / "record.json")
+    rate = statistics.median(row["tokens_per_second"] for row in log)
+    tokens = sum(row["tokens"] for row in log)
+    seconds = record["seconds"]
+    evaluations = sum("validation_loss" in row for row in log)
+    times = WANTED_SAMPLES / given.samples
+    loop = times * tokens / rate
+    evaluations_then = math.ceil(WANTED_SAMPLES / BATCH / EVALUATED_EVERY)
+    once = wall - seconds["encode"] - seconds["evaluate"] - tokens / rate
+    projected = once + seconds["encode"] * times + seconds["evaluate"] / evaluations * evaluations_then + loop
+    more = (
+        f"{wall:.0f} s, its loop {tokens / rate:.0f} s; 20,000 samples: {projected:.0f} s, {projected / loop:.3f} loops"
+    )
+    return row_of(
+        "whole",
+        f"finetune.py as a whole, {given.samples} samples, {given.gpus} GPU",
+        tokens,
+        wall,
+        given.device,
+        median_tokens_per_second=rate,
+        losses=[row["loss"] for row in log[:5]],
+        gradient_norms=[row["gradient_norm"] for row in log[:5]],
+        phases=seconds,
+        evaluations=evaluations,
+        once=once,
+        projected_ratio=projected / loop,
+        token_budget=record["token_budget"],
+        notes=record["notes"],
+        more=more,
+    ) | {"peak_bytes": record["peak_allocated"]}
+
+
+def finetune_command(given: argparse.Namespace) -> tuple[list[str], Path]:
+    """A random model and samples of MedSynth's lengths in a folder under --work, and the command that finetunes."""
+    from slingshot.config import Finetune, FinetuneSpec, Lora, PromptText
+    from slingshot.models import ModelCard
+
+    folder = given.work / f"whole-{given.size}"
+    folder.mkdir(parents=True, exist_ok=True)
+    model = random_model(given, bos_token_id=1, eos_token_id=2)
+    model.save_pretrained(folder / "model")
+    for file in given.tokenizer.iterdir():
+        (folder / "model" / file.name).write_bytes(file.read_bytes())
+    ModelCard(
+        name="random",
+        source={"folder": "model"},
+        revision="random",
+        folder="model",
+        files={file.name: "" for file in (folder / "model").iterdir()},
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        layers=model.config.num_hidden_layers,
+        architecture="LlamaForCausalLM",
+    ).write(folder / "card.json")
+    del model
+    gc.collect()
+    release(given.device)
+    for seed, (name, count) in enumerate({"train": given.samples, "validation": VALIDATION}.items()):
+        words = [max(2, size - FRAME) for size in lengths(count, given)]
+        write_samples(folder / f"{name}.parquet", given.tokenizer, words, described_in=8, seed=seed)
+    spec = FinetuneSpec(
+        quantization="none",
+        unquantized_without_gpu=False,
+        dtype="bfloat16",
+        prompt=PromptText(
+            system="You are a medical coder.",
+            user="Read the dialogue.\n\n{{ text }}\n\nThe code, as {{ answer_form }}:",
+            answer="description code",
+            max_tokens=2048,
+        ),
+        finetune=Finetune(
+            epochs=1,
+            batch_size=BATCH,
+            evaluate_every=EVALUATED_EVERY,
+            patience=None,
+            lora=Lora(r=RANK, alpha=ALPHA, dropout=0.1),
+        ),
+        max_new_tokens=None,
+        seed=0,
+    )
+    command = [sys.executable, str(Path(__file__).parents[1] / "scripts/finetune.py"), "--arm", "slm/random"]
+    command += ["--spec", spec.model_dump_json(), "--device", given.device, "--gpus", str(given.gpus)]
+    files = {"model": "card.json", "log": "log.jsonl", "record": "record.json", "training": "training.json"}
+    files |= {
+        "labels": "labels.json",
+        "train": "train.parquet",
+        "validation": "validation.parquet",
+        "adapter": "adapter",
+    }
+    for option, name in files.items():
+        command += [f"--{option}", str(folder / name)]
+    return command, folder
 
 
 # ---------------------------------------------------------------- the naive loop

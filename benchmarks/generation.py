@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from architectures import shape_of
+from made_up import with_bytecode, write_samples
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -350,10 +351,9 @@ def _capped(options: argparse.Namespace, quantization: str, gigabytes: float, co
     """Loading and generating within a cap, with no key set."""
     import torch
 
-    from slingshot.generation import limit_memory
+    from slingshot.device_memory import limit_memory
 
-    if options.device == "cuda":
-        limit_memory(gigabytes)
+    limit_memory(torch.device(options.device), gigabytes)
     model = load(options, quantization)
     loaded = torch.cuda.max_memory_allocated() / 1e9 if options.device == "cuda" else 0.0
     result = timed_ours(model, random_prompts(min(count, options.prompts), options.tiny))
@@ -383,11 +383,17 @@ def adapter(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def start_bf16(options: argparse.Namespace) -> dict[str, Any]:
-    return _predict(options, 1, "none", 1)
+    return _start(options, "none")
 
 
 def start_nf4(options: argparse.Namespace) -> dict[str, Any]:
-    return _predict(options, 1, "nf4", 1)
+    return _start(options, "nf4")
+
+
+def _start(options: argparse.Namespace, quantization: str) -> dict[str, Any]:
+    """One answer of one token, twice: the first run leaves Python's bytecode behind, as installing by pip does."""
+    first = _predict(options, 1, quantization, 1)
+    return {**_predict(options, 1, quantization, 1), "first_wall_seconds": first.get("wall_seconds")}
 
 
 def study(options: argparse.Namespace) -> dict[str, Any]:
@@ -396,29 +402,12 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _predict(options: argparse.Namespace, samples: int, quantization: str, new_tokens: int) -> dict[str, Any]:
-    import pyarrow
-    import pyarrow.parquet
-
-    from slingshot import icd10
     from slingshot.config import FewShot, Generation, PredictSpec, PromptText
-    from slingshot.files import read_json, write_json
+    from slingshot.files import read_json
 
     folder = options.work / f"study-{quantization}-{samples}"
     folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = json.loads((options.tokenizer / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
-    words = [word[1:] for word in vocabulary if word[0] == "Ġ" and word[1:].isascii() and word[1:].isalpha()]
-    draw = random.Random(4)
-    texts = [" ".join(draw.choices(sorted(words), k=length)) for length in lengths(samples, options.tiny)]
-    codes = draw.sample(list(icd10.all_labels("code")), 500)
-    rows = {
-        "sample_id": [str(number) for number in range(samples)],
-        "text": texts,
-        "label": [draw.choice(codes) for _ in range(samples)],
-        "description": ["" for _ in range(samples)],
-    }
-    pyarrow.parquet.write_table(pyarrow.table(rows), folder / "test.parquet")
-    nothing = {"category": None, "block": None, "chapter": None, "billable": None, "train_samples": 1}
-    write_json(folder / "labels.json", [{"label": code, "description": "", **nothing} for code in sorted(codes)])
+    write_samples(folder / "test.parquet", options.tokenizer, lengths(samples, options.tiny))
     prompt = PromptText(
         system="You are a medical coder. Answer with one ICD-10-CM code and nothing else, for example A047.",
         user="Read the dialogue between a doctor and a patient.\n\n{{ text }}\n\nThe code, as {{ answer_form }}:",
@@ -442,7 +431,7 @@ def _predict(options: argparse.Namespace, samples: int, quantization: str, new_t
     command += ["--predictions", str(folder / "predictions.jsonl"), "--record", str(folder / "record.json")]
     command += ["--cache", str(folder / "cache.sqlite"), "--device", options.device, "--force"]
     start = time.perf_counter()
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=with_bytecode(options.work))
     wall = time.perf_counter() - start
     if done.returncode:
         return {"failed": done.stderr[-3000:]}
@@ -463,10 +452,10 @@ PARTS: dict[str, tuple[Any, int]] = {  # part to the seconds that it may take
     "checkpoint": (checkpoint, 120),
     "ceiling": (ceiling, 40),
     "bf16": (bf16, 150),
-    "start_bf16": (start_bf16, 60),
+    "start_bf16": (start_bf16, 80),
     "study": (study, 150),
     "nf4": (nf4, 150),
-    "start_nf4": (start_nf4, 60),
+    "start_nf4": (start_nf4, 80),
     "constrained": (constrained, 120),
     "nf4_8gb": (nf4_8gb, 70),
     "nf4_24gb": (nf4_24gb, 60),

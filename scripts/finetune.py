@@ -44,7 +44,7 @@ def main() -> None:
 
     seconds: dict[str, float] = {}
     with timed(seconds, "imports"):
-        prepare_imports(given.device, alone="WORLD_SIZE" not in os.environ)
+        prepare_imports(given.device, alone="WORLD_SIZE" not in os.environ, compiles=given.device == "cuda")
         from slingshot.finetuning import Job, finetune
 
     taken = {key: value for key, value in vars(given).items() if key not in ("spec", "gpus")}

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from slingshot import cli
 from slingshot.answers import read_answer
 from slingshot.config import PredictSpec, parse_spec
+from slingshot.errors import StudyError
 from slingshot.few_shot import choose_examples
 from slingshot.files import digest_of_file
 from slingshot.labels import read_labels
 from slingshot.lean_imports import prepare_imports
-from slingshot.models import ModelCard, load_tokenizer, read_model_card
+from slingshot.models import ModelCard, context_length, load_tokenizer, read_model_card
 from slingshot.prediction_cache import PredictionCache, prompt_key
 from slingshot.predictions import Candidate, Prediction, write_predictions
 from slingshot.progress import progress
@@ -56,16 +57,18 @@ def main() -> None:
     samples = read_samples(arguments.split)[shard - 1 :: shards]
     labels = read_labels(arguments.labels)
     with timed(record.seconds, "tokenizer"):  # and with it transformers
-        prepare_imports(arguments.device, alone=True)
+        prepare_imports(arguments.device, alone=True, compiles=False, quantized=spec.quantization != "none")
         tokenizer = load_tokenizer(card)
     prompter = Prompter(tokenizer, spec.prompt)
     with timed(record.seconds, "prompts"):
-        prompts = make_prompts(prompter, samples, spec, arguments.train)
         trie = None
         if spec.generation.constrained or spec.generation.candidates:
             from slingshot.allowed_answers import allowed_answers  # imports torch
 
             trie = allowed_answers(prompter, labels, spec)
+        room = max(spec.generation.max_new_tokens, trie.depth if trie else 0)
+        prompter = within_context(prompter, card, room, record)
+        prompts = make_prompts(prompter, samples, spec, arguments.train)
     describe(prompts)
     if falls_back(spec, arguments.device):
         record.notes.append(f"no GPU: ran in {spec.dtype} instead of {spec.quantization}")
@@ -152,6 +155,25 @@ def read_samples(path: Path) -> list[dict[str, Any]]:
 
     with parquet.ParquetFile(path) as split:  # read_table would import pandas
         return split.read(["sample_id", "text", "label", "description"]).to_pylist()
+
+
+def within_context(prompter: Prompter, card: ModelCard, answer_tokens: int, record: StepRecord) -> Prompter:
+    """Prompts that leave room for the answer in the model's own context, however large a window the study allows.
+
+    Raises:
+        StudyError: the answer alone fills the context.
+    """
+    context = context_length(card)
+    if context is None:
+        return prompter
+    if context <= answer_tokens:
+        raise StudyError(
+            f"{card.name} was made for {context} tokens, and an answer may take {answer_tokens} of them: lower "
+            "generation.max_new_tokens"
+        )
+    if context - answer_tokens < prompter.window:
+        record.notes.append(f"prompts hold at most {context - answer_tokens} tokens: the model was made for {context}")
+    return prompter.within(context - answer_tokens)
 
 
 def make_prompts(prompter: Prompter, samples: list[dict[str, Any]], spec: PredictSpec, train: Path) -> list[Tokens]:
@@ -266,9 +288,9 @@ def load(arguments: Namespace, spec: PredictSpec, card: ModelCard, record: StepR
     with timed(record.seconds, "imports"):
         import torch
 
-        from slingshot.generation import limit_memory, load_for_generation
-    if arguments.device == "cuda" and arguments.memory_gb:
-        limit_memory(arguments.memory_gb)
+        from slingshot.device_memory import limit_memory
+        from slingshot.generation import load_for_generation
+    limit_memory(torch.device(arguments.device), arguments.memory_gb)
     with timed(record.seconds, "load"):
         model = load_for_generation(
             card, spec.quantization, spec.dtype, arguments.device, arguments.adapter, spec.unquantized_without_gpu

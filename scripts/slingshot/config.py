@@ -230,6 +230,8 @@ class Hardware(Spec):
     mem_mb: int = Field(32_000, ge=500, description="main memory asked of a cluster for a model step")
     runtime_minutes: int = Field(480, ge=1, description="time asked of a cluster for a model step")
     checkpoint_minutes: float = Field(10, gt=0, description="at most so much training is lost by a kill")
+    checkpoint_steps: int | None = Field(None, ge=1, description="also write a checkpoint every so many steps")
+    tensorboard: bool = Field(False, description="a finetune also writes TensorBoard files, results/ARM/tensorboard")
 
 
 # ---------------------------------------------------------------- models

@@ -27,10 +27,11 @@ from slingshot import checkpoints, forward_paths, lora, packing, training_memory
 from slingshot.answers import read_answer
 from slingshot.completion_loss import completion_tokens, faulty_samples, token_losses
 from slingshot.config import Finetune, FinetuneSpec
+from slingshot.device_memory import free_memory, limit_memory, peak_memory, release_memory
 from slingshot.errors import StudyError
 from slingshot.files import digest_of_file, digest_of_text, read_json, write_json, write_jsonl
 from slingshot.forward_paths import ForwardPath
-from slingshot.models import ModelCard, load_model, load_tokenizer, read_model_card
+from slingshot.models import ModelCard, context_length, load_model, load_tokenizer, read_model_card
 from slingshot.packing import Packed, Sample
 from slingshot.padded_generation import greedy_ids
 from slingshot.progress import progress
@@ -40,6 +41,9 @@ from slingshot.training_samples import longest_of, read_samples
 from slingshot.workers import Workers, joined_workers
 
 log = logging.getLogger(__name__)
+
+CPU_BUDGET = 2048  # tokens a micro-batch: more gains nothing on a CPU
+DETERMINISTIC_BUDGET = 8192  # the same on every card, since how samples are packed changes rounding
 
 
 @dataclass(frozen=True)
@@ -119,13 +123,13 @@ def finetune(job: Job, before: Mapping[str, float] | None = None) -> None:
     started = time.monotonic()
     with joined_workers(job.device) as workers:
         make_deterministic(recipe.deterministic, spec.seed)
-        training_memory.limit_memory(workers.device, job.memory_gb)
+        limit_memory(workers.device, job.memory_gb)
         with timed(seconds, "load"):
             card = read_model_card(job.model)
             tokenizer = load_tokenizer(card)
             model = load_model(card, spec.quantization, spec.dtype, job.device, spec.unquantized_without_gpu)
         with timed(seconds, "encode"):
-            train, validation, answers = read_samples(spec, tokenizer, job.train, job.validation)
+            train, validation, answers = read_samples(spec, tokenizer, job.train, job.validation, context_length(card))
         rank, alpha = rank_and_alpha(recipe, card.parameters)
         dropout = lora.add_adapters(model, recipe.lora, rank, alpha, spec.seed)
         path, notes = forward_paths.choose(model, longest_of(train, validation), workers.device.type == "cuda")
@@ -237,7 +241,7 @@ def gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> float:
                 ) from None
             trainer.optimizer.zero_grad(set_to_none=True)
         trainer.token_budget = halved(trainer, batch)
-        training_memory.release(trainer.workers.device)
+        release_memory(trainer.workers.device)
 
 
 def _gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> float:
@@ -430,9 +434,9 @@ def find_token_budget(trainer: Trainer, job: Job) -> int:
     if job.token_budget is not None:
         budget = max(longest, job.token_budget)
     elif device.type == "cpu":
-        budget = max(longest, training_memory.CPU_BUDGET)
+        budget = max(longest, CPU_BUDGET)
     elif trainer.recipe.deterministic:
-        budget = max(longest, training_memory.DETERMINISTIC_BUDGET)
+        budget = max(longest, DETERMINISTIC_BUDGET)
     else:
         budget = probed_budget(trainer, job, longest)
     halvings = 0 if trainer.recipe.deterministic else job.attempt - 1  # packing decides rounding
@@ -454,7 +458,7 @@ def probed_budget(trainer: Trainer, job: Job, longest: int) -> int:
         large = training_memory.measure(device, 2 * longest, lambda tokens: probe_step(trainer, tokens))
         if small is None or large is None:
             continue
-        available = training_memory.available_bytes(device, job.memory_gb) - moments
+        available = free_memory(device) - moments
         budget = training_memory.budget_from_probes(small, large, available, longest)
         if budget is not None and budget >= enough:
             return budget
@@ -495,16 +499,12 @@ def halved(trainer: Trainer, batch: Sequence[Sample]) -> int:
     return budget
 
 
-def peak_memory(device: torch.device) -> int | None:
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-
-
 # ---------------------------------------------------------------- checkpoints
 
 
 def run_key(job: Job, card: ModelCard) -> str:
     """A digest of all that this run's result depends on."""
-    inputs = [digest_of_file(job.train), digest_of_file(job.validation), card.revision]
+    inputs = [*map(digest_of_file, (job.train, job.validation, job.labels)), card.revision]
     return digest_of_text("\0".join([job.spec.model_dump_json(), *inputs]))[:16]
 
 

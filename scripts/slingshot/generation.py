@@ -22,6 +22,7 @@ from slingshot.adapter_merging import is_plain_lora, merge_adapter
 from slingshot.beam import BeamSearch, beam_width
 from slingshot.config import Dtype, Quantization
 from slingshot.constrained import AnswerTrie
+from slingshot.device_memory import free_memory, peak_memory, release_memory
 from slingshot.models import ModelCard, load_adapter, load_model
 from slingshot.padded_generation import greedy_ids
 from slingshot.records import timed
@@ -94,12 +95,6 @@ class Report:
 
 
 Answers = dict[int, Answer]
-
-
-def limit_memory(gigabytes: float) -> None:
-    """Let this process take no more of the GPU than so many gigabytes (10^9 bytes)."""
-    total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(gigabytes * 1e9 / total, 1.0))
 
 
 def load_for_generation(
@@ -203,9 +198,8 @@ def packed_generate(
             report.note(f"out of memory at rows of {sizes.row_tokens} tokens: halved")
             sizes = sizes.halved()
         engine = None
-        if network.device.type == "cuda":
-            report.peak_allocated = torch.cuda.max_memory_allocated()
-            torch.cuda.empty_cache()
+        report.peak_allocated = peak_memory(network.device)
+        release_memory(network.device)
 
 
 def _packed_group(
@@ -241,7 +235,7 @@ def _packable(
     reason = _unpackable(model, max(map(len, prompts)) + decoding.max_new_tokens)
     if reason is None:
         network = packed_generation.take_apart(model)
-        tried = [prompt[:_CHECKED_TOKENS] for prompt in prompts[:2]]
+        tried = _tried(model, prompts)
         try:
             away = packed_generation.disagreement(model, network, tried)
         except torch.OutOfMemoryError:
@@ -255,6 +249,16 @@ def _packable(
         packed_generation.put_together(network)
     report.note(f"{type(model).__name__} takes the slower, padded way: {reason}")
     return None
+
+
+def _tried(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """The prompts that the packed way is checked with: two short ones, and one that a sliding window cuts."""
+    tried = [prompt[:_CHECKED_TOKENS] for prompt in prompts[:2]]
+    window = getattr(model.config.get_text_config(), "sliding_window", None)
+    longest = max(prompts, key=len)
+    if window and len(longest) > window:
+        tried.append(longest[: window + _CHECKED_TOKENS])
+    return tried
 
 
 def _unpackable(model: PreTrainedModel, longest: int) -> str | None:
@@ -326,7 +330,7 @@ def plain_generate(
         except torch.OutOfMemoryError:
             if len(batch) == 1:
                 raise
-            torch.cuda.empty_cache()
+            release_memory(model.device)
             report.note(f"out of memory at {len(batch)} prompts a batch: halved")
             report.token_budget = budget = budget // 2
             remaining = sorted(index for left in [batch, *waiting] for index in left)
@@ -334,6 +338,7 @@ def plain_generate(
             continue
         report.seconds["generate"] = report.seconds.get("generate", 0.0) + time.perf_counter() - start
         report.batches += 1
+        report.peak_allocated = peak_memory(model.device)
         yield dict(zip(batch, answers, strict=True))
 
 
@@ -366,14 +371,6 @@ def _plain_budget(model: PreTrainedModel) -> int:
     cache = 2 * config.num_hidden_layers * config.num_key_value_heads * head_size * size
     widest = _LAYERS_ALIVE * max(config.intermediate_size, config.hidden_size) * size
     return max(int(0.7 * free_memory(model.device) / (cache + widest)), 1)
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that this process may still take on a GPU, its cap included."""
-    free, total = torch.cuda.mem_get_info(device)
-    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    allowed = int(total * torch.cuda.get_per_process_memory_fraction(device)) - torch.cuda.memory_allocated(device)
-    return max(min(free + cached, allowed), 0)
 
 
 @torch.inference_mode()

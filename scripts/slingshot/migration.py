@@ -71,7 +71,7 @@ LEFT_OUT = {
     r"paths\..*": "files have fixed places under results/",
     r"logging\..*|use_(mlflow|wandb|tensorboard)|report_to|logging_steps": (
         "each step logs to results/logs and each training step to training_log.jsonl; "
-        "`finetune.py --tensorboard FOLDER` writes TensorBoard files"
+        "hardware.tensorboard: true adds TensorBoard files"
     ),
     r"temperature|top_p|top_k|do_sample|repetition_penalty": "decoding is always greedy, so that results repeat",
     r"run_(baseline_llm|baseline_slm|finetuned_slm|llm_evaluation|slm_finetuning|slm_evaluation)": (

@@ -53,6 +53,13 @@ def read_model_card(path: Path | str) -> ModelCard:
     return card
 
 
+def context_length(card: ModelCard) -> int | None:
+    """Tokens of prompt and answer that the model was made for; None where its config does not say."""
+    config = read_json(Path(card.folder) / "config.json")
+    length = config.get("text_config", config).get("max_position_embeddings")
+    return None if length is None else int(length)
+
+
 def load_tokenizer(card: ModelCard) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slingshot import fused_kernels
+from slingshot import fused_kernels, residual_products
 from slingshot.beam import BeamSearch
 from slingshot.cached_attention import Branches, Pool, Step, Written, use_cached_attention
 from slingshot.constrained import AnswerTrie
@@ -123,6 +123,7 @@ def take_apart(model: PreTrainedModel) -> Network:
         if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
             module.forward = partial(_rms_norm, module)  # one kernel instead of six
     fused_kernels.fuse(model)
+    residual_products.fuse(model)
     return Network(
         model=model,
         decoder=decoder,
@@ -139,6 +140,7 @@ def put_together(network: Network) -> None:
         if type(module).__name__.endswith("RMSNorm"):
             module.__dict__.pop("forward", None)
     fused_kernels.unfuse(network.model)
+    residual_products.unfuse(network.model)
     network.model.set_attn_implementation(network.own_attention)
 
 
@@ -371,11 +373,12 @@ def _repeated(part: Tensor, times: int) -> Tensor:
 
 @torch.inference_mode()
 def disagreement(model: PreTrainedModel, network: Network, prompts: Sequence[Sequence[int]]) -> float:
-    """How far the packed logits of some short prompts are from the model's own, as a share of these.
+    """How far the packed logits of some prompts are from the model's own, as a share of these.
 
-    A network that is more than its decoder layers and head, or that reads no argument of ours, shows here.
+    A network that is more than its decoder layers and head, or that reads no argument of ours, shows here. What the
+    prompts share is computed once, as in a run.
     """
-    packed = prefill(_scratch(network, prompts), lay_out(list(prompts), 0, 0)).float()
+    packed = prefill(_scratch(network, prompts), lay_out(list(prompts), shared_prefix(prompts), 0)).float()
     put_together(network)
     plain = torch.stack(
         [

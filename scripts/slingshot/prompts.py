@@ -75,21 +75,31 @@ class Prompter:
         self._has_template = bool(getattr(tokenizer, "chat_template", None))
         self._folds_system = self._has_template and not self._keeps_system()
 
+    @property
+    def window(self) -> int:
+        """Tokens that a prompt may take at most."""
+        return self._prompt.max_tokens
+
+    def within(self, tokens: int) -> Prompter:
+        """One whose prompts take no more than so many tokens, and no more than this one's."""
+        prompt = self._prompt.model_copy(update={"max_tokens": min(tokens, self.window)})
+        return Prompter(self.tokenizer, prompt)
+
     def prompt(self, text: str, examples: Sequence[Example] = ()) -> Tokens:
         """The ids of a prompt, at most `max_tokens` of them, ready for the answer's first token.
 
         Raises:
             StudyError: instruction and examples alone are longer than the window.
         """
-        window = self._prompt.max_tokens
+        window = self.window
         ids = self._prompt_ids(text, examples)
         if len(ids) <= window:
             return Tokens(ids, truncated=False)
         frame = len(self._prompt_ids(GAP, examples))
         if frame > window:
             raise StudyError(
-                f"instruction and examples alone take {frame} tokens, more than prompt.max_tokens {window}: "
-                "raise it, or lower few_shot.k"
+                f"instruction and examples alone take {frame} tokens, and the window holds {window}: raise "
+                "prompt.max_tokens, or lower few_shot.k (the model's own context and finetune.max_tokens count, too)"
             )
         spans = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         room = window - frame
@@ -110,7 +120,7 @@ class Prompter:
             return []
         all_ids = self.tokenizer(rendered, add_special_tokens=not self._has_template)["input_ids"]
         return [
-            Tokens(list(ids), truncated=False) if len(ids) <= self._prompt.max_tokens else self.prompt(text, some)
+            Tokens(list(ids), truncated=False) if len(ids) <= self.window else self.prompt(text, some)
             for ids, text, some in zip(all_ids, texts, chosen, strict=True)
         ]
 

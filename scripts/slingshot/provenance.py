@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parent
 WITHOUT_EFFECT = {
     "cli",
     "config",
+    "device_memory",
     "errors",
     "files",
     "fingerprints",

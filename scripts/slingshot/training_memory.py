@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
+from slingshot.device_memory import release_memory
+
 log = logging.getLogger(__name__)
 
 SAFETY = 0.94  # of what is free: the allocator's fragmentation, kernels loaded later
-CPU_BUDGET = 2048  # tokens: more gains nothing on a CPU
-DETERMINISTIC_BUDGET = 8192  # tokens: the same on every card, since how samples are packed changes rounding
 # Shares of the activations that are recomputed, and the tokens a micro-batch that make the next one not worth trying
 # (seen on an H100: 34 k tokens/s with 6,600 tokens a micro-batch, 29 k with 4,400, 28 k with all recomputed).
 RECOMPUTED = {0.0: 6144, 0.1: 4096, 1.0: 0}
@@ -26,24 +25,6 @@ class Probe:
 
     tokens: int
     peak: int
-
-
-def limit_memory(device: torch.device, memory_gb: float | None) -> None:
-    """Let this process take no more than `memory_gb` (10^9 bytes) of the device: a stand-in for a smaller card."""
-    if device.type != "cuda" or memory_gb is None:
-        return
-    total = torch.cuda.get_device_properties(device).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(1.0, memory_gb * 1e9 / total), device)
-
-
-def available_bytes(device: torch.device, memory_gb: float | None) -> int:
-    """What this process may still allocate: the device's free memory, its own cache included, within its limit."""
-    free, _ = torch.cuda.mem_get_info(device)
-    allocated, reserved = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
-    available = free + reserved - allocated
-    if memory_gb is not None:
-        available = min(available, int(memory_gb * 1e9) - allocated)
-    return available
 
 
 def budget_from_probes(small: Probe, large: Probe, available: int, longest: int) -> int | None:
@@ -71,12 +52,5 @@ def measure(device: torch.device, tokens: int, step: Callable[[int], int]) -> Pr
     except torch.cuda.OutOfMemoryError:
         used = 0
     peak = torch.cuda.max_memory_allocated(device) - before
-    release(device)
+    release_memory(device)
     return Probe(used, peak) if used else None
-
-
-def release(device: torch.device) -> None:
-    """Give cached memory back, so that what follows an out-of-memory error finds it whole."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()

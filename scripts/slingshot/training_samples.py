@@ -23,9 +23,16 @@ ROWS_TOKENIZED_TOGETHER = 512
 
 
 def read_samples(
-    spec: FinetuneSpec, tokenizer: PreTrainedTokenizerBase, train_path: Path, validation_path: Path
+    spec: FinetuneSpec,
+    tokenizer: PreTrainedTokenizerBase,
+    train_path: Path,
+    validation_path: Path,
+    context: int | None = None,
 ) -> tuple[list[Sample], list[Sample], dict[str, str]]:
     """Train and validation samples as tokens, and the validation samples' labels by id.
+
+    Args:
+        context: tokens that the model was made for; a prompt leaves room for the longest answer.
 
     Raises:
         StudyError: a split is empty, or finetune.max_tokens leaves no room for a dialogue.
@@ -35,13 +42,15 @@ def read_samples(
         raise StudyError(f"{train_path if train.empty else validation_path} has no samples to finetune on")
     train = train.iloc[stratified_subset(train["sample_id"].tolist(), train["label"].tolist(), spec.train_size)]
     validation = chosen_by_hash(validation, spec.finetune.validation_samples)
-    room = longest_completion([train, validation], Prompter(tokenizer, spec.prompt))
-    limit = min(spec.prompt.max_tokens, spec.finetune.max_tokens - room)
-    if limit < 16:
+    prompter = Prompter(tokenizer, spec.prompt)
+    room = longest_completion([train, validation], prompter)
+    most = min(spec.finetune.max_tokens, context or spec.finetune.max_tokens)
+    if most - room < 16:
         raise StudyError(
-            f"finetune.max_tokens is {spec.finetune.max_tokens}, but the longest answer takes {room} tokens: raise it"
+            f"the longest answer takes {room} of {most} tokens: raise finetune.max_tokens "
+            f"({spec.finetune.max_tokens}), or take a model with a longer context ({context or 'unknown'})"
         )
-    prompter = Prompter(tokenizer, spec.prompt.model_copy(update={"max_tokens": limit}))
+    prompter = prompter.within(most - room)
     answers = dict(zip(validation["sample_id"], validation["label"], strict=True))
     return encode_rows(train, prompter), encode_rows(validation, prompter), answers
 

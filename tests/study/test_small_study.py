@@ -50,6 +50,7 @@ def test_an_adapter_loads_in_plain_peft_and_its_log_tells_the_training(results, 
     log = [json.loads(line) for line in (results / arm / "training_log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in log] == list(range(1, 7))
     assert json.loads((results / arm / "training.json").read_text())["steps"] == 6
+    assert list((results / arm / "tensorboard").glob("events.*"))
 
 
 @pytest.mark.parametrize("arm", ARMS)

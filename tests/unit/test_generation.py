@@ -10,7 +10,7 @@ import torch
 from tiny_models import FAMILIES, tiny_model
 from transformers import GenerationConfig
 
-from slingshot import packed_generation
+from slingshot import cached_attention, packed_generation
 from slingshot.constrained import build_trie
 from slingshot.generation import (
     Decoding,
@@ -197,6 +197,24 @@ def test_a_model_that_packing_gets_wrong_falls_back_with_a_note():
     answers, report = run(model, prompts, Decoding(4, (END,)))
     assert [answer.ids for answer in answers] == expected
     assert any("slower, padded way" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("fault", ["window", "prefix"])
+def test_a_window_or_a_shared_beginning_got_wrong_falls_back_with_a_note(monkeypatch, fault):
+    model = tiny_model("mistral", sliding_window=60)
+    draw = random.Random(4)
+    prompts = [[*range(3, 23), *(draw.randrange(3, 97) for _ in range(length))] for length in (20, 25, 70)]
+    expected = one_at_a_time(model, prompts, 4)
+    if fault == "window":
+        attend = cached_attention._attend
+        monkeypatch.setattr(
+            cached_attention, "_attend", lambda *given, **named: attend(*given, **named | {"sliding_window": None})
+        )
+    else:
+        monkeypatch.setattr(packed_generation, "_repeated", lambda part, times: part.new_zeros(times * len(part), 2, 8))
+    answers, report = run(model, prompts, Decoding(4, (END,)))
+    assert [answer.ids for answer in answers] == expected
+    assert any("slower, padded way: its logits" in note for note in report.notes)
 
 
 def test_a_family_without_exchangeable_attention_falls_back_with_a_note():

@@ -12,23 +12,32 @@ PROGRAM = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from slingshot.lean_imports import prepare_imports
-prepare_imports("cpu", alone=sys.argv[3] == "alone")
+prepare_imports("cpu", alone=sys.argv[3] == "alone", compiles=sys.argv[4] == "compiles", quantized=True)
 import torch
 from transformers import AutoModelForCausalLM
 from transformers.utils import is_torch_distributed_available
 model = AutoModelForCausalLM.from_pretrained(sys.argv[2], device_map={"": "cpu"})
 answer = model.generate(torch.tensor([[1, 5, 9]]), max_new_tokens=3, do_sample=False)
 heavy = [name for name in ("sklearn", "scipy", "torchvision", "torchaudio") if name in sys.modules]
-print(json.dumps([heavy, is_torch_distributed_available(), answer.shape[0]]))
+compiler = "torch._dynamo.symbolic_convert" in sys.modules
+doubled = torch.compile(lambda x: 2 * x, backend="eager")(torch.ones(2)).tolist()
+import torch._dynamo.config
+whole = torch._dynamo.config is sys.modules["torch._dynamo.config"]
+from transformers.masking_utils import TransformGetItemToIndex
+with TransformGetItemToIndex():
+    pass
+print(json.dumps([heavy, is_torch_distributed_available(), answer.shape[0], compiler, doubled, whole]))
 """
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
-@pytest.mark.parametrize("company", ["alone", "with others"])
-def test_models_load_and_answer_without_the_unused(tmp_path, company):
+@pytest.mark.parametrize(("company", "use"), [("alone", "answers"), ("alone", "compiles"), ("with others", "compiles")])
+def test_models_load_and_answer_without_the_unused(tmp_path, company, use):
     tiny_model("llama").save_pretrained(tmp_path)
-    command = [sys.executable, "-c", PROGRAM, str(SCRIPTS), str(tmp_path), company]
+    command = [sys.executable, "-c", PROGRAM, str(SCRIPTS), str(tmp_path), company, use]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    heavy, distributed, answers = json.loads(said.splitlines()[-1])
+    heavy, distributed, answers, compiler, doubled, whole = json.loads(said.splitlines()[-1])
     assert heavy == [] and answers == 1
     assert distributed is (company == "with others")
+    assert compiler is (use == "compiles")
+    assert doubled == [2, 2] and whole  # whoever does compile, can

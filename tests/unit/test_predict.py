@@ -170,6 +170,16 @@ def test_truncated_dialogues_are_counted(run, study, tmp_path):
     assert 100 < longest <= 120
 
 
+def test_a_prompt_leaves_room_for_the_answer_in_the_models_own_context(run, study, tmp_path):
+    write_split(study / "long.parquet", ["word " * 200, "short"])
+    _, record = run(spec_of(prompt_tokens=2000), split="long.parquet")
+    assert record.truncated_samples == 1
+    assert record.notes == ["prompts hold at most 507 tokens: the model was made for 512"]
+    assert 490 < max(prediction.prompt_tokens for prediction in read_predictions(tmp_path / "p.jsonl")) <= 507
+    with pytest.raises(StudyError, match=r"made for 512 tokens.*generation.max_new_tokens"):
+        run(spec_of(max_new_tokens=512), split="long.parquet")
+
+
 def test_a_quantized_model_without_a_gpu_is_refused_or_runs_unquantized_and_says_so(run):
     with pytest.raises(StudyError, match="needs a GPU"):
         run(spec_of(quantization="nf4"))

@@ -63,7 +63,14 @@ def config() -> dict:
             "lora": {"r": 2, "alpha": 4, "dropout": 0.0},
             "evaluate_every": 3,
         },
-        "hardware": {"device": "cpu", "token_budget": 1024, "mem_mb": 2000, "runtime_minutes": 10},
+        "hardware": {
+            "device": "cpu",
+            "token_budget": 1024,
+            "mem_mb": 2000,
+            "runtime_minutes": 10,
+            "checkpoint_steps": 4,
+            "tensorboard": True,
+        },
         "llm": {
             "a": {"source": {"hub": "house/a", "revision": REVISION}, "size": "20K", "dtype": "float32"},
             "b": {"source": {"folder": "models/b"}, "size": "20K", "dtype": "float32"},

@@ -55,7 +55,8 @@ CONFIG = {
     "a model removed": ({"slm.d": None}, END),
     "no baseline": ({"baseline.tfidf": False}, END),
     "a token budget": ({"hardware.token_budget": 512}, set()),
-    "how often a checkpoint is written": ({"hardware.checkpoint_minutes": 3}, set()),
+    "how often a checkpoint is written": ({"hardware.checkpoint_minutes": 3, "hardware.checkpoint_steps": None}, set()),
+    "TensorBoard files": ({"hardware.tensorboard": False}, set()),
     "memory and time asked of a cluster": ({"hardware.mem_mb": 3000, "hardware.runtime_minutes": 20}, set()),
     "a limit to a device's memory": ({"slm.c.hardware.memory_gb": 4.0}, set()),
     # The report prints the study as it was written.

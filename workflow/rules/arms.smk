@@ -31,7 +31,7 @@ rule finetune:
         mem_mb=mem_mb_of,
         runtime=runtime_of,
         hardware=hardware_flags,
-        checkpoints=checkpoint_flags,
+        training=training_flags,
     params:
         **facts("finetune", "arm"),
         spec=spec("finetune", "arm"),
@@ -41,7 +41,7 @@ rule finetune:
         " $RUN/finetune.py --spec {params.spec:q} --arm {wildcards.arm} --model {input.model} --labels {input.labels}"
         " --train {input.train} --validation {input.validation} --adapter $(dirname {output.weights})"
         " --training {output.training} --log {output.log} --record {output.record} --gpus {resources.gpus_wanted}"
-        " {resources.hardware} {resources.checkpoints} 2>&1 | tee -i {log}"
+        " {resources.hardware} {resources.training} 2>&1 | tee -i {log}"
 
 
 rule choose:

@@ -122,8 +122,15 @@ def hardware_flags(wildcards, attempt):
     )
 
 
-def checkpoint_flags(wildcards):
-    return f"--checkpoint-minutes {hardware_of(wildcards).checkpoint_minutes:g}"
+def training_flags(wildcards):
+    """What a finetune writes on its way. A resource, too."""
+    hardware = hardware_of(wildcards)
+    flags = f"--checkpoint-minutes {hardware.checkpoint_minutes:g}"
+    if hardware.checkpoint_steps:
+        flags += f" --checkpoint-steps {hardware.checkpoint_steps}"
+    if hardware.tensorboard:
+        flags += f" --tensorboard results/{wildcards.arm}/tensorboard"
+    return flags
 
 
 def shard_flags(wildcards):

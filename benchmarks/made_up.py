@@ -1,0 +1,53 @@
+"""Dialogues of random words, as prepare_data would leave them, for benchmarks that run the steps' own programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+CODES = 500
+
+
+def write_samples(path: Path, tokenizer: Path, lengths: Sequence[int], described_in: int = 0, seed: int = 4) -> None:
+    """A split of samples, and beside it the labels of them all, labels.json.
+
+    Args:
+        tokenizer: folder of a byte-pair tokenizer; most of the words drawn from it are one token.
+        lengths: words of each dialogue.
+        described_in: words of each code's description.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    from slingshot import icd10
+    from slingshot.files import write_json
+
+    vocabulary = json.loads((tokenizer / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    words = sorted(word[1:] for word in vocabulary if word[0] == "Ġ" and word[1:].isascii() and word[1:].isalpha())
+    codes = sorted(random.Random(0).sample(list(icd10.all_labels("code")), CODES))
+    draw = random.Random(1)
+    descriptions = {code: " ".join(draw.choices(words, k=described_in)) for code in codes}
+    draw = random.Random(seed)
+    labels = draw.choices(codes, k=len(lengths))
+    rows = {
+        "sample_id": [f"{path.stem}{number}" for number in range(len(lengths))],
+        "text": [" ".join(draw.choices(words, k=length)) for length in lengths],
+        "label": labels,
+        "description": [descriptions[label] for label in labels],
+    }
+    pyarrow.parquet.write_table(pyarrow.table(rows), path)
+    nothing = {"category": None, "block": None, "chapter": None, "billable": None, "train_samples": 1}
+    described = [{"label": code, "description": description, **nothing} for code, description in descriptions.items()]
+    write_json(path.parent / "labels.json", described)
+
+
+def with_bytecode(folder: Path) -> dict[str, str]:
+    """An environment in which Python keeps the bytecode of what it imports under `folder`, where packages lack it.
+
+    pip compiles what it installs; an image whose packages were only copied pays for that in every process.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**environment, "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
