@@ -31,7 +31,9 @@ RANK, ALPHA = 64, 128
 PEERS = {
     "trl_varlen": "TRL, padding-free, varlen attention registered, batch 8",
     "trl_best": "TRL, by length, no checkpointing, cuDNN attention off, batch 6",
+    "trl_best_cudnn": "the same with cuDNN attention on, as torch has it",
     "trl_default": "TRL as it comes (checkpointing on), cuDNN attention off, batch 8",
+    "trl_default_cudnn": "the same with cuDNN attention on, as torch has it",
 }
 OURS = {
     "ours": "ours, dropout 0.1",
@@ -60,7 +62,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
-        "vocab_size": 512,
+        "vocab_size": 49152,
         "max_position_embeddings": 4096,
         "tie_word_embeddings": True,
     },
@@ -542,15 +544,15 @@ def trl(name: str, given: argparse.Namespace) -> dict[str, Any]:
 
     batch, steps = (8, given.steps or 4) if given.size == "3b" else (2, 2)
     options: dict[str, Any] = {}
-    if name == "trl_best":
+    if name.startswith("trl_best"):
         batch = 6 if given.size == "3b" else 2
         options = {"gradient_checkpointing": False, **by_length(SFTConfig)}
     elif name == "trl_varlen":
         options = {"gradient_checkpointing": False, "padding_free": True}
     if given.device == "cuda":
-        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every shape: slower here for all three
+        torch.backends.cuda.enable_cudnn_sdp(name.endswith("cudnn"))  # on, it plans anew for every shape
         torch.cuda.reset_peak_memory_stats()
-    warm = 3 if name != "trl_best" else 4
+    warm = 4 if name.startswith("trl_best") else 3
     sizes = lengths(batch * (steps + warm) * 8, given)
     data = datasets.Dataset.from_dict(
         {

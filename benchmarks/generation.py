@@ -331,7 +331,7 @@ def nf4(options: argparse.Namespace) -> dict[str, Any]:
     result = {"ours": timed_8b(model, random_prompts(min(options.prompts, 192), options.tiny))}
     _keep(options, "nf4", result)
     if not options.no_peers:
-        result |= dict(_peers(model, options, 48, 96, settings=(False,)))
+        result |= dict(_peers(model, options, 48, 96))
     return result
 
 
@@ -454,7 +454,7 @@ PARTS: dict[str, tuple[Any, int]] = {  # part to the seconds that it may take
     "bf16": (bf16, 150),
     "start_bf16": (start_bf16, 80),
     "study": (study, 150),
-    "nf4": (nf4, 150),
+    "nf4": (nf4, 200),
     "start_nf4": (start_nf4, 80),
     "constrained": (constrained, 120),
     "nf4_8gb": (nf4_8gb, 70),

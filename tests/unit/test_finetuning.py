@@ -175,7 +175,8 @@ def test_a_smaller_train_set_can_take_as_many_steps(study):
 
 
 def test_it_stops_early_and_keeps_the_best(study):
-    made = run(study, "early", spec(learning_rate=3.0, evaluate_every=1, patience=2, epochs=5))
+    wanted = spec(learning_rate=1.0, evaluate_every=1, patience=2, epochs=5).model_copy(update={"dtype": "float32"})
+    made = run(study, "early", wanted)
     summary = read_json(made["training"])
     assert summary["stopped_early"] and summary["steps"] == summary["best_step"] + 2 < summary["planned_steps"]
 
