@@ -80,7 +80,7 @@ def main() -> None:
     arguments.add_argument("--seconds", type=int, default=150, help="limit of each variant's process")
     arguments.add_argument("--tokenizer", type=Path, help="for `whole`: folder of any tokenizer with a chat template")
     arguments.add_argument("--gpus", type=int, default=1, help="for `whole`: GPUs that train together (1)")
-    arguments.add_argument("--samples", type=int, default=4000, help="for `whole`: train samples (4000)")
+    arguments.add_argument("--samples", type=int, default=4800, help="for `whole`: train samples (4800)")
     arguments.add_argument("--work", type=Path, default=Path("/dev/shm/slingshot"), help="for `whole`: weights")
     arguments.add_argument("--one", help=argparse.SUPPRESS)
     given = arguments.parse_args()
@@ -410,12 +410,13 @@ def whole(given: argparse.Namespace) -> dict[str, Any]:
     rate = statistics.median(row["tokens_per_second"] for row in log)
     tokens = sum(row["tokens"] for row in log)
     seconds = record["seconds"]
-    evaluations = sum("validation_loss" in row for row in log)
+    evaluation = statistics.median(row["evaluation_seconds"] for row in log if "evaluation_seconds" in row)
+    evaluations = sum("evaluation_seconds" in row for row in log)
     times = WANTED_SAMPLES / given.samples
     loop = times * tokens / rate
     evaluations_then = math.ceil(WANTED_SAMPLES / BATCH / EVALUATED_EVERY)
-    once = wall - seconds["encode"] - seconds["evaluate"] - tokens / rate
-    projected = once + seconds["encode"] * times + seconds["evaluate"] / evaluations * evaluations_then + loop
+    once = wall - seconds["encode"] - evaluation * evaluations - tokens / rate
+    projected = once + seconds["encode"] * times + evaluation * evaluations_then + loop
     more = (
         f"{wall:.0f} s, its loop {tokens / rate:.0f} s; 20,000 samples: {projected:.0f} s, {projected / loop:.3f} loops"
     )
@@ -429,6 +430,7 @@ def whole(given: argparse.Namespace) -> dict[str, Any]:
         losses=[row["loss"] for row in log[:5]],
         gradient_norms=[row["gradient_norm"] for row in log[:5]],
         phases=seconds,
+        evaluation=evaluation,
         evaluations=evaluations,
         once=once,
         projected_ratio=projected / loop,

@@ -1,10 +1,11 @@
-"""The memory of the device that a step runs on: how much of it may be taken, is free, and was taken at most."""
+"""The memory of the device that a step runs on: how much of it may be taken, is free, was taken; the way into it."""
 
 from __future__ import annotations
 
 import gc
 
 import torch
+from torch import Tensor
 
 
 def limit_memory(device: torch.device, memory_gb: float | None) -> None:
@@ -33,3 +34,12 @@ def release_memory(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """A copy on the device. The way to a GPU leads through pinned memory, else the copy would wait for all that the
+    GPU still has to do.
+    """
+    if torch.device(device).type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

@@ -27,7 +27,7 @@ from slingshot import checkpoints, forward_paths, lora, packing, training_memory
 from slingshot.answers import read_answer
 from slingshot.completion_loss import completion_tokens, faulty_samples, token_losses
 from slingshot.config import Finetune, FinetuneSpec
-from slingshot.device_memory import free_memory, limit_memory, peak_memory, release_memory
+from slingshot.device_memory import free_memory, limit_memory, peak_memory, release_memory, sent
 from slingshot.errors import StudyError
 from slingshot.files import digest_of_file, digest_of_text, read_json, write_json, write_jsonl
 from slingshot.forward_paths import ForwardPath
@@ -86,6 +86,7 @@ class Trainer:
     steps: int
     recomputed: float = 0  # share of activations that the backward pass redoes: less memory, more time
     started: float = field(default_factory=time.monotonic)  # when this process began its work
+    ahead: tuple[tuple[list[Sample], int, int], list[Packed]] | None = None  # batch, epoch, budget: its micro-batches
 
 
 @dataclass
@@ -202,33 +203,44 @@ def training_step(trainer: Trainer, state: State) -> dict[str, Any]:
     for group in trainer.optimizer.param_groups:
         group["lr"] = rate
     loss = gradients(trainer, batch, int(epoch))
-    norm = clipped_norm(trainer, batch)
+    norm = torch.nn.utils.clip_grad_norm_(trained_parameters(trainer), trainer.recipe.max_gradient_norm)
     trainer.optimizer.step()
     trainer.path.refresh()
     trainer.optimizer.zero_grad(set_to_none=True)
     state.step += 1
+    pack_ahead(trainer, state.step)
+    loss_value, norm_value = torch.stack([loss.total, norm.to(loss.total)]).tolist()  # waits for the device
+    stop_at_nan(loss_value, norm_value, loss, batch)
     tokens = sum(map(len, batch))
     state.trained_tokens += tokens
     return {
         "step": state.step,
         "epoch": round(epoch + len(batch) / len(trainer.samples), 4),
-        "loss": loss,
+        "loss": loss_value,
         "learning_rate": rate,
-        "gradient_norm": norm,
+        "gradient_norm": norm_value,
         "tokens": tokens,
         "tokens_per_second": round(tokens / (time.perf_counter() - start), 1),
         "memory": peak_memory(trainer.workers.device),
     }
 
 
-def gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> float:
-    """Accumulate a batch's gradients micro-batch by micro-batch, and return its loss.
+@dataclass(frozen=True)
+class BatchLoss:
+    """A batch's loss, on the device, and what each of this process's micro-batches contributed."""
+
+    total: Tensor
+    parts: list[tuple[Tensor, Packed]]  # losses (scored,)
+
+
+def gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> BatchLoss:
+    """Accumulate a batch's gradients micro-batch by micro-batch, without waiting for the device.
 
     The loss is the mean over the batch's completion tokens, however it is cut. Out of memory, the batch is begun anew
-    with half the token budget.
+    with half the token budget, or with more activations recomputed.
 
     Raises:
-        StudyError: the loss of a sample is not a number, or not even the longest sample fits.
+        StudyError: not even the longest sample fits.
     """
     while True:
         try:
@@ -240,51 +252,61 @@ def gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> float:
                     f"{trainer.workers.rank}; set hardware.token_budget lower"
                 ) from None
             trainer.optimizer.zero_grad(set_to_none=True)
-        trainer.token_budget = halved(trainer, batch)
+        trainer.token_budget = smaller_budget(trainer, batch)
         release_memory(trainer.workers.device)
 
 
-def _gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> float:
+def _gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> BatchLoss:
     workers, count = trainer.workers, completion_tokens(batch)
-    dealt = packing.bins([len(sample) for sample in batch], trainer.token_budget, at_least=workers.count)
     total = torch.zeros((), dtype=torch.float64, device=workers.device)
-    seen: list[tuple[Tensor, Packed]] = []
-    for part in dealt[workers.rank :: workers.count]:
-        if not part:
-            continue
-        packed = on_device([batch[index] for index in part], trainer, epoch)
+    parts: list[tuple[Tensor, Packed]] = []
+    for waiting in micro_batches(trainer, batch, epoch):
+        packed = on_device(waiting, trainer)
         trainer.dropout.set_rows(packed.row_keys)
         losses = token_losses(trainer.path.logits(packed), packed.targets)
         loss = losses.sum() / count
         loss.backward()
         total += loss.detach()
-        seen.append((losses.detach(), packed))
+        parts.append((losses.detach(), packed))
     workers.sum_gradients(trained_parameters(trainer))
-    total = workers.summed(total)
-    if not torch.isfinite(total):
-        bad = [name for losses, packed in seen for name in faulty_samples(losses, packed.owner, packed.sample_ids)]
-        stop_at_nan("loss", bad or [sample.sample_id for sample in batch])
-    return float(total)
+    return BatchLoss(workers.summed(total), parts)
 
 
-def clipped_norm(trainer: Trainer, batch: Sequence[Sample]) -> float:
-    """Clip the gradient to the recipe's norm, and return the norm that it had."""
-    parameters = trained_parameters(trainer)
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, trainer.recipe.max_gradient_norm))
-    if not math.isfinite(norm):
-        stop_at_nan("gradient", [sample.sample_id for sample in batch])
-    return norm
+def micro_batches(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> list[Packed]:
+    """This process's part of a batch, packed to the token budget; ready where `pack_ahead` has been here before."""
+    asked = (list(batch), epoch, trainer.token_budget)
+    if trainer.ahead is not None and trainer.ahead[0] == asked:
+        return trainer.ahead[1]
+    workers = trainer.workers
+    dealt = packing.bins([len(sample) for sample in batch], trainer.token_budget, at_least=workers.count)
+    mine = [[batch[index] for index in part] for part in dealt[workers.rank :: workers.count] if part]
+    return [packing.pack(part, trainer.seed, epoch, trainer.path.multiple_of) for part in mine]
+
+
+def pack_ahead(trainer: Trainer, step: int) -> None:
+    """Pack the batch of a step while the device still works on the one before."""
+    if step < trainer.steps:
+        epoch, batch = batch_of(trainer, step)
+        asked = (batch, int(epoch), trainer.token_budget)
+        trainer.ahead = (asked, micro_batches(trainer, batch, int(epoch)))
+
+
+def stop_at_nan(loss: float, norm: float, of_batch: BatchLoss, batch: Sequence[Sample]) -> None:
+    """Raise a StudyError that names the samples where a loss or a gradient is no finite number."""
+    if math.isfinite(loss) and math.isfinite(norm):
+        return
+    bad = [
+        name for losses, packed in of_batch.parts for name in faulty_samples(losses, packed.owner, packed.sample_ids)
+    ]
+    names = ", ".join(bad or [sample.sample_id for sample in batch])
+    raise StudyError(
+        f"finetune: the {'gradient' if math.isfinite(loss) else 'loss'} is not a finite number for sample {names}; "
+        "look at these samples, or lower finetune.learning_rate"
+    )
 
 
 def trained_parameters(trainer: Trainer) -> list[Tensor]:
     return [parameter for group in trainer.optimizer.param_groups for parameter in group["params"]]
-
-
-def stop_at_nan(what: str, sample_ids: Sequence[str]) -> None:
-    raise StudyError(
-        f"finetune: the {what} is not a finite number for sample {', '.join(sample_ids)}; look at these samples, or "
-        "lower finetune.learning_rate"
-    )
 
 
 # ---------------------------------------------------------------- schedule
@@ -338,10 +360,11 @@ def make_optimizer(model: PreTrainedModel, recipe: Finetune, device: torch.devic
 
 def evaluate(trainer: Trainer, exact_match: Callable[[Trainer], float] | None) -> dict[str, float]:
     """The validation loss, and exact match where selection asks for it."""
+    start = time.perf_counter()
     found = {"validation_loss": validation_loss(trainer)}
     if exact_match is not None:
         found["validation_exact_match"] = exact_match(trainer)
-    return found
+    return {**found, "evaluation_seconds": round(time.perf_counter() - start, 3)}
 
 
 @torch.no_grad()
@@ -350,11 +373,9 @@ def validation_loss(trainer: Trainer) -> float:
     samples, workers = trainer.validation, trainer.workers
     trainer.dropout.set_rows(None)
     total = torch.zeros((), dtype=torch.float64, device=workers.device)
-    dealt = packing.bins([len(sample) for sample in samples], trainer.token_budget, at_least=workers.count)
-    for part in dealt[workers.rank :: workers.count]:
-        if part:
-            packed = on_device([samples[index] for index in part], trainer, epoch=0)
-            total += token_losses(trainer.path.logits(packed), packed.targets).sum(dtype=torch.float64)
+    for waiting in micro_batches(trainer, samples, epoch=0):
+        packed = on_device(waiting, trainer)
+        total += token_losses(trainer.path.logits(packed), packed.targets).sum(dtype=torch.float64)
     loss = float(trainer.workers.summed(total)) / completion_tokens(samples)
     if not math.isfinite(loss):
         raise StudyError("finetune: the validation loss is not a finite number; lower finetune.learning_rate")
@@ -417,13 +438,9 @@ def greedy(
 # ---------------------------------------------------------------- memory and device
 
 
-def on_device(samples: Sequence[Sample], trainer: Trainer, epoch: int) -> Packed:
-    packed = packing.pack(samples, trainer.seed, epoch, trainer.path.multiple_of)
-    moved = {
-        name: value.to(trainer.workers.device, non_blocking=True)
-        for name, value in vars(packed).items()
-        if isinstance(value, Tensor)
-    }
+def on_device(packed: Packed, trainer: Trainer) -> Packed:
+    tensors = {name: value for name, value in vars(packed).items() if isinstance(value, Tensor)}
+    moved = {name: sent(value, trainer.workers.device) for name, value in tensors.items()}
     return Packed(**{**vars(packed), **moved})
 
 
@@ -472,7 +489,7 @@ def probe_step(trainer: Trainer, tokens: int) -> int:
         if chosen and sum(map(len, chosen)) + len(sample) > tokens:
             break
         chosen.append(sample)
-    packed = on_device(chosen, trainer, epoch=0)
+    packed = on_device(packing.pack(chosen, trainer.seed, 0, trainer.path.multiple_of), trainer)
     trainer.dropout.set_rows(packed.row_keys)
     try:
         token_losses(trainer.path.logits(packed), packed.targets).sum().backward()
@@ -481,22 +498,35 @@ def probe_step(trainer: Trainer, tokens: int) -> int:
     return int(packed.input_ids.shape[1])
 
 
-def halved(trainer: Trainer, batch: Sequence[Sample]) -> int:
-    """Half the token budget, after an out-of-memory error."""
+def smaller_budget(trainer: Trainer, batch: Sequence[Sample]) -> int:
+    """The token budget after an out-of-memory error: half, or the same with more activations recomputed.
+
+    Raises:
+        StudyError: neither is left.
+    """
     longest = max(map(len, batch))
-    if trainer.token_budget <= longest and trainer.recomputed < 1:
-        trainer.recomputed = 1
-        trainer.path.recompute(1)
-        log.warning("out of memory with one sample at a time: going on with activations recomputed, which is slower")
-        return trainer.token_budget
-    if trainer.token_budget <= longest:
+    budget = max(longest, trainer.token_budget // 2)
+    more = [share for share in training_memory.RECOMPUTED if share > trainer.recomputed]
+    few = trainer.workers.device.type == "cuda" and budget < training_memory.RECOMPUTED[trainer.recomputed]
+    if more and few:
+        trainer.recomputed = more[0]
+    elif more and trainer.token_budget <= longest:
+        trainer.recomputed = more[-1]
+    elif trainer.token_budget <= longest:
         raise StudyError(
             f"finetune: out of memory with one sample of {longest} tokens at a time; set quantization: nf4 for this "
             "model, lower finetune.max_tokens, or take a larger GPU"
         )
-    budget = max(longest, trainer.token_budget // 2)
-    log.warning("out of memory at %d tokens a micro-batch: going on with %d", trainer.token_budget, budget)
-    return budget
+    else:
+        log.warning("out of memory at %d tokens a micro-batch: going on with %d", trainer.token_budget, budget)
+        return budget
+    trainer.path.recompute(trainer.recomputed)
+    log.warning(
+        "out of memory at %d tokens a micro-batch: going on with a share of %g of the activations recomputed, slower",
+        trainer.token_budget,
+        trainer.recomputed,
+    )
+    return trainer.token_budget
 
 
 # ---------------------------------------------------------------- checkpoints

@@ -22,6 +22,7 @@ from slingshot import fused_kernels, residual_products
 from slingshot.beam import BeamSearch
 from slingshot.cached_attention import Branches, Pool, Step, Written, use_cached_attention
 from slingshot.constrained import AnswerTrie
+from slingshot.device_memory import sent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -282,8 +283,7 @@ def _prefill_row(engine: Engine, layout: Layout, row: list[Piece]) -> tuple[Tens
 
 
 def _to(device: torch.device, values: list[int]) -> Tensor:
-    tensor = torch.tensor(values)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    return sent(torch.tensor(values), device)
 
 
 class _Caught(Exception):  # noqa: N818 - no error: a way out before the last layer

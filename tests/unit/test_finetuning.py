@@ -251,7 +251,7 @@ def test_a_loss_that_is_no_number_stops_with_the_samples_id():
 
 def test_out_of_memory_halves_the_budget_and_loses_nothing():
     samples = random_samples(4)
-    wanted = finetuning.gradients(trainer_of(samples), samples, 0)
+    wanted = float(finetuning.gradients(trainer_of(samples), samples, 0).total)
     trainer = trainer_of(samples)
     plain, tried = trainer.path.logits, []
 
@@ -262,8 +262,23 @@ def test_out_of_memory_halves_the_budget_and_loses_nothing():
         return plain(packed)
 
     trainer.path = dataclasses.replace(trainer.path, logits=small)
-    assert finetuning.gradients(trainer, samples, 0) == pytest.approx(wanted, rel=1e-5)
+    assert float(finetuning.gradients(trainer, samples, 0).total) == pytest.approx(wanted, rel=1e-5)
     assert trainer.token_budget < 64 and max(tried) > 40
+
+
+def test_on_a_gpu_a_small_budget_rather_recomputes_than_shrinks():
+    samples, asked = random_samples(4), []
+    trainer = trainer_of(samples)
+    trainer.workers = dataclasses.replace(trainer.workers, device=torch.device("cuda:0"))
+    trainer.path = dataclasses.replace(trainer.path, recompute=asked.append)
+    trainer.token_budget = 20_000
+    assert finetuning.smaller_budget(trainer, samples) == 10_000 and not asked
+    trainer.token_budget = 10_000  # half of it is less than what recomputing a tenth is worth
+    assert finetuning.smaller_budget(trainer, samples) == 10_000 and asked == [0.1]
+    assert finetuning.smaller_budget(trainer, samples) == 5_000 and trainer.recomputed == 0.1
+    trainer.token_budget = 4_898
+    assert finetuning.smaller_budget(trainer, samples) == 4_898 and asked == [0.1, 1.0]
+    assert finetuning.smaller_budget(trainer, samples) == 2_449 and trainer.recomputed == 1.0
 
 
 def test_not_even_one_sample_is_an_error_that_says_what_to_do():
