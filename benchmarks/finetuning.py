@@ -410,7 +410,7 @@ def whole(given: argparse.Namespace) -> dict[str, Any]:
     rate = statistics.median(row["tokens_per_second"] for row in log)
     tokens = sum(row["tokens"] for row in log)
     seconds = record["seconds"]
-    evaluation = statistics.median(row["evaluation_seconds"] for row in log if "evaluation_seconds" in row)
+    evaluation = statistics.median_low(row["evaluation_seconds"] for row in log if "evaluation_seconds" in row)
     evaluations = sum("evaluation_seconds" in row for row in log)
     times = WANTED_SAMPLES / given.samples
     loop = times * tokens / rate
