@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,12 +126,13 @@ def finetune(job: Job, before: Mapping[str, float] | None = None) -> None:
     with joined_workers(job.device) as workers:
         make_deterministic(recipe.deterministic, spec.seed)
         limit_memory(workers.device, job.memory_gb)
-        with timed(seconds, "load"):
-            card = read_model_card(job.model)
-            tokenizer = load_tokenizer(card)
-            model = load_model(card, spec.quantization, spec.dtype, job.device, spec.unquantized_without_gpu)
-        with timed(seconds, "encode"):
-            train, validation, answers = read_samples(spec, tokenizer, job.train, job.validation, context_length(card))
+        card = read_model_card(job.model)
+        tokenizer = load_tokenizer(card)
+        with ThreadPoolExecutor(1) as beside:  # tokenizing and loading both leave Python's lock alone
+            encoding = beside.submit(encoded_samples, job, tokenizer, card, seconds)
+            with timed(seconds, "load"):
+                model = load_model(card, spec.quantization, spec.dtype, job.device, spec.unquantized_without_gpu)
+        train, validation, answers = encoding.result()
         rank, alpha = rank_and_alpha(recipe, card.parameters)
         dropout = lora.add_adapters(model, recipe.lora, rank, alpha, spec.seed)
         path, notes = forward_paths.choose(model, longest_of(train, validation), workers.device.type == "cuda")
@@ -160,6 +162,13 @@ def finetune(job: Job, before: Mapping[str, float] | None = None) -> None:
                 lora.save_adapter(job.adapter, state.best, recipe.lora, rank, alpha, card.name)
             write_results(job, card, trainer, state, rank, alpha, seconds, notes)
             checkpoints.remove_checkpoints(job.adapter)
+
+
+def encoded_samples(
+    job: Job, tokenizer: PreTrainedTokenizerBase, card: ModelCard, seconds: dict[str, float]
+) -> tuple[list[Sample], list[Sample], dict[str, str]]:
+    with timed(seconds, "encode"):
+        return read_samples(job.spec, tokenizer, job.train, job.validation, context_length(card))
 
 
 def train_until_done(
@@ -455,21 +464,28 @@ def find_token_budget(trainer: Trainer, job: Job) -> int:
     elif trainer.recipe.deterministic:
         budget = max(longest, DETERMINISTIC_BUDGET)
     else:
-        budget = probed_budget(trainer, job, longest)
+        budget = probed_budget(trainer, longest)
     halvings = 0 if trainer.recipe.deterministic else job.attempt - 1  # packing decides rounding
     return max(longest, budget >> halvings)
 
 
-def probed_budget(trainer: Trainer, job: Job, longest: int) -> int:
-    """The token budget by probe steps of real samples; AdamW's moments, not there yet, are reckoned in.
+def probed_budget(trainer: Trainer, longest: int, least: float = 0.0) -> int:
+    """The token budget by probe steps of real samples; AdamW's moments, where not there yet, are reckoned in.
 
     Where few tokens fit, activations are recomputed, more and more of them.
+
+    Args:
+        least: share of the activations to recompute at least.
     """
     device = trainer.workers.device
-    moments = 8 * sum(parameter.numel() for parameter in trainer.optimizer.param_groups[0]["params"])
-    for trainer.recomputed, enough in training_memory.RECOMPUTED.items():
-        if trainer.recomputed:
-            trainer.path.recompute(trainer.recomputed)
+    adapters = sum(parameter.numel() for parameter in trained_parameters(trainer))
+    moments = 0 if trainer.optimizer.state else 8 * adapters
+    for share, enough in training_memory.RECOMPUTED.items():
+        if share < least:
+            continue
+        trainer.recomputed = share
+        if share:
+            trainer.path.recompute(share)
         training_memory.measure(device, longest, lambda tokens: probe_step(trainer, tokens))  # compiles, warms up
         small = training_memory.measure(device, longest, lambda tokens: probe_step(trainer, tokens))
         large = training_memory.measure(device, 2 * longest, lambda tokens: probe_step(trainer, tokens))
@@ -499,34 +515,33 @@ def probe_step(trainer: Trainer, tokens: int) -> int:
 
 
 def smaller_budget(trainer: Trainer, batch: Sequence[Sample]) -> int:
-    """The token budget after an out-of-memory error: half, or the same with more activations recomputed.
+    """The token budget after an out-of-memory error: half, or what fits with more activations recomputed.
 
     Raises:
         StudyError: neither is left.
     """
-    longest = max(map(len, batch))
-    budget = max(longest, trainer.token_budget // 2)
+    longest, before = max(map(len, batch)), trainer.token_budget
+    budget = max(longest, before // 2)
     more = [share for share in training_memory.RECOMPUTED if share > trainer.recomputed]
-    few = trainer.workers.device.type == "cuda" and budget < training_memory.RECOMPUTED[trainer.recomputed]
-    if more and few:
-        trainer.recomputed = more[0]
-    elif more and trainer.token_budget <= longest:
+    probed = trainer.workers.device.type == "cuda" and not trainer.recipe.deterministic
+    if more and probed and budget < training_memory.RECOMPUTED[trainer.recomputed]:
+        release_memory(trainer.workers.device)
+        budget = probed_budget(trainer, longest_of(trainer.samples, trainer.validation), least=more[0])
+    elif more and before <= longest:
         trainer.recomputed = more[-1]
-    elif trainer.token_budget <= longest:
+        trainer.path.recompute(trainer.recomputed)
+    elif before <= longest:
         raise StudyError(
             f"finetune: out of memory with one sample of {longest} tokens at a time; set quantization: nf4 for this "
             "model, lower finetune.max_tokens, or take a larger GPU"
         )
-    else:
-        log.warning("out of memory at %d tokens a micro-batch: going on with %d", trainer.token_budget, budget)
-        return budget
-    trainer.path.recompute(trainer.recomputed)
     log.warning(
-        "out of memory at %d tokens a micro-batch: going on with a share of %g of the activations recomputed, slower",
-        trainer.token_budget,
-        trainer.recomputed,
+        "out of memory at %d tokens a micro-batch: going on with %d, and %.0f%% of the activations recomputed",
+        before,
+        budget,
+        100 * trainer.recomputed,
     )
-    return trainer.token_budget
+    return budget
 
 
 # ---------------------------------------------------------------- checkpoints

@@ -165,7 +165,7 @@ def fuse(model: PreTrainedModel, longest: int, compiled: bool) -> ForwardPath:
     @torch.no_grad()
     def refresh() -> None:
         for target, source in copies:
-            target.copy_(source * shape.scale)
+            torch.mul(source, shape.scale, out=target)
 
     refresh()
     return ForwardPath(forward, refresh, recompute, multiple_of=MULTIPLE) if compiled else ForwardPath(forward, refresh)

@@ -115,9 +115,9 @@ class Prompter:
     def prompts(self, texts: Sequence[str], examples: Sequence[Sequence[Example]] | None = None) -> list[Tokens]:
         """`prompt` of each text with its examples, tokenized together, which takes all cores at once."""
         chosen = examples if examples is not None else [()] * len(texts)
-        rendered = [self._rendered(text, some) for text, some in zip(texts, chosen, strict=True)]
-        if not rendered:
+        if not chosen:
             return []
+        rendered = self._rendered_all([self._messages(text, some) for text, some in zip(texts, chosen, strict=True)])
         all_ids = self.tokenizer(rendered, add_special_tokens=not self._has_template)["input_ids"]
         return [
             Tokens(list(ids), truncated=False) if len(ids) <= self.window else self.prompt(text, some)
@@ -196,17 +196,21 @@ class Prompter:
         return _filled(self._prompt.user, text, self._prompt.answer).strip()
 
     def _rendered(self, text: str, examples: Sequence[Example]) -> str:
-        messages = self._messages(text, examples)
+        return self._rendered_all([self._messages(text, examples)])[0]
+
+    def _rendered_all(self, conversations: list[list[dict[str, str]]]) -> list[str]:
         if self._has_template:
-            return self._render(messages, opening=True)
-        return "".join(f"{message['content']}\n\n" for message in messages)
+            return self._render_all(conversations, opening=True)
+        return ["".join(f"{message['content']}\n\n" for message in messages) for messages in conversations]
 
     def _render(self, messages: list[dict[str, str]], opening: bool) -> str:
-        return str(
-            self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=opening, **TEMPLATE_ARGUMENTS
-            )
+        return self._render_all([messages], opening)[0]
+
+    def _render_all(self, conversations: list[list[dict[str, str]]], opening: bool) -> list[str]:
+        rendered: Any = self.tokenizer.apply_chat_template(
+            conversations, tokenize=False, add_generation_prompt=opening, **TEMPLATE_ARGUMENTS
         )
+        return list(rendered)
 
     def _prompt_ids(self, text: str, examples: Sequence[Example]) -> list[int]:
         """A template writes its own special tokens; without one the tokenizer adds its beginning of text."""

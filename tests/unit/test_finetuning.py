@@ -266,19 +266,27 @@ def test_out_of_memory_halves_the_budget_and_loses_nothing():
     assert trainer.token_budget < 64 and max(tried) > 40
 
 
-def test_on_a_gpu_a_small_budget_rather_recomputes_than_shrinks():
-    samples, asked = random_samples(4), []
+def test_on_a_gpu_a_small_budget_rather_recomputes_than_shrinks(monkeypatch):
+    samples = random_samples(4)
     trainer = trainer_of(samples)
     trainer.workers = dataclasses.replace(trainer.workers, device=torch.device("cuda:0"))
-    trainer.path = dataclasses.replace(trainer.path, recompute=asked.append)
+    monkeypatch.setattr(finetuning, "release_memory", lambda device: None)
+
+    def probed(trainer, longest, least):
+        trainer.recomputed = least
+        return 7_000
+
+    monkeypatch.setattr(finetuning, "probed_budget", probed)
     trainer.token_budget = 20_000
-    assert finetuning.smaller_budget(trainer, samples) == 10_000 and not asked
+    assert finetuning.smaller_budget(trainer, samples) == 10_000 and trainer.recomputed == 0
     trainer.token_budget = 10_000  # half of it is less than what recomputing a tenth is worth
-    assert finetuning.smaller_budget(trainer, samples) == 10_000 and asked == [0.1]
+    assert finetuning.smaller_budget(trainer, samples) == 7_000 and trainer.recomputed == 0.1
+    trainer.token_budget = 10_000
     assert finetuning.smaller_budget(trainer, samples) == 5_000 and trainer.recomputed == 0.1
-    trainer.token_budget = 4_898
-    assert finetuning.smaller_budget(trainer, samples) == 4_898 and asked == [0.1, 1.0]
-    assert finetuning.smaller_budget(trainer, samples) == 2_449 and trainer.recomputed == 1.0
+    trainer.token_budget = 5_000
+    assert finetuning.smaller_budget(trainer, samples) == 7_000 and trainer.recomputed == 1
+    trainer.token_budget = 5_000
+    assert finetuning.smaller_budget(trainer, samples) == 2_500 and trainer.recomputed == 1
 
 
 def test_not_even_one_sample_is_an_error_that_says_what_to_do():
