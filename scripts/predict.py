@@ -57,7 +57,8 @@ def main() -> None:
     samples = read_samples(arguments.split)[shard - 1 :: shards]
     labels = read_labels(arguments.labels)
     with timed(record.seconds, "tokenizer"):  # and with it transformers
-        prepare_imports(arguments.device, alone=True, compiles=False, quantized=spec.quantization != "none")
+        quantized = spec.quantization != "none" and arguments.device == "cuda"
+        prepare_imports(arguments.device, alone=True, compiles=False, quantized=quantized)
         tokenizer = load_tokenizer(card)
     prompter = Prompter(tokenizer, spec.prompt)
     with timed(record.seconds, "prompts"):
