@@ -415,8 +415,9 @@ def whole(given: argparse.Namespace) -> dict[str, Any]:
     times = WANTED_SAMPLES / given.samples
     loop = times * tokens / rate
     evaluations_then = math.ceil(WANTED_SAMPLES / BATCH / EVALUATED_EVERY)
-    once = wall - max(seconds["load"], seconds["encode"]) - evaluation * evaluations - tokens / rate
-    read = max(seconds["load"], seconds["encode"] * times)  # weights and samples, beside each other
+    read = seconds["load"] + seconds["encode"]  # the samples beside the weights, which may take less
+    once = wall - read - evaluation * evaluations - tokens / rate
+    read *= times
     projected = once + read + evaluation * evaluations_then + loop
     more = (
         f"{wall:.0f} s, its loop {tokens / rate:.0f} s; 20,000 samples: {projected:.0f} s, {projected / loop:.3f} loops"

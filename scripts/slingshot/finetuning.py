@@ -85,6 +85,7 @@ class Trainer:
     workers: Workers
     token_budget: int
     steps: int
+    budget_is_free: bool = False  # the token budget was neither set nor halved by an earlier attempt
     recomputed: float = 0  # share of activations that the backward pass redoes: less memory, more time
     started: float = field(default_factory=time.monotonic)  # when this process began its work
     ahead: tuple[tuple[list[Sample], int, int], list[Packed]] | None = None  # batch, epoch, budget: its micro-batches
@@ -129,10 +130,11 @@ def finetune(job: Job, before: Mapping[str, float] | None = None) -> None:
         card = read_model_card(job.model)
         tokenizer = load_tokenizer(card)
         with ThreadPoolExecutor(1) as beside:  # tokenizing and loading both leave Python's lock alone
-            encoding = beside.submit(encoded_samples, job, tokenizer, card, seconds)
+            encoding = beside.submit(read_samples, spec, tokenizer, job.train, job.validation, context_length(card))
             with timed(seconds, "load"):
                 model = load_model(card, spec.quantization, spec.dtype, job.device, spec.unquantized_without_gpu)
-        train, validation, answers = encoding.result()
+            with timed(seconds, "encode"):  # what it takes longer than loading
+                train, validation, answers = encoding.result()
         rank, alpha = rank_and_alpha(recipe, card.parameters)
         dropout = lora.add_adapters(model, recipe.lora, rank, alpha, spec.seed)
         path, notes = forward_paths.choose(model, longest_of(train, validation), workers.device.type == "cuda")
@@ -164,13 +166,6 @@ def finetune(job: Job, before: Mapping[str, float] | None = None) -> None:
             checkpoints.remove_checkpoints(job.adapter)
 
 
-def encoded_samples(
-    job: Job, tokenizer: PreTrainedTokenizerBase, card: ModelCard, seconds: dict[str, float]
-) -> tuple[list[Sample], list[Sample], dict[str, str]]:
-    with timed(seconds, "encode"):
-        return read_samples(job.spec, tokenizer, job.train, job.validation, context_length(card))
-
-
 def train_until_done(
     trainer: Trainer,
     state: State,
@@ -182,7 +177,7 @@ def train_until_done(
     """The loop: a step, now and then an evaluation, now and then a checkpoint."""
     recipe = trainer.recipe
     saved_at = time.monotonic()
-    board = tensorboard_writer(job.tensorboard) if trainer.workers.rank == 0 else None
+    board = tensorboard_writer(job.tensorboard, state.step + 1) if trainer.workers.rank == 0 else None
     with progress(f"finetune {job.arm}", trainer.steps, "steps") as meter, termination() as told_to_stop:
         meter.advance(state.step)
         while state.step < trainer.steps and not state.stopped_early:
@@ -465,6 +460,7 @@ def find_token_budget(trainer: Trainer, job: Job) -> int:
         budget = max(longest, DETERMINISTIC_BUDGET)
     else:
         budget = probed_budget(trainer, longest)
+        trainer.budget_is_free = job.attempt == 1
     halvings = 0 if trainer.recipe.deterministic else job.attempt - 1  # packing decides rounding
     return max(longest, budget >> halvings)
 
@@ -523,8 +519,7 @@ def smaller_budget(trainer: Trainer, batch: Sequence[Sample]) -> int:
     longest, before = max(map(len, batch)), trainer.token_budget
     budget = max(longest, before // 2)
     more = [share for share in training_memory.RECOMPUTED if share > trainer.recomputed]
-    probed = trainer.workers.device.type == "cuda" and not trainer.recipe.deterministic
-    if more and probed and budget < training_memory.RECOMPUTED[trainer.recomputed]:
+    if more and trainer.budget_is_free and budget < training_memory.RECOMPUTED[trainer.recomputed]:
         release_memory(trainer.workers.device)
         budget = probed_budget(trainer, longest_of(trainer.samples, trainer.validation), least=more[0])
     elif more and before <= longest:
@@ -693,14 +688,15 @@ def device_name(device: torch.device) -> str:
         return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")
 
 
-def tensorboard_writer(folder: Path | None) -> Any:
+def tensorboard_writer(folder: Path | None, first_step: int) -> Any:
+    """A writer that supersedes what an earlier run wrote from `first_step` on; None without a folder."""
     if folder is None:
         return None
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise StudyError("--tensorboard needs the package tensorboard, which is not installed") from None
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=first_step)
 
 
 def write_scalars(board: Any, row: dict[str, Any]) -> None:

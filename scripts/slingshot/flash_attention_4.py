@@ -6,11 +6,8 @@ package is optional and young: attention.py tries it on a small case, and goes w
 
 from __future__ import annotations
 
-import os
-import sys
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,10 +29,6 @@ def is_installed(device: torch.device) -> bool:
 
 
 def _kernels() -> Any:
-    if KERNELS not in sys.modules:  # what it compiles is kept for the next process, in the user's own folder
-        kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slingshot" / PACKAGE
-        os.environ.setdefault("FLASH_ATTENTION_CUTE_DSL_CACHE_ENABLED", "1")
-        os.environ.setdefault("FLASH_ATTENTION_CUTE_DSL_CACHE_DIR", str(kept))
     return import_module(KERNELS)
 
 

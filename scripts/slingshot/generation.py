@@ -239,6 +239,7 @@ def _packable(
         try:
             away = packed_generation.disagreement(model, network, tried)
         except torch.OutOfMemoryError:
+            packed_generation.put_together(network)
             raise
         except Exception as error:  # a model's own code may fail in any way on arguments that it does not know
             away, reason = 0.0, f"its forward pass failed there: {type(error).__name__}: {error}"
@@ -257,7 +258,7 @@ def _tried(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> list[Seq
     window = getattr(model.config.get_text_config(), "sliding_window", None)
     longest = max(prompts, key=len)
     if window and len(longest) > window:
-        tried.append(longest[: window + _CHECKED_TOKENS])
+        tried.append(longest[: 2 * window])
     return tried
 
 
@@ -325,11 +326,13 @@ def plain_generate(
     while waiting:
         batch = waiting.pop(0)
         start = time.perf_counter()
+        answers = None
         try:
             answers = _plain_batch(model, [prompts[index] for index in batch], decoding)
         except torch.OutOfMemoryError:
             if len(batch) == 1:
                 raise
+        if answers is None:  # and the error, which held the batch's tensors, is gone
             release_memory(model.device)
             report.note(f"out of memory at {len(batch)} prompts a batch: halved")
             report.token_budget = budget = budget // 2

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import sys
+from contextlib import suppress
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from threading import Thread
 from types import ModuleType
 from typing import Any
@@ -78,6 +81,30 @@ class _PutOff(ModuleType):
         return importlib.import_module(self.__name__)
 
 
+class _CameWithPackage(MetaPathFinder, Loader):
+    """Finds a submodule that its package has imported meanwhile, lest it be imported a second time.
+
+    Python looks for a submodule after it has asked the package for its path, and that is when a put-off package comes.
+    """
+
+    def __init__(self) -> None:
+        self.specs: dict[str, ModuleSpec | None] = {}
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        present = sys.modules.get(fullname)
+        if not fullname.startswith(f"{_COMPILER}.") or present is None or isinstance(present, _PutOff):
+            return None
+        return ModuleSpec(fullname, self)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = sys.modules[spec.name]
+        self.specs[spec.name] = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        vars(module)["__spec__"] = self.specs[module.__name__]  # config modules refuse an attribute
+
+
 def _put_off_compiler() -> None:
     """Leave out torch's compiler, and with it sympy, until it is used.
 
@@ -88,6 +115,7 @@ def _put_off_compiler() -> None:
         return
     masks: _PutOff = _PutOff(_MASKS, TransformGetItemToIndex=lambda: masks.imported().TransformGetItemToIndex())
     sys.modules[_MASKS] = masks
+    sys.meta_path.insert(0, _CameWithPackage())
     marks = ("allow_in_graph", "assume_constant_result", "disable")
     sys.modules[_COMPILER] = _PutOff(_COMPILER, **dict.fromkeys(marks, _unmarked))
 
@@ -104,6 +132,7 @@ def _import_bitsandbytes() -> None:
     compile_ = torch.compile
     torch.compile = _unmarked  # type: ignore[assignment]
     try:
-        import bitsandbytes  # noqa: F401
+        with suppress(ImportError):  # whoever needs it says so better
+            import bitsandbytes  # noqa: F401
     finally:
         torch.compile = compile_

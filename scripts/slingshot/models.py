@@ -54,10 +54,18 @@ def read_model_card(path: Path | str) -> ModelCard:
 
 
 def context_length(card: ModelCard) -> int | None:
-    """Tokens of prompt and answer that the model was made for; None where its config does not say."""
+    """Tokens of prompt and answer that the model is made for; None where its config does not say.
+
+    Where rotary positions are stretched by a factor and the config states the length before that, it counts.
+    """
     config = read_json(Path(card.folder) / "config.json")
-    length = config.get("text_config", config).get("max_position_embeddings")
-    return None if length is None else int(length)
+    config = config.get("text_config") or config
+    length = config.get("max_position_embeddings")
+    if length is None:
+        return None
+    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    before = rope.get("original_max_position_embeddings") or config.get("original_max_position_embeddings") or length
+    return int(length * (rope.get("factor") or 1)) if before == length else int(length)
 
 
 def load_tokenizer(card: ModelCard) -> PreTrainedTokenizerBase:

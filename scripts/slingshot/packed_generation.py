@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -373,21 +374,22 @@ def _repeated(part: Tensor, times: int) -> Tensor:
 
 @torch.inference_mode()
 def disagreement(model: PreTrainedModel, network: Network, prompts: Sequence[Sequence[int]]) -> float:
-    """How far the packed logits of some prompts are from the model's own, as a share of these.
+    """How far the packed logits of some prompts are from the model's own, as a share of these; the worst prompt's.
 
     A network that is more than its decoder layers and head, or that reads no argument of ours, shows here. What the
     prompts share is computed once, as in a run.
     """
     packed = prefill(_scratch(network, prompts), lay_out(list(prompts), shared_prefix(prompts), 0)).float()
     put_together(network)
+    last = {"logits_to_keep": 1} if "logits_to_keep" in signature(model.forward).parameters else {}
     plain = torch.stack(
         [
-            model(torch.tensor([prompt], device=model.device), use_cache=False).logits[0, -1].float()
+            model(torch.tensor([prompt], device=model.device), use_cache=False, **last).logits[0, -1].float()
             for prompt in prompts
         ]
     )
     take_apart(model)
-    return float((packed - plain).norm() / plain.norm().clamp(min=1e-30))
+    return float(((packed - plain).norm(dim=-1) / plain.norm(dim=-1).clamp(min=1e-30)).max())
 
 
 def _scratch(network: Network, prompts: Sequence[Sequence[int]]) -> Engine:

@@ -115,7 +115,7 @@ class Prompter:
     def prompts(self, texts: Sequence[str], examples: Sequence[Sequence[Example]] | None = None) -> list[Tokens]:
         """`prompt` of each text with its examples, tokenized together, which takes all cores at once."""
         chosen = examples if examples is not None else [()] * len(texts)
-        if not chosen:
+        if not texts:
             return []
         rendered = self._rendered_all([self._messages(text, some) for text, some in zip(texts, chosen, strict=True)])
         all_ids = self.tokenizer(rendered, add_special_tokens=not self._has_template)["input_ids"]

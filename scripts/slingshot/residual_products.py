@@ -61,9 +61,11 @@ def _in_four_bits(linear: nn.Module) -> bool:
 
 def _layer_forward(layer: Any, held: _Sum, hidden: Tensor, **more: Any) -> Tensor:
     held.so_far = hidden
-    held.so_far, _ = layer.self_attn(hidden_states=layer.input_layernorm(hidden), **more)
-    out: Tensor = layer.mlp(layer.post_attention_layernorm(held.so_far))
-    held.so_far = None
+    try:
+        held.so_far, _ = layer.self_attn(hidden_states=layer.input_layernorm(hidden), **more)
+        out: Tensor = layer.mlp(layer.post_attention_layernorm(held.so_far))
+    finally:
+        held.so_far = None
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -18,6 +19,8 @@ from slingshot.packing import Sample
 from slingshot.progress import progress
 from slingshot.prompts import Prompter
 from slingshot.splits import stratified_subset
+
+log = logging.getLogger(__name__)
 
 ROWS_TOKENIZED_TOGETHER = 512
 
@@ -50,6 +53,8 @@ def read_samples(
             f"the longest answer takes {room} of {most} tokens: raise finetune.max_tokens "
             f"({spec.finetune.max_tokens}), or take a model with a longer context ({context or 'unknown'})"
         )
+    if most < spec.finetune.max_tokens:
+        log.warning("samples hold at most %d tokens: the model was made for no more", most)
     prompter = prompter.within(most - room)
     answers = dict(zip(validation["sample_id"], validation["label"], strict=True))
     return encode_rows(train, prompter), encode_rows(validation, prompter), answers

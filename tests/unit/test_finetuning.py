@@ -277,7 +277,7 @@ def test_on_a_gpu_a_small_budget_rather_recomputes_than_shrinks(monkeypatch):
         return 7_000
 
     monkeypatch.setattr(finetuning, "probed_budget", probed)
-    trainer.token_budget = 20_000
+    trainer.budget_is_free, trainer.token_budget = True, 20_000
     assert finetuning.smaller_budget(trainer, samples) == 10_000 and trainer.recomputed == 0
     trainer.token_budget = 10_000  # half of it is less than what recomputing a tenth is worth
     assert finetuning.smaller_budget(trainer, samples) == 7_000 and trainer.recomputed == 0.1
@@ -287,6 +287,8 @@ def test_on_a_gpu_a_small_budget_rather_recomputes_than_shrinks(monkeypatch):
     assert finetuning.smaller_budget(trainer, samples) == 7_000 and trainer.recomputed == 1
     trainer.token_budget = 5_000
     assert finetuning.smaller_budget(trainer, samples) == 2_500 and trainer.recomputed == 1
+    trainer.budget_is_free, trainer.token_budget, trainer.recomputed = False, 2_048, 0
+    assert finetuning.smaller_budget(trainer, samples) == 1_024 and trainer.recomputed == 0  # set, or an attempt's
 
 
 def test_not_even_one_sample_is_an_error_that_says_what_to_do():

@@ -41,3 +41,33 @@ def test_models_load_and_answer_without_the_unused(tmp_path, company, use):
     assert distributed is (company == "with others")
     assert compiler is (use == "compiles")
     assert doubled == [2, 2] and whole  # whoever does compile, can
+
+
+FIRST_TOUCH = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from slingshot.lean_imports import prepare_imports
+prepare_imports("cpu", alone=True, compiles=False)
+import transformers.modeling_utils
+assert type(sys.modules["torch._dynamo"]).__name__ == "_PutOff"
+exec(sys.argv[2])
+import torch
+assert type(sys.modules["torch._dynamo"]).__name__ == "module"
+assert torch._dynamo.eval_frame.config is torch._dynamo.config is sys.modules["torch._dynamo.config"]
+assert torch._dynamo.backends is sys.modules["torch._dynamo.backends"]
+assert torch._dynamo.backends.registry.register_backend
+assert sys.modules["torch._dynamo.config"].__spec__.origin.endswith("config.py")
+"""
+
+
+@pytest.mark.parametrize(
+    "touch",
+    [
+        "import torch._dynamo.config",
+        "from torch._dynamo.backends.registry import lookup_backend",
+        "import torch; torch._dynamo.reset()",
+        "import torch; torch._dynamo.some_name = 1; assert sys.modules['torch._dynamo'].some_name == 1",
+    ],
+)
+def test_whoever_first_asks_for_the_compiler_gets_one_whole_copy(touch):
+    subprocess.run([sys.executable, "-c", FIRST_TOUCH, str(SCRIPTS), touch], check=True)

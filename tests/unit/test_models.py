@@ -1,0 +1,48 @@
+"""What a model's folder says of it."""
+
+import json
+
+import pytest
+
+from slingshot.models import ModelCard, context_length
+
+
+@pytest.mark.parametrize(
+    ("config", "tokens"),
+    [
+        ({"max_position_embeddings": 2048}, 2048),
+        ({"text_config": {"max_position_embeddings": 512}}, 512),
+        ({"text_config": None, "max_position_embeddings": 512}, 512),
+        ({"n_positions": 7}, None),
+        # Llama 3.1: stated after stretching; Qwen2.5 as its YaRN instructions say, and older linear scaling: before it
+        (
+            {
+                "max_position_embeddings": 131072,
+                "rope_scaling": {"factor": 8.0, "original_max_position_embeddings": 8192},
+            },
+            131072,
+        ),
+        (
+            {
+                "max_position_embeddings": 32768,
+                "rope_scaling": {"factor": 4.0, "original_max_position_embeddings": 32768},
+            },
+            131072,
+        ),
+        ({"max_position_embeddings": 2048, "rope_scaling": {"type": "linear", "factor": 2.0}}, 4096),
+        ({"max_position_embeddings": 4096, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}, 4096),
+    ],
+)
+def test_the_context_is_what_the_config_says(tmp_path, config, tokens):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    card = ModelCard(
+        name="m",
+        source={"folder": "m"},
+        revision="r",
+        folder=str(tmp_path),
+        files={},
+        parameters=1,
+        layers=1,
+        architecture="A",
+    )
+    assert context_length(card) == tokens
