@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
-TESTS ?= tests
+# The longest first, so that no worker ends on them alone.
+TESTS ?= tests/workflow tests/study tests/unit tests/browser
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -23,7 +24,7 @@ demo: $(VENV)/.installed ## run the demo study on two CPU cores, offline of any 
 
 test: lint ## run the linters and the tests, and print the coverage
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
-		pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term $(TESTS)
+		pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(TESTS)
 
 lint: $(VENV)/.installed-dev ## check style, types, rules and the schema
 	ruff check .

@@ -31,7 +31,7 @@ print(json.dumps([heavy, is_torch_distributed_available(), answer.shape[0], comp
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
-@pytest.mark.parametrize(("company", "use"), [("alone", "answers"), ("alone", "compiles"), ("with others", "compiles")])
+@pytest.mark.parametrize(("company", "use"), [("alone", "answers"), ("with others", "compiles")])
 def test_models_load_and_answer_without_the_unused(tmp_path, company, use):
     tiny_model("llama").save_pretrained(tmp_path)
     command = [sys.executable, "-c", PROGRAM, str(SCRIPTS), str(tmp_path), company, use]
@@ -65,8 +65,6 @@ assert sys.modules["torch._dynamo.config"].__spec__.origin.endswith("config.py")
     [
         "import torch._dynamo.config",
         "from torch._dynamo.backends.registry import lookup_backend",
-        "import torch; torch._dynamo.reset()",
-        "import torch; torch._dynamo.some_name = 1; assert sys.modules['torch._dynamo'].some_name == 1",
     ],
 )
 def test_whoever_first_asks_for_the_compiler_gets_one_whole_copy(touch):
