@@ -94,6 +94,12 @@ def load_model(
             )
         log.warning("%s: no GPU, so it runs in %s instead of %s", card.name, dtype, quantization)
         quantization = "none"
+    if device == "cpu" and not processor_computes(dtype):
+        log.warning(
+            "%s: this processor has no instructions for %s and emulates it, many times slower; set dtype: float32",
+            card.name,
+            dtype,
+        )
     model = AutoModelForCausalLM.from_pretrained(
         card.folder,
         dtype=getattr(torch, dtype),
@@ -102,6 +108,15 @@ def load_model(
         use_safetensors=True,
     )
     return model.eval()
+
+
+def processor_computes(dtype: Dtype) -> bool:
+    """Whether this machine's processor multiplies numbers of the type at speed; x86 needs AVX-512 for 16 bits."""
+    import torch
+
+    asked = {"bfloat16": "_is_mkldnn_bf16_supported", "float16": "_is_mkldnn_fp16_supported"}.get(dtype)
+    supported = getattr(torch.ops.mkldnn, asked, None) if asked else None
+    return supported is None or bool(supported())
 
 
 def load_adapter(model: PreTrainedModel, folder: Path | str) -> PeftModel:

@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from tests.unit.tiny_models import tiny_model
 
-from slingshot.models import ModelCard, context_length
+from slingshot import models
+from slingshot.models import ModelCard, context_length, load_model
 
 
 @pytest.mark.parametrize(
@@ -35,14 +37,26 @@ from slingshot.models import ModelCard, context_length
 )
 def test_the_context_is_what_the_config_says(tmp_path, config, tokens):
     (tmp_path / "config.json").write_text(json.dumps(config))
-    card = ModelCard(
+    assert context_length(card_of(tmp_path)) == tokens
+
+
+def card_of(folder):
+    return ModelCard(
         name="m",
         source={"folder": "m"},
         revision="r",
-        folder=str(tmp_path),
+        folder=str(folder),
         files={},
         parameters=1,
         layers=1,
         architecture="A",
     )
-    assert context_length(card) == tokens
+
+
+def test_a_type_that_the_processor_only_emulates_is_warned_of(tmp_path, monkeypatch, caplog):
+    tiny_model("llama").save_pretrained(tmp_path)
+    monkeypatch.setattr(models, "processor_computes", lambda dtype: dtype == "float32")
+    load_model(card_of(tmp_path), "none", "float32", "cpu")
+    assert "emulates" not in caplog.text
+    load_model(card_of(tmp_path), "none", "bfloat16", "cpu")
+    assert "no instructions for bfloat16" in caplog.text and "dtype: float32" in caplog.text
