@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from architectures import shape_of
-from made_up import with_bytecode, write_samples
+from made_up import with_bytecode, write_model, write_samples
 
 sys.path[0] = str(Path(__file__).parents[1] / "scripts")
 
@@ -445,24 +445,11 @@ def whole(given: argparse.Namespace) -> dict[str, Any]:
 def finetune_command(given: argparse.Namespace) -> tuple[list[str], Path]:
     """A random model and samples of MedSynth's lengths in a folder under --work, and the command that finetunes."""
     from slingshot.config import Finetune, FinetuneSpec, Lora, PromptText
-    from slingshot.models import ModelCard
 
     folder = given.work / f"whole-{given.size}"
     folder.mkdir(parents=True, exist_ok=True)
     model = random_model(given, bos_token_id=1, eos_token_id=2)
-    model.save_pretrained(folder / "model")
-    for file in given.tokenizer.iterdir():
-        (folder / "model" / file.name).write_bytes(file.read_bytes())
-    ModelCard(
-        name="random",
-        source={"folder": "model"},
-        revision="random",
-        folder="model",
-        files={file.name: "" for file in (folder / "model").iterdir()},
-        parameters=sum(weight.numel() for weight in model.parameters()),
-        layers=model.config.num_hidden_layers,
-        architecture="LlamaForCausalLM",
-    ).write(folder / "card.json")
+    write_model(model, given.tokenizer, folder / "model", folder / "card.json")
     del model
     gc.collect()
     release(given.device)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from architectures import shape_of
-from made_up import with_bytecode, write_samples
+from made_up import with_bytecode, write_model, write_samples
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -63,28 +63,12 @@ def checkpoint(options: argparse.Namespace) -> dict[str, Any]:
     import torch
     from transformers import AutoModelForCausalLM, LlamaConfig
 
-    from slingshot.models import ModelCard
-
     start = time.perf_counter()
     config = LlamaConfig(**(SHAPE_TINY if options.tiny else SHAPE_8B))
     folder = options.work / "model"
     with torch.device(options.device):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    model.save_pretrained(folder, max_shard_size="2GB")
-    for file in options.tokenizer.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
-    parameters = sum(weight.numel() for weight in model.parameters())
-    files = {file.name: "" for file in folder.iterdir()}
-    ModelCard(
-        name="random",
-        source={"folder": str(folder)},
-        revision="random",
-        folder=str(folder),
-        files=files,
-        parameters=parameters,
-        layers=config.num_hidden_layers,
-        architecture="LlamaForCausalLM",
-    ).write(options.work / "card.json")
+    parameters = write_model(model, options.tokenizer, folder, options.work / "card.json")
     return {"parameters": parameters, "seconds": time.perf_counter() - start}
 
 

@@ -1,4 +1,4 @@
-"""Dialogues of random words, as prepare_data would leave them, for benchmarks that run the steps' own programs."""
+"""Random models, and dialogues of random words as prepare_data leaves them, for benchmarks that run a step's program."""
 
 from __future__ import annotations
 
@@ -7,8 +7,30 @@ import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 CODES = 500
+
+
+def write_model(model: Any, tokenizer: Path, folder: Path, card: Path) -> int:
+    """Save a random model with a tokenizer's files, and its card; returns its parameters."""
+    from slingshot.models import ModelCard
+
+    model.save_pretrained(folder, max_shard_size="2GB")
+    for file in tokenizer.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    parameters = sum(weight.numel() for weight in model.parameters())
+    ModelCard(
+        name="random",
+        source={"folder": str(folder)},
+        revision="random",
+        folder=str(folder),
+        files={file.name: "" for file in folder.iterdir()},
+        parameters=parameters,
+        layers=model.config.num_hidden_layers,
+        architecture=type(model).__name__,
+    ).write(card)
+    return parameters
 
 
 def write_samples(path: Path, tokenizer: Path, lengths: Sequence[int], described_in: int = 0, seed: int = 4) -> None:
