@@ -1,4 +1,4 @@
-"""Random models, and dialogues of random words as prepare_data leaves them, for benchmarks that run a step's program."""
+"""Random models and made-up dialogues, as earlier steps leave them, for benchmarks that run a step's own program."""
 
 from __future__ import annotations
 
