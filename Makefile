@@ -39,7 +39,7 @@ format: $(VENV)/.installed-dev ## format Python and Snakemake files
 	ruff check --fix .
 	snakefmt -l 120 Snakefile workflow
 
-schema: $(VENV)/.installed ## write the config's JSON schema from the models in scripts/slingshot/config.py
+schema: $(VENV)/.installed ## write the config's JSON schema from the models in scripts/slingshot/config/
 	python scripts/schema.py
 
 lock: ## pin the newest releases into envs/*.txt

@@ -8,7 +8,7 @@ min_version("9.0")
 configfile: "config.yaml"
 
 
-include: "workflow/rules/study.smk"
+include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/arms.smk"

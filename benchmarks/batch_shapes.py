@@ -39,8 +39,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from slingshot.generation import Decoding, Memory, Report, generate, plain_generate
-    from slingshot.prompts import Prompter, read_prompt
+    from slingshot.generation.generate import generate
+    from slingshot.generation.padded import plain_generate
+    from slingshot.generation.types import Decoding, Memory, Report
+    from slingshot.prompting.prompter import Prompter
+    from slingshot.prompting.template import read_prompt
 
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     prompter = Prompter(tokenizer, read_prompt(options.prompt, "description code", 2048))

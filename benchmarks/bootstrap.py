@@ -26,9 +26,9 @@ import numpy as np  # noqa: E402 (needs the path above)
 from scipy.stats import bootstrap  # noqa: E402
 from sklearn.metrics import f1_score  # noqa: E402
 
-from slingshot.config import Statistics  # noqa: E402
-from slingshot.scoring import level_scores  # noqa: E402
-from slingshot.statistics import paired_difference  # noqa: E402
+from slingshot.analysis.scoring import level_scores  # noqa: E402
+from slingshot.analysis.significance import paired_difference  # noqa: E402
+from slingshot.config.reporting import Statistics  # noqa: E402
 
 CONFIDENCE = 0.95
 LOOP_SECONDS = 10  # a plain loop runs about so long, then its time is scaled up

@@ -29,7 +29,7 @@ import pyarrow.parquet
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from slingshot import icd10  # noqa: E402 (needs the path above)
+from slingshot.data import icd10  # noqa: E402 (needs the path above)
 
 CODES = 2000
 VOCABULARY = 20_000

@@ -22,6 +22,9 @@ from typing import Any
 from architectures import shape_of
 from made_up import with_bytecode, write_model, write_samples
 
+from slingshot.training.state import State, Trainer
+from slingshot.training.token_budget import find_token_budget
+
 sys.path[0] = str(Path(__file__).parents[1] / "scripts")
 
 COMPLETION = 16
@@ -261,8 +264,22 @@ def ours(name: str, given: argparse.Namespace) -> None:
     """The very functions of the recipe on random samples."""
     import torch
 
-    from slingshot import device_memory, finetuning, forward_paths, lora, packing, training_samples, workers
-    from slingshot.config import Finetune, Lora
+    from slingshot.config.recipe import Finetune, Lora
+    from slingshot.models import device_memory
+    from slingshot.nn import lora
+    from slingshot.training import (
+        batches as packing,
+    )
+    from slingshot.training import (
+        finetune as finetuning,
+    )
+    from slingshot.training import (
+        forward_paths,
+        workers,
+    )
+    from slingshot.training import (
+        samples as training_samples,
+    )
 
     if given.device == "cuda":
         torch.zeros(1, device="cuda")
@@ -294,7 +311,7 @@ def ours(name: str, given: argparse.Namespace) -> None:
     cards = [None, *(SMALLER_CARDS.get(name, []) if given.cards is None else given.cards)]
     for card in cards:
         device_memory.limit_memory(device, card)
-        trainer = finetuning.Trainer(
+        trainer = Trainer(
             model=model,
             path=path,
             dropout=dropout,
@@ -308,9 +325,9 @@ def ours(name: str, given: argparse.Namespace) -> None:
             steps=1000,
         )
         start = now(given.device)
-        trainer.token_budget = finetuning.find_token_budget(trainer, finetuning_job(card))
+        trainer.token_budget = find_token_budget(trainer, finetuning_job(card))
         probed = now(given.device) - start
-        state = finetuning.State()
+        state = State()
         for _ in range(2):
             finetuning.training_step(trainer, state)
         if given.device == "cuda":
@@ -349,7 +366,7 @@ def profile(trainer: Any, finetuning: Any, given: argparse.Namespace) -> None:
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as recording
 
-    state = finetuning.State(step=20)
+    state = State(step=20)
     finetuning.training_step(trainer, state)
     with recording(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as found:
         finetuning.training_step(trainer, state)
@@ -398,7 +415,7 @@ def whole(given: argparse.Namespace) -> dict[str, Any]:
     """
     import statistics
 
-    from slingshot.files import read_json, read_jsonl
+    from slingshot.core.files import read_json, read_jsonl
 
     command, folder = finetune_command(given)
     start = time.perf_counter()
@@ -444,7 +461,8 @@ def whole(given: argparse.Namespace) -> dict[str, Any]:
 
 def finetune_command(given: argparse.Namespace) -> tuple[list[str], Path]:
     """A random model and samples of MedSynth's lengths in a folder under --work, and the command that finetunes."""
-    from slingshot.config import Finetune, FinetuneSpec, Lora, PromptText
+    from slingshot.config.recipe import Finetune, Lora
+    from slingshot.config.specs import FinetuneSpec, PromptText
 
     folder = given.work / f"whole-{given.size}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -531,7 +549,7 @@ def trl(name: str, given: argparse.Namespace) -> dict[str, Any]:
     from transformers import PreTrainedTokenizerFast, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    from slingshot import attention
+    from slingshot.nn import packed_attention as attention
 
     batch, steps = (8, given.steps or 4) if given.size == "3b" else (2, 2)
     options: dict[str, Any] = {}

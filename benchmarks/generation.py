@@ -92,8 +92,8 @@ def ceiling(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def load(options: argparse.Namespace, quantization: str) -> Any:
-    from slingshot.generation import load_for_generation
-    from slingshot.models import read_model_card
+    from slingshot.artifacts.model_card import read_model_card
+    from slingshot.generation.generate import load_for_generation
 
     return load_for_generation(read_model_card(options.work / "card.json"), quantization, "bfloat16", options.device)
 
@@ -102,7 +102,8 @@ def timed_ours(model: Any, prompts: list[list[int]], **more: Any) -> dict[str, A
     """One warm-up group, then the prompts."""
     import torch
 
-    from slingshot.generation import Decoding, Memory, Report, generate
+    from slingshot.generation.generate import generate
+    from slingshot.generation.types import Decoding, Memory, Report
 
     decoding = Decoding(**{"max_new_tokens": NEW_TOKENS, "end_ids": (2,), **more})
     for _ in generate(model, prompts[:4], decoding, Memory(), Report()):
@@ -134,7 +135,7 @@ def timed_peer(model: Any, prompts: list[list[int]], sort: bool, cudnn: bool) ->
     import torch
     from transformers import GenerationConfig
 
-    from slingshot.padded_generation import left_padded
+    from slingshot.models.greedy import left_padded
 
     order = sorted(prompts, key=len) if sort else prompts
     batches: list[list[list[int]]] = [[]]
@@ -204,7 +205,7 @@ def _keep(options: argparse.Namespace, part: str, result: dict[str, Any]) -> Non
 
 def unfused(options: argparse.Namespace) -> dict[str, Any]:
     """The same without the Triton kernels."""
-    from slingshot import fused_kernels
+    from slingshot.nn import triton_kernels as fused_kernels
 
     fused_kernels.triton = None
     return {"bf16": timed_ours(load(options, "none"), random_prompts(options.prompts, options.tiny))}
@@ -217,8 +218,10 @@ def agreement(options: argparse.Namespace) -> dict[str, Any]:
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig
 
-    from slingshot.constrained import build_trie
-    from slingshot.generation import Answer, Decoding, Memory, Report, generate, plain_generate, until_end
+    from slingshot.generation.answer_trie import build_trie
+    from slingshot.generation.generate import generate
+    from slingshot.generation.padded import plain_generate
+    from slingshot.generation.types import Answer, Decoding, Memory, Report, until_end
 
     torch.manual_seed(0)
     shape = SHAPE_TINY if options.tiny else {**SHAPE_8B, "num_hidden_layers": 4}
@@ -282,8 +285,8 @@ def constrained(options: argparse.Namespace) -> dict[str, Any]:
     """Free decoding, constrained to 2,000 codes and to the whole code set, and five candidates: seconds a phase."""
     from transformers import AutoTokenizer
 
-    from slingshot import icd10
-    from slingshot.constrained import build_trie
+    from slingshot.data import icd10
+    from slingshot.generation.answer_trie import build_trie
 
     model = load(options, "none")
     tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
@@ -335,7 +338,7 @@ def _capped(options: argparse.Namespace, quantization: str, gigabytes: float, co
     """Loading and generating within a cap, with no key set."""
     import torch
 
-    from slingshot.device_memory import limit_memory
+    from slingshot.models.device_memory import limit_memory
 
     limit_memory(torch.device(options.device), gigabytes)
     model = load(options, quantization)
@@ -386,8 +389,9 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _predict(options: argparse.Namespace, samples: int, quantization: str, new_tokens: int) -> dict[str, Any]:
-    from slingshot.config import FewShot, Generation, PredictSpec, PromptText
-    from slingshot.files import read_json
+    from slingshot.config.recipe import FewShot, Generation
+    from slingshot.config.specs import PredictSpec, PromptText
+    from slingshot.core.files import read_json
 
     folder = options.work / f"study-{quantization}-{samples}"
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ CODES = 500
 
 def write_model(model: Any, tokenizer: Path, folder: Path, card: Path) -> int:
     """Save a random model with a tokenizer's files, and its card; returns its parameters."""
-    from slingshot.models import ModelCard
+    from slingshot.artifacts.model_card import ModelCard
 
     model.save_pretrained(folder, max_shard_size="2GB")
     for file in tokenizer.iterdir():
@@ -44,8 +44,8 @@ def write_samples(path: Path, tokenizer: Path, lengths: Sequence[int], described
     import pyarrow
     import pyarrow.parquet
 
-    from slingshot import icd10
-    from slingshot.files import write_json
+    from slingshot.core.files import write_json
+    from slingshot.data import icd10
 
     vocabulary = json.loads((tokenizer / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     words = sorted(word[1:] for word in vocabulary if word[0] == "Ġ" and word[1:].isascii() and word[1:].isalpha())

@@ -25,15 +25,16 @@ import yaml
 HOUSE = Path(__file__).parent.parent
 sys.path.insert(0, str(HOUSE / "scripts"))
 
-from slingshot import cli  # noqa: E402
+from slingshot.runtime import cli  # noqa: E402
 
 RUNS = 3
 LOOP = """
 import sys, yaml
 sys.path.insert(0, {scripts!r})
 from pathlib import Path
-from slingshot.config import arms_of, load_study
-from slingshot.steps import step_spec
+from slingshot.config.arms import arms_of
+from slingshot.config.study import load_study
+from slingshot.study.steps import step_spec
 study = load_study("config.yaml")
 written = yaml.safe_load(Path("config.yaml").read_text())
 wanted = [("prepare_data", ""), ("baseline", ""), ("compare", ""), ("report", "")]
@@ -48,7 +49,8 @@ print(sum(len(step_spec(study, Path(), step, target, written).model_dump_json())
 LOAD = """
 import sys, time
 sys.path.insert(0, {scripts!r})
-from slingshot.models import load_model, load_tokenizer, read_model_card
+from slingshot.models.loading import load_model, load_tokenizer
+from slingshot.artifacts.model_card import read_model_card
 seconds = []
 for _ in range(3):
     start = time.process_time()
@@ -141,8 +143,9 @@ def write_model(folder: Path) -> Path:
     from tests.tiny import byte_tokenizer
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from slingshot.config import FetchModelSpec, FolderModel
-    from slingshot.model_sources import fetch
+    from slingshot.config.models import FolderModel
+    from slingshot.config.specs import FetchModelSpec
+    from slingshot.models.fetching import fetch
 
     shape = AutoConfig.for_model(
         "llama",

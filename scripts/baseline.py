@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from slingshot import cli, tfidf
-from slingshot.config import BaselineSpec, parse_spec
-from slingshot.dataset import read_split
-from slingshot.labels import read_labels
-from slingshot.predictions import write_predictions
-from slingshot.splits import stratified_order
+from slingshot.artifacts.labels import read_labels
+from slingshot.artifacts.predictions import write_predictions
+from slingshot.artifacts.splits import read_split
+from slingshot.config.specs import BaselineSpec, parse_spec
+from slingshot.data.splitting import stratified_order
+from slingshot.rivals import tfidf
+from slingshot.runtime import cli
 
 log = logging.getLogger("baseline")
 MOST_TRAIN_SAMPLES = 200_000  # more hardly help a bag of words, and all are in memory at once

@@ -8,10 +8,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from slingshot import cli
-from slingshot.choosing import best_candidate, cost_of_all, summary_of_all
-from slingshot.config import ChooseSpec, parse_spec
-from slingshot.files import replacing, write_json
+from slingshot.analysis.sweep import best_candidate, cost_of_all, summary_of_all
+from slingshot.config.specs import ChooseSpec, parse_spec
+from slingshot.core.files import replacing, write_json
+from slingshot.runtime import cli
 
 
 def main() -> None:

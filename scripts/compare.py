@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slingshot import cli
-from slingshot.comparing import compare, original_results, read_outcomes
-from slingshot.config import CompareSpec, parse_spec
-from slingshot.dataset import read_split
-from slingshot.files import write_json
-from slingshot.labels import read_labels
+from slingshot.analysis.compare import compare, original_results, read_outcomes
+from slingshot.artifacts.labels import read_labels
+from slingshot.artifacts.splits import read_split
+from slingshot.config.specs import CompareSpec, parse_spec
+from slingshot.core.files import write_json
+from slingshot.runtime import cli
 
 
 def main() -> None:

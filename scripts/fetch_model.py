@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slingshot import cli
-from slingshot.config import FetchModelSpec, parse_spec
-from slingshot.model_sources import fetch
+from slingshot.config.specs import FetchModelSpec, parse_spec
+from slingshot.models.fetching import fetch
+from slingshot.runtime import cli
 
 
 def main() -> None:

@@ -10,10 +10,10 @@ import os
 import sys
 from pathlib import Path
 
-from slingshot import cli
-from slingshot.config import FinetuneSpec, parse_spec
-from slingshot.lean_imports import prepare_imports
-from slingshot.records import timed
+from slingshot.artifacts.records import timed
+from slingshot.config.specs import FinetuneSpec, parse_spec
+from slingshot.models.lean_imports import prepare_imports
+from slingshot.runtime import cli
 
 
 def main() -> None:
@@ -45,7 +45,8 @@ def main() -> None:
     seconds: dict[str, float] = {}
     with timed(seconds, "imports"):
         prepare_imports(given.device, alone="WORLD_SIZE" not in os.environ, compiles=given.device == "cuda")
-        from slingshot.finetuning import Job, finetune
+        from slingshot.training.finetune import finetune
+        from slingshot.training.state import Job
 
     taken = {key: value for key, value in vars(given).items() if key not in ("spec", "gpus")}
     finetune(Job(spec=spec, **taken), seconds)

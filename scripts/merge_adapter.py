@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slingshot import cli
-from slingshot.errors import StudyError
+from slingshot.core.errors import StudyError
+from slingshot.runtime import cli
 
 
 def main() -> None:
@@ -23,8 +23,9 @@ def main() -> None:
     if given.merged.exists():
         raise StudyError(f"--merged {given.merged} exists already: name a new folder")
 
-    from slingshot.lora import merged_weight, read_adapter
-    from slingshot.models import load_model, load_tokenizer, read_model_card
+    from slingshot.artifacts.model_card import read_model_card
+    from slingshot.models.loading import load_model, load_tokenizer
+    from slingshot.nn.adapter_files import merged_weight, read_adapter
 
     card = read_model_card(given.model)
     model = load_model(card, "none", given.dtype, "cpu")

@@ -12,11 +12,11 @@ from typing import Any
 
 import yaml
 
-from slingshot import cli
-from slingshot.config import Prompt
-from slingshot.errors import StudyError
-from slingshot.files import write_json, write_text
+from slingshot.config.recipe import Prompt
+from slingshot.core.errors import StudyError
+from slingshot.core.files import write_json, write_text
 from slingshot.migration import migrate_config, migrate_results, old_slm_name
+from slingshot.runtime import cli
 
 log = logging.getLogger(__name__)
 

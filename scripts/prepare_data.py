@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from slingshot import cli
-from slingshot.config import PrepareDataSpec, parse_spec
-from slingshot.dataset import prepare
+from slingshot.config.specs import PrepareDataSpec, parse_spec
+from slingshot.data.prepare import prepare
+from slingshot.runtime import cli
 
 log = logging.getLogger("prepare_data")
 OUTPUTS = ("train", "validation", "test", "labels", "dataset")

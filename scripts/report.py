@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slingshot import cli
-from slingshot.config import ReportSpec, parse_spec
-from slingshot.errors import StudyError
-from slingshot.report import read_results, write_report
+from slingshot.config.specs import ReportSpec, parse_spec
+from slingshot.core.errors import StudyError
+from slingshot.report.page import write_report
+from slingshot.report.results import read_results
+from slingshot.runtime import cli
 
 
 def main() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slingshot import cli, icd10
-from slingshot.config import ScoreSpec, parse_spec
-from slingshot.dataset import read_split
-from slingshot.files import digest_of_file, read_json
-from slingshot.labels import read_labels
-from slingshot.predictions import read_predictions
-from slingshot.scoring import score_arm
+from slingshot.analysis.scoring import score_arm
+from slingshot.artifacts.labels import read_labels
+from slingshot.artifacts.predictions import read_predictions
+from slingshot.artifacts.splits import read_split
+from slingshot.config.specs import ScoreSpec, parse_spec
+from slingshot.core.files import read_json
+from slingshot.core.hashing import digest_of_file
+from slingshot.data import icd10
+from slingshot.runtime import cli
 
 
 def main() -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slingshot import cli
-from slingshot.config import load_study
-from slingshot.steps import STEPS, step_spec
+from slingshot.config.study import load_study
+from slingshot.runtime import cli
+from slingshot.study.steps import STEPS, step_spec
 
 
 def main() -> None:

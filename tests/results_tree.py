@@ -11,14 +11,17 @@ from typing import Any
 
 import pandas as pd
 
-from slingshot.comparing import compare, read_outcomes
-from slingshot.config import Arm, CompareSpec, Cost, ModelType, Report, ReportSpec, ScoreSpec, Statistics
-from slingshot.dataset import read_split
-from slingshot.files import read_json, write_json, write_jsonl
-from slingshot.labels import read_labels
-from slingshot.predictions import Candidate, Prediction, write_predictions
-from slingshot.records import ProcessRecord, StepRecord
-from slingshot.scoring import score_arm
+from slingshot.analysis.compare import compare, read_outcomes
+from slingshot.analysis.scoring import score_arm
+from slingshot.artifacts.labels import read_labels
+from slingshot.artifacts.predictions import Candidate, Prediction, write_predictions
+from slingshot.artifacts.records import ProcessRecord, StepRecord
+from slingshot.artifacts.splits import read_split
+from slingshot.config.arms import Arm
+from slingshot.config.base import ModelType
+from slingshot.config.reporting import Cost, Report, Statistics
+from slingshot.config.specs import CompareSpec, ReportSpec, ScoreSpec
+from slingshot.core.files import read_json, write_json, write_jsonl
 
 HOSTILE = "<script>window.hacked = true</script></script><img src=x onerror='window.hacked=true'>&\u2028\"'{{7*7}}"
 

@@ -24,7 +24,7 @@ sys.path[:0] = [str(HOUSE / "scripts"), str(HOUSE / "benchmarks"), str(HOUSE)]
 from architectures import ARCHITECTURES, shape_of  # noqa: E402
 from tests.tiny import byte_tokenizer  # noqa: E402
 
-from slingshot import icd10  # noqa: E402
+from slingshot.data import icd10  # noqa: E402
 
 TEMPLATES = {"llama8b": "llama3", "mistral7b": "mistral", "llama3b": "llama3", "qwen3b": "chatml"}
 TINY = {

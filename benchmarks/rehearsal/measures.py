@@ -9,8 +9,8 @@ from typing import Any
 
 from projection import projected
 
-from slingshot.files import read_json
-from slingshot.records import ProcessRecord, StepRecord, read_process_record, read_step_record
+from slingshot.artifacts.records import ProcessRecord, StepRecord, read_process_record, read_step_record
+from slingshot.core.files import read_json
 
 # The phases that are work of the model; a step's record holds others, too. Evaluation is timed within training.
 WORK = {"finetune": ("train", "evaluate"), "predict": ("prefill", "decode", "candidates", "generate")}

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slingshot.files import read_json, read_jsonl
-from slingshot.records import ProcessRecord, StepRecord
+from slingshot.artifacts.records import ProcessRecord, StepRecord
+from slingshot.core.files import read_json, read_jsonl
 
 EPOCHS = 3  # of the whole study
 GROWING = ("prompts", "prefill", "decode", "candidates", "generate")

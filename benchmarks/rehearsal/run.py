@@ -18,7 +18,7 @@ sys.path.insert(0, str(HOUSE / "scripts"))
 
 from measures import lines_of, process_files, summary  # noqa: E402
 
-from slingshot.files import write_json  # noqa: E402
+from slingshot.core.files import write_json  # noqa: E402
 
 
 def main() -> None:

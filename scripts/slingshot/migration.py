@@ -10,17 +10,24 @@ from decimal import Decimal
 from itertools import count, islice
 from typing import Any
 
-from slingshot.config import Finetune, parse_study
-from slingshot.errors import StudyError
+from slingshot.config.recipe import Finetune
+from slingshot.config.study import parse_study
+from slingshot.core.errors import StudyError
 
 SMALLEST_LLM = 7_000_000_000  # parameters: 7B and 8B are large, 3B is small, as the earlier pipeline had it
+
 UNITS = {"K": 10**3, "M": 10**6, "B": 10**9}
+
 _SIZE = re.compile(r"(?<![0-9A-Za-z.])(\d+(?:\.\d+)?)([MB])(?![0-9A-Za-z])", re.IGNORECASE)  # 4k is a context
 
 MODEL_LISTS = ("baseline_llms", "llm_models", "slm_models", "slm_name")
+
 MODEL_KEYS = {"name", "size", "dtype", "quantization", "load_in_4bit", "use_4bit", "load_in_8bit", "use_8bit"}
+
 OF_SLM_NAME = {"slm_dtype": "dtype", "slm_load_in_4bit": "load_in_4bit", "slm_load_in_8bit": "load_in_8bit"}
+
 FOUR_BIT = {"4bit", "4-bit", "nf4", "int4"}
+
 EIGHT_BIT = {"8bit", "8-bit", "int8"}
 
 # Old leaf keys, in whatever section they stand, to our sections' keys.
@@ -57,11 +64,17 @@ CARRIED = {
     "lora_alpha": "finetune.lora.alpha",
     "lora_dropout": "finetune.lora.dropout",
 }
+
 NESTED_LORA = {"r", "alpha", "dropout", "target_modules"}  # the same keys where the old config has a section `lora`
+
 LENGTHS = {"max_length", "max_seq_length", "max_sequence_length"}
+
 ATTENTION = {"q_proj", "k_proj", "v_proj", "o_proj"}
+
 LINEAR = ATTENTION | {"gate_proj", "up_proj", "down_proj"}
+
 EXACT_MATCH = ("eval_exact_match", "eval_accuracy", "exact_match", "accuracy")
+
 SELECTED_BY = dict.fromkeys(("eval_loss", "loss"), "validation_loss") | dict.fromkeys(
     EXACT_MATCH, "validation_exact_match"
 )
@@ -128,9 +141,6 @@ class Migrated:
         self.left_out.setdefault(reason, []).append(f"{old} ({value!r})")
 
 
-# ---------------------------------------------------------------- models by size
-
-
 def size_of(name: str, stated: str | None = None, remedy: str = "write it as a record with a `size`") -> str:
     """A model's size as people say it, e.g. 8B: as stated, else the last one that its name holds.
 
@@ -147,9 +157,6 @@ def size_of(name: str, stated: str | None = None, remedy: str = "write it as a r
 def is_large(size: str) -> bool:
     """Whether a model of this size is an LLM here: from 7B on."""
     return Decimal(size[:-1]) * UNITS[size[-1]] >= SMALLEST_LLM
-
-
-# ---------------------------------------------------------------- config
 
 
 def migrate_config(old: Any, train_samples: int | None = None) -> Migrated:
@@ -354,9 +361,6 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(below, f"{path}.{key}" if path else str(key))
     else:
         yield path, value
-
-
-# ---------------------------------------------------------------- results
 
 
 def migrate_results(old: Any, slm: str | None = None) -> dict[str, dict[str, Any]]:

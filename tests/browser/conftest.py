@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from slingshot.config import Report
-from slingshot.figure_files import BROWSERS
-from slingshot.report import read_results, write_report
+from slingshot.config.reporting import Report
+from slingshot.report.figures.export import BROWSERS
+from slingshot.report.page import write_report
+from slingshot.report.results import read_results
 from tests import results_tree
 from tests.results_tree import finish
 

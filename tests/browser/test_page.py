@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from slingshot.report import read_results
+from slingshot.report.results import read_results
 from tests.browser.conftest import until
 from tests.results_tree import HOSTILE, Tree
 

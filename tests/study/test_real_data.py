@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slingshot import tfidf
-from slingshot.config import PrepareDataSpec
-from slingshot.dataset import SPLITS, prepare, read_split
-from slingshot.predictions import read_predictions
-from slingshot.texts import clean
+from slingshot.artifacts.predictions import read_predictions
+from slingshot.artifacts.splits import read_split
+from slingshot.config.specs import PrepareDataSpec
+from slingshot.data.cleaning import clean
+from slingshot.data.prepare import SPLITS, prepare
+from slingshot.rivals import tfidf
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"

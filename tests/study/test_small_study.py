@@ -5,10 +5,10 @@ import json
 import pandas as pd
 import pytest
 
-from slingshot.comparison import read_comparison
-from slingshot.metrics import read_metrics
-from slingshot.predictions import read_predictions
-from slingshot.records import read_process_record, read_step_record
+from slingshot.artifacts.comparison import read_comparison
+from slingshot.artifacts.metrics import read_metrics
+from slingshot.artifacts.predictions import read_predictions
+from slingshot.artifacts.records import read_process_record, read_step_record
 from tests.workflow.small_study import planned
 
 ARMS = ("llm/a", "llm/b", "slm/c", "slm/d")

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slingshot.config import arms_of, load_study, parse_study, result_key
-from slingshot.errors import StudyError
+from slingshot.config.arms import arms_of, result_key
+from slingshot.config.study import load_study, parse_study
+from slingshot.core.errors import StudyError
 from slingshot.migration import migrate_config, migrate_results, old_slm_name, size_of
 
 PROGRAM = Path(__file__).parents[2] / "scripts/migrate.py"

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+
+from slingshot.artifacts.model_card import ModelCard
+from slingshot.config.recipe import Finetune, Lora
+from slingshot.config.specs import FinetuneSpec, PromptText
+from slingshot.core.hashing import digest_of_file, digest_of_text
+from slingshot.training.batches import Sample
 from tests.tiny import byte_tokenizer
 from tests.unit.tiny_models import tiny_model
-
-from slingshot.config import Finetune, FinetuneSpec, Lora, PromptText
-from slingshot.files import digest_of_file, digest_of_text
-from slingshot.models import ModelCard
-from slingshot.packing import Sample
 
 PROGRAM = Path(__file__).parents[2] / "scripts" / "finetune.py"
 CODES = {"A047": "gut infection", "J069": "cold", "I10": "high pressure"}

@@ -137,8 +137,9 @@ def _dialogues(count: int) -> list[str]:
 
 def _write_model(folder: Path, seed: int) -> None:
     import torch
-    from tests.tiny import byte_tokenizer
     from transformers import AutoConfig, AutoModelForCausalLM
+
+    from tests.tiny import byte_tokenizer
 
     tokenizer = byte_tokenizer()
     torch.manual_seed(seed)

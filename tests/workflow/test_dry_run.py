@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 import yaml
+
 from tests.workflow.small_study import HOUSE, run
 
 DESIGNS = {

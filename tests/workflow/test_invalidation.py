@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
+
 from tests.workflow import small_study
 from tests.workflow.small_study import OTHER_REVISION, planned
 
@@ -66,14 +67,14 @@ CONFIG = {
 
 # What is replaced in a file of the checkout.
 CODE = {
-    "a comment in a module": ("scripts/slingshot/metrics.py", r"\Z", "\n# A comment.\n", set()),
-    "a docstring in a module": ("scripts/slingshot/finetuning.py", r'\A"""', '"""Another start. ', set()),
+    "a comment in a module": ("scripts/slingshot/artifacts/metrics.py", r"\Z", "\n# A comment.\n", set()),
+    "a docstring in a module": ("scripts/slingshot/training/finetune.py", r'\A"""', '"""Another start. ', set()),
     "a docstring in a program": ("scripts/predict.py", r'\A"""', '"""Another start. ', set()),
     "a comment in the rules": ("workflow/rules/arms.smk", r"\Z", "\n\n# A comment.\n", set()),
-    "finetuning": ("scripts/slingshot/finetuning.py", r"\Z", "\nCHANGED = 1\n", from_finetune(*SLM)),
-    "generation": ("scripts/slingshot/generation.py", r"\Z", "\nCHANGED = 1\n", from_predict(*ARMS)),
-    "metrics": ("scripts/slingshot/metrics.py", r"\Z", "\nCHANGED = 1\n", SCORES | END),
-    "figures": ("scripts/slingshot/figures.py", r"\Z", "\nCHANGED = 1\n", {"report"}),
+    "finetuning": ("scripts/slingshot/training/finetune.py", r"\Z", "\nCHANGED = 1\n", from_finetune(*SLM)),
+    "generation": ("scripts/slingshot/generation/generate.py", r"\Z", "\nCHANGED = 1\n", from_predict(*ARMS)),
+    "metrics": ("scripts/slingshot/artifacts/metrics.py", r"\Z", "\nCHANGED = 1\n", SCORES | END),
+    "figures": ("scripts/slingshot/report/figures/overview.py", r"\Z", "\nCHANGED = 1\n", {"report"}),
     "the launcher": ("scripts/launch.py", r"\Z", "\nCHANGED = 1\n", set()),
     "a lock file": ("envs/requirements.txt", r"==(\d)", r"==9\1", set()),
 }

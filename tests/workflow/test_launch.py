@@ -12,9 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from slingshot import gpu
-from slingshot.errors import StudyError
-from slingshot.records import read_process_record
+from slingshot.artifacts.records import read_process_record
+from slingshot.core.errors import StudyError
+from slingshot.runtime import gpu
+from slingshot.runtime.locks import LOCK_FOLDER_VARIABLE
 
 LAUNCH = [sys.executable, str(Path(__file__).parents[2] / "scripts" / "launch.py")]
 # Takes a lock of its own on the device that it was given, which dies with the last process that has it: a second
@@ -29,7 +30,7 @@ WITNESS = (
 def environment(tmp_path):
     """A machine with four pretended devices."""
     kept = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
-    return kept | {gpu.FAKE_VARIABLE: "4", gpu.LOCK_FOLDER_VARIABLE: str(tmp_path / "locks")}
+    return kept | {gpu.FAKE_VARIABLE: "4", LOCK_FOLDER_VARIABLE: str(tmp_path / "locks")}
 
 
 def start(command, environment, record, gpus=1, options=()):
@@ -155,7 +156,7 @@ def test_a_step_killed_from_outside_says_what_that_may_mean(tmp_path, environmen
         (1, [], {"CUDA_VISIBLE_DEVICES": "9"}, "CUDA_VISIBLE_DEVICES names 9"),
         (1, ["--gpus-wanted", "2"], {}, "llm/a asks for 2 GPUs and the workflow may use 1"),
         (1, [], {gpu.FAKE_VARIABLE: ""}, "no GPU found"),
-        (1, [], {gpu.LOCK_FOLDER_VARIABLE: "/proc/none"}, "cannot keep locks in /proc/none"),
+        (1, [], {LOCK_FOLDER_VARIABLE: "/proc/none"}, "cannot keep locks in /proc/none"),
     ],
 )
 def test_what_cannot_be_had_is_one_clear_error(tmp_path, environment, gpus, options, changes, message):

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.workflow import small_study
 
-from slingshot.records import read_process_record
+from slingshot.artifacts.records import read_process_record
+from tests.workflow import small_study
 
 pytestmark = pytest.mark.slurm
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "srun")

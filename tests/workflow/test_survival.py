@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+
+from slingshot.artifacts.records import read_process_record, read_step_record
+from slingshot.core.files import read_json
 from tests.workflow import small_study
 from tests.workflow.small_study import digests, run, snakemake
-
-from slingshot.files import read_json
-from slingshot.records import read_process_record, read_step_record
 
 pytestmark = pytest.mark.workflow
 # What must come out the same, byte for byte. Records hold times, and metrics hold the times of training.

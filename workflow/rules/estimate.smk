@@ -11,7 +11,7 @@ def say_estimate():
         return
     from snakemake.settings.enums import Quietness
 
-    from slingshot.estimate import jobs_of, table
+    from slingshot.study.estimate import jobs_of, table
 
     if Quietness.ALL in (workflow.output_settings.quiet or ()):
         return

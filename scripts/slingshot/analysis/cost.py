@@ -1,0 +1,243 @@
+"""What an arm took from the machine, and from which volume on finetuning has paid for itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+from slingshot.artifacts.cost import ArmCost, BreakEven, MemoryRow, Resource, ServingCost, StepCost
+from slingshot.artifacts.records import SETUP_PHASES, WORK_PHASES, ProcessRecord, StepRecord
+from slingshot.config.reporting import Cost
+
+RESOURCES: tuple[Resource, ...] = ("device_seconds", "energy_wh", "money")
+
+
+def arm_cost(
+    arm: str,
+    predict: StepRecord,
+    predict_process: ProcessRecord,
+    finetune: StepRecord | None,
+    finetune_process: ProcessRecord | None,
+    prices: Cost,
+) -> ArmCost:
+    """What an arm's steps took, and what 1,000 dialogues take.
+
+    Args:
+        finetune: null, as is its process, for an arm that was not finetuned by us.
+    """
+    training = None
+    if finetune is not None and finetune_process is not None:
+        training = _finetune_cost(finetune, finetune_process, prices)
+    serving = _predict_cost(predict, predict_process, prices)
+    return ArmCost(
+        arm=arm,
+        training=training,
+        predict=serving,
+        per_1000_dialogues=_serving_cost(serving, _devices(predict_process), prices),
+    )
+
+
+def memory_row(process: ProcessRecord) -> MemoryRow:
+    """A step's row of the memory ledger."""
+    return MemoryRow(
+        arm=process.arm,
+        step=process.step,
+        device=process.device,
+        total=process.device_total,
+        before=process.device_before,
+        peak=process.device_peak,
+        after=process.device_after,
+        peak_resident=process.peak_resident,
+        seconds=process.seconds,
+        exit_code=process.exit_code,
+    )
+
+
+def _predict_cost(step: StepRecord, process: ProcessRecord, prices: Cost) -> StepCost:
+    """Rates are over the samples worked on now. They are null where of some of them a part came from the cache: the
+    time then was that of half an answer."""
+    samples = step.samples - step.cached_samples
+    tokens = step.fresh_tokens
+    if tokens is None and step.cached_samples == 0:
+        tokens = step.prompt_tokens + step.new_tokens
+    work = _work_seconds(step)
+    whole = samples > 0 and step.partly_cached_samples == 0 and work > 0
+    return _step_cost(
+        step,
+        process,
+        prices,
+        samples=samples,
+        tokens=tokens,
+        tokens_per_second=tokens / work if whole and tokens is not None else None,
+        seconds_per_dialogue=work / samples if whole else None,
+    )
+
+
+def _finetune_cost(step: StepRecord, process: ProcessRecord, prices: Cost) -> StepCost:
+    """A resumed finetune counts with what the processes before it took, as far as their work was kept. Their energy
+    is not known, and the rate would be of this process's seconds and all processes' tokens: both are null."""
+    training = _work_seconds(step) - step.seconds.get("evaluate", 0.0)
+    resumed = step.earlier_seconds > 0
+    return _step_cost(
+        step,
+        process.model_copy(update={"energy_wh": None}) if resumed else process,
+        prices,
+        samples=step.samples,
+        tokens=step.trained_tokens,
+        tokens_per_second=step.trained_tokens / training if training > 0 and not resumed else None,
+        seconds_per_dialogue=None,
+    )
+
+
+def _step_cost(
+    step: StepRecord,
+    process: ProcessRecord,
+    prices: Cost,
+    samples: int,
+    tokens: int | None,
+    tokens_per_second: float | None,
+    seconds_per_dialogue: float | None,
+) -> StepCost:
+    on_gpu = process.device is not None
+    work = _work_seconds(step)
+    device_seconds = (process.seconds + step.earlier_seconds) * _devices(process)
+    return StepCost(
+        step="finetune" if step.step == "finetune" else "predict",
+        device=process.device or step.device,
+        unit="gpu" if on_gpu else "cpu",
+        device_seconds=device_seconds,
+        load_seconds=sum(step.seconds.get(phase, 0.0) for phase in SETUP_PHASES),
+        work_seconds=work,
+        samples=samples,
+        cached_samples=step.cached_samples,
+        tokens=tokens,
+        tokens_per_second=tokens_per_second,
+        seconds_per_dialogue=seconds_per_dialogue,
+        peak_allocated=step.peak_allocated,
+        peak_device=process.device_peak,
+        peak_resident=process.peak_resident,
+        energy_wh=process.energy_wh,
+        money=_money(device_seconds, process.energy_wh, on_gpu, prices),
+    )
+
+
+def _work_seconds(step: StepRecord) -> float:
+    return sum(step.seconds.get(phase, 0.0) for phase in WORK_PHASES[step.step])
+
+
+def _devices(process: ProcessRecord) -> int:
+    """So many devices the process held: their names stand joined in its record. A CPU counts as one."""
+    return len(_names(process.device)) if process.device else 1
+
+
+def _names(device: str) -> list[str]:
+    return device.split(" + ")
+
+
+def _serving_cost(predict: StepCost, devices: int, prices: Cost) -> ServingCost:
+    if predict.seconds_per_dialogue is None:
+        return ServingCost(device_seconds=None, energy_wh=None, money=None)
+    seconds = 1000 * predict.seconds_per_dialogue * devices
+    energy = None if predict.energy_wh is None else 1000 * predict.energy_wh / predict.samples
+    return ServingCost(
+        device_seconds=seconds, energy_wh=energy, money=_money(seconds, energy, predict.unit == "gpu", prices)
+    )
+
+
+def _money(device_seconds: float, energy_wh: float | None, on_gpu: bool, prices: Cost) -> float | None:
+    """GPU hours at their price, and kWh at theirs. Null without a GPU, without a price of its hour, and where energy
+    has a price but was not measured."""
+    if not on_gpu or prices.gpu_hour_price is None:
+        return None
+    money = device_seconds / 3600 * prices.gpu_hour_price
+    if prices.kwh_price is None:
+        return money
+    return None if energy_wh is None else money + energy_wh / 1000 * prices.kwh_price
+
+
+def break_even(finetuned: ArmCost, zero_shot: ArmCost) -> list[BreakEven]:
+    """After how many dialogues the finetuned arm has cost less, for each resource.
+
+    With T for training once, and f and z for a dialogue of the finetuned and of the zero-shot arm, serving N dialogues
+    costs T + f N against z N. The former is less once N > T / (z - f); the answer is the smallest such whole number.
+    Where f >= z that is never; where T = 0 and f < z it is always; where one of the three is not known, neither is N.
+    """
+    return [_break_even(finetuned, zero_shot, resource) for resource in RESOURCES]
+
+
+def _break_even(finetuned: ArmCost, zero_shot: ArmCost, resource: Resource) -> BreakEven:
+    training = getattr(finetuned.training, resource) if finetuned.training else None
+    small, large = _per_dialogue(finetuned, resource), _per_dialogue(zero_shot, resource)
+    reason = _why_unknown(finetuned, zero_shot, resource)
+    answer: Literal["volume", "always", "never", "unknown"] = "unknown"
+    dialogues = None
+    if reason is None and training is not None and small is not None and large is not None:
+        if small >= large:
+            answer = "never"
+        elif training == 0:
+            answer = "always"
+        else:
+            answer, dialogues = "volume", math.floor(training / (large - small)) + 1
+    notes = [reason] if reason else _caveats(finetuned, zero_shot, resource)
+    return BreakEven(
+        finetuned=finetuned.arm,
+        zero_shot=zero_shot.arm,
+        resource=resource,
+        answer=answer,
+        dialogues=dialogues,
+        training=training,
+        finetuned_per_dialogue=small,
+        zero_shot_per_dialogue=large,
+        note=" ".join(notes) or None,
+    )
+
+
+def _per_dialogue(cost: ArmCost, resource: Resource) -> float | None:
+    thousand = getattr(cost.per_1000_dialogues, resource)
+    return None if thousand is None else thousand / 1000
+
+
+def _why_unknown(finetuned: ArmCost, zero_shot: ArmCost, resource: Resource) -> str | None:
+    """The first reason why there is no answer, as a sentence; None where there is one."""
+    if finetuned.training is None:
+        return f"What training {finetuned.arm} took is not on record."
+    for cost in (finetuned, zero_shot):
+        if cost.per_1000_dialogues.device_seconds is None:
+            return f"{cost.arm} answered from the cache: no dialogue was worked on whole, so none has a cost."
+    steps = (finetuned.training, finetuned.predict, zero_shot.predict)
+    if resource == "device_seconds" and len({step.unit for step in steps}) > 1:
+        return "Some steps ran on a GPU and some on a CPU: their seconds cannot be added or compared."
+    values = (finetuned.training, finetuned.per_1000_dialogues, zero_shot.per_1000_dialogues)
+    if all(getattr(value, resource) is not None for value in values):
+        return None
+    if resource == "energy_wh":
+        lacking = _arms_where(lambda step: step.energy_wh is None, finetuned, zero_shot)
+        return f"The energy of {lacking} was not measured whole: no counter, or a finetune that was resumed."
+    if _arms_where(lambda step: step.unit == "cpu", finetuned, zero_shot):
+        return "Money is priced by the GPU hour, and a step ran without a GPU."
+    return "cost.gpu_hour_price is not set, or cost.kwh_price is and some energy was not measured."
+
+
+def _arms_where(lacks: Callable[[StepCost], bool], finetuned: ArmCost, zero_shot: ArmCost) -> str:
+    arms = [
+        cost.arm
+        for cost in (finetuned, zero_shot)
+        if any(lacks(step) for step in (cost.training, cost.predict) if step)
+    ]
+    return " and ".join(arms)
+
+
+def _caveats(finetuned: ArmCost, zero_shot: ArmCost, resource: Resource) -> list[str]:
+    """What a reader of the number should know, as sentences."""
+    steps = [step for step in (finetuned.training, finetuned.predict, zero_shot.predict) if step]
+    devices = sorted({name for step in steps for name in _names(step.device) if name != "cpu"})
+    sentences = [f"The steps ran on different devices: {', '.join(devices)}."] if len(devices) > 1 else []
+    sentences += [
+        f"{cost.arm}'s rate rests on the {cost.predict.samples:,} answers that were not in the cache."
+        for cost in (finetuned, zero_shot)
+        if cost.predict.cached_samples
+    ]
+    if resource == "energy_wh":
+        sentences.append("Each dialogue carries its share of loading the model.")
+    return sentences

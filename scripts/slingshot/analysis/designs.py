@@ -1,0 +1,391 @@
+"""What a study's designs say: effects of size and training, learning curves, seeds, few-shot ladders, sweeps.
+
+All of it rests on the free answers to the same test samples. docs/designs.md explains each number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+from scipy.stats import norm
+
+from slingshot.analysis import learning_curve
+from slingshot.analysis.bootstrap import Floats, resample_weights
+from slingshot.analysis.significance import FEW_DISCORDANT, Correct, discordant, paired_difference
+from slingshot.artifacts.comparison import (
+    Crossed,
+    CurvePoint,
+    DesignFindings,
+    Estimate,
+    MeasuredCurve,
+    SeedRun,
+    SeedVariation,
+    ShotLadder,
+    ShotStep,
+    SweepChoice,
+    SweptCandidate,
+    TrainingGain,
+    TrainSizeBreakEven,
+    Verdict,
+)
+from slingshot.artifacts.metrics import Difference, Score
+from slingshot.config.arms import Arm
+from slingshot.config.reporting import Statistics
+
+Resampled = dict[str, Floats]  # an arm's path to its exact match in each resample
+
+FEW_SEEDS = 5  # with fewer, resampling seeds knows their spread too badly for the interval to hold its level
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An arm with what the designs' analysis needs of it."""
+
+    arm: Arm
+    correct: Correct
+    exact_match: Score
+    shots: int
+    train_samples: int | None
+    hold_steps: bool
+    seed: int | None
+    training: dict[str, Any]
+
+    @property
+    def path(self) -> str:
+        return self.arm.path
+
+
+def findings(scored: Sequence[Scored], statistics: Statistics) -> DesignFindings | None:
+    """Everything that the designs' arms say; None for a study without designs."""
+    if not any(each.arm.design for each in scored):
+        return None
+    resampled = resampled_means(scored, statistics)
+    variations = (seeds_of(model, scored, resampled, statistics) for model in _models(scored, "seeds"))
+    seeds = [variation for variation in variations if variation is not None]
+    return DesignFindings(
+        crossed=list(crossed_of(scored, statistics)),
+        gains=list(gains_of(scored, statistics)),
+        curves=[
+            curve
+            for model in _models(scored, "learning_curve")
+            if (curve := curve_of(model, scored, resampled, statistics)) is not None
+        ],
+        seeds=seeds,
+        seeds_verdict=seeds_verdict(seeds, scored, resampled, statistics) if seeds else None,
+        ladders=[ladder_of(model, scored, statistics) for model in _models(scored, "few_shot")],
+        sweeps=[sweep_of(each) for each in scored if each.arm.best_of],
+    )
+
+
+def resampled_means(scored: Sequence[Scored], statistics: Statistics) -> Resampled:
+    """Each arm's exact match in each of m resamples of the test samples, the same resamples for all arms."""
+    right = np.array([each.correct for each in scored], dtype=float)
+    n = right.shape[1]
+    means = np.concatenate(
+        [weights @ right.T / n for weights in resample_weights(n, statistics.resamples, statistics.seed)]
+    )
+    return {each.path: means[:, column] for column, each in enumerate(scored)}
+
+
+def _models(scored: Sequence[Scored], design: str) -> list[str]:
+    return list(dict.fromkeys(each.arm.model for each in scored if each.arm.design == design))
+
+
+def _own(model: str, finetuned: bool, scored: Sequence[Scored]) -> Scored | None:
+    """The model's arm without further treatment: the study's own, or the other treatment that `crossed` adds."""
+    found = (
+        each
+        for each in scored
+        if each.arm.model == model and each.arm.finetuned == finetuned and each.arm.design in (None, "crossed")
+    )
+    return next(found, None)
+
+
+def crossed_of(scored: Sequence[Scored], statistics: Statistics) -> Iterator[Crossed]:
+    """Each small with each large model of which both treatments are there.
+
+    Main effects are differences of means; the interaction is the difference of the two gains, not halved (Box, Hunter
+    and Hunter 2005, *Statistics for Experimenters*, chapter 5, halve it).
+    """
+    small, large = (_models_of_kind(kind, scored) for kind in ("slm", "llm"))
+    for one, other in product(small, large):
+        cells = [_own(model, finetuned, scored) for model in (one, other) for finetuned in (False, True)]
+        there = [cell for cell in cells if cell is not None]
+        if len(there) < 4:
+            continue
+        right = np.array([cell.correct for cell in there], dtype=float)
+        names = ("small_untrained", "small_finetuned", "large_untrained", "large_finetuned")
+        yield Crossed(
+            small=one,
+            large=other,
+            arms={name: cell.path for name, cell in zip(names, there, strict=True)},
+            size=contrast(right, (-0.5, -0.5, 0.5, 0.5), statistics),
+            specialization=contrast(right, (-0.5, 0.5, -0.5, 0.5), statistics),
+            interaction=contrast(right, (-1, 1, 1, -1), statistics),
+        )
+
+
+def _models_of_kind(kind: str, scored: Sequence[Scored]) -> list[str]:
+    return list(dict.fromkeys(each.arm.model for each in scored if each.arm.kind == kind))
+
+
+def gains_of(scored: Sequence[Scored], statistics: Statistics) -> Iterator[TrainingGain]:
+    """Finetuned minus untrained for each model that has both."""
+    for model in dict.fromkeys(each.arm.model for each in scored):
+        untrained, finetuned = _own(model, False, scored), _own(model, True, scored)
+        if untrained is not None and finetuned is not None:
+            yield TrainingGain(
+                model=model,
+                untrained=untrained.path,
+                finetuned=finetuned.path,
+                difference=paired_difference(
+                    finetuned.correct,
+                    untrained.correct,
+                    statistics.confidence,
+                    statistics.resamples,
+                    statistics.seed,
+                ),
+            )
+
+
+def contrast(right: Floats, weights: Sequence[float], statistics: Statistics) -> Difference:
+    """A weighted sum of the arms' exact matches, with its paired bootstrap interval.
+
+    A resample of n samples matters only through how often each value of the contrast stands in it, which is
+    multinomial: drawing these counts is the bootstrap over samples, exactly. Percentile interval. Where fewer than
+    FEW_DISCORDANT samples have a contrast other than 0 it would be too short; then Wald's after one pseudo-sample at 0
+    and half a one at either extreme, which for two arms is Agresti and Min's (2005, Statistics in Medicine 24:729).
+
+    Args:
+        right: shape (arms, n), 1 where an arm is right
+        weights: one an arm, of sum 0
+    """
+    each = np.asarray(weights) @ right
+    n, value = len(each), float(each.mean())
+    values, counts = np.unique(each, return_counts=True)
+    tails = [(1 - statistics.confidence) / 2, (1 + statistics.confidence) / 2]
+    if np.count_nonzero(each) < FEW_DISCORDANT:
+        extreme = float(np.maximum(np.asarray(weights), 0).sum())
+        total = n + 2
+        center = each.sum() / total
+        spread = (np.sum(each**2) + extreme**2) / total - center**2
+        low, high = np.clip(center + norm.ppf(tails) * np.sqrt(spread / total), -extreme, extreme)
+        method: Literal["bootstrap", "agresti-min"] = "agresti-min"
+    else:
+        drawn = np.random.default_rng(statistics.seed).multinomial(n, counts / n, size=statistics.resamples)
+        low, high = np.quantile(drawn @ values / n, tails)
+        method = "bootstrap"
+    return Difference(value=value, low=min(float(low), value), high=max(float(high), value), n=n, method=method)
+
+
+def curve_of(
+    model: str, scored: Sequence[Scored], resampled: Resampled, statistics: Statistics
+) -> MeasuredCurve | None:
+    """A model's finetunes by train size, the fitted law, and where it meets each untrained arm."""
+    runs = [each for each in scored if each.arm.model == model and each.arm.design == "learning_curve"]
+    whole = _own(model, True, scored)
+    runs = sorted(
+        (each for each in [*runs, *([whole] if whole else [])] if each.train_samples),
+        key=lambda each: each.train_samples or 0,
+    )
+    if not runs:
+        return None
+    sizes = np.array([each.train_samples for each in runs], dtype=float)
+    others = [each for each in scored if not each.arm.finetuned]
+    law, met = None, []
+    if len(set(sizes)) >= learning_curve.FEWEST_SIZES:
+        errors = np.array([1 - each.correct.mean() for each in runs])
+        fitted = learning_curve.fit(sizes, errors[None])
+        fits = learning_curve.fit(sizes, 1 - np.stack([resampled[each.path] for each in runs], axis=1))
+        law = learning_curve.power_law(sizes, errors, fitted, fits, statistics.confidence)
+        for other in others:
+            ends = learning_curve.break_even_sizes(
+                fitted, float(1 - other.correct.mean()), fits, 1 - resampled[other.path], statistics.confidence
+            )
+            if all(sum(discordant(each.correct, other.correct)) < FEW_DISCORDANT for each in runs):
+                ends = (ends[0], *learning_curve.ANYWHERE)  # resamples of so few differences look too sure
+            words = learning_curve.in_words(ends, int(sizes[0]), int(sizes[-1]), statistics.confidence)
+            met.append(
+                TrainSizeBreakEven(
+                    untrained=other.path,
+                    shots=other.shots,
+                    estimate=ends[0],
+                    low=ends[1],
+                    high=ends[2],
+                    sentence=f"{model} matches {other.path}: {words}.",
+                )
+            )
+    return MeasuredCurve(
+        model=model,
+        hold="steps" if any(each.hold_steps for each in runs) else "epochs",
+        points=[
+            CurvePoint(arm=each.path, train_samples=each.train_samples or 0, exact_match=each.exact_match)
+            for each in runs
+        ],
+        power_law=law,
+        break_even=met,
+    )
+
+
+def seeds_of(
+    model: str, scored: Sequence[Scored], resampled: Resampled, statistics: Statistics
+) -> SeedVariation | None:
+    """Runs of one recipe with several seeds, their mean, and it beside each untrained large arm.
+
+    None where there is but one run.
+    """
+    runs = _seed_runs(model, scored)
+    if len(runs) < 2:
+        return None
+    shares = np.array([each.exact_match.value for each in runs])
+    share = float(shares.mean())
+    return SeedVariation(
+        model=model,
+        runs=[SeedRun(arm=each.path, seed=each.seed, exact_match=each.exact_match) for each in runs],
+        mean=mean_over_seeds(runs, None, resampled, statistics, statistics.confidence),
+        between_seeds=float(shares.std(ddof=1)),
+        between_samples=float(np.sqrt(share * (1 - share) / len(runs[0].correct))),
+        against={
+            other.path: mean_over_seeds(runs, other, resampled, statistics, statistics.confidence)
+            for other in _large_untrained(scored)
+        },
+    )
+
+
+def _seed_runs(model: str, scored: Sequence[Scored]) -> list[Scored]:
+    own = _own(model, True, scored)
+    others = [each for each in scored if each.arm.model == model and each.arm.design == "seeds"]
+    return [*([own] if own else []), *others]
+
+
+def _large_untrained(scored: Sequence[Scored]) -> list[Scored]:
+    return [each for each in scored if each.arm.kind == "llm" and not each.arm.finetuned and each.arm.design is None]
+
+
+def mean_over_seeds(
+    runs: Sequence[Scored], other: Scored | None, resampled: Resampled, statistics: Statistics, confidence: float
+) -> Estimate:
+    """The runs' mean exact match, minus that of `other` if given, with an interval over seeds and samples.
+
+    Seeds and samples are both resampled. Every seed answers the same samples, so these are drawn once for all seeds
+    (crossed, not nested: Owen 2007, Annals of Applied Statistics 1:386, on the pigeonhole bootstrap). Of m seeds m - 1
+    are drawn: m draws would understate the variance between few seeds by 1/m (Rao and Wu 1988, JASA 83:231). Where a
+    run differs from `other` in fewer than FEW_DISCORDANT answers, resamples look too sure: the interval then spans
+    that run's own (Agresti and Min's) too.
+    """
+    means = np.stack([resampled[each.path] for each in runs], axis=1)
+    value = float(np.mean([each.correct.mean() for each in runs]))
+    if other is not None:
+        means, value = means - resampled[other.path][:, None], value - float(other.correct.mean())
+    m = len(runs)
+    drawn = np.random.default_rng([statistics.seed, m]).integers(m, size=(len(means), m - 1))
+    replicates = np.take_along_axis(means, drawn, axis=1).mean(axis=1)
+    low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2])
+    single = [
+        paired_difference(each.correct, other.correct, confidence, statistics.resamples, statistics.seed)
+        for each in runs
+        if other is not None and sum(discordant(each.correct, other.correct)) < FEW_DISCORDANT
+    ]
+    return Estimate(
+        value=value,
+        low=min(float(low), value, *(each.low for each in single)),
+        high=max(float(high), value, *(each.high for each in single)),
+    )
+
+
+def seeds_verdict(
+    variations: Sequence[SeedVariation], scored: Sequence[Scored], resampled: Resampled, statistics: Statistics
+) -> Verdict:
+    """The study's question again, with the mean over seeds in the place of one finetune.
+
+    A model beats another if the interval of their difference leaves out 0 at Bonferroni's level over all pairs. The
+    outcomes are those of verdict.verdict_of.
+    """
+    small = {each.model: _seed_runs(each.model, scored) for each in variations if _is_small(each.model, scored)}
+    large = _large_untrained(scored)
+    pairs = [(model, other) for model in small for other in large]
+    caveats = [
+        f"{model} has {len(runs)} seeds: with fewer than {FEW_SEEDS} their spread is known badly, and the interval may "
+        "be too short."
+        for model, runs in small.items()
+        if len(runs) < FEW_SEEDS
+    ]
+    if not pairs:
+        sentence = "No verdict over seeds: no small model with several seeds stands beside an untrained large one."
+        return Verdict(outcome="undecided", sentence=sentence, caveats=[], answer="free", winners=[])
+    level = 1 - (1 - statistics.confidence) / len(pairs)
+    between = {
+        (model, other.path): mean_over_seeds(small[model], other, resampled, statistics, level)
+        for model, other in pairs
+    }
+    said = "; ".join(
+        f"{model} (mean of {len(small[model])} seeds) against {other}: {_points(estimate)} points, "
+        f"interval {_points(estimate, 'low')} to {_points(estimate, 'high')}"
+        for (model, other), estimate in between.items()
+    )
+    wins = [m for m in small if all(each.low > 0 for (model, _), each in between.items() if model == m)]
+    losses = [o.path for o in large if all(each.high < 0 for (_, other), each in between.items() if other == o.path)]
+    decided = [each for each in between.values() if each.low > 0 or each.high < 0]
+    outcome: Literal["specialization", "size", "mixed", "undecided"]
+    if wins:
+        outcome, opening = "specialization", "Specialization beats size, seeds counted"
+    elif losses:
+        outcome, opening = "size", "Size beats specialization, seeds counted"
+    elif decided:
+        outcome, opening = "mixed", "Mixed, seeds counted: no side beats the whole other one"
+    else:
+        outcome, opening = "undecided", "Undecided, seeds counted"
+    corrected = f" (intervals over seeds and samples at {100 * level:.4g}%, Bonferroni's for {len(pairs)} pairs)"
+    sentence = f"{opening}: {said}{corrected if len(pairs) > 1 else f' (over seeds and samples, {100 * level:g}%)'}."
+    return Verdict(outcome=outcome, sentence=sentence, caveats=caveats, answer="free", winners=wins or losses)
+
+
+def _is_small(model: str, scored: Sequence[Scored]) -> bool:
+    return any(each.arm.model == model and each.arm.kind == "slm" for each in scored)
+
+
+def _points(estimate: Estimate, part: str = "value") -> str:
+    return f"{100 * getattr(estimate, part):+.1f}"
+
+
+def ladder_of(model: str, scored: Sequence[Scored], statistics: Statistics) -> ShotLadder:
+    """A model's scores by the number of examples in the prompt, each beside the fewest."""
+    rungs = [each for each in scored if each.arm.model == model and each.arm.design == "few_shot"]
+    own = _own(model, False, scored)
+    rungs = sorted([*([own] if own else []), *rungs], key=lambda each: each.shots)
+    least = rungs[0]
+    return ShotLadder(
+        model=model,
+        steps=[
+            ShotStep(
+                k=each.shots,
+                arm=each.path,
+                exact_match=each.exact_match,
+                gain=None
+                if each is least
+                else paired_difference(
+                    each.correct, least.correct, statistics.confidence, statistics.resamples, statistics.seed
+                ),
+            )
+            for each in rungs
+        ],
+    )
+
+
+def sweep_of(best: Scored) -> SweepChoice:
+    """Who competed on validation, by what, and who won."""
+    scores = best.training["candidates"]
+    select_by = next(iter(next(iter(scores.values()))))
+    candidates = [SweptCandidate(arm=arm, score=score[select_by]) for arm, score in scores.items()]
+    return SweepChoice(
+        model=best.arm.model,
+        arm=best.path,
+        select_by=select_by,
+        candidates=sorted(candidates, key=lambda each: each.score, reverse=select_by == "validation_exact_match"),
+        chosen=best.training["chosen"],
+        exact_match=best.exact_match,
+    )

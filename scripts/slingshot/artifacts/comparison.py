@@ -1,0 +1,266 @@
+"""The study's answer: every finetuned arm against every zero-shot arm, on the same samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from slingshot.artifacts.cost import ArmCost, BreakEven, MemoryRow
+from slingshot.artifacts.metrics import AnswerKind, Difference, Score
+from slingshot.artifacts.records import Record
+from slingshot.core.files import read_json
+
+Family = Literal["primary", "baseline", "secondary"]
+
+Outcome = Literal["specialization", "size", "mixed", "undecided"]
+
+
+class ArmSummary(Record):
+    """A row of the table of arms. The rest of an arm's scores stands in its metrics.json."""
+
+    arm: str = Field(description="its folder under results/, and its name everywhere")
+    kind: Literal["llm", "slm", "baseline"]
+    model: str
+    variant: str | None
+    finetuned: bool
+    name: str = Field(description="the model's name, as people know it")
+    size: str | None
+    result_key: str
+    scores: dict[str, Score] = Field(
+        description="exact_match, macro_f1, weighted_f1, parsable, known always; valid, category_accuracy, "
+        "block_accuracy, chapter_accuracy, hierarchical_f1, top_1, top_3, top_5, expected_calibration_error, "
+        "constrained_exact_match where they exist"
+    )
+    cost: ArmCost | None = Field(description="null for a baseline")
+
+
+class PairComparison(Record):
+    """`first` minus `second`, exact matches on the same samples. Positive: first is better."""
+
+    family: Family = Field(
+        description="primary: finetuned small against zero-shot large models, which the verdict rests on; "
+        "baseline: an arm against TF-IDF; secondary: any other finetuned against zero-shot pair"
+    )
+    answer: AnswerKind
+    first: str
+    second: str
+    difference: Difference
+    only_first_right: int
+    only_second_right: int
+    p: float = Field(description="exact McNemar test, two-sided")
+    adjusted_p: float = Field(description="Holm's, over the pairs of the same family and answer")
+    significant: bool = Field(description="adjusted_p <= 1 - confidence")
+    cohens_g: float | None = Field(description="share of discordant pairs that first wins, minus 1/2; null without any")
+    odds_ratio: float | None = Field(description="only_first_right / only_second_right; null where that is not finite")
+    minimal_detectable_difference: float | None = Field(
+        description="smallest difference that n samples with this discordance show with 80% power at the level "
+        "1 - confidence over the family's size; null where not even one-sided discordance would have sufficed"
+    )
+    levels: dict[str, Difference] = Field(
+        description="differences of category_accuracy, block_accuracy, chapter_accuracy, hierarchical_f1 where they "
+        "exist; intervals only, not tested"
+    )
+
+
+class Verdict(Record):
+    """What the evidence allows and no more; docs/statistics.md defines the rule."""
+
+    outcome: Outcome
+    sentence: str
+    caveats: list[str] = Field(description="sentences that belong beside it")
+    answer: AnswerKind
+    winners: list[str] = Field(description="arms of the winning side that beat every arm of the other side")
+
+
+class Estimate(Record):
+    """A number and its interval at the study's confidence; `low <= value <= high`."""
+
+    value: float
+    low: float
+    high: float
+
+
+class TrainingGain(Record):
+    """What finetuning gave one model, on the same samples."""
+
+    model: str
+    untrained: str
+    finetuned: str
+    difference: Difference = Field(description="exact match, finetuned minus untrained")
+
+
+class Crossed(Record):
+    """A small and a large model, each untrained and finetuned: exact match, 2 by 2. Effects are shares."""
+
+    small: str
+    large: str
+    arms: dict[Literal["small_untrained", "small_finetuned", "large_untrained", "large_finetuned"], str]
+    size: Difference = Field(description="large minus small, mean over untrained and finetuned")
+    specialization: Difference = Field(description="finetuned minus untrained, mean over small and large")
+    interaction: Difference = Field(description="gain of the small model from training minus that of the large one")
+
+
+class CurvePoint(Record):
+    arm: str
+    train_samples: int
+    exact_match: Score
+
+
+class PowerLawPoint(Record):
+    train_samples: float
+    value: float = Field(description="exact match")
+    low: float
+    high: float
+
+
+class PowerLaw(Record):
+    """1 - exact match = asymptote + scale * n^-exponent, over the sizes measured."""
+
+    asymptote: float
+    asymptote_low: float
+    asymptote_high: float
+    scale: float
+    exponent: float
+    exponent_low: float
+    exponent_high: float
+    largest_residual: float = Field(description="largest distance of a measured point from the curve, a share")
+    line: list[PowerLawPoint] = Field(description="the curve and its band, from the smallest to the largest size")
+
+
+class TrainSize(Record):
+    """A train size, or on which side of the measured range it lies."""
+
+    place: Literal["below", "within", "above"]
+    train_samples: int | None = Field(description="null unless it is within the range")
+
+
+class TrainSizeBreakEven(Record):
+    """The train size from which the finetuned model is no worse than an untrained arm, by the fitted curve."""
+
+    untrained: str
+    shots: int = Field(description="examples in the untrained arm's prompt")
+    estimate: TrainSize
+    low: TrainSize
+    high: TrainSize
+    sentence: str
+
+
+class MeasuredCurve(Record):
+    """Finetunes of one model on nested, stratified subsets of train. Intervals are over test samples."""
+
+    model: str
+    hold: Literal["epochs", "steps"] = Field(description="what was the same for every size")
+    points: list[CurvePoint]
+    power_law: PowerLaw | None = Field(description="null with fewer than three different sizes")
+    break_even: list[TrainSizeBreakEven]
+
+
+class SeedRun(Record):
+    arm: str
+    seed: int | None
+    exact_match: Score
+
+
+class SeedVariation(Record):
+    """One model finetuned with several seeds. `mean` counts seeds and samples."""
+
+    model: str
+    runs: list[SeedRun]
+    mean: Estimate
+    between_seeds: float = Field(description="standard deviation of exact match between seeds, on the same samples")
+    between_samples: float = Field(description="standard error of one run's exact match over test samples")
+    against: dict[str, Estimate] = Field(description="untrained large arm to the mean minus its exact match")
+
+
+class ShotStep(Record):
+    k: int
+    arm: str
+    exact_match: Score
+    gain: Difference | None = Field(description="over the ladder's smallest k; null for that itself")
+
+
+class ShotLadder(Record):
+    model: str
+    steps: list[ShotStep]
+
+
+class SweptCandidate(Record):
+    arm: str
+    score: float
+
+
+class SweepChoice(Record):
+    """Candidates competed on validation; the test split was read once, for the chosen one."""
+
+    model: str
+    arm: str
+    select_by: Literal["validation_loss", "validation_exact_match"]
+    candidates: list[SweptCandidate] = Field(description="the best first")
+    chosen: str
+    exact_match: Score
+
+
+class DesignFindings(Record):
+    crossed: list[Crossed]
+    gains: list[TrainingGain]
+    curves: list[MeasuredCurve]
+    seeds: list[SeedVariation]
+    seeds_verdict: Verdict | None = Field(description="the verdict that counts seeds and samples; null without seeds")
+    ladders: list[ShotLadder]
+    sweeps: list[SweepChoice]
+
+
+class Comparison(Record):
+    """comparison.json."""
+
+    confidence: float
+    resamples: int
+    seed: int
+    n_samples: int
+    arms: list[ArmSummary]
+    missing: list[str] = Field(description="arms of the study whose results are not there yet")
+    verdict: Verdict
+    constrained_verdict: Verdict | None = Field(
+        description="the same rule over constrained answers, where all have them"
+    )
+    comparisons: list[PairComparison]
+    ensembles: list[Ensemble]
+    break_even: list[BreakEven]
+    currency: str
+    gpu_hour_price: float | None
+    kwh_price: float | None
+    memory_ledger: list[MemoryRow]
+    provenance: dict[str, str]
+    designs: DesignFindings | None = Field(None, description="null for a study without designs")
+
+
+def read_comparison(path: Path | str) -> Comparison:
+    return Comparison.model_validate(read_json(path))
+
+
+Votes = Literal["probabilities", "answers"]
+
+
+class Ensemble(Record):
+    """Two arms that vote. Shares are of the test samples; the four shares add up to 1.
+
+    A member is judged as it votes: by its best candidate where votes are probabilities, else by its answer. So the
+    gain is that of voting, and not that of ranking candidates rather than answering freely.
+    """
+
+    finetuned: str
+    zero_shot: str
+    weights: Literal["validation", "equal"] = Field(description="fitted on validation answers, or 1/2 each")
+    finetuned_weight: float = Field(description="the zero-shot arm's is 1 minus this")
+    votes: Votes = Field(description="candidates' probabilities, or one vote an answer")
+    accuracy: Score
+    best_member: str
+    gain: Difference = Field(description="ensemble minus its better member")
+    both_right: float
+    only_finetuned_right: float
+    only_zero_shot_right: float
+    both_wrong: float
+    oracle_accuracy: float = Field(description="share where at least one was right")
+    oracle_gap: float = Field(description="oracle accuracy minus the better member's accuracy")

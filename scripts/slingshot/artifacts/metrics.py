@@ -1,0 +1,140 @@
+"""What an arm's answers are worth: scores at each level of the code tree, each with its interval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slingshot.artifacts.records import Record
+from slingshot.config.base import LabelSystem, Level, ModelType
+from slingshot.core.files import read_json
+
+AnswerKind = Literal["free", "constrained"]
+
+ScoredLevel = Literal["code", "category", "block", "chapter", "label"]  # label: the only level of plain labels
+
+
+class Score(Record):
+    """An estimate over n samples and its interval at the study's confidence; `low <= value <= high`."""
+
+    value: float
+    low: float
+    high: float
+    n: int = Field(description="samples that the score rests on")
+    method: Literal["wilson", "bootstrap"]
+
+
+class LevelScores(Record):
+    """Scores of answers and truths lifted to one level of the tree; an unreadable answer is wrong at every level."""
+
+    accuracy: Score
+    macro_precision: Score
+    macro_recall: Score
+    macro_f1: Score
+    weighted_precision: Score
+    weighted_recall: Score
+    weighted_f1: Score
+    true_labels: int = Field(description="distinct labels among the truths")
+    answered_labels: int = Field(description="distinct labels among the answers")
+
+
+class HierarchicalScores(Record):
+    """Over codes with all their ancestors (Kiritchenko et al. 2006)."""
+
+    precision: Score
+    recall: Score
+    f1: Score
+
+
+class GroupScore(Record):
+    """Exact matches among the samples of one group: a chapter, a range of train frequency or of length."""
+
+    group: str = Field(description="as shown: a chapter's number, `1-9`, `0` …")
+    title: str | None = Field(None, description="a chapter's title")
+    accuracy: Score
+
+
+class Confusion(Record):
+    """Counts of truths (rows) against answers (columns), by chapter or, for plain labels, by label."""
+
+    level: ScoredLevel
+    labels: list[str] = Field(description="of the rows, and of all columns but the last")
+    titles: list[str] = Field(description="what the labels mean, in the same order; the label itself where unknown")
+    counts: list[list[int]] = Field(description="len(labels) rows of len(labels) + 1: the last column is no answer")
+
+
+class AnswerScores(Record):
+    """All scores of one way to answer: freely, or with only known labels allowed."""
+
+    exact_match: Score
+    parsable: Score = Field(description="share of answers that a label could be read from")
+    valid: Score | None = Field(
+        description="share of answers that are in the ICD-10-CM code set; null for plain labels"
+    )
+    known: Score = Field(description="share of answers that are labels of this study")
+    levels: dict[ScoredLevel, LevelScores]
+    hierarchical: HierarchicalScores | None
+    by_chapter: list[GroupScore] = Field(description="empty for plain labels")
+    by_train_frequency: list[GroupScore] = Field(description="by how often the true label stands in train")
+    by_length: list[GroupScore] = Field(description="by words of the text, in fifths of the test split")
+    confusion: Confusion | None = Field(description="null for more than 40 plain labels")
+
+
+class CalibrationBin(Record):
+    low: float
+    high: float
+    n: int
+    confidence: float | None = Field(description="mean probability in the bin; null for an empty bin")
+    accuracy: float | None
+
+
+class RankedScores(Record):
+    """Scores of the ranked candidates."""
+
+    top_1: Score
+    top_3: Score | None = Field(description="null where fewer than 3 candidates were kept")
+    top_5: Score | None
+    expected_calibration_error: Score
+    calibration: list[CalibrationBin] = Field(description="of the best candidate's probability, ten equal bins")
+
+
+class Metrics(Record):
+    """metrics.json. The first nine keys are the original's, as plain numbers; f1, precision and recall are weighted
+    averages over the labels at the target level, of the free answers."""
+
+    model_type: ModelType
+    model_size: str | None
+    training_status: Literal["untrained", "finetuned"]
+    n_samples: int
+    exact_match_accuracy: float
+    f1: float
+    precision: float
+    recall: float
+    training_metrics: dict[str, Any] | None = Field(None, description="training.json of a finetuned arm")
+
+    arm: str
+    model_name: str
+    labels: LabelSystem
+    level: Level
+    confidence: float
+    resamples: int
+    answers: dict[AnswerKind, AnswerScores] = Field(description="free always; constrained where the study asks for it")
+    ranked: RankedScores | None = Field(description="null where no candidates were asked for")
+    truncated_samples: int = Field(description="prompts that lost the middle of their dialogue")
+    provenance: dict[str, str] = Field(description="digests of the files that were read, versions of packages")
+
+
+def read_metrics(path: Path | str) -> Metrics:
+    return Metrics.model_validate(read_json(path))
+
+
+class Difference(Record):
+    """A paired difference of two scores over the same n samples, with its interval; `low <= value <= high`."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    method: Literal["bootstrap", "agresti-min"]

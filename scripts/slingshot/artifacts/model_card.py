@@ -1,0 +1,45 @@
+"""models/{model}.json: where a model's files are, their digests, and its number of parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from slingshot.artifacts.records import Record
+from slingshot.core.errors import StudyError
+from slingshot.core.files import read_json
+
+
+class ModelCard(Record):
+    """results/models/{model}.json: which weights a study ran on."""
+
+    name: str
+    source: dict[str, Any] = Field(description="as the config names it")
+    revision: str = Field(description="the hub's commit, or a digest over the files' digests")
+    folder: str = Field(description="plain safetensors; a relative path counts from the card's folder")
+    files: dict[str, str] = Field(description="file to its SHA-256")
+    parameters: int = Field(description="stored parameters; tied embeddings count once")
+    layers: int
+    architecture: str
+
+
+def read_model_card(path: Path | str) -> ModelCard:
+    """Read a card; its `folder` comes back absolute.
+
+    Raises:
+        StudyError: the folder that it names is gone, e.g. because the hub's cache was emptied.
+    """
+    path = Path(path)
+    try:
+        card = ModelCard.model_validate(read_json(path))
+    except FileNotFoundError:
+        raise StudyError(f"{path} is missing: make it with `snakemake {path}`") from None
+    card.folder = str((path.parent / card.folder).resolve())
+    gone = [name for name in card.files if not (Path(card.folder) / name).exists()]
+    if gone:
+        raise StudyError(
+            f"{card.folder} lacks {', '.join(gone)}: fetch the model again with `snakemake --force {path}`"
+        )
+    return card

@@ -1,0 +1,66 @@
+"""What an arm answered: one record a sample, in the order of its split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from slingshot.core.errors import StudyError
+from slingshot.core.files import read_jsonl, write_jsonl
+
+
+class Candidate(BaseModel):
+    """A ranked answer. `log_probability` is natural, of the whole answer given the prompt."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    code: str
+    log_probability: float
+
+
+class Prediction(BaseModel):
+    """One sample's answer.
+
+    `raw` is the completion as generated; `code` is the label read from it, or None where none could be read;
+    `constrained_code` is the label that constrained decoding chose, where the study asks for it;
+    `candidates` are the best first.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sample_id: str
+    label: str
+    raw: str
+    code: str | None
+    constrained_code: str | None = None
+    candidates: list[Candidate] = []
+    prompt_tokens: int
+    new_tokens: int
+    truncated: bool = False
+
+
+def write_predictions(path: Path | str, predictions: Iterable[Prediction]) -> None:
+    """Write JSON Lines without time stamps: the same answers give the same bytes."""
+    write_jsonl(path, (prediction.model_dump() for prediction in predictions))
+
+
+def read_predictions(path: Path | str) -> list[Prediction]:
+    """Read predictions.jsonl.
+
+    Raises:
+        StudyError: a line is not a prediction, or a sample stands in it twice.
+    """
+    predictions = []
+    seen: set[str] = set()
+    for number, row in enumerate(read_jsonl(path), start=1):
+        try:
+            prediction = Prediction.model_validate(row)
+        except ValueError as error:
+            raise StudyError(f"{path}, line {number} is not a prediction: {error}") from None
+        if prediction.sample_id in seen:
+            raise StudyError(f"{path}, line {number}: sample {prediction.sample_id} stands there twice")
+        seen.add(prediction.sample_id)
+        predictions.append(prediction)
+    return predictions

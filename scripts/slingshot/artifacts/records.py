@@ -1,0 +1,86 @@
+"""What a step leaves behind about itself: what it did, and what its process took from the machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from slingshot.core.files import read_json, write_json
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    def write(self, path: Path | str) -> None:
+        write_json(path, self.model_dump(mode="json"))
+
+
+class StepRecord(Record):
+    """Written by a model step itself, beside its result. Times in seconds, memory in bytes."""
+
+    step: str = Field(description="predict or finetune")
+    arm: str
+    spec: dict[str, Any]
+    inputs: dict[str, str] = Field(default={}, description="name of an input to its digest or revision")
+    versions: dict[str, str]
+    device: str = Field(description="the device's name, e.g. NVIDIA H100 80GB HBM3, or the processor's")
+    seed: int | None = None
+    seconds: dict[str, float] = Field(default={}, description="phase (load, prefill, decode, train…) to its duration")
+    samples: int = 0
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+    trained_tokens: int = 0
+    cached_samples: int = Field(0, description="answers taken from the cache: no device time was spent on them now")
+    partly_cached_samples: int = Field(0, description="of the other samples, those with a part of the answer cached")
+    fresh_tokens: int | None = Field(None, description="prompt and new tokens of what was computed now, in predict")
+    earlier_seconds: float = Field(0.0, description="of the processes that a resumed finetune goes on from")
+    truncated_samples: int = 0
+    token_budget: int | None = Field(None, description="tokens a micro-batch, as used")
+    peak_allocated: int | None = Field(None, description="by torch's allocator; null on a CPU")
+    notes: list[str] = Field(default=[], description="what a reader should know, e.g. that a slower path was taken")
+
+
+class ProcessRecord(Record):
+    """Written by the launcher around a step's process. Memory in bytes; device figures are null without a GPU."""
+
+    step: str
+    arm: str
+    exit_code: int
+    seconds: float = Field(description="from start of the process to its end")
+    peak_resident: int = Field(description="main memory of the process")
+    device: str | None = None
+    device_total: int | None = None
+    device_before: int | None = Field(None, description="used on the device before the process started")
+    device_peak: int | None = None
+    device_after: int | None = Field(None, description="used on the device after the process ended")
+    energy_wh: float | None = Field(None, description="by the card's own counter; null where it has none")
+
+
+def read_step_record(path: Path | str) -> StepRecord:
+    return StepRecord.model_validate(read_json(path))
+
+
+def read_process_record(path: Path | str) -> ProcessRecord:
+    return ProcessRecord.model_validate(read_json(path))
+
+
+@contextmanager
+def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+    """Add the duration of the block to `seconds[phase]`."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[phase] = seconds.get(phase, 0.0) + time.perf_counter() - start
+
+
+# Phases of StepRecord.seconds that come once a process, and those that answer dialogues or train on them. Others are
+# spans that overlap with these: `evaluate` is part of `train`, `until_first_answers` counts from the process's start.
+SETUP_PHASES = ("tokenizer", "imports", "load", "prompts", "encode", "probe", "save")
+
+WORK_PHASES = {"predict": ("prefill", "decode", "candidates", "generate"), "finetune": ("train",)}

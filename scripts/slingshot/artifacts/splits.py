@@ -1,0 +1,64 @@
+"""{split}.parquet: the samples of a split, written in row groups and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from contextlib import ExitStack
+from pathlib import Path
+
+import pyarrow.parquet
+from pandas import DataFrame
+
+from slingshot.core.errors import StudyError
+
+ROWS_A_GROUP = 8192
+
+SCHEMA = pyarrow.schema(
+    [
+        (name, pyarrow.string())
+        for name in ("sample_id", "text", "label", "description", "category", "block", "chapter", "code", "group")
+    ]
+)
+
+
+class SplitWriter:
+    """Collects rows of a split and writes them a row group at a time."""
+
+    def __init__(self, path: Path, stack: ExitStack) -> None:
+        self._writer = stack.enter_context(pyarrow.parquet.ParquetWriter(path, SCHEMA, compression="zstd"))
+        self._rows: list[tuple[str | None, ...]] = []
+
+    def add(self, row: tuple[str | None, ...]) -> None:
+        self._rows.append(row)
+        if len(self._rows) >= ROWS_A_GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        columns = list(zip(*self._rows, strict=True)) if self._rows else [()] * len(SCHEMA)
+        arrays = [pyarrow.array(column, pyarrow.string()) for column in columns]
+        self._writer.write_table(pyarrow.Table.from_arrays(arrays, schema=SCHEMA))
+        self._rows = []
+
+
+def read_split(path: Path | str, columns: Sequence[str] | None = None, known: Set[str] | None = None) -> DataFrame:
+    """Read a split, or some of its columns, in the order of its sample ids.
+
+    Raises:
+        StudyError: the file is no split of ours, or holds a label that is not `known`.
+    """
+    try:
+        table = pyarrow.parquet.read_table(path, columns=None if columns is None else list(columns))
+    except (OSError, pyarrow.ArrowException) as error:
+        raise StudyError(f"{path} can't be read ({str(error).splitlines()[0]}); run prepare_data again") from None
+    absent = sorted(set(columns or SCHEMA.names) - set(table.column_names))
+    if absent:
+        raise StudyError(f"{path} has no column {absent[0]!r}; run prepare_data again")
+    frame = table.to_pandas()
+    if known is not None:
+        strange = sorted(set(frame["label"]) - known)
+        if strange:
+            raise StudyError(f"{path} holds the label {strange[0]}, which the label set lacks; run prepare_data again")
+    return frame
+
+
+SPLITS = ("train", "validation", "test")

@@ -1,0 +1,55 @@
+"""What every section of the config is made of: the base class, shared types, validators."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, StringConstraints
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+LabelSystem = Literal["icd10cm", "plain"]
+
+Level = Literal["code", "category", "block", "chapter"]
+
+AnswerForm = Literal["code", "code description", "description code"]
+
+Quantization = Literal["none", "int8", "nf4"]
+
+Dtype = Literal["bfloat16", "float16", "float32"]
+
+EnsembleWeights = Literal["equal", "validation"]
+
+ModelType = Literal["LLM", "SLM", "BASELINE"]
+
+Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
+class Spec(BaseModel):
+    """Frozen, and refuses keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def tagged_by_key(*keys: str) -> Discriminator:
+    """Tell a union's members apart by the key that only they have."""
+
+    def tag(value: Any) -> str | None:
+        present = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+        return next((key for key in keys if key in present), None)
+
+    return Discriminator(
+        tag,
+        custom_error_type="source",
+        custom_error_message=f"needs one of {', '.join(keys)}",
+    )
+
+
+def _all_different(values: list[Any]) -> list[Any]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"names {value} more than once")
+    return values
+
+
+Different = AfterValidator(_all_different)

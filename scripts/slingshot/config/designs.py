@@ -1,0 +1,77 @@
+"""The section `designs`: arms beside the study's own."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from slingshot.config.base import Different, Key, Spec
+
+
+class LearningCurve(Spec):
+    """Finetunes on nested, stratified subsets of train: `results/slm/{model}/train300/`."""
+
+    models: Annotated[list[Key], Different] = Field(min_length=1)
+    train_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Different] = Field(
+        min_length=1, description="besides all of train"
+    )
+    hold: Literal["epochs", "steps"] = Field(
+        "epochs",
+        description="what is the same for every size: the epochs, or the optimizer steps that all of train takes",
+    )
+
+
+class Seeds(Spec):
+    """Finetunes repeated with other seeds: `results/slm/{model}/seed1/`."""
+
+    models: Annotated[list[Key], Different] = Field(min_length=1)
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Different] = Field(
+        min_length=1, description="besides the study's own seed"
+    )
+
+
+class FewShotLadder(Spec):
+    """More examples in the prompt of an untrained model: `results/llm/{model}/shots5/`.
+
+    A prompt with k examples may be 1 + k times as long as prompt.max_tokens says.
+    """
+
+    models: Annotated[list[Key], Different] = Field(min_length=1)
+    k: Annotated[list[Annotated[int, Field(ge=0)]], Different] = Field(
+        min_length=1, description="besides the model's own few_shot.k"
+    )
+
+
+class Sweep(Spec):
+    """A grid over finetune keys. The best on validation becomes the arm `results/slm/{model}/best/`."""
+
+    models: Annotated[list[Key], Different] = Field(min_length=1)
+    grid: dict[str, Annotated[list[Any], Field(min_length=1), Different]] = Field(
+        min_length=1, description="finetune keys, dotted where nested, to their values, e.g. {lora.r: [8, 64]}"
+    )
+
+    def candidates(self) -> list[tuple[str, dict[str, Any]]]:
+        """Each model of the sweep with each setting of its grid."""
+        settings = [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
+        return [(model, setting) for model in self.models for setting in settings]
+
+
+class Designs(Spec):
+    """Further arms, to ask how much specialization it takes."""
+
+    crossed: Annotated[list[Key], Different] = Field(
+        default=[],
+        description="models that also get the other treatment: a small one untrained (`untrained/`), "
+        "a large one finetuned (`finetuned/`; with nf4 weights that is QLoRA)",
+    )
+    learning_curve: LearningCurve | None = None
+    seeds: Seeds | None = None
+    few_shot: FewShotLadder | None = None
+    sweep: Sweep | None = None
+
+
+def models_by_design(designs: Designs) -> dict[str, list[str]]:
+    parts = {name: getattr(designs, name) for name in ("learning_curve", "seeds", "few_shot", "sweep")}
+    return {"crossed": designs.crossed, **{name: part.models if part else [] for name, part in parts.items()}}

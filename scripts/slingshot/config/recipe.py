@@ -1,0 +1,100 @@
+"""The sections that a model may override: prompt, generation, few_shot, finetune, evaluation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from slingshot.config.base import AnswerForm, EnsembleWeights, Share, Spec
+
+
+class Prompt(Spec):
+    """How a dialogue is put to a model, and what its answer looks like."""
+
+    file: str = Field("prompts/icd10cm.yaml", description="`system` and `user` texts, relative to the study's folder")
+    answer: AnswerForm = Field("code", description="the form of an answer, in training and in the instruction")
+    max_tokens: int = Field(2048, ge=32, description="a longer prompt loses the middle of its dialogue")
+
+
+class Generation(Spec):
+    """How an answer is decoded. Always greedy."""
+
+    max_new_tokens: int = Field(32, ge=1)
+    constrained: bool = Field(False, description="also decode with only known labels allowed; both are scored")
+    vocabulary: Literal["study", "code_set"] = Field(
+        "study", description="what constrained decoding may say: the study's labels, or all of ICD-10-CM"
+    )
+    candidates: int = Field(0, ge=0, le=20, description="so many best labels, ranked with their log-probabilities")
+
+
+class FewShot(Spec):
+    """Worked examples from train, put before the dialogue."""
+
+    k: int = Field(0, ge=0, description="how many")
+    selection: Literal["random", "nearest"] = Field("random", description="seeded, or nearest by TF-IDF")
+    seed: int = 42
+
+
+class Lora(Spec):
+    """Low-rank adaptation (Hu et al. 2021)."""
+
+    r: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        64, description="rank; auto: 16 below 1 billion parameters, 32 below 2 billion, else 64"
+    )
+    alpha: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(128, description="auto: twice the rank")
+    dropout: float = Field(0.1, ge=0, lt=1)
+    targets: Literal["all-linear", "attention"] | list[str] = Field(
+        "all-linear", description="all-linear: every linear layer of the network but its head; attention: q, k, v and o"
+    )
+
+
+class Finetune(Spec):
+    """The training recipe. `batch_size` is the effective batch in samples, whatever memory allows at once."""
+
+    epochs: float = Field(3, gt=0)
+    max_steps: int | None = Field(None, ge=1, description="stop after so many optimizer steps")
+    learning_rate: float = Field(2e-4, gt=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_share: Share = Field(0.05, description="share of all steps over which the rate rises from 0")
+    batch_size: int = Field(32, ge=1)
+    weight_decay: float = Field(0.01, ge=0)
+    max_gradient_norm: float = Field(1.0, gt=0)
+    max_tokens: int = Field(2048, ge=32, description="a longer sample loses the middle of its dialogue")
+    lora: Lora = Lora()
+    evaluate_every: int = Field(50, ge=1, description="optimizer steps between evaluations on validation")
+    patience: int | None = Field(3, ge=1, description="stop after so many evaluations without gain; null: never")
+    validation_samples: int | None = Field(
+        256, ge=1, description="of them an evaluation uses so many, always the same; null: all"
+    )
+    select_by: Literal["validation_loss", "validation_exact_match"] = "validation_loss"
+    deterministic: bool = Field(False, description="the same bytes from the same seed on the same device; slower")
+
+
+class Evaluation(Spec):
+    """How the splits are answered."""
+
+    shards: int = Field(
+        1, ge=1, le=10_000, description="jobs over which an arm's predictions are spread; changes no result"
+    )
+    ensemble_weights: EnsembleWeights = Field(
+        "equal", description="validation: the study's own arms answer that split too, and weights are fitted on it"
+    )
+
+
+def overridden(finetune: Finetune, setting: dict[str, Any]) -> Finetune:
+    """A recipe with some of its keys, dotted where nested, set anew.
+
+    Raises:
+        ValidationError: a key is none of the recipe's, or its value is not allowed.
+    """
+    changed = finetune.model_dump()
+    for key, value in setting.items():
+        section = changed
+        *parents, last = key.split(".")
+        for parent in parents:
+            if not isinstance(section.get(parent), dict):
+                section[parent] = {}
+            section = section[parent]
+        section[last] = value
+    return Finetune.model_validate(changed)

@@ -1,0 +1,37 @@
+"""The sections that follow the predictions: statistics, cost, report, baseline."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from slingshot.config.base import Spec
+
+
+class Statistics(Spec):
+    """How sure the answer is."""
+
+    confidence: float = Field(0.95, gt=0, lt=1, description="of every interval")
+    resamples: int = Field(10_000, ge=100, description="bootstrap resamples")
+    seed: int = 42
+
+
+class Cost(Spec):
+    """Prices that turn GPU seconds into money."""
+
+    gpu_hour_price: float | None = Field(None, ge=0, description="null: money is left out")
+    kwh_price: float | None = Field(None, ge=0, description="null: energy is not priced")
+    currency: str = "USD"
+
+
+class Report(Spec):
+    """What the report shows."""
+
+    title: str = "Can specialization beat size?"
+    note: str | None = Field(None, description="shown under the verdict, e.g. that the data are synthetic")
+    error_browser: bool = Field(True, description="false where the texts are confidential")
+
+
+class Baseline(Spec):
+    """TF-IDF with a linear classifier: what needs no language model."""
+
+    tfidf: bool = True

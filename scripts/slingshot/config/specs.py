@@ -1,0 +1,119 @@
+"""What each step receives: exactly the part of the study that it uses."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+
+from slingshot.config.arms import Arm
+from slingshot.config.base import AnswerForm, Dtype, EnsembleWeights, LabelSystem, Level, ModelType, Quantization, Spec
+from slingshot.config.data import Data
+from slingshot.config.faults import complaints
+from slingshot.config.models import ModelSource
+from slingshot.config.recipe import FewShot, Finetune, Generation
+from slingshot.config.reporting import Cost, Report, Statistics
+from slingshot.core.errors import StudyError
+
+
+class StepSpec(Spec):
+    """All that a step's result depends on, besides its input files."""
+
+    code: str = Field("", description="digest of what the step's program means (provenance.code_digest)")
+
+
+class PrepareDataSpec(StepSpec):
+    data: Data
+    source_digest: str | None = Field(description="digest of the local files' content; null for the hub")
+
+
+class FetchModelSpec(StepSpec):
+    source: ModelSource
+    source_digest: str | None = Field(description="digest of a local folder's or file's content; else null")
+    layers: int | None
+
+
+class PromptText(Spec):
+    """A prompt file's content, so that the spec changes with it."""
+
+    system: str
+    user: str
+    answer: AnswerForm
+    max_tokens: int
+
+
+class FinetuneSpec(StepSpec):
+    quantization: Quantization
+    unquantized_without_gpu: bool
+    dtype: Dtype
+    prompt: PromptText
+    finetune: Finetune
+    max_new_tokens: int | None = Field(description="for selection by exact match; null where selection is by loss")
+    labels: LabelSystem | None = Field(None, description="how answers are read, for selection by exact match")
+    level: Level | None = Field(None, description="likewise")
+    train_size: int | None = Field(None, description="finetune on so many of the train samples; null: all")
+    hold_steps: bool = Field(False, description="take as many optimizer steps as on all train samples")
+    seed: int
+
+
+class ChooseSpec(StepSpec):
+    candidates: list[str] = Field(min_length=1, description="paths of the candidate arms")
+    select_by: Literal["validation_loss", "validation_exact_match"]
+
+
+class PredictSpec(StepSpec):
+    quantization: Quantization
+    unquantized_without_gpu: bool
+    dtype: Dtype
+    prompt: PromptText
+    generation: Generation
+    few_shot: FewShot
+    labels: LabelSystem
+    level: Level
+
+
+class BaselineSpec(StepSpec):
+    candidates: int
+    seed: int
+
+
+class ScoreSpec(StepSpec):
+    arm: str
+    model_type: ModelType
+    model_name: str
+    model_size: str | None
+    training_status: Literal["untrained", "finetuned"]
+    labels: LabelSystem
+    level: Level
+    statistics: Statistics
+
+
+class CompareSpec(StepSpec):
+    arms: list[Arm]
+    result_keys: dict[str, str] = Field(description="arm path to its key in results.json")
+    ensemble_weights: EnsembleWeights
+    statistics: Statistics
+    cost: Cost
+
+
+class ReportSpec(StepSpec):
+    report: Report
+    statistics: Statistics
+    cost: Cost
+    arms: list[Arm]
+    config: dict[str, Any] = Field(description="the study as written, for the provenance section")
+
+
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
+def parse_spec(model: type[SpecT], text: str) -> SpecT:
+    """Read a step's spec from JSON.
+
+    Raises:
+        StudyError: names each faulty key.
+    """
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        raise StudyError("\n".join(complaints(error, "--spec", model))) from None

@@ -1,0 +1,129 @@
+"""The study as typed specs: what config.yaml may say, with every default filled in.
+
+A step gets exactly the part of the study that it uses, as one of the `*Spec` models here, so that a changed
+key reruns the steps that it concerns and no other. Nothing in this module touches a model or a data set.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from slingshot.config.base import Key, Spec
+from slingshot.config.data import Data
+from slingshot.config.designs import Designs, models_by_design
+from slingshot.config.faults import complaints, fault_in_words
+from slingshot.config.models import Hardware, Model
+from slingshot.config.recipe import Evaluation, FewShot, Finetune, Generation, Prompt, overridden
+from slingshot.config.reporting import Baseline, Cost, Report, Statistics
+from slingshot.core.errors import StudyError
+
+
+class Study(Spec):
+    """config.yaml."""
+
+    data: Data
+    prompt: Prompt = Prompt()
+    generation: Generation = Generation()
+    few_shot: FewShot = FewShot()
+    finetune: Finetune = Finetune()
+    hardware: Hardware = Hardware()
+    seed: int = Field(42, description="of training: adapter weights, dropout, the order of samples")
+    llm: dict[Key, Model] = Field(description="large models, evaluated untrained")
+    slm: dict[Key, Model] = Field(description="small models, finetuned first")
+    baseline: Baseline = Baseline()
+    evaluation: Evaluation = Evaluation()
+    designs: Designs = Designs()
+    statistics: Statistics = Statistics()
+    cost: Cost = Cost()
+    report: Report = Report()
+
+    @model_validator(mode="after")
+    def _has_models_of_distinct_keys(self) -> Study:
+        if not self.llm and not self.slm:
+            raise ValueError("llm and slm are both empty: name at least one model")
+        twice = sorted(set(self.llm) & set(self.slm))
+        if twice:
+            raise ValueError(f"{', '.join(twice)} stands under llm and under slm: give each model a key of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _designs_name_models_and_keys(self) -> Study:
+        for name, models in models_by_design(self.designs).items():
+            for model in models:
+                if model not in self.models:
+                    raise ValueError(f"designs.{name} names {model}, but the models are {', '.join(self.models)}")
+        for name in ("learning_curve", "seeds", "sweep"):
+            for model in models_by_design(self.designs)[name]:
+                if model in self.llm and model not in self.designs.crossed:
+                    raise ValueError(f"designs.{name} finetunes {model}, a large model: name it in designs.crossed too")
+        for model, setting in self.designs.sweep.candidates() if self.designs.sweep else ():
+            try:
+                overridden(self.models[model].finetune, setting)
+            except ValidationError as error:
+                fault = error.errors(include_url=False)[0]
+                key = ".".join(map(str, fault["loc"]))
+                raise ValueError(f"designs.sweep.grid: finetune.{key} {fault_in_words(fault, key, Study)}") from None
+        return self
+
+    @property
+    def models(self) -> dict[str, Model]:
+        return {**self.llm, **self.slm}
+
+
+# Sections of the study that a model may override key by key.
+INHERITED = ("prompt", "generation", "few_shot", "finetune", "hardware")
+
+
+def load_study(path: Path | str) -> Study:
+    """Read and validate a config.yaml.
+
+    Raises:
+        StudyError: the file is missing, is not YAML, or breaks the schema; every fault is named.
+    """
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StudyError(f"{path} is missing: a study is a folder with a config.yaml") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path} is not YAML: {error}") from None
+    return parse_study(raw, path.name)
+
+
+def parse_study(raw: Any, name: str = "config.yaml") -> Study:
+    """Validate a config that is already a dict, e.g. Snakemake's.
+
+    Raises:
+        StudyError: names each faulty key, its value and what is allowed.
+    """
+    if not isinstance(raw, dict):
+        raise StudyError(f"{name} must hold keys and values, not {type(raw).__name__}")
+    try:
+        Study.model_validate(raw)  # the sections themselves first: a fault there is not each model's fault
+        return Study.model_validate(_inherited(raw))
+    except ValidationError as error:
+        raise StudyError("\n".join(complaints(error, name, Study))) from None
+
+
+def _inherited(raw: dict[str, Any]) -> dict[str, Any]:
+    """The config with the study's own sections put under each model's overrides."""
+    merged = deepcopy(raw)
+    for kind in ("llm", "slm"):
+        for model in (merged.get(kind) or {}).values():
+            for section in INHERITED:
+                model[section] = _overlaid(raw.get(section) or {}, model.get(section) or {})
+    return merged
+
+
+def _overlaid(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    result = deepcopy(base)
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(result.get(key), dict):
+            value = _overlaid(result[key], value)
+        result[key] = value
+    return result

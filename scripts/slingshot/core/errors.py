@@ -1,0 +1,11 @@
+"""The one exception that a user is meant to read."""
+
+from __future__ import annotations
+
+
+class StudyError(Exception):
+    """A fault that the user can mend.
+
+    The message is one sentence or a short list: what is wrong, where (file, key, row), and the fix.
+    A program prints it without a traceback and exits with 1.
+    """

@@ -1,0 +1,83 @@
+"""What a text gives away of its own label, and what splits share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slingshot.artifacts.splits import SPLITS
+from slingshot.config.base import LabelSystem
+from slingshot.data import icd10
+from slingshot.data.cleaning import words
+
+BLANK = "___"
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+
+@lru_cache(maxsize=200_000)
+def _pattern(label: str, system: LabelSystem) -> re.Pattern[str]:
+    """A code, with or without its dot, or a plain label, where it stands as a word of its own."""
+    if system == "plain":
+        return re.compile(rf"(?<!\w){re.escape(label)}(?!\w)", re.IGNORECASE)
+    head, tail = re.escape(label[: icd10.CATEGORY_LENGTH]), re.escape(label[icd10.CATEGORY_LENGTH :])
+    code = rf"{head}\.?{tail}" if tail else head
+    return re.compile(rf"(?<![\w.]){code}(?!\w|\.\d)", re.IGNORECASE)
+
+
+def mentions(text: str, code: str, system: LabelSystem) -> bool:
+    """Whether a text prints a code (`A04.7` or `A047`) or a plain label."""
+    if system == "icd10cm" and code[: icd10.CATEGORY_LENGTH] not in text.upper():
+        return False
+    return _pattern(code, system).search(text) is not None
+
+
+def mask(text: str, code: str, system: LabelSystem) -> str:
+    """The text with its own code or plain label blanked."""
+    return _pattern(code, system).sub(BLANK, text)
+
+
+def contains_words(text: Sequence[str], sought: Sequence[str]) -> bool:
+    """Whether words stand in a text one after another; case and punctuation do not count."""
+    return bool(sought) and f" {' '.join(sought)} " in f" {' '.join(text)} "
+
+
+@lru_cache(maxsize=200_000)
+def phrase(text: str) -> tuple[str, ...]:
+    """A description's words."""
+    return tuple(words(text))
+
+
+def overlap(splits: NDArray[np.int8], *identities: NDArray[Any]) -> list[dict[str, int]]:
+    """How many samples of each split have a counterpart in another split.
+
+    Args:
+        splits: n indices into SPLITS
+        identities: each n values; samples of equal value are counterparts
+
+    Returns:
+        for each identity `{"test in train": …}`, for every ordered pair of splits.
+    """
+    result = []
+    for identity in identities:
+        parts = [identity[splits == number] for number in range(len(SPLITS))]
+        counts = {}
+        for a, b in combinations(range(len(SPLITS)), 2):
+            counts[f"{SPLITS[b]} in {SPLITS[a]}"] = int(np.isin(parts[b], parts[a]).sum())
+            counts[f"{SPLITS[a]} in {SPLITS[b]}"] = int(np.isin(parts[a], parts[b]).sum())
+        result.append(counts)
+    return result
+
+
+def lengths(words: NDArray[np.int64]) -> dict[str, float]:
+    """Mean, extremes and quantiles of lengths in words."""
+    if not len(words):
+        return {}
+    quantiles = {f"q{round(100 * q):02d}": float(np.quantile(words, q)) for q in QUANTILES}
+    return {"min": int(words.min()), "mean": round(float(words.mean()), 2), **quantiles, "max": int(words.max())}

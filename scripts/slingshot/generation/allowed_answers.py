@@ -1,0 +1,43 @@
+"""What constrained decoding and ranked candidates may say in a study: its labels, or the whole code set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from slingshot.artifacts.labels import Label
+from slingshot.config.base import AnswerForm, Level
+from slingshot.config.specs import PredictSpec
+from slingshot.data import icd10
+from slingshot.generation.answer_trie import AnswerTrie, build_trie
+from slingshot.prompting.prompter import Prompter
+from slingshot.prompting.template import written_answer
+
+
+def allowed_answers(prompter: Prompter, labels: Sequence[Label], spec: PredictSpec) -> AnswerTrie:
+    """A trie over the allowed answers, each written in full in the study's answer form."""
+    allowed = {label.label: label.description or "" for label in labels}
+    if spec.generation.vocabulary == "code_set" and spec.labels == "icd10cm":
+        allowed = {**code_set(spec.level), **allowed}
+    return build_trie(list(allowed), answers_in_tokens(prompter, spec.prompt.answer, allowed), prompter.end_ids)
+
+
+def code_set(level: Level) -> dict[str, str]:
+    """Every label of ICD-10-CM at a level, with its description."""
+    return {label: icd10.describe(label, level) for label in icd10.all_labels(level)}
+
+
+def answers_in_tokens(prompter: Prompter, form: AnswerForm, labels: Mapping[str, str]) -> list[list[int]]:
+    """The token ids of each label's answer, in the study's answer form, its end token included.
+
+    The same ids as `prompter.completion` gives, for all labels at once.
+
+    Args:
+        labels: label to description.
+    """
+    if not labels:
+        return []
+    *_, end = prompter.completion(*next(iter(labels.items())))
+    prefix = prompter.answer_prefix
+    texts = [prefix + written_answer(form, label, description) for label, description in labels.items()]
+    tokens = prompter.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return [[*ids, end] for ids in tokens]

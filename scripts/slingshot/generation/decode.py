@@ -1,0 +1,204 @@
+"""Decoding over the key-value cache, a token per branch and step: greedy, over a trie, or ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from slingshot.generation.answer_trie import AnswerTrie
+from slingshot.generation.beam import BeamSearch
+from slingshot.generation.engine import Engine, Layout, Network, Rows, _to
+from slingshot.nn.cached_attention import Branches, Pool, Step
+
+_LOGITS_AT_ONCE = 2**27
+
+Choose = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+@torch.inference_mode()
+def decode(engine: Engine, layout: Layout, first: Tensor, choose: Choose, steps: int, name: str) -> list[list[int]]:
+    """Decode a group from the logits of its first new tokens; each row's ids, what follows its end included.
+
+    Args:
+        choose: logits (rows, vocabulary) to tokens and which rows are done, both (rows,); may keep state in `rows`.
+        name: of the CUDA graph, the same for the same `choose`.
+    """
+    rows, count = engine.rows, len(layout.prompts)
+    _set(engine, layout)
+    if first.shape[0] < len(rows.tokens):
+        first = F.pad(first, (0, 0, 0, len(rows.tokens) - first.shape[0]))
+    _take(rows, choose(first))
+    advance = _advance(engine, choose, name, steps)
+    for _ in range(steps - 1):
+        if bool(rows.done.all()):
+            break
+        advance()
+    taken = int(rows.at)
+    return rows.out[:count, :taken].tolist()
+
+
+def greedy(end_ids: Sequence[int], rows: Rows) -> Choose:
+    """The likeliest token; a row is done with its end token."""
+    ends = torch.tensor(list(end_ids), device=rows.tokens.device)
+
+    def choose(logits: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = logits.argmax(-1)
+        return tokens, torch.isin(tokens, ends)
+
+    return choose
+
+
+def greedy_on_trie(trie: AnswerTrie, rows: Rows) -> Choose:
+    """The likeliest token that leads on to an allowed answer; a row is done at a label."""
+
+    def choose(logits: Tensor) -> tuple[Tensor, Tensor]:
+        edges, tokens, exists = trie.children(rows.nodes)
+        allowed = logits.gather(1, tokens).masked_fill(~exists, -torch.inf)
+        taken = allowed.argmax(-1, keepdim=True)
+        rows.nodes.copy_(trie.child[edges.gather(1, taken)[:, 0]])
+        return tokens.gather(1, taken)[:, 0], trie.label[rows.nodes] >= 0
+
+    return choose
+
+
+def _set(engine: Engine, layout: Layout) -> None:
+    """Put the rows' state to the end of the prompts; idle rows own the pool's row 0."""
+    rows, device = engine.rows, engine.network.device
+    idle = len(rows.tokens) - len(layout.prompts)
+    lengths = _to(device, [len(prompt) for prompt in layout.prompts] + [1] * idle)
+    starts = _to(device, layout.starts + [0] * idle)
+    # `_take` moves on by one, to the first new token's place.
+    rows.positions.copy_(lengths - 1)
+    rows.write.copy_(starts + lengths - 1)
+    rows.key_lengths.copy_(lengths)
+    rows.key_starts[:-1].copy_(starts)
+    rows.nodes.zero_()
+    rows.done.zero_()
+    rows.done[len(layout.prompts) :] = True
+    rows.at.zero_()
+
+
+def _take(rows: Rows, chosen: tuple[Tensor, Tensor]) -> None:
+    """Enter the chosen tokens and move every row on; a row that is done stays where it is and repeats itself."""
+    tokens, done = chosen
+    rows.tokens.copy_(tokens)
+    rows.out.index_copy_(1, rows.at, tokens[:, None])
+    rows.at.add_(1)
+    moves = ~rows.done
+    rows.positions.add_(moves)
+    rows.write.add_(moves)
+    rows.key_lengths.add_(moves)
+    rows.done.logical_or_(done)
+
+
+def _advance(engine: Engine, choose: Choose, name: str, steps: int) -> Callable[[], None]:
+    """One decoding step: as a CUDA graph on a GPU, where the model allows one, else step by step."""
+
+    def eager() -> None:
+        _take(engine.rows, choose(engine.network.logits(_step(engine))))
+
+    if not engine.network.graphable or steps < 2:
+        return eager
+    if name not in engine.graphs:
+        try:
+            engine.graphs[name] = _capture(engine, eager)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            first_line = str(error).partition("\n")[0]
+            engine.notes.append(f"decoding runs without a CUDA graph, which this model does not allow: {first_line}")
+            return eager
+    return engine.graphs[name].replay
+
+
+def _capture(engine: Engine, step: Callable[[], None]) -> torch.cuda.CUDAGraph:
+    kept = {name: tensor.clone() for name, tensor in engine.rows.__dict__.items()}
+    try:
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):  # libraries set themselves up outside of the capture
+            step()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            step()
+        return graph
+    finally:
+        for name, tensor in kept.items():
+            getattr(engine.rows, name).copy_(tensor)
+
+
+def _step(engine: Engine) -> Tensor:
+    """Run every row's newest token; returns its hidden states, (rows, hidden size)."""
+    rows = engine.rows
+    count = len(rows.tokens)
+    step = Step(
+        pool=engine.pool,
+        write=rows.write,
+        query_ends=torch.arange(count + 1, dtype=torch.int32, device=rows.tokens.device),
+        key_starts=rows.key_starts,
+        key_lengths=rows.key_lengths,
+        longest_query=1,
+        longest_key=engine.longest,
+    )
+    hidden: Tensor = engine.network.decoder(
+        input_ids=rows.tokens[None], position_ids=rows.positions[None], use_cache=False, step=step
+    ).last_hidden_state[0]
+    return hidden
+
+
+@torch.inference_mode()
+def rank(engine: Engine, layout: Layout, first: Tensor, trie: AnswerTrie, count: int) -> BeamSearch:
+    """Search each prompt's likeliest answers; the partial answers of a prompt share its keys and values."""
+    prompts = len(layout.prompts)
+    search = BeamSearch(trie, count, prompts)
+    _, tokens, _ = search.children()
+    parents, token = search.advance(_log_probs(first, tokens[:, 0])[:, None])
+    width, device = search.width, engine.network.device
+    pool = Pool(prompts * width * trie.depth)
+    lengths = _to(device, [len(prompt) for prompt in layout.prompts])
+    starts = F.pad(_to(device, layout.starts), (0, 1)).to(torch.int32)
+    ancestors = torch.zeros(prompts, width, 0, dtype=torch.int64, device=device)
+    for depth in range(trie.depth - 1):
+        if not search.alive:
+            break
+        own = torch.arange(depth * prompts * width, (depth + 1) * prompts * width, device=device)
+        older = ancestors.gather(1, parents[..., None].expand(-1, -1, depth)) if depth else ancestors
+        ancestors = torch.cat([older, own.view(prompts, width, 1)], 2)
+        step = Step(
+            pool=engine.pool,
+            write=own,
+            query_ends=torch.arange(prompts + 1, dtype=torch.int32, device=device) * width,
+            key_starts=starts,
+            key_lengths=lengths.to(torch.int32),
+            longest_query=width,
+            longest_key=engine.longest,
+            branches=Branches(pool, own, ancestors.flatten(0, 1)),
+        )
+        positions = (lengths + depth)[:, None].expand(-1, width)
+        hidden = engine.network.decoder(
+            input_ids=token.reshape(1, -1), position_ids=positions.reshape(1, -1), use_cache=False, step=step
+        ).last_hidden_state[0]
+        _, tokens, _ = search.children()
+        parents, token = search.advance(_next_log_probs(engine.network, hidden, tokens))
+    return search
+
+
+def _next_log_probs(network: Network, hidden: Tensor, tokens: Tensor) -> Tensor:
+    """Log-probabilities of `tokens` (prompts, width, children) after hidden states (prompts * width, size)."""
+    flat = tokens.flatten(0, 1)
+    at_once = max(_LOGITS_AT_ONCE // network.model.config.get_text_config().vocab_size, 1)
+    parts = [
+        _log_probs(network.logits(hidden[start : start + at_once]), flat[start : start + at_once])
+        for start in range(0, len(hidden), at_once)
+    ]
+    return torch.cat(parts).view(tokens.shape)
+
+
+def _log_probs(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Log-probabilities of some tokens, (rows, children), over the whole vocabulary."""
+    logits = logits.float()
+    return logits.gather(1, tokens) - logits.logsumexp(-1, keepdim=True)

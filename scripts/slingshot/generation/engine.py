@@ -1,0 +1,241 @@
+"""Generation without padding: prompts laid end to end, then all rows of a group decoded together.
+
+A group is as many prompts as the pool of keys and values holds. Its prompts run through the network in rows of at
+most `row_tokens` tokens; in the last layer only their keys and values and each prompt's last token do, and only that
+token meets the vocabulary. What all prompts begin with is computed once. Decoding is one CUDA graph on a GPU.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from slingshot.models.device_memory import sent
+from slingshot.nn import residual_products
+from slingshot.nn import triton_kernels as fused_kernels
+from slingshot.nn.cached_attention import Pool, use_cached_attention
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+log = logging.getLogger(__name__)
+
+SHORTEST_SHARED_PREFIX = 16
+
+
+@dataclass(frozen=True)
+class Network:
+    """A causal language model, taken apart: what turns ids into hidden states, and those into logits."""
+
+    model: PreTrainedModel
+    decoder: Any
+    head: nn.Module
+    last_layer: nn.Module | None
+    softcap: float | None
+    own_attention: str
+
+    @property
+    def graphable(self) -> bool:
+        """Whether attention runs without asking the host, so that a CUDA graph can hold it."""
+        return self.device.type == "cuda" and self.model.dtype in (torch.bfloat16, torch.float16)
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        logits: Tensor = self.head(hidden)
+        if self.softcap is not None:
+            logits = self.softcap * torch.tanh(logits / self.softcap)
+        return logits
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a group's sequences stand in the pool: row i owns `start[i] : start[i] + room[i]`."""
+
+    prompts: list[Sequence[int]]
+    shared: int  # tokens that all prompts begin with, and that are in the pool before
+    starts: list[int]
+
+
+@dataclass
+class Rows:
+    """The state of decoding, one entry a row, at fixed addresses so that a CUDA graph can be replayed."""
+
+    tokens: Tensor
+    positions: Tensor
+    write: Tensor
+    key_starts: Tensor
+    key_lengths: Tensor
+    done: Tensor
+    nodes: Tensor
+    out: Tensor  # (rows, steps)
+    at: Tensor  # (1,): the next column of out
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What fits. `row_tokens` run through the network at once, the pool holds `pool_rows` tokens."""
+
+    row_tokens: int
+    pool_rows: int
+    most_prompts: int
+
+    def halved(self) -> Sizes:
+        return Sizes(max(self.row_tokens // 2, 1), max(self.pool_rows // 2, 1), self.most_prompts)
+
+
+@dataclass
+class Engine:
+    """A model with the pool, the state and the graphs that its groups use again and again."""
+
+    network: Network
+    pool: Pool
+    rows: Rows
+    row_tokens: int
+    longest: int
+    graphs: dict[str, torch.cuda.CUDAGraph] = field(default_factory=dict)
+    prefix: tuple[dict[int, Tensor], dict[int, Tensor]] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def take_apart(model: PreTrainedModel) -> Network:
+    """Find a model's decoder, head and last layer, and make its attention and its norms ours."""
+    decoder = model.base_model
+    layers, config = getattr(decoder, "layers", None), model.config.get_text_config()
+    last_layer = None
+    if isinstance(layers, nn.ModuleList) and len(layers) == config.num_hidden_layers and hasattr(decoder, "norm"):
+        last_layer = layers[-1]
+    own_attention = model.config._attn_implementation or "eager"
+    use_cached_attention(model)
+    for module in model.modules():
+        if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
+            module.forward = partial(_rms_norm, module)  # one kernel instead of six
+    fused_kernels.fuse(model)
+    residual_products.fuse(model)
+    return Network(
+        model=model,
+        decoder=decoder,
+        head=model.get_output_embeddings(),
+        last_layer=last_layer,
+        softcap=getattr(config, "final_logit_softcapping", None),
+        own_attention=own_attention,
+    )
+
+
+def put_together(network: Network) -> None:
+    """Undo `take_apart`."""
+    for module in network.model.modules():
+        if type(module).__name__.endswith("RMSNorm"):
+            module.__dict__.pop("forward", None)
+    fused_kernels.unfuse(network.model)
+    residual_products.unfuse(network.model)
+    network.model.set_attn_implementation(network.own_attention)
+
+
+def _rms_norm(module: Any, hidden: Tensor) -> Tensor:
+    return F.rms_norm(hidden, module.weight.shape, module.weight, module.variance_epsilon)
+
+
+def shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with, at least one token of each left over; 0 if too few to matter."""
+    if len(prompts) < 2:
+        return 0
+    first, last = min(map(tuple, prompts)), max(map(tuple, prompts))  # of sorted sequences the ends differ most
+    shared = 0
+    for one, other in zip(first, last, strict=False):
+        if one != other:
+            break
+        shared += 1
+    shared = min(shared, min(map(len, prompts)) - 1)
+    return shared if shared >= SHORTEST_SHARED_PREFIX else 0
+
+
+def new_engine(
+    network: Network, pool_rows: int, most_prompts: int, steps: int, row_tokens: int, longest: int
+) -> Engine:
+    """Set up for groups of at most `most_prompts` prompts that take at most `pool_rows` rows of the pool.
+
+    Args:
+        steps: new tokens a prompt, at most.
+        longest: no prompt with its answer is longer.
+    """
+
+    def empty(size: tuple[int, ...], dtype: torch.dtype = torch.int64) -> Tensor:
+        return torch.zeros(size, dtype=dtype, device=network.device)
+
+    rows = Rows(
+        tokens=empty((most_prompts,)),
+        positions=empty((most_prompts,)),
+        write=empty((most_prompts,)),
+        key_starts=empty((most_prompts + 1,), torch.int32),
+        key_lengths=empty((most_prompts,), torch.int32),
+        done=empty((most_prompts,), torch.bool),
+        nodes=empty((most_prompts,)),
+        out=empty((most_prompts, steps)),
+        at=empty((1,)),
+    )
+    # Row 0 of the pool is where rows that a smaller group leaves idle write to.
+    return Engine(network, Pool(pool_rows + 1), rows, row_tokens, longest)
+
+
+def plan_groups(needs: Sequence[int], which: Sequence[int], sizes: Sizes) -> list[list[int]]:
+    """Deal prompts, in their order, to groups that the pool holds and that are about equally large.
+
+    Args:
+        needs: rows of the pool that each prompt needs.
+        which: the prompts to deal.
+    """
+    total = sum(needs[index] for index in which)
+    least = max(-(-total // sizes.pool_rows), -(-len(which) // sizes.most_prompts), 1)
+    most_prompts = -(-len(which) // least)
+    groups: list[list[int]] = []
+    filled = 0
+    for index in which:
+        if not groups or len(groups[-1]) == most_prompts or filled + needs[index] > sizes.pool_rows:
+            groups.append([])
+            filled = 0
+        groups[-1].append(index)
+        filled += needs[index]
+    return groups
+
+
+def lay_out(prompts: list[Sequence[int]], shared: int, extra: int) -> Layout:
+    starts, end = [], 1
+    for prompt in prompts:
+        starts.append(end)
+        end += len(prompt) + extra
+    return Layout(prompts, shared, starts)
+
+
+Piece = tuple[int, int, int]  # prompt, from token, to token
+
+
+def _rows(layout: Layout, row_tokens: int) -> Iterator[list[Piece]]:
+    """The prompts' own tokens in rows of at most `row_tokens`; only a prompt that is longer than a row is cut."""
+    row: list[Piece] = []
+    filled = 0
+    for index, prompt in enumerate(layout.prompts):
+        start = layout.shared
+        if row and filled + len(prompt) - start > row_tokens:
+            yield row
+            row, filled = [], 0
+        while len(prompt) - start > row_tokens:
+            yield [(index, start, start + row_tokens)]
+            start += row_tokens
+        row.append((index, start, len(prompt)))
+        filled += len(prompt) - start
+    if row:
+        yield row
+
+
+def _to(device: torch.device, values: list[int]) -> Tensor:
+    return sent(torch.tensor(values), device)

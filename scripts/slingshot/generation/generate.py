@@ -1,0 +1,73 @@
+"""Answers of a model to prompts: greedy, each sample on its own, as fast as the device and its memory allow.
+
+Two ways lead to the same answers. The packed one (packed_generation) takes every model whose attention transformers
+lets us supply; the plain one is transformers' own `generate` over batches of similar length, for everything else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from slingshot.artifacts.model_card import ModelCard
+from slingshot.config.base import Dtype, Quantization
+from slingshot.generation import engine as packed_generation
+from slingshot.generation.packed import packable_network, packed_generate
+from slingshot.generation.padded import plain_generate
+from slingshot.generation.types import Answers, Decoding, Memory, Report
+from slingshot.models.loading import load_adapter, load_model
+from slingshot.nn.adapter_files import is_plain_lora, merge_adapter
+from slingshot.nn.sequence_attention import rotary_meets_batch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+log = logging.getLogger(__name__)
+
+
+def load_for_generation(
+    card: ModelCard,
+    quantization: Quantization,
+    dtype: Dtype,
+    device: str,
+    adapter: Path | None = None,
+    unquantized_without_gpu: bool = False,
+) -> PreTrainedModel:
+    """A model ready to answer. An adapter is merged into unquantized weights, and applied on top of quantized ones."""
+    model = load_model(card, quantization, dtype, device, unquantized_without_gpu)
+    if adapter is None:
+        return model
+    quantized = getattr(model, "is_quantized", False)
+    if not quantized and is_plain_lora(adapter):  # without peft, which takes seconds to import
+        merge_adapter(model, adapter)
+        return model
+    adapted = load_adapter(model, adapter)
+    if quantized:
+        return cast("PreTrainedModel", adapted.get_base_model())
+    return cast("PreTrainedModel", adapted.merge_and_unload(safe_merge=True))
+
+
+def generate(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], decoding: Decoding, memory: Memory, report: Report
+) -> Iterator[Answers]:
+    """Answer every prompt; yields index to answer as groups of prompts finish.
+
+    Args:
+        model: a causal language model in eval mode, on its device.
+        prompts: token ids of each prompt.
+        report: filled in on the way.
+    """
+    if not prompts:
+        return
+    network = packable_network(model, prompts, decoding, report)
+    if network is None:
+        if rotary_meets_batch(model.config.get_text_config()):
+            memory = Memory(token_budget=1)  # one prompt a batch: no neighbour may change an answer
+        yield from plain_generate(model, prompts, decoding, memory, report)
+        return
+    try:
+        yield from packed_generate(network, prompts, decoding, memory, report)
+    finally:
+        packed_generation.put_together(network)

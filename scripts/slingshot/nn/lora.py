@@ -1,0 +1,177 @@
+"""Low-rank adaptation (Hu et al. 2021, arXiv:2106.09685) of a frozen model's linear layers.
+
+y = W x + (alpha / r) B A dropout(x), with A and B in float32 and the products in the model's own type. Saved in
+peft's format, so that `PeftModel.from_pretrained` reads it.
+
+Dropout is Bernoulli with exactly the given probability to 32 bits, but drawn by a counter-based generator: whether an
+element is kept depends on the seed, the epoch, the sample, the token's position in it, the layer and the element,
+and on nothing else. So a sample meets the same mask however samples are packed, on however many processes, in a
+backward pass that recomputes it, and after a restart. Projections that read the same input (q, k and v; gate and
+up) share its mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from slingshot.config.recipe import Lora
+from slingshot.core.errors import StudyError
+from slingshot.core.hashing import digest_of_text, mixed
+from slingshot.nn.adapter_files import PREFIX
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj")
+
+SAME_INPUT = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "gate_proj": "gate_up", "up_proj": "gate_up"}
+
+
+class Dropout:
+    """What all adapters of a model share: the micro-batch's row keys, and the input that was dropped out last."""
+
+    def __init__(self, probability: float) -> None:
+        self.probability = probability
+        self.row_keys: Tensor | None = None  # (tokens,) int32; None: no dropout
+        self._last: tuple[Tensor, str, Tensor] | None = None
+
+    def set_rows(self, row_keys: Tensor | None) -> None:
+        """Say which tokens come next; None switches dropout off (evaluation)."""
+        self.row_keys = row_keys if self.probability > 0 else None
+        self._last = None
+
+    def __call__(self, inputs: Tensor, source: str, column_keys: Tensor) -> Tensor:
+        """`inputs` (tokens, features) with dropout; projections of the same input get the same tensor."""
+        if self.row_keys is None:
+            return inputs
+        if self._last is not None and self._last[0] is inputs and self._last[1] == source:
+            return self._last[2]
+        dropped = dropped_out(inputs, self.row_keys, column_keys, self.probability)
+        self._last = (inputs, source, dropped)
+        return dropped
+
+
+class LoraLinear(nn.Module):
+    """A frozen linear layer with its adapter."""
+
+    def __init__(self, base: Any, name: str, lora: Lora, rank: int, scale: float, dropout: Dropout) -> None:
+        super().__init__()
+        self.base, self.scale, self.dropout = base, scale, dropout
+        self.in_features, self.out_features = int(base.in_features), int(base.out_features)
+        device = base.weight.device
+        self.lora_A = nn.Parameter(torch.empty(rank, self.in_features, dtype=torch.float32, device=device))
+        self.lora_B = nn.Parameter(torch.zeros(self.out_features, rank, dtype=torch.float32, device=device))
+        parent, _, leaf = name.rpartition(".")
+        self.source = f"{parent}.{SAME_INPUT.get(leaf, leaf)}"
+        self.register_buffer("column_keys", column_keys(self.source, self.in_features).to(device), persistent=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
+        projected = self.base(inputs)
+        flat = self.dropout(inputs, self.source, self.column_keys).flatten(0, -2)  # type: ignore[arg-type]
+        low_rank = F.linear(flat, self.lora_A.to(inputs.dtype))
+        up = (self.lora_B * self.scale).to(inputs.dtype)
+        return torch.addmm(projected.flatten(0, -2), low_rank, up.T).view(projected.shape)
+
+
+def column_keys(source: str, features: int) -> Tensor:
+    """(features,) int32 dropout keys of an input of a layer."""
+    base = np.uint64(int(digest_of_text(source)[:16], 16))
+    keys = mixed(base ^ mixed(np.arange(features, dtype=np.uint64)))
+    return torch.from_numpy(keys.astype(np.uint32).view(np.int32))
+
+
+def dropped_out(inputs: Tensor, row_keys: Tensor, column_keys: Tensor, probability: float) -> Tensor:
+    """`inputs` (..., features) with elements kept where `keep_mask` says so, and scaled by 1 / (1 - p)."""
+    keep = keep_mask(row_keys, column_keys, probability).view(inputs.shape)
+    return torch.where(keep, inputs * (1 / (1 - probability)), 0)
+
+
+def keep_mask(row_keys: Tensor, column_keys: Tensor, probability: float) -> Tensor:
+    """(rows, columns) bool, true with 1 - p: a hash of row key + column key, compared with p.
+
+    The hash is Wellons's lowbias32 without its outer shifts: both keys are well mixed already, and the comparison
+    looks at the high bits. In int32 arithmetic, which wraps.
+    """
+    value = row_keys[:, None] + column_keys[None, :]
+    value = value * 0x7FEB352D
+    value = value ^ ((value >> 15) & 0x1FFFF)  # a logical shift
+    value = value * (0x846CA68B - 2**32)
+    value = value ^ ((value >> 16) & 0xFFFF)
+    return value >= round(probability * 2**32) - 2**31
+
+
+def target_names(model: PreTrainedModel, targets: str | list[str]) -> list[str]:
+    """Full names of the linear layers to adapt, in the model's order.
+
+    Raises:
+        StudyError: a name in the list fits no linear layer, or nothing is left to adapt.
+    """
+    head = model.get_output_embeddings()
+    linear = [
+        name
+        for name, module in model.named_modules()
+        if module is not head and isinstance(module, nn.Linear) and hasattr(module, "in_features")
+    ]
+    if targets == "all-linear":
+        chosen = linear
+    else:
+        wanted = ATTENTION if targets == "attention" else targets
+        chosen = [name for name in linear if name.rpartition(".")[2] in wanted]
+        unknown = [] if targets == "attention" else sorted(set(wanted) - {name.rpartition(".")[2] for name in linear})
+        if unknown:
+            known = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
+            raise StudyError(
+                f"finetune.lora.targets: {', '.join(unknown)} is no linear layer of this model; it has {known}"
+            )
+    if not chosen:
+        raise StudyError(f"finetune.lora.targets: {targets} fits no linear layer of {type(model).__name__}")
+    return chosen
+
+
+def add_adapters(model: PreTrainedModel, lora: Lora, rank: int, alpha: int, seed: int) -> Dropout:
+    """Freeze the model and put an adapter on each target. A starts as peft's does, B at zero.
+
+    Each A is drawn from the seed and its own name, on the CPU, so that no device and no order changes it.
+    """
+    model.requires_grad_(False)
+    dropout = Dropout(lora.dropout)
+    for name in target_names(model, lora.targets):
+        base = model.get_submodule(name)
+        adapted = LoraLinear(base, name, lora, rank, alpha / rank, dropout)
+        generator = torch.Generator().manual_seed(int(digest_of_text(f"{seed} {name}")[:15], 16))
+        start = torch.empty(rank, adapted.in_features)
+        nn.init.kaiming_uniform_(start, a=5**0.5, generator=generator)
+        adapted.lora_A.data.copy_(start)
+        parent, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(parent), leaf, adapted)
+    return dropout
+
+
+def adapters(model: nn.Module) -> Iterator[tuple[str, LoraLinear]]:
+    """Name of the adapted layer, and the layer."""
+    for name, module in model.named_modules():
+        if isinstance(module, LoraLinear):
+            yield name, module
+
+
+def adapter_state(model: nn.Module) -> dict[str, Tensor]:
+    """The adapter's weights under peft's names; they share memory with the model's."""
+    state: dict[str, Tensor] = {}
+    for name, layer in adapters(model):
+        state[f"{PREFIX}{name}.lora_A.weight"] = layer.lora_A.data
+        state[f"{PREFIX}{name}.lora_B.weight"] = layer.lora_B.data
+    return state
+
+
+def load_adapter_state(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """Copy weights as `adapter_state` names them into the model."""
+    own = adapter_state(model)
+    if own.keys() != state.keys():
+        raise ValueError("these adapter weights are of another model or other targets")
+    for name, value in own.items():
+        value.copy_(state[name])

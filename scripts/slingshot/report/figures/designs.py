@@ -1,0 +1,316 @@
+"""The report's figures of what the designs say: learning curves, treatments crossed, seeds, score against cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import plotly.graph_objects as go
+
+from slingshot.artifacts.comparison import ArmSummary, Comparison, DesignFindings, MeasuredCurve, PowerLaw, TrainSize
+from slingshot.artifacts.metrics import Score
+from slingshot.report.figures.overview import AXIS, serving_seconds
+from slingshot.report.figures.style import (
+    CATEGORICAL,
+    COLORS,
+    KINDS,
+    Figure,
+    Table,
+    error_bars,
+    layout_of,
+    line_of,
+    plain,
+    plot_of,
+)
+from slingshot.report.formats import MISSING, count, difference, number, percent, with_interval
+
+SERVED = 1_000  # dialogues that the cost of an arm is reckoned for
+
+
+def _score(arm: ArmSummary) -> Score:
+    return arm.scores["exact_match"]
+
+
+def learning_curves(comparison: Comparison, designs: DesignFindings) -> Figure | None:
+    """Exact match over train size with the fitted curves; arms without training lie across as bands."""
+    if not designs.curves:
+        return None
+    untrained = [arm for arm in comparison.arms if not arm.finetuned]
+    traces: list[go.Scatter] = []
+    for index, curve in enumerate(designs.curves):
+        if curve.power_law:
+            traces += _fitted(curve.power_law, index)
+        traces.append(_measured(curve, index))
+    layout = layout_of(
+        460,
+        showlegend=True,
+        shapes=[shape for arm in untrained for shape in _band(_score(arm), COLORS[arm.kind])],
+        annotations=[_band_label(arm) for arm in untrained],
+    )
+    sizes = sorted({point.train_samples for curve in designs.curves for point in curve.points})
+    layout.xaxis.update(type="log", title="train samples", tickvals=sizes, ticktext=[count(size) for size in sizes])
+    layout.yaxis.update(title="exact match, %", rangemode="tozero")
+    rows = [
+        [curve.model, count(point.train_samples), point.arm, with_interval(point.exact_match)]
+        for curve in designs.curves
+        for point in curve.points
+    ]
+    entries = [(curve, entry) for curve in designs.curves for entry in curve.break_even]
+    alt = "Exact match over train size. " + " ".join(entry.sentence for _, entry in entries[:20])
+    table = Table(["Model", "Train samples", "Arm", "Exact match, %"], rows)
+    return Figure("learning_curve", plot_of(traces, layout), alt, table)
+
+
+def _fitted(law: PowerLaw, index: int) -> list[go.Scatter]:
+    """A fitted curve and, under it, its band."""
+    sizes = [point.train_samples for point in law.line]
+    color = CATEGORICAL[index % len(CATEGORICAL)]
+    around = [100 * point.high for point in law.line] + [100 * point.low for point in reversed(law.line)]
+    quiet: dict[str, Any] = {"hoverinfo": "skip", "showlegend": False}
+    band = go.Scatter(
+        x=sizes + sizes[::-1], y=around, fill="toself", fillcolor=color, opacity=0.18, line={"width": 0}, **quiet
+    )
+    line = go.Scatter(x=sizes, y=[100 * point.value for point in law.line], mode="lines", line=line_of(index), **quiet)
+    return [band, line]
+
+
+def _measured(curve: MeasuredCurve, index: int) -> go.Scatter:
+    scores = [point.exact_match for point in curve.points]
+    color = CATEGORICAL[index % len(CATEGORICAL)]
+    return go.Scatter(
+        x=[point.train_samples for point in curve.points],
+        y=[100 * score.value for score in scores],
+        error_y=error_bars(scores) | {"color": color},
+        mode="markers",
+        name=plain(curve.model),
+        marker={"size": 9, "color": color},
+        text=[
+            f"<b>{plain(point.arm)}</b><br>{count(point.train_samples)} train samples"
+            f"<br>exact match {with_interval(point.exact_match)} %"
+            for point in curve.points
+        ],
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _band(score: Score, color: str) -> list[dict[str, Any]]:
+    """An arm without training across the plot: its interval as a band, its score as a line."""
+    across = {"xref": "paper", "x0": 0, "x1": 1, "yref": "y", "layer": "below"}
+    low, middle, high = 100 * score.low, 100 * score.value, 100 * score.high
+    return [
+        across | {"type": "rect", "y0": low, "y1": high, "fillcolor": color, "opacity": 0.12, "line": {"width": 0}},
+        across | {"type": "line", "y0": middle, "y1": middle, "line": {"color": color, "width": 1.2, "dash": "dash"}},
+    ]
+
+
+def _band_label(arm: ArmSummary) -> dict[str, Any]:
+    return {
+        "xref": "paper",
+        "x": 0.005,
+        "xanchor": "left",
+        "y": 100 * _score(arm).value,
+        "yanchor": "bottom",
+        "text": plain(arm.arm),
+        "showarrow": False,
+        "font": {"size": 12},
+    }
+
+
+def train_size(size: TrainSize) -> str:
+    """A train size, or on which side of the measured range it lies."""
+    return {"below": "below the range", "above": "above the range"}.get(size.place) or count(size.train_samples)
+
+
+def interaction(comparison: Comparison, designs: DesignFindings) -> Figure | None:
+    """Exact match untrained and finetuned, a line a model: lines that are not parallel are an interaction."""
+    if not designs.gains:
+        return None
+    arms = {arm.arm: arm for arm in comparison.arms}
+    traces = []
+    for index, gain in enumerate(designs.gains):
+        ends = [arms[gain.untrained], arms[gain.finetuned]]
+        kind = ends[0].kind
+        size = f", {plain(ends[0].size)}" if ends[0].size else ""
+        shift = 0.02 * (index - (len(designs.gains) - 1) / 2)
+        traces.append(
+            go.Scatter(
+                x=[shift, 1 + shift],
+                y=[100 * _score(arm).value for arm in ends],
+                error_y=error_bars([_score(arm) for arm in ends]),
+                mode="lines+markers",
+                name=f"{plain(gain.model)}{size}",
+                line=line_of(index) | {"dash": "dash" if kind == "llm" else "solid"},
+                marker={"size": 10, "symbol": ["square", "circle"]},
+                text=[f"<b>{plain(arm.arm)}</b><br>exact match {with_interval(_score(arm))} %" for arm in ends],
+                hovertemplate="%{text}<extra></extra>",
+            )
+        )
+    layout = layout_of(420, showlegend=True)
+    layout.xaxis.update(tickvals=[0, 1], ticktext=["untrained", "finetuned"], range=[-0.3, 1.3])
+    layout.yaxis.update(title="exact match, %", rangemode="tozero")
+    rows = [
+        [
+            gain.model,
+            with_interval(_score(arms[gain.untrained])),
+            with_interval(_score(arms[gain.finetuned])),
+            difference(gain.difference),
+        ]
+        for gain in designs.gains
+    ]
+    said = " ".join(f"{row[0]}: {row[1]} untrained, {row[2]} finetuned." for row in rows)
+    table = Table(["Model", "Untrained, %", "Finetuned, %", "Gain, points"], rows)
+    return Figure("interaction", plot_of(traces, layout), f"Exact match before and after finetuning. {said}", table)
+
+
+def seeds(designs: DesignFindings) -> Figure | None:
+    """Each seed's exact match with its interval over samples, and the mean with its interval over both."""
+    if not designs.seeds:
+        return None
+    traces, rows, names = [], [], []
+    for index, variation in enumerate(designs.seeds):
+        names.append(plain(variation.model))
+        m = len(variation.runs)
+        heights = [-index + 0.3 * (1 - 2 * place / m) for place in range(m)]
+        runs = [run.exact_match for run in variation.runs]
+        said = [
+            f"<b>{plain(run.arm)}</b><br>seed {run.seed}, {with_interval(run.exact_match)} %" for run in variation.runs
+        ]
+        traces.append(_row(runs, heights, "a seed, over samples", CATEGORICAL[0], "circle-open", said, index == 0))
+        mean = f"<b>{plain(variation.model)}</b><br>mean of {m} seeds, {with_interval(variation.mean)} %"
+        traces.append(
+            _row(
+                [variation.mean],
+                [-index - 0.36],
+                "mean, over seeds and samples",
+                COLORS["slm"],
+                "diamond",
+                [mean],
+                index == 0,
+            )
+        )
+        rows += [
+            [run.arm, MISSING if run.seed is None else str(run.seed), with_interval(run.exact_match)]
+            for run in variation.runs
+        ]
+        rows.append([f"{variation.model}, mean", f"{m} seeds", with_interval(variation.mean)])
+    layout = layout_of(110 + 100 * len(designs.seeds), showlegend=True)
+    layout.xaxis.update(title="exact match, %")
+    layout.yaxis.update(tickvals=[-index for index in range(len(names))], ticktext=names, range=[0.6 - len(names), 0.6])
+    alt = " ".join(
+        f"{each.model}: mean {with_interval(each.mean)} % over {len(each.runs)} seeds, standard deviation between "
+        f"seeds {percent(each.between_seeds)} points, standard error over samples {percent(each.between_samples)}."
+        for each in designs.seeds
+    )
+    return Figure("seeds", plot_of(traces, layout), alt, Table(["Arm", "Seed", "Exact match, %"], rows))
+
+
+def _row(
+    scores: Sequence[Any], heights: Sequence[float], name: str, color: str, symbol: str, said: list[str], legend: bool
+) -> go.Scatter:
+    return go.Scatter(
+        x=[100 * score.value for score in scores],
+        y=list(heights),
+        error_x=error_bars(scores) | {"color": color},
+        mode="markers",
+        name=name,
+        legendgroup=name,
+        showlegend=legend,
+        marker={"symbol": symbol, "size": 9, "color": color, "line": {"width": 2, "color": color}},
+        text=said,
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def pareto(comparison: Comparison, unit: str) -> Figure | None:
+    """Exact match over the seconds of training and serving, and the arms that no other beats in both.
+
+    None where fewer than two arms' costs are known.
+    """
+    costs = {arm.arm: cost for arm in comparison.arms if (cost := total_seconds(arm))}
+    known = [arm for arm in comparison.arms if arm.arm in costs]
+    if len(known) < 2:
+        return None
+    front = front_of(known, costs)
+    traces = [_front_line(front, costs)]
+    for kind, finetuned in product(KINDS, (False, True)):
+        chosen = [arm for arm in known if (arm.kind, arm.finetuned) == (kind, finetuned)]
+        if chosen:
+            traces.append(_costed(chosen, costs, unit))
+    names = {arm.arm for arm in front}
+    layout = layout_of(430, showlegend=True, annotations=[_name_beside(arm, costs) for arm in front])
+    ticks = {"type": "log", "dtick": 1, "exponentformat": "none", "separatethousands": True}
+    layout.xaxis.update(title=f"{unit} seconds of training and of {SERVED:,} dialogues", **ticks)
+    layout.yaxis.update(title="exact match, %", rangemode="tozero")
+    rows = [
+        [arm.arm, number(costs[arm.arm]), with_interval(_score(arm)), "yes" if arm.arm in names else ""]
+        for arm in sorted(known, key=lambda arm: costs[arm.arm])
+    ]
+    alt = (
+        f"Exact match over {unit} seconds of training and serving {SERVED:,} dialogues. On the Pareto front: "
+        f"{', '.join(arm.arm for arm in front)}."
+    )
+    table = Table(["Arm", f"{unit} seconds", "Exact match, %", "On the front"], rows)
+    return Figure("pareto_front", plot_of(traces, layout), alt, table)
+
+
+def total_seconds(arm: ArmSummary) -> float | None:
+    """Device seconds of finetuning and of answering SERVED dialogues; None where either was not measured."""
+    serving = serving_seconds(arm.cost)
+    if not serving or arm.cost is None or (arm.finetuned and arm.cost.training is None):
+        return None
+    return (arm.cost.training.device_seconds if arm.cost.training else 0) + serving * SERVED / 1000
+
+
+def front_of(arms: Sequence[ArmSummary], costs: dict[str, float]) -> list[ArmSummary]:
+    """Arms than which no other costs less and scores at least as high (Pareto's front), by rising cost."""
+    front: list[ArmSummary] = []
+    for arm in sorted(arms, key=lambda arm: (costs[arm.arm], -_score(arm).value)):
+        if not front or _score(arm).value > _score(front[-1]).value:
+            front.append(arm)
+    return front
+
+
+def _front_line(front: Sequence[ArmSummary], costs: dict[str, float]) -> go.Scatter:
+    return go.Scatter(
+        x=[costs[arm.arm] for arm in front],
+        y=[100 * _score(arm).value for arm in front],
+        mode="lines",
+        name="Pareto front",
+        line={"color": AXIS, "width": 1.5, "dash": "dot", "shape": "hv"},
+        hoverinfo="skip",
+    )
+
+
+def _costed(arms: Sequence[ArmSummary], costs: dict[str, float], unit: str) -> go.Scatter:
+    """Arms of one kind and treatment: the kind is the colour, circles are finetuned."""
+    kind, finetuned = arms[0].kind, arms[0].finetuned
+    return go.Scatter(
+        x=[costs[arm.arm] for arm in arms],
+        y=[100 * _score(arm).value for arm in arms],
+        error_y=error_bars([_score(arm) for arm in arms]) | {"color": COLORS[kind]},
+        mode="markers",
+        name=f"{KINDS[kind]}, {'finetuned' if finetuned else 'untrained'}",
+        marker={"size": 11, "color": COLORS[kind], "symbol": "circle" if finetuned else "square"},
+        text=[
+            f"<b>{plain(arm.arm)}</b><br>{number(costs[arm.arm])} {unit} s"
+            f"<br>exact match {with_interval(_score(arm))} %"
+            for arm in arms
+        ],
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _name_beside(arm: ArmSummary, costs: dict[str, float]) -> dict[str, Any]:
+    return {
+        "x": math.log10(costs[arm.arm]),
+        "y": 100 * _score(arm).value,
+        "xshift": -8,
+        "yshift": 8,
+        "xanchor": "right",
+        "yanchor": "bottom",
+        "text": plain(arm.arm),
+        "showarrow": False,
+        "font": {"size": 12},
+    }

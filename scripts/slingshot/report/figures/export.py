@@ -1,0 +1,71 @@
+"""The report's figures as SVG files for a paper, drawn by Plotly in a headless Chromium."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import plotly.graph_objects as go
+
+from slingshot.core.files import write_text
+from slingshot.report.figures.style import INK, PAPER, Figure
+
+log = logging.getLogger(__name__)
+
+for talkative in ("choreographer", "kaleido"):
+    logging.getLogger(talkative).setLevel(logging.WARNING)
+
+WIDTH = 760  # pixels
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+def write_figures(figures: Sequence[Figure], folder: Path | str) -> list[Path]:
+    """Write each figure as SVG, all in one run of Chromium; without Chromium say so and write none.
+
+    The files hold no time and no random number: the same figures give the same bytes with the same Chromium.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if browser is None:
+        log.info("%s: no SVG files, as they need Chromium and none is on PATH; the report itself is complete", folder)
+        return []
+    import kaleido  # late, as a report without Chromium does not need it
+
+    written = []
+    with tempfile.TemporaryDirectory() as scratch:
+        jobs = [
+            {
+                "fig": _for_paper(figure.plot),
+                "path": f"{scratch}/{figure.name}.svg",
+                "opts": {"format": "svg", "width": WIDTH, "height": figure.plot.layout.height},
+            }
+            for figure in figures
+        ]
+        kaleido.write_fig_from_object_sync(jobs, kopts={"mathjax": False, "path": browser})
+        for figure in figures:
+            drawn = Path(scratch, f"{figure.name}.svg").read_text(encoding="utf-8")
+            write_text(folder / f"{figure.name}.svg", _without_random_ids(drawn))
+            written.append(folder / f"{figure.name}.svg")
+    return written
+
+
+def _for_paper(plot: go.Figure) -> dict[str, Any]:
+    """Dark ink on white paper."""
+    copy = go.Figure(plot)
+    copy.update_layout(paper_bgcolor=PAPER, plot_bgcolor=PAPER, font={"color": INK})
+    return cast(dict[str, Any], copy.to_dict())
+
+
+def _without_random_ids(svg: str) -> str:
+    """Plotly names a drawing's clip paths and gradients after random numbers: name them after their order."""
+    names = dict.fromkeys(re.findall(r'id="(?:clip|defs-|topdefs-)([0-9a-f]{6})', svg))
+    for number, name in enumerate(names):
+        svg = svg.replace(name, f"x{number:05d}")
+    return svg

@@ -1,0 +1,307 @@
+"""The report's first two figures, which the verdict rests on: size against score, and paired differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any, cast
+
+import plotly.graph_objects as go
+
+from slingshot.artifacts.comparison import ArmSummary, Comparison, PairComparison
+from slingshot.artifacts.cost import ArmCost
+from slingshot.report.figures.style import COLORS, KINDS, Figure, Table, error_bars, layout_of, plain, plot_of
+from slingshot.report.formats import MISSING, count, difference, number, p_value, percent, with_interval
+
+LARGEST_MARKER, SMALLEST_MARKER = 30.0, 8.0  # pixels across
+
+DODGE = 1.09  # arms of one size stand side by side, each so many times further right
+
+FEW_PAIRS = 20
+
+AXIS = "#8a8f98"
+
+
+def parameters(size: str | None) -> float | None:
+    """`8B` as 8e9; None where the size is not said."""
+    if not size:
+        return None
+    return float(size[:-1]) * {"K": 1e3, "M": 1e6, "B": 1e9}[size[-1]]
+
+
+def serving_seconds(cost: ArmCost | None) -> float | None:
+    """Device seconds per 1,000 dialogues."""
+    return cost.per_1000_dialogues.device_seconds if cost else None
+
+
+def size_against_score(comparison: Comparison, unit: str) -> Figure:
+    """Exact match over parameters; the marker's area is the cost of serving."""
+    arms = comparison.arms
+    sized = [arm for arm in arms if parameters(arm.size)]
+    unsized = [arm for arm in arms if not parameters(arm.size)]
+    costs = {arm.arm: serving_seconds(arm.cost) for arm in arms}
+    places = _dodged(sized)
+    traces = []
+    for kind, finetuned in product(KINDS, (False, True)):
+        chosen = [arm for arm in sized if (arm.kind, arm.finetuned) == (kind, finetuned)]
+        if chosen:
+            traces.append(_markers(chosen, places, costs, unit))
+    layout = layout_of(
+        430 if len(arms) <= 10 else 560,
+        showlegend=True,
+        annotations=_arm_labels(sized, places) + [_unsized_label(arm) for arm in unsized],
+        shapes=[shape for arm in unsized for shape in _unsized_band(arm)],
+    )
+    layout.xaxis.update(type="log", title="parameters", **_size_ticks(sized))
+    layout.yaxis.update(title="exact match, %", rangemode="tozero")
+    rows = [
+        [arm.arm, arm.size or MISSING, with_interval(_score(arm)), count(_score(arm).n), number(costs[arm.arm])]
+        for arm in arms
+    ]
+    columns = ["Arm", "Parameters", "Exact match, %", "n", f"{unit} s per 1,000 dialogues"]
+    said = [f"{arm.arm}{f' ({arm.size})' if arm.size else ''}: {with_interval(_score(arm))}." for arm in arms]
+    alt = f"Exact match in percent over model size. {' '.join(said)}"
+    return Figure("size_against_score", plot_of(traces, layout), alt, Table(columns, rows))
+
+
+def _score(arm: ArmSummary) -> Any:
+    return arm.scores["exact_match"]
+
+
+def _dodged(arms: Sequence[ArmSummary]) -> dict[str, float]:
+    """A place on the size axis for each arm: arms of one size stand side by side around it."""
+    places = {}
+    for size in {arm.size for arm in arms}:
+        same = [arm for arm in arms if arm.size == size]
+        for index, arm in enumerate(same):
+            places[arm.arm] = cast(float, parameters(size)) * DODGE ** (index - (len(same) - 1) / 2)
+    return places
+
+
+def _markers(
+    arms: Sequence[ArmSummary],
+    places: Mapping[str, float],
+    costs: Mapping[str, float | None],
+    unit: str,
+) -> go.Scatter:
+    """Arms of one kind, which is the colour, and treatment: circles are finetuned.
+
+    Area is proportional to cost, down to a size that can still be seen; hollow: not known.
+    """
+    kind, finetuned = arms[0].kind, arms[0].finetuned
+    symbol = "circle" if finetuned else "square"
+    most = max((cost for cost in costs.values() if cost), default=1.0)
+    known = [costs[arm.arm] for arm in arms]
+    said = [
+        f"<b>{plain(arm.arm)}</b><br>{plain(arm.name)}, {plain(arm.size)}"
+        f"<br>exact match {with_interval(_score(arm))} %, n = {count(_score(arm).n)}"
+        f"<br>{number(cost)} {unit} s per 1,000 dialogues"
+        for arm, cost in zip(arms, known, strict=True)
+    ]
+    return go.Scatter(
+        x=[places[arm.arm] for arm in arms],
+        y=[100 * _score(arm).value for arm in arms],
+        error_y=error_bars([_score(arm) for arm in arms]) | {"color": COLORS[kind]},
+        mode="markers",
+        name=f"{KINDS[kind]}, {'finetuned' if finetuned else 'untrained'}",
+        marker={
+            "color": COLORS[kind],
+            "size": [max(SMALLEST_MARKER, LARGEST_MARKER * math.sqrt(cost / most)) if cost else 12.0 for cost in known],
+            "symbol": [symbol + ("" if cost else "-open") for cost in known],
+            "opacity": 0.7,
+        },
+        text=said,
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _arm_labels(arms: Sequence[ArmSummary], places: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Names in columns to the right of the markers, moved apart where they would cover one another.
+
+    A thin line leads from each name to its marker.
+    """
+    low, high = _size_range(arms)
+    top = max((100 * _score(arm).high for arm in arms), default=100)
+    labels = []
+    for cluster in _clusters(arms, 0.16 * (high - low)):
+        cluster = sorted(cluster, key=lambda arm: -_score(arm).value)
+        column = math.log10(max(places[arm.arm] for arm in cluster)) + 0.045 * (high - low)
+        heights = _spread([100 * _score(arm).value for arm in cluster], 0.05 * top)
+        labels += [
+            {
+                "x": math.log10(places[arm.arm]),
+                "y": 100 * _score(arm).value,
+                "ax": column,
+                "ay": height,
+                "axref": "x",
+                "ayref": "y",
+                "arrowhead": 0,
+                "arrowwidth": 0.6,
+                "arrowcolor": AXIS,
+                "standoff": 6,
+                "xanchor": "left",
+                "text": plain(arm.arm),
+                "font": {"size": 12},
+            }
+            for arm, height in zip(cluster, heights, strict=True)
+        ]
+    return labels
+
+
+def _clusters(arms: Sequence[ArmSummary], gap: float) -> list[list[ArmSummary]]:
+    """Arms whose sizes lie so close (in decades) that names beside them could meet."""
+    clusters: list[list[ArmSummary]] = []
+    last = -math.inf
+    for arm in sorted(arms, key=lambda arm: cast(float, parameters(arm.size))):
+        here = math.log10(cast(float, parameters(arm.size)))
+        if here - last > gap:
+            clusters.append([])
+        clusters[-1].append(arm)
+        last = here
+    return clusters
+
+
+def _spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Falling heights at least `gap` apart, none below 0 if that can be, near the wanted ones on the whole."""
+    heights: list[float] = []
+    for height in wanted:
+        heights.append(min(height, heights[-1] - gap) if heights else height)
+    shift = sum(want - height for want, height in zip(wanted, heights, strict=True)) / max(len(heights), 1)
+    shift = max(shift, -min(heights, default=0))
+    return [height + shift for height in heights]
+
+
+def _unsized_band(arm: ArmSummary) -> list[dict[str, Any]]:
+    """A line and its interval across the plot: an arm that has no size."""
+    score, color = _score(arm), COLORS[arm.kind]
+    across = {"xref": "paper", "x0": 0, "x1": 1, "yref": "y", "layer": "below"}
+    low, middle, high = 100 * score.low, 100 * score.value, 100 * score.high
+    return [
+        across | {"type": "rect", "y0": low, "y1": high, "fillcolor": color, "opacity": 0.18, "line": {"width": 0}},
+        across | {"type": "line", "y0": middle, "y1": middle, "line": {"color": color, "width": 1.5, "dash": "dash"}},
+    ]
+
+
+def _unsized_label(arm: ArmSummary) -> dict[str, Any]:
+    return {
+        "xref": "paper",
+        "x": 0.005,
+        "y": 100 * _score(arm).value,
+        "yanchor": "bottom",
+        "xanchor": "left",
+        "text": plain(arm.arm),
+        "showarrow": False,
+        "font": {"size": 12},
+    }
+
+
+def _size_range(arms: Sequence[ArmSummary]) -> tuple[float, float]:
+    """The size axis in decades, with room on the right for names."""
+    sizes = [math.log10(cast(float, parameters(arm.size))) for arm in arms]
+    low, high = min(sizes, default=0), max(sizes, default=1)
+    return low - 0.15, high + max(0.3, 0.4 * (high - low))
+
+
+def _size_ticks(arms: Sequence[ArmSummary]) -> dict[str, Any]:
+    """Ticks at the sizes that occur, thinned so that no two overlap."""
+    if not arms:
+        return {"visible": False}
+    low, high = _size_range(arms)
+    ticks: list[tuple[float, str | None]] = []
+    for value, text in sorted({(cast(float, parameters(arm.size)), arm.size) for arm in arms}):
+        if not ticks or math.log10(value / ticks[-1][0]) > 0.03 * (high - low):
+            ticks.append((value, text))
+    return {
+        "tickvals": [value for value, _ in ticks],
+        "ticktext": [plain(text) for _, text in ticks],
+        "range": [low, high],
+    }
+
+
+def forest(pairs: Sequence[PairComparison], confidence: float) -> Figure:
+    """Paired differences of exact match with their intervals, a row a pair."""
+    rows = list(reversed(pairs))
+    layout = layout_of(
+        90 + (44 if len(rows) <= FEW_PAIRS else 30) * len(rows),
+        showlegend=True,
+        annotations=[_pair_label(pair, index) for index, pair in enumerate(rows)],
+        shapes=[
+            {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1, "line": {"color": AXIS, "width": 1.5}}
+            | {"layer": "below"}
+        ],
+    )
+    layout.xaxis.update(title="difference, percentage points")
+    layout.yaxis.update(visible=False, range=[-0.6, len(rows) - 0.1])
+    columns = ["First", "Second", f"Difference, points [{percent(confidence, 0)}% interval]"]
+    columns += ["Only first right", "Only second right", "p (McNemar)", "p (Holm)", "n"]
+    said = " ".join(f"{pair.first} minus {pair.second}: {difference(pair.difference)}." for pair in pairs[:20])
+    alt = f"Paired differences of exact match in percentage points. {said}"
+    table = Table(columns, [_pair_row(pair) for pair in pairs])
+    return Figure("paired_differences", plot_of(_differences(rows), layout), alt, table)
+
+
+def _differences(rows: Sequence[PairComparison]) -> list[go.Scatter]:
+    """Filled markers where the difference is significant, hollow ones where it is not."""
+    traces = []
+    for significant, said in ((True, "significant after Holm"), (False, "not significant")):
+        chosen = [(index, pair) for index, pair in enumerate(rows) if pair.significant == significant]
+        if not chosen:
+            continue
+        color = COLORS["slm"] if significant else COLORS["baseline"]
+        differences = [pair.difference for _, pair in chosen]
+        traces.append(
+            go.Scatter(
+                x=[100 * value.value for value in differences],
+                y=[index for index, _ in chosen],
+                error_x=error_bars(differences) | {"color": color},
+                mode="markers",
+                name=said,
+                marker={
+                    "symbol": "circle" if significant else "circle-open",
+                    "size": 10,
+                    "color": color,
+                    "line": {"width": 2, "color": color},
+                },
+                text=[_pair_said(pair) for _, pair in chosen],
+                hovertemplate="%{text}<extra></extra>",
+            )
+        )
+    return traces
+
+
+def _pair_label(pair: PairComparison, row: int) -> dict[str, Any]:
+    """A pair's names and numbers above its interval: this needs no margin, so it fits a phone."""
+    return {
+        "xref": "paper",
+        "x": 0,
+        "xanchor": "left",
+        "y": row,
+        "yshift": 11,
+        "showarrow": False,
+        "align": "left",
+        "text": f"{plain(pair.first)} − {plain(pair.second)}: {difference(pair.difference)}",
+        "font": {"size": 12},
+    }
+
+
+def _pair_row(pair: PairComparison) -> list[str]:
+    return [
+        pair.first,
+        pair.second,
+        difference(pair.difference),
+        count(pair.only_first_right),
+        count(pair.only_second_right),
+        p_value(pair.p),
+        p_value(pair.adjusted_p),
+        count(pair.difference.n),
+    ]
+
+
+def _pair_said(pair: PairComparison) -> str:
+    return (
+        f"<b>{plain(pair.first)} − {plain(pair.second)}</b>"
+        f"<br>{difference(pair.difference)} points, n = {count(pair.difference.n)}"
+        f"<br>only the first right: {count(pair.only_first_right)}, only the second: {count(pair.only_second_right)}"
+        f"<br>exact McNemar p {p_value(pair.p)}, after Holm {p_value(pair.adjusted_p)}"
+    )

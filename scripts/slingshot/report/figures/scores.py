@@ -1,0 +1,284 @@
+"""The report's figures of scores in detail: by level and by group, calibration, confusion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import plotly.graph_objects as go
+
+from slingshot.artifacts.comparison import Comparison
+from slingshot.artifacts.metrics import Confusion, GroupScore, LevelScores, Metrics, RankedScores, Score, ScoredLevel
+from slingshot.report.figures.style import (
+    CATEGORICAL,
+    SEQUENTIAL,
+    SYMBOLS,
+    Figure,
+    Table,
+    error_bars,
+    file_name,
+    layout_of,
+    line_of,
+    plain,
+    plot_of,
+    shortened,
+)
+from slingshot.report.formats import count, percent, with_interval
+
+# Levels, deepest first, with their names and symbols.
+LEVELS: dict[ScoredLevel, tuple[str, str]] = {
+    "code": ("code", "circle"),
+    "label": ("label", "circle"),
+    "category": ("category", "square"),
+    "block": ("block", "diamond"),
+    "chapter": ("chapter", "triangle-up"),
+}
+
+MOST_WITH_BARS = 8  # arms in one plot of lines, above which intervals would hide one another
+
+MOST_WITH_NUMBERS = 25  # columns of a heat map, above which numbers would not fit the cells
+
+
+def scores_by_level(comparison: Comparison, metrics: Mapping[str, Metrics]) -> Figure:
+    """Accuracy at each level of the tree, a row an arm, a symbol a level."""
+    arms = [arm.arm for arm in reversed(comparison.arms)]
+    scores = {arm: metrics[arm].answers["free"].levels for arm in arms}
+    levels = [level for level in LEVELS if any(level in scores[arm] for arm in arms)]
+    traces = []
+    for place, level in enumerate(levels):
+        # Levels of an arm are staggered, so that intervals which overlap can be told apart.
+        shift = 0.2 * ((len(levels) - 1) / 2 - place)
+        having = [
+            (row + shift, arm, scores[arm][level].accuracy) for row, arm in enumerate(arms) if level in scores[arm]
+        ]
+        traces.append(_level_trace(level, CATEGORICAL[place], having))
+    layout = layout_of(110 + 46 * len(arms), showlegend=True)
+    layout.xaxis.update(title="accuracy, %", rangemode="tozero")
+    names = {"tickvals": list(range(len(arms))), "ticktext": [plain(arm) for arm in arms]}
+    layout.yaxis.update(range=[-0.6, len(arms) - 0.4], showgrid=False, **names)
+    rows = [
+        [arm, LEVELS[level][0], *_level_row(scores[arm][level])]
+        for arm in reversed(arms)
+        for level in levels
+        if level in scores[arm]
+    ]
+    columns = ["Arm", "Level", "Accuracy", "Macro precision", "Macro recall", "Macro F1"]
+    columns += ["Weighted precision", "Weighted recall", "Weighted F1"]
+    said = ", ".join(LEVELS[level][0] for level in levels)
+    alt = f"Accuracy of each arm, by level ({said}); the table holds the numbers."
+    return Figure("scores_by_level", plot_of(traces, layout), alt, Table(columns, rows))
+
+
+def _level_trace(level: ScoredLevel, color: str, having: Sequence[tuple[float, str, Score]]) -> go.Scatter:
+    title, symbol = LEVELS[level]
+    scores = [score for _, _, score in having]
+    return go.Scatter(
+        x=[100 * score.value for score in scores],
+        y=[row for row, _, _ in having],
+        error_x=error_bars(scores) | {"width": 0, "color": color},
+        mode="markers",
+        name=title,
+        marker={"symbol": symbol, "size": 9, "color": color},
+        text=[
+            f"<b>{plain(arm)}</b><br>{title}: {with_interval(score)} %, n = {count(score.n)}"
+            for _, arm, score in having
+        ],
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _level_row(scores: LevelScores) -> list[str]:
+    macro = [scores.macro_precision, scores.macro_recall, scores.macro_f1]
+    weighted = [scores.weighted_precision, scores.weighted_recall, scores.weighted_f1]
+    return [with_interval(score) for score in [scores.accuracy, *macro, *weighted]]
+
+
+def scores_by_chapter(groups: Mapping[str, Sequence[GroupScore]]) -> Figure:
+    """Exact match by chapter of the true code: a row a chapter, a column an arm."""
+    arms = list(groups)
+    chapters = {group.group: group for scores in groups.values() for group in scores}
+    order = sorted(chapters, key=_number_first)
+    found = {arm: {group.group: group.accuracy for group in scores} for arm, scores in groups.items()}
+    titles = {chapter: f"{chapter} {chapters[chapter].title or ''}".strip() for chapter in order}
+    sizes = {chapter: count(chapters[chapter].accuracy.n) for chapter in order}
+    heat = _heat_map(
+        [[100 * score.value if (score := found[arm].get(chapter)) else None for arm in arms] for chapter in order],
+        [[f"{with_interval(found[arm].get(chapter))} %, n = {sizes[chapter]}" for arm in arms] for chapter in order],
+        arms,
+        [titles[chapter] for chapter in order],
+    )
+    heat.update(texttemplate="%{z:.0f}" if len(arms) <= MOST_WITH_NUMBERS else None, xgap=2, ygap=2)
+    heat.update(hovertemplate="<b>%{x}</b><br>%{y}<br>%{customdata}<extra></extra>")
+    layout = layout_of(110 + 24 * len(order))
+    layout.xaxis.update(type="category", showgrid=False, side="top", tickangle=-60 if len(arms) > 6 else None)
+    names = [plain(f"{shortened(titles[chapter], 34)} ({sizes[chapter]})") for chapter in order]
+    layout.yaxis.update(type="category", autorange="reversed", showgrid=False)
+    layout.yaxis.update(tickvals=[plain(titles[chapter]) for chapter in order], ticktext=names)
+    rows = [
+        [titles[chapter], sizes[chapter], *(with_interval(found[arm].get(chapter)) for arm in arms)]
+        for chapter in order
+    ]
+    alt = "Exact match in percent of each arm in each chapter of true codes; the table holds the numbers."
+    return Figure("scores_by_chapter", plot_of([heat], layout), alt, Table(["Chapter", "n", *arms], rows))
+
+
+def _number_first(chapter: str) -> tuple[int, str]:
+    return (int(chapter), "") if chapter.isdigit() else (1000, chapter)
+
+
+def _heat_map(
+    values: list[list[float | None]], said: list[list[str]], columns: Sequence[str], rows: Sequence[str]
+) -> go.Heatmap:
+    """Percents as colour; `said` is what a cell's number rests on."""
+    return go.Heatmap(
+        z=values,
+        x=[plain(column) for column in columns],
+        y=[plain(row) for row in rows],
+        customdata=said,
+        colorscale=SEQUENTIAL,
+        zmin=0,
+        zmax=100,
+        xgap=1,
+        ygap=1,
+        showscale=False,
+    )
+
+
+def scores_by_group(
+    name: str, title: str, groups: Mapping[str, Sequence[GroupScore]], kinds: Mapping[str, str]
+) -> Figure:
+    """Exact match over ordered groups (train frequency, length): a line an arm."""
+    order = list(dict.fromkeys(group.group for scores in groups.values() for group in scores))
+    sizes = {group.group: count(group.accuracy.n) for scores in groups.values() for group in scores}
+    found = {arm: {group.group: group.accuracy for group in scores} for arm, scores in groups.items()}
+    traces = [
+        _group_trace(arm, index, len(groups), kinds[arm], order, found[arm], title) for index, arm in enumerate(groups)
+    ]
+    layout = layout_of(380 + 8 * len(groups), showlegend=True)
+    ticks = [f"{plain(group)}<br>n = {sizes[group]}" for group in order]
+    layout.xaxis.update(title=plain(title), tickvals=list(range(len(order))), ticktext=ticks, showgrid=False)
+    layout.yaxis.update(title="exact match, %", rangemode="tozero")
+    rows = [[group, sizes[group], *(with_interval(found[arm].get(group)) for arm in groups)] for group in order]
+    alt = f"Exact match in percent by {title}, a line for each arm; the table holds the numbers."
+    notes = (
+        [] if len(groups) <= MOST_WITH_BARS else ["The table holds the intervals: here they would hide one another."]
+    )
+    return Figure(name, plot_of(traces, layout), alt, Table([title, "n", *groups], rows), notes)
+
+
+def _group_trace(
+    arm: str, index: int, arms: int, kind: str, order: Sequence[str], found: Mapping[str, Score], title: str
+) -> go.Scatter:
+    """An arm's line; arms stand side by side where their intervals are drawn."""
+    shift = 0.05 * (index - (arms - 1) / 2) if arms <= MOST_WITH_BARS else 0
+    groups = [group for group in order if group in found]
+    scores = [found[group] for group in groups]
+    line = line_of(index)
+    return go.Scatter(
+        x=[order.index(group) + shift for group in groups],
+        y=[100 * score.value for score in scores],
+        error_y=error_bars(scores) | {"color": line["color"]} if arms <= MOST_WITH_BARS else None,
+        mode="lines+markers",
+        name=plain(arm),
+        line=line,
+        marker={"symbol": SYMBOLS[kind], "size": 8},
+        text=[
+            f"<b>{plain(arm)}</b><br>{plain(title)} {plain(group)}<br>{with_interval(score)} %, n = {count(score.n)}"
+            for group, score in zip(groups, scores, strict=True)
+        ],
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def calibration(metrics: Mapping[str, Metrics], kinds: Mapping[str, str]) -> Figure | None:
+    """Reliability diagram of the best candidate's probability (Guo et al. 2017); None where no arm ranked any."""
+    ranked = {arm: scores.ranked for arm, scores in metrics.items() if scores.ranked}
+    if not ranked:
+        return None
+    dotted = {"color": "#8a8f98", "dash": "dot", "width": 1.5}
+    traces = [
+        go.Scatter(x=[0, 100], y=[0, 100], mode="lines", name="perfectly calibrated", line=dotted, hoverinfo="skip")
+    ]
+    traces += [_reliability(arm, scores, index, kinds[arm]) for index, (arm, scores) in enumerate(ranked.items())]
+    layout = layout_of(420 + 8 * len(ranked), showlegend=True)
+    layout.xaxis.update(title="mean probability of the best candidate, %", range=[0, 102])
+    layout.yaxis.update(title="best candidate right, %", range=[0, 102])
+    rows = [
+        [
+            arm,
+            f"{percent(one.low, 0)}–{percent(one.high, 0)}",
+            count(one.n),
+            percent(one.confidence),
+            percent(one.accuracy),
+        ]
+        for arm, scores in ranked.items()
+        for one in scores.calibration
+    ]
+    columns = ["Arm", "Bin, %", "n", "Mean probability, %", "Right, %"]
+    alt = "Share of right best candidates over their mean probability in ten bins; the table holds the numbers."
+    return Figure("calibration", plot_of(traces, layout), alt, Table(columns, rows))
+
+
+def _reliability(arm: str, scores: RankedScores, index: int, kind: str) -> go.Scatter:
+    bins = [entry for entry in scores.calibration if entry.confidence is not None and entry.accuracy is not None]
+    return go.Scatter(
+        x=[100 * cast(float, entry.confidence) for entry in bins],
+        y=[100 * cast(float, entry.accuracy) for entry in bins],
+        mode="lines+markers",
+        name=f"{plain(arm)}: ECE {percent(scores.expected_calibration_error.value)} %",
+        line=line_of(index),
+        marker={"symbol": SYMBOLS[kind], "size": 8},
+        text=[
+            f"<b>{plain(arm)}</b><br>mean probability {percent(entry.confidence)} %"
+            f"<br>right {percent(entry.accuracy)} %, n = {count(entry.n)}"
+            for entry in bins
+        ],
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def confusion(arm: str, counts: Confusion) -> Figure:
+    """Truths against answers: colour is the share of a row, the number is the count."""
+    columns = [*counts.labels, "no answer"]
+    totals = [sum(row) for row in counts.counts]
+    named = [
+        f"{label} {title}" if label != title else label
+        for label, title in zip(counts.labels, counts.titles, strict=True)
+    ]
+    heat = _heat_map(
+        [
+            [100 * value / total if total else None for value in row]
+            for row, total in zip(counts.counts, totals, strict=True)
+        ],
+        [
+            [f"{count(value)} of {count(total)}" for value in row]
+            for row, total in zip(counts.counts, totals, strict=True)
+        ],
+        columns,
+        named,
+    )
+    heat.update(hovertemplate="true %{y}<br>answered %{x}<br>%{customdata}<extra></extra>")
+    if len(columns) <= MOST_WITH_NUMBERS:
+        heat.update(text=[[count(value) if value else "" for value in row] for row in counts.counts])
+        heat.update(texttemplate="%{text}")
+    layout = layout_of(130 + 24 * len(counts.labels))
+    layout.xaxis.update(type="category", title="answered", showgrid=False, **_answered_ticks(columns))
+    layout.yaxis.update(type="category", autorange="reversed", showgrid=False)
+    layout.yaxis.update(tickvals=list(map(plain, named)), ticktext=[plain(shortened(name, 30)) for name in named])
+    diagonal = sum(row[index] for index, row in enumerate(counts.counts))
+    right = f"{count(diagonal)} of {count(sum(totals))} answers"
+    alt = f"Confusion of {arm}, by {counts.level}: {right} stand on the diagonal; the table holds the counts."
+    table = Table(
+        ["True \\ answered", *columns],
+        [[name, *map(count, row)] for name, row in zip(named, counts.counts, strict=True)],
+    )
+    return Figure(f"confusion_{file_name(arm)}", plot_of([heat], layout), alt, table)
+
+
+def _answered_ticks(columns: Sequence[str]) -> dict[str, Any]:
+    upright = max(map(len, columns[:-1]), default=0) > 6 or len(columns) > 12
+    return {
+        "tickvals": list(map(plain, columns)),  # by name: a number would be taken for a category of that name
+        "ticktext": [*(plain(shortened(column, 16)) for column in columns[:-1]), "none"],
+        "tickangle": -90 if upright else 0,
+    }

@@ -1,0 +1,115 @@
+"""The table of arms: as rows, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from slingshot.artifacts.comparison import ArmSummary, Comparison
+
+# The columns of the table of arms that hold a score: its key, its heading and what it says.
+SCORES = (
+    ("exact_match", "Exact match", "the answer is the label"),
+    ("constrained_exact_match", "Exact match, constrained", "decoding may say only known labels"),
+    ("macro_f1", "Macro F1", "mean over labels"),
+    ("weighted_f1", "Weighted F1", "weighted by how often a label is true"),
+    ("category_accuracy", "Category", "accuracy of the first three characters"),
+    ("block_accuracy", "Block", "accuracy of the block of categories"),
+    ("chapter_accuracy", "Chapter", "accuracy of the chapter"),
+    ("hierarchical_f1", "Hierarchical F1", "over codes with all their ancestors (Kiritchenko et al. 2006)"),
+    ("top_1", "Top 1", "the best candidate is the label"),
+    ("top_3", "Top 3", "the label is among the best three candidates"),
+    ("top_5", "Top 5", "the label is among the best five candidates"),
+    ("parsable", "Parsable", "a label could be read from the answer"),
+    ("valid", "Valid", "the answer is in the ICD-10-CM code set"),
+    ("known", "Known", "the answer is a label of this study"),
+    (
+        "expected_calibration_error",
+        "ECE",
+        "expected calibration error of the best candidate's probability; low is good",
+    ),
+)
+
+
+def arm_table(comparison: Comparison, columns: Sequence[tuple[str, str, str]]) -> list[dict[str, Any]]:
+    """A row an arm: identity, each score with its interval as shares, and cost; None where there is no number."""
+    rows = []
+    for arm in comparison.arms:
+        row: dict[str, Any] = {"arm": arm.arm, "model": arm.name, "size": arm.size, "training": _treatment(arm)}
+        for key, _, _ in columns:
+            score = arm.scores.get(key)
+            row |= {
+                key: score.value if score else None,
+                f"{key}_low": score.low if score else None,
+                f"{key}_high": score.high if score else None,
+                f"{key}_n": score.n if score else None,
+            }
+        cost = arm.cost
+        row |= {
+            "training_device_seconds": cost.training.device_seconds if cost and cost.training else None,
+            "device_seconds_per_1000_dialogues": cost.per_1000_dialogues.device_seconds if cost else None,
+            "energy_wh_per_1000_dialogues": cost.per_1000_dialogues.energy_wh if cost else None,
+            "money_per_1000_dialogues": cost.per_1000_dialogues.money if cost else None,
+            "peak_allocated_bytes": cost.predict.peak_allocated if cost else None,
+            "peak_device_bytes": cost.predict.peak_device if cost else None,
+        }
+        rows.append(row)
+    return rows
+
+
+def _treatment(arm: ArmSummary) -> str:
+    return "finetuned" if arm.finetuned else "untrained"
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """CSV with shares as they are. A cell that a spreadsheet would run as a formula is given an apostrophe."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(rows[0].keys() if rows else [])
+    for row in rows:
+        writer.writerow([_harmless(value) for value in row.values()])
+    return out.getvalue()
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def as_latex(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A booktabs table of the scores in percent with their intervals."""
+    if not rows:
+        return ""
+    titles = {key: title for key, title, _ in SCORES if key in rows[0]}
+    lines = [
+        "% needs \\usepackage{booktabs}; percent [interval]",
+        f"\\begin{{tabular}}{{ll{'r' * len(titles)}}}",
+        "\\toprule",
+        " & ".join(["Arm", "Size", *map(_latex, titles.values())]) + " \\\\",
+        "\\midrule",
+    ]
+    for row in rows:
+        cells = [_latex(row["arm"]), _latex(row["size"] or "--"), *(_latex_score(row, key) for key in titles)]
+        lines.append(" & ".join(cells) + " \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def _latex_score(row: Mapping[str, Any], key: str) -> str:
+    if row[key] is None:
+        return "--"
+    value, low, high = (100 * row[name] for name in (key, f"{key}_low", f"{key}_high"))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+
+
+_LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)

@@ -1,0 +1,104 @@
+"""What every step program's command line has in common."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from slingshot.core.environment import versions
+from slingshot.core.errors import StudyError
+
+log = logging.getLogger(__name__)
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser that shows a program's docstring and its defaults."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+
+
+def add_spec(arguments: argparse.ArgumentParser, model: str) -> None:
+    """Add --spec: the step's part of the study, as JSON or as @FILE."""
+    arguments.add_argument(
+        "--spec",
+        required=True,
+        type=_text_or_file,
+        help=f"{model} as JSON, or @FILE; `python scripts/spec.py` prints it for any step of a study",
+    )
+
+
+def add_hardware(arguments: argparse.ArgumentParser) -> None:
+    """Add what a model step may take of the machine; results do not depend on it."""
+    arguments.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    arguments.add_argument(
+        "--token-budget", type=_positive_or_auto, help="tokens a micro-batch; auto: from free memory"
+    )
+    arguments.add_argument("--memory-gb", type=_gigabytes_or_all, help="use no more of the device's memory, or all")
+    arguments.add_argument("--attempt", type=int, default=1, help="from the second on, the budget is halved each time")
+
+
+def share(value: str) -> tuple[int, int]:
+    """Read K/N, with 1 <= K <= N."""
+    number, slash, count = value.partition("/")
+    if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"must be K/N with K from 1 to N, not {value}")
+    return int(number), int(count)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a program: a StudyError becomes one message and exit code 1, without a traceback.
+
+    A step (a program with --spec) also says what it is told, on which packages it runs, and what it took.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("httpx", "urllib3", "filelock", "fsspec", "datasets"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    is_step = "--spec" in sys.argv[:-1]
+    start = time.monotonic()
+    if is_step:
+        log.info("%s: %s", Path(sys.argv[0]).name, ", ".join(f"{name} {one}" for name, one in versions().items()))
+        log.info("spec: %s", sys.argv[sys.argv.index("--spec") + 1])
+    try:
+        main()
+        if is_step:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            log.info("%.1f s, %.1f GB of main memory at most", time.monotonic() - start, peak / 1e9)
+    except StudyError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _text_or_file(value: str) -> str:
+    if not value.startswith("@"):
+        return value
+    try:
+        return Path(value[1:]).read_text(encoding="utf-8")
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot read {value[1:]}: {error.strerror}") from None
+
+
+def _positive_or_auto(value: str) -> int | None:
+    if value == "auto":
+        return None
+    if not value.isdigit() or not int(value):
+        raise argparse.ArgumentTypeError(f"must be a positive number of tokens or auto, not {value}")
+    return int(value)
+
+
+def _gigabytes_or_all(value: str) -> float | None:
+    if value == "all":
+        return None
+    try:
+        gigabytes = float(value)
+    except ValueError:
+        gigabytes = 0
+    if gigabytes <= 0:
+        raise argparse.ArgumentTypeError(f"must be a positive number of gigabytes or all, not {value}")
+    return gigabytes

@@ -1,0 +1,145 @@
+"""Running a step's process so that nothing of it outlives its launcher, nor the workflow that asked for it."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+SECONDS_TO_STOP = 20.0
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # of prctl(2)
+
+_LIBRARY = ctypes.CDLL(None)  # the C library
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended. A death by signal n is exit code 128 + n, as shells have it; memory in bytes."""
+
+    exit_code: int
+    seconds: float
+    peak_resident: int
+
+
+def end_of(process: int) -> Callable[[], bool]:
+    """A question to ask again and again: has the process with this id ended? A zombie has."""
+    try:
+        descriptor = os.pidfd_open(process)  # not fooled by a new process under an old id
+    except ProcessLookupError:
+        return lambda: True
+    return lambda: bool(select.select([descriptor], [], [], 0)[0])
+
+
+def run_process(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    descriptors: Sequence[int] = (),
+    must_stop: Callable[[], bool] = lambda: False,
+    watch: Callable[[], None] = lambda: None,
+) -> Ended:
+    """Run a command in a process group of its own, to its end.
+
+    A SIGTERM or SIGINT to this process is handed on to the group; a group that goes on for SECONDS_TO_STOP after
+    that is killed. After a SIGKILL of this process the kernel kills the child. Whatever the child leaves running
+    is killed, also in a session of its own (as torch starts its workers).
+
+    Args:
+        descriptors: open files that the child inherits, e.g. locks.
+        must_stop: asked several times a second; once true, the group is stopped as by a SIGTERM.
+        watch: called several times a second.
+    """
+    start = time.monotonic()
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    with _signals_noted() as noted:
+        child = subprocess.Popen(
+            command,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            pass_fds=descriptors,
+            process_group=0,
+            preexec_fn=_dies_with_this_process(),  # this process has one thread, so that is safe
+        )
+        status, peak = _wait(child.pid, noted, must_stop, watch)
+    _kill_what_is_left()
+    child.returncode = os.waitstatus_to_exitcode(status)
+    code = child.returncode if child.returncode >= 0 else 128 - child.returncode
+    return Ended(code, time.monotonic() - start, peak)
+
+
+def _wait(
+    child: int, noted: list[signal.Signals], must_stop: Callable[[], bool], watch: Callable[[], None]
+) -> tuple[int, int]:
+    """Wait for the child; its wait status, and its peak resident memory in bytes."""
+    kill_at = float("inf")
+    pause = 0.01
+    while True:
+        done, status, usage = os.wait4(child, os.WNOHANG)
+        if done:
+            return status, usage.ru_maxrss * 1024
+        watch()
+        if kill_at == float("inf") and must_stop():
+            noted.append(signal.SIGTERM)
+        while noted:
+            _signal_group(child, noted.pop(0))
+            kill_at = min(kill_at, time.monotonic() + SECONDS_TO_STOP)
+        if time.monotonic() >= kill_at:
+            _signal_group(child, signal.SIGKILL)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.2)
+
+
+@contextmanager
+def _signals_noted() -> Iterator[list[signal.Signals]]:
+    """Collect the stop signals that arrive meanwhile, instead of dying of them."""
+    noted: list[signal.Signals] = []
+    before = {
+        number: signal.signal(number, lambda got, _frame: noted.append(signal.Signals(got)))
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    }
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _signal_group(leader: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(leader, number)
+
+
+def _kill_what_is_left() -> None:
+    """Kill this process's children, and theirs as they become orphans and so this process's."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    while left := children.read_text().split():
+        for process in map(int, left):
+            os.kill(process, signal.SIGKILL)  # a zombie until it is waited for, so the id is still its own
+            os.waitpid(process, 0)
+
+
+def _dies_with_this_process() -> Callable[[], None]:
+    """For a child to call before it becomes its program: the kernel shall kill it when its parent dies."""
+    parent = os.getpid()
+
+    def prepare() -> None:
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
+
+    return prepare
+
+
+def _prctl(option: int, value: int) -> None:
+    """Set a property of this process that the kernel heeds."""
+    _LIBRARY.prctl(option, value)

@@ -1,0 +1,310 @@
+"""What the model steps of a plan will cost, before any of it runs: jobs and GPU hours by design, from measured rates.
+
+Time goes by tokens: the samples a step sees, times a dialogue's tokens, over a measured rate. First come the rates of
+this study's own finished steps, then MEASURED; a rate of another model is scaled by parameters. Whatever was not
+measured is said, and hours without a rate are a question mark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from slingshot.artifacts.records import WORK_PHASES, StepRecord, read_process_record, read_step_record
+from slingshot.artifacts.splits import SPLITS
+from slingshot.config.arms import Arm, arms_of, longest_prompt
+from slingshot.config.base import Quantization
+from slingshot.config.data import HubData
+from slingshot.config.models import Model
+from slingshot.config.recipe import FewShot, Finetune, overridden
+from slingshot.config.study import Study
+from slingshot.core.files import read_json
+
+Step = Literal["finetune", "predict"]
+
+Unit = Literal["GPU", "CPU"]
+
+STEP_OF_RULE: dict[str, Step] = {
+    "finetune": "finetune",
+    "predict": "predict",
+    "predict_shard": "predict",
+    "predict_validation": "predict",
+}
+
+DESIGNS = ("study", "crossed", "learning_curve", "seeds", "few_shot", "sweep")
+
+SCALES = {"K": 1e3, "M": 1e6, "B": 1e9}
+
+TOKENS_A_WORD = 1.35  # English text, byte-pair tokenizers; used only until a step of the study has counted tokens
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How fast a step went. `setup` is what its process takes besides, in seconds."""
+
+    step: Step
+    model: str
+    parameters: float
+    quantization: Quantization
+    unit: Unit
+    tokens_per_second: float
+    setup: float
+    source: str
+
+
+def with_evaluations(tokens_per_second: float, evaluation: float) -> float:
+    """A training rate with an evaluation, of so many seconds, every 50 steps of 32 samples of 1,170 tokens."""
+    tokens = 50 * 32 * 1170
+    return tokens / (tokens / tokens_per_second + evaluation)
+
+
+# Rates to go by until the study has its own; the sources say where the runs are described.
+ANSWERED = "Llama-3.1-8B's shape without candidates, on an H100 (docs/evaluation.md)"
+
+ANSWERED_3B = "Llama-3.2-3B's shape with a merged adapter, without candidates, on an H100 (docs/evaluation.md)"
+
+TRAINED = "Llama-3.2-3B's shape, on an H100 (docs/finetuning.md)"
+
+MEASURED = (
+    # Samples/s times 1,185 tokens (1,169 of the prompt, 16 answered); of a process of 55.1 s 9.7 s were neither
+    # prefill nor decoding, and 4-bit weights take 0.3 s longer to load. A 3B's process takes no more.
+    Rate("predict", "Llama-3.1-8B", 8e9, "none", "GPU", 33.3 * 1185, 9.7, ANSWERED),
+    Rate("predict", "Llama-3.1-8B", 8e9, "nf4", "GPU", 30.8 * 1185, 10.0, ANSWERED),
+    Rate("predict", "Llama-3.2-3B", 3e9, "none", "GPU", 66.4 * 1185, 9.7, ANSWERED_3B),
+    # Besides, in finetune.py as a whole: 27.3 s of its own and 2.7 s until weights and samples are read; up to 16 s
+    # more where nothing is compiled yet.
+    Rate("finetune", "Llama-3.2-3B", 3e9, "none", "GPU", with_evaluations(36_265, 3.4), 46.0, TRAINED),
+    Rate(
+        "finetune", "Llama-3.2-3B", 3e9, "nf4", "GPU", with_evaluations(36_902, 3.5), 46.3, f"{TRAINED}, flash-attn-4"
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """How much there is to train on and to answer, and how that is known."""
+
+    train: int
+    validation: int
+    test: int
+    tokens: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Job:
+    rule: str
+    arm: str
+
+
+def table(study: Study, jobs: Sequence[Job], results: Path) -> str:
+    """The plan's model jobs and hours, a line a design; empty where no model step is to run.
+
+    Args:
+        jobs: the jobs that are to run; those of no model step are left out
+    """
+    jobs = [job for job in jobs if job.rule in STEP_OF_RULE]
+    if not jobs:
+        return ""
+    arms = {arm.path: arm for arm in arms_of(study)}
+    volume = volume_of(study, results)
+    known = own_rates(study, results)
+    rates = {
+        job: nearest_rate(known, job, arms[job.arm].model, study)
+        or nearest_rate(MEASURED, job, arms[job.arm].model, study)
+        for job in dict.fromkeys(jobs)
+    }
+    seconds = [seconds_of(study, job, arms[job.arm], rates[job], volume) for job in jobs]
+    unit = "CPU" if all(unit_of(study.models[arms[job.arm].model]) == "CPU" for job in jobs) else "GPU"
+    groups: dict[str, list[int]] = {design: [] for design in DESIGNS} | {"total": list(range(len(jobs)))}
+    for index, job in enumerate(jobs):
+        groups[arms[job.arm].design or "study"].append(index)
+    lines = [f"{'Model steps to run':20}{'finetune':>9}{'predict':>9}{f'{unit} hours':>11}"]
+    for design, members in groups.items():
+        if members:
+            steps = [STEP_OF_RULE[jobs[index].rule] for index in members]
+            hours = in_hours([seconds[index] for index in members])
+            lines.append(f"{design:20}{steps.count('finetune'):>9}{steps.count('predict'):>9}{hours:>11}")
+    lines.append(
+        f"Samples: {volume.source}." if volume else "How many samples there are is known after `snakemake data`."
+    )
+    lines += basis(study, rates, arms)
+    return "\n".join([*lines, "Early stopping and remembered answers can make it less."])
+
+
+def basis(study: Study, rates: dict[Job, Rate | None], arms: dict[str, Arm]) -> list[str]:
+    """What the hours rest on: a sentence a step and source, with the models that go by it."""
+    models: dict[tuple[Step, str | None], dict[str, None]] = {}
+    for job, rate in rates.items():
+        name = arms[job.arm].model
+        scale = scale_of(study.models[name], rate) if rate else 1.0
+        said = name if f"{scale:.2f}" == "1.00" else f"{name} (times {scale:.2f} for size)"
+        models.setdefault((STEP_OF_RULE[job.rule], rate.source if rate else None), {})[said] = None
+    return [
+        f"{step} of {', '.join(names)}: "
+        + (
+            f"rate of {source}."
+            if source
+            else "no rate of such a model with this quantization was measured; its first finished step gives one."
+        )
+        for (step, source), names in models.items()
+    ]
+
+
+def in_hours(seconds: Sequence[float | None]) -> str:
+    """Hours with two digits after the point; with what is not known, a lower bound or a question mark."""
+    known = [each for each in seconds if each is not None]
+    if not known:
+        return "?"
+    return f"{'> ' if len(known) < len(seconds) else ''}{sum(known) / 3600:.2f}"
+
+
+def unit_of(model: Model) -> Unit:
+    return "GPU" if model.hardware.device == "cuda" else "CPU"
+
+
+def seconds_of(study: Study, job: Job, arm: Arm, rate: Rate | None, volume: Volume | None) -> float | None:
+    """Seconds of a job; None where its rate or the volume is not known."""
+    if rate is None or volume is None:
+        return None
+    shards = study.evaluation.shards if job.rule == "predict_shard" else 1
+    work = tokens_of(study, arm, job.rule, volume) / rate.tokens_per_second / shards
+    return work * scale_of(study.models[arm.model], rate) + rate.setup
+
+
+def scale_of(model: Model, rate: Rate) -> float:
+    """How much longer the model takes than the one that was measured: by parameters."""
+    return parameters(model.size) / rate.parameters
+
+
+def nearest_rate(rates: Sequence[Rate], job: Job, name: str, study: Study) -> Rate | None:
+    """The model's own rate, else the one whose model is nearest in size, of the same quantization and device."""
+    model = study.models[name]
+    wanted = (STEP_OF_RULE[job.rule], model.quantization, unit_of(model))
+    usable = [rate for rate in rates if (rate.step, rate.quantization, rate.unit) == wanted]
+    own = [rate for rate in usable if rate.model == name]
+    if own:
+        return own[0]
+    return min(usable, key=lambda rate: abs(math.log(rate.parameters / parameters(model.size))), default=None)
+
+
+def tokens_of(study: Study, arm: Arm, rule: str, volume: Volume) -> float:
+    """Tokens that a step goes through: of prompts where it answers, of all its batches where it trains."""
+    model = study.models[arm.model]
+    if STEP_OF_RULE[rule] == "predict":
+        few_shot = model.few_shot if arm.shots is None else FewShot(k=arm.shots)
+        samples = volume.validation if rule == "predict_validation" else volume.test
+        return samples * min((1 + few_shot.k) * volume.tokens, longest_prompt(model, arm))
+    recipe = overridden(model.finetune, arm.setting)
+    curve = study.designs.learning_curve
+    held = arm.train_size is not None and curve is not None and curve.hold == "steps"
+    size = volume.train if arm.train_size is None or held else min(arm.train_size, volume.train)
+    return trained_samples(size, recipe) * min(volume.tokens, recipe.max_tokens)
+
+
+def trained_samples(size: int, recipe: Finetune) -> float:
+    """Samples over all optimizer steps, each as often as it is seen."""
+    most = recipe.max_steps * recipe.batch_size if recipe.max_steps else math.inf
+    return min(recipe.epochs * size, most)
+
+
+def parameters(size: str) -> float:
+    """`8B` as 8e9."""
+    return float(size[:-1]) * SCALES[size[-1]]
+
+
+def own_rates(study: Study, results: Path) -> list[Rate]:
+    """The rates of the study's finished steps, plain arms first. A resumed finetune has none: its seconds are a part's.
+
+    A finetune's includes its evaluations.
+    """
+    found = []
+    for arm in (arm for arm in arms_of(study) if arm.kind != "baseline" and not arm.best_of):
+        for step in ("finetune", "predict"):
+            try:
+                record = read_step_record(results / arm.path / f"{step}.json")
+                process = read_process_record(results / arm.path / f"{step}.process.json")
+            except (OSError, ValueError):
+                continue
+            work = sum(record.seconds.get(phase, 0.0) for phase in WORK_PHASES[step])
+            tokens = worked_tokens(record)
+            if not work or not tokens or record.earlier_seconds:
+                continue
+            found.append(
+                Rate(
+                    step=step,
+                    model=arm.model,
+                    parameters=parameters(study.models[arm.model].size),
+                    quantization=study.models[arm.model].quantization,
+                    unit="GPU" if process.device else "CPU",
+                    tokens_per_second=tokens / work,
+                    setup=max(process.seconds - work, 0.0),
+                    source=f"{arm.path} in this study, on {process.device or record.device}",
+                )
+            )
+    return found
+
+
+def worked_tokens(record: StepRecord) -> int | None:
+    """Tokens that the record's seconds went into; None where a part came from the cache and it does not say which."""
+    if record.step == "finetune":
+        return record.trained_tokens
+    if record.fresh_tokens is not None:
+        return record.fresh_tokens
+    return None if record.cached_samples else record.prompt_tokens + record.new_tokens
+
+
+def volume_of(study: Study, results: Path) -> Volume | None:
+    """Samples and tokens, from the prepared data; before there are any, of MedSynth alone. None: not known."""
+    try:
+        splits = read_json(results / "data/dataset.json")["splits"]
+        samples = [splits[name]["samples"] for name in SPLITS]
+        words = splits["train"]["words"]["mean"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return medsynth(study)
+    counted = counted_tokens(study, results)
+    tokens = counted or TOKENS_A_WORD * words
+    known = "tokens as counted by a finished step" if counted else f"{TOKENS_A_WORD} tokens a word assumed"
+    train, validation, test = samples
+    return Volume(train, validation, test, tokens, f"{in_splits(samples)}, {tokens:,.0f} tokens each ({known})")
+
+
+def counted_tokens(study: Study, results: Path) -> float | None:
+    """Mean prompt tokens of a sample, by the first finished answers without examples."""
+    for arm in arms_of(study):
+        try:
+            record = read_step_record(results / arm.path / "predict.json")
+        except (OSError, ValueError):
+            continue
+        if record.samples and not record.spec.get("few_shot", {}).get("k"):
+            return record.prompt_tokens / record.samples
+    return None
+
+
+MEDSYNTH = ("Ahmad0067/MedSynth", 10_240, 1_167)  # rows and mean tokens, by the earlier pipeline's configuration
+
+
+def medsynth(study: Study) -> Volume | None:
+    hub, rows, tokens = MEDSYNTH
+    source, most = study.data.source, study.data.max_samples
+    if not isinstance(source, HubData) or source.hub != hub:
+        return None
+    samples = []
+    for name in SPLITS:
+        whole, limit = round(rows * getattr(study.data.split, name)), getattr(most, name)
+        samples.append(whole if limit is None else min(whole, limit))
+    said = f"{in_splits(samples)}, {tokens:,} tokens each, as MedSynth is known to have; not prepared yet"
+    train, validation, test = samples
+    return Volume(train, validation, test, tokens, said)
+
+
+def in_splits(samples: Sequence[int]) -> str:
+    return ", ".join(f"{count:,} {name}" for count, name in zip(samples, SPLITS, strict=True))
+
+
+def jobs_of(needed: Iterable[tuple[str, str | None]]) -> list[Job]:
+    """Pairs of a rule and its arm as jobs; rules without an arm are left out."""
+    return [Job(rule, arm) for rule, arm in needed if arm is not None]

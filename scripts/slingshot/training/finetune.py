@@ -1,0 +1,378 @@
+"""The finetuning recipe, from top to bottom: LoRA on completions, packed, restartable.
+
+`finetune` reads like the story that it is. Its result depends on the spec and the input files alone: how many tokens
+go at once, on how many processes and how often the run was killed change at most the rounding of sums.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from slingshot.artifacts.model_card import read_model_card
+from slingshot.artifacts.records import timed
+from slingshot.config.recipe import Finetune
+from slingshot.core.errors import StudyError
+from slingshot.core.files import read_json
+from slingshot.core.progress import progress
+from slingshot.models.device_memory import limit_memory, peak_memory, release_memory
+from slingshot.models.greedy import greedy_ids
+from slingshot.models.loading import context_length, load_model, load_tokenizer
+from slingshot.nn import lora
+from slingshot.nn.adapter_files import save_adapter
+from slingshot.prompting.answers import read_answer
+from slingshot.training import batches as packing
+from slingshot.training import checkpoints, forward_paths
+from slingshot.training.batches import Packed, Sample
+from slingshot.training.checkpoints import as_checkpoint, restored, run_key
+from slingshot.training.loss import completion_tokens, faulty_samples, token_losses
+from slingshot.training.outputs import tensorboard_writer, write_results, write_scalars
+from slingshot.training.samples import longest_of, read_samples
+from slingshot.training.state import BatchLoss, Job, State, Trainer, on_device, trained_parameters
+from slingshot.training.token_budget import find_token_budget, smaller_budget
+from slingshot.training.workers import joined_workers
+
+log = logging.getLogger(__name__)
+
+
+def finetune(job: Job, before: Mapping[str, float] | None = None) -> None:
+    """Train an adapter and write it, its summary, its log and its record.
+
+    Args:
+        before: seconds of the process until now, by phase, for the record
+
+    Raises:
+        StudyError: too little memory for the longest sample, a loss that is not a number, unusable inputs.
+    """
+    spec, recipe = job.spec, job.spec.finetune
+    seconds = dict(before or {})
+    started = time.monotonic()
+    with joined_workers(job.device) as workers:
+        make_deterministic(recipe.deterministic, spec.seed)
+        limit_memory(workers.device, job.memory_gb)
+        card = read_model_card(job.model)
+        tokenizer = load_tokenizer(card)
+        with ThreadPoolExecutor(1) as beside:  # tokenizing and loading both leave Python's lock alone
+            encoding = beside.submit(read_samples, spec, tokenizer, job.train, job.validation, context_length(card))
+            with timed(seconds, "load"):
+                model = load_model(card, spec.quantization, spec.dtype, job.device, spec.unquantized_without_gpu)
+            with timed(seconds, "encode"):  # what it takes longer than loading
+                train, validation, answers = encoding.result()
+        rank, alpha = rank_and_alpha(recipe, card.parameters)
+        dropout = lora.add_adapters(model, recipe.lora, rank, alpha, spec.seed)
+        path, notes = forward_paths.choose(model, longest_of(train, validation), workers.device.type == "cuda")
+        trainer = Trainer(
+            model=model,
+            path=path,
+            dropout=dropout,
+            optimizer=make_optimizer(model, recipe, workers.device),
+            recipe=recipe,
+            seed=spec.seed,
+            samples=train,
+            validation=validation,
+            workers=workers,
+            token_budget=0,
+            steps=planned_steps(samples_for_steps(job, len(train)), recipe),
+            started=started,
+        )
+        with timed(seconds, "probe"):
+            trainer.token_budget = workers.smallest(find_token_budget(trainer, job))
+        exact_match = exact_match_of(job, tokenizer, answers) if spec.max_new_tokens else None
+        folder = checkpoints.open_folder(job.adapter, run_key(job, card)) if workers.rank == 0 else None
+        with timed(seconds, "train"):
+            state = restored(trainer, folder) or State()
+            train_until_done(trainer, state, job, folder, exact_match, seconds)
+        if workers.rank == 0:
+            with timed(seconds, "save"):
+                save_adapter(job.adapter, state.best, recipe.lora, rank, alpha, card.name)
+            write_results(job, card, trainer, state, rank, alpha, seconds, notes)
+            checkpoints.remove_checkpoints(job.adapter)
+
+
+def train_until_done(
+    trainer: Trainer,
+    state: State,
+    job: Job,
+    folder: Path | None,
+    exact_match: Callable[[Trainer], float] | None,
+    seconds: dict[str, float],
+) -> None:
+    """The loop: a step, now and then an evaluation, now and then a checkpoint."""
+    recipe = trainer.recipe
+    saved_at = time.monotonic()
+    board = tensorboard_writer(job.tensorboard, state.step + 1) if trainer.workers.rank == 0 else None
+    with progress(f"finetune {job.arm}", trainer.steps, "steps") as meter, termination() as told_to_stop:
+        meter.advance(state.step)
+        while state.step < trainer.steps and not state.stopped_early:
+            row = training_step(trainer, state)
+            if state.step % recipe.evaluate_every == 0 or state.step == trainer.steps:
+                with timed(seconds, "evaluate"):
+                    row |= evaluate(trainer, exact_match)
+                judge(trainer, state, row)
+            stopping = told_to_stop()
+            state.log.append(row)
+            meter.advance(1, row["tokens"], f"loss {row['loss']:.4f}")
+            write_scalars(board, row)
+            due = time.monotonic() - saved_at > job.checkpoint_minutes * 60
+            due = due or bool(job.checkpoint_steps and state.step % job.checkpoint_steps == 0) or stopping
+            if folder is not None and due:
+                checkpoints.write_checkpoint(folder, as_checkpoint(trainer, state))
+                saved_at = time.monotonic()
+            if stopping:
+                raise SystemExit(143)
+
+
+def training_step(trainer: Trainer, state: State) -> dict[str, Any]:
+    """One optimizer step over one effective batch; returns its row of the log."""
+    start = time.perf_counter()
+    epoch, batch = batch_of(trainer, state.step)
+    rate = learning_rate(state.step, trainer.steps, trainer.recipe)
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = rate
+    loss = gradients(trainer, batch, int(epoch))
+    norm = torch.nn.utils.clip_grad_norm_(trained_parameters(trainer), trainer.recipe.max_gradient_norm)
+    trainer.optimizer.step()
+    trainer.path.refresh()
+    trainer.optimizer.zero_grad(set_to_none=True)
+    state.step += 1
+    pack_ahead(trainer, state.step)
+    loss_value, norm_value = torch.stack([loss.total, norm.to(loss.total)]).tolist()  # waits for the device
+    stop_at_nan(loss_value, norm_value, loss, batch)
+    tokens = sum(map(len, batch))
+    state.trained_tokens += tokens
+    return {
+        "step": state.step,
+        "epoch": round(epoch + len(batch) / len(trainer.samples), 4),
+        "loss": loss_value,
+        "learning_rate": rate,
+        "gradient_norm": norm_value,
+        "tokens": tokens,
+        "tokens_per_second": round(tokens / (time.perf_counter() - start), 1),
+        "memory": peak_memory(trainer.workers.device),
+    }
+
+
+def gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> BatchLoss:
+    """Accumulate a batch's gradients micro-batch by micro-batch, without waiting for the device.
+
+    The loss is the mean over the batch's completion tokens, however it is cut. Out of memory, the batch is begun anew
+    with half the token budget, or with more activations recomputed.
+
+    Raises:
+        StudyError: not even the longest sample fits.
+    """
+    while True:
+        try:
+            return _gradients(trainer, batch, epoch)
+        except torch.cuda.OutOfMemoryError:
+            if trainer.workers.count > 1:  # the others wait for this one's gradients
+                raise StudyError(
+                    f"finetune: out of memory at {trainer.token_budget} tokens a micro-batch on GPU "
+                    f"{trainer.workers.rank}; set hardware.token_budget lower"
+                ) from None
+            trainer.optimizer.zero_grad(set_to_none=True)
+        trainer.token_budget = smaller_budget(trainer, batch)
+        release_memory(trainer.workers.device)
+
+
+def _gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> BatchLoss:
+    workers, count = trainer.workers, completion_tokens(batch)
+    total = torch.zeros((), dtype=torch.float64, device=workers.device)
+    parts: list[tuple[Tensor, Packed]] = []
+    for waiting in micro_batches(trainer, batch, epoch):
+        packed = on_device(waiting, trainer)
+        trainer.dropout.set_rows(packed.row_keys)
+        losses = token_losses(trainer.path.logits(packed), packed.targets)
+        loss = losses.sum() / count
+        loss.backward()
+        total += loss.detach()
+        parts.append((losses.detach(), packed))
+    workers.sum_gradients(trained_parameters(trainer))
+    return BatchLoss(workers.summed(total), parts)
+
+
+def micro_batches(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> list[Packed]:
+    """This process's part of a batch, packed to the token budget; ready where `pack_ahead` has been here before."""
+    asked = (list(batch), epoch, trainer.token_budget)
+    if trainer.ahead is not None and trainer.ahead[0] == asked:
+        return trainer.ahead[1]
+    workers = trainer.workers
+    dealt = packing.bins([len(sample) for sample in batch], trainer.token_budget, at_least=workers.count)
+    mine = [[batch[index] for index in part] for part in dealt[workers.rank :: workers.count] if part]
+    return [packing.pack(part, trainer.seed, epoch, trainer.path.multiple_of) for part in mine]
+
+
+def pack_ahead(trainer: Trainer, step: int) -> None:
+    """Pack the batch of a step while the device still works on the one before."""
+    if step < trainer.steps:
+        epoch, batch = batch_of(trainer, step)
+        asked = (batch, int(epoch), trainer.token_budget)
+        trainer.ahead = (asked, micro_batches(trainer, batch, int(epoch)))
+
+
+def stop_at_nan(loss: float, norm: float, of_batch: BatchLoss, batch: Sequence[Sample]) -> None:
+    """Raise a StudyError that names the samples where a loss or a gradient is no finite number."""
+    if math.isfinite(loss) and math.isfinite(norm):
+        return
+    bad = [
+        name for losses, packed in of_batch.parts for name in faulty_samples(losses, packed.owner, packed.sample_ids)
+    ]
+    names = ", ".join(bad or [sample.sample_id for sample in batch])
+    raise StudyError(
+        f"finetune: the {'gradient' if math.isfinite(loss) else 'loss'} is not a finite number for sample {names}; "
+        "look at these samples, or lower finetune.learning_rate"
+    )
+
+
+def planned_steps(samples: int, recipe: Finetune) -> int:
+    """Optimizer steps of a whole run; an epoch's last batch may be smaller."""
+    steps = math.ceil(recipe.epochs * math.ceil(samples / recipe.batch_size))
+    return min(steps, recipe.max_steps) if recipe.max_steps else steps
+
+
+def samples_for_steps(job: Job, chosen: int) -> int:
+    """The samples that the number of steps is reckoned from: a learning curve may hold it while samples shrink."""
+    return pyarrow.parquet.read_metadata(job.train).num_rows if job.spec.hold_steps else chosen
+
+
+def batch_of(trainer: Trainer, step: int) -> tuple[float, list[Sample]]:
+    """The epoch, with the part of it that is done, and the samples of a step (counted from 0)."""
+    size, count = trainer.recipe.batch_size, len(trainer.samples)
+    epoch, position = divmod(step, math.ceil(count / size))
+    order = packing.epoch_order(count, trainer.seed, epoch)
+    return epoch + position * size / count, [
+        trainer.samples[at] for at in order[position * size : (position + 1) * size]
+    ]
+
+
+def learning_rate(step: int, steps: int, recipe: Finetune) -> float:
+    """The rate of a step counted from 0: a linear rise over the warm-up, then the schedule down to 0 at the end."""
+    warmup = round(recipe.warmup_share * steps)
+    if step < warmup:
+        return recipe.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    shape = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}
+    return recipe.learning_rate * shape[recipe.schedule]
+
+
+def rank_and_alpha(recipe: Finetune, parameters: int) -> tuple[int, int]:
+    """LoRA's rank and alpha, with `auto` filled in by the model's size."""
+    by_size = 16 if parameters < 1e9 else 32 if parameters < 2e9 else 64
+    rank = by_size if recipe.lora.r == "auto" else recipe.lora.r
+    return rank, 2 * rank if recipe.lora.alpha == "auto" else recipe.lora.alpha
+
+
+def make_optimizer(model: PreTrainedModel, recipe: Finetune, device: torch.device) -> torch.optim.AdamW:
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+
+
+def evaluate(trainer: Trainer, exact_match: Callable[[Trainer], float] | None) -> dict[str, float]:
+    """The validation loss, and exact match where selection asks for it."""
+    start = time.perf_counter()
+    found = {"validation_loss": validation_loss(trainer)}
+    if exact_match is not None:
+        found["validation_exact_match"] = exact_match(trainer)
+    return {**found, "evaluation_seconds": round(time.perf_counter() - start, 3)}
+
+
+@torch.no_grad()
+def validation_loss(trainer: Trainer) -> float:
+    """Mean loss over the validation samples' completion tokens, without dropout."""
+    samples, workers = trainer.validation, trainer.workers
+    trainer.dropout.set_rows(None)
+    total = torch.zeros((), dtype=torch.float64, device=workers.device)
+    for waiting in micro_batches(trainer, samples, epoch=0):
+        packed = on_device(waiting, trainer)
+        total += token_losses(trainer.path.logits(packed), packed.targets).sum(dtype=torch.float64)
+    loss = float(trainer.workers.summed(total)) / completion_tokens(samples)
+    if not math.isfinite(loss):
+        raise StudyError("finetune: the validation loss is not a finite number; lower finetune.learning_rate")
+    return loss
+
+
+def judge(trainer: Trainer, state: State, row: dict[str, Any]) -> None:
+    """Keep the best adapter so far, and stop after too many evaluations without gain."""
+    by_loss = trainer.recipe.select_by == "validation_loss"
+    score = -row["validation_loss"] if by_loss else row["validation_exact_match"]
+    if state.best_score is None or score > state.best_score:
+        state.best_score, state.best_step, state.evaluations_without_gain = score, state.step, 0
+        state.best = {name: value.cpu().clone() for name, value in lora.adapter_state(trainer.model).items()}
+    else:
+        state.evaluations_without_gain += 1
+        patience = trainer.recipe.patience
+        state.stopped_early = patience is not None and state.evaluations_without_gain >= patience
+
+
+def exact_match_of(job: Job, tokenizer: PreTrainedTokenizerBase, answers: dict[str, str]) -> Callable[[Trainer], float]:
+    """A function that decodes the validation prompts greedily and returns the share of right answers."""
+    labels = [entry["label"] for entry in read_json(job.labels)]
+    new_tokens, system, level = job.spec.max_new_tokens, job.spec.labels or "plain", job.spec.level or "code"
+    end_ids = sorted({sample_end for sample_end in [tokenizer.eos_token_id] if sample_end is not None})
+
+    def exact_match(trainer: Trainer) -> float:
+        trainer.dropout.set_rows(None)
+        stops = sorted({*end_ids, *(sample.completion[-1] for sample in trainer.validation)})
+        right = 0
+        attention_before = trainer.model.config._attn_implementation
+        trainer.model.set_attn_implementation("sdpa")
+        for start in range(0, len(trainer.validation), 16):
+            some = trainer.validation[start : start + 16]
+            raw = greedy(trainer.model, tokenizer, [sample.prompt for sample in some], new_tokens or 32, stops)
+            right += sum(
+                read_answer(text, labels, system, level) == answers[sample.sample_id]
+                for text, sample in zip(raw, some, strict=True)
+            )
+        trainer.model.set_attn_implementation(attention_before)
+        # All processes answer everything; their mean makes all of them stop, or go on, together.
+        share = torch.tensor(right / len(trainer.validation), dtype=torch.float64, device=trainer.workers.device)
+        return float(trainer.workers.summed(share)) / trainer.workers.count
+
+    return exact_match
+
+
+@torch.no_grad()
+def greedy(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    new_tokens: int,
+    stops: list[int],
+) -> list[str]:
+    """Greedy answers to prompts of unequal length, padded on the left."""
+    rows = greedy_ids(model, prompts, new_tokens, stops)
+    return [str(tokenizer.decode(row, skip_special_tokens=True)).strip() for row in rows]
+
+
+@contextmanager
+def termination() -> Iterator[Callable[[], bool]]:
+    """Turn SIGTERM (a scheduler's warning) into a wish to stop, heard between two steps."""
+    told: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+    try:
+        yield lambda: bool(told)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def make_deterministic(deterministic: bool, seed: int) -> None:
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False

@@ -1,0 +1,441 @@
+"""The fast path: decoder layers of the Llama kind, written out so that they compile to few, large kernels.
+
+Llama, Mistral, Qwen2, Qwen3, Phi-3 and Phi-4 (and SmolLM and TinyLlama, which are Llamas) share one layer: RMS norm,
+rotary attention, SwiGLU. Here q, k and v are one matrix product, gate and up another, and an adapter costs no pass
+over memory of its own:
+
+    y = W x + s B h,  h = A dropout(x),  s = alpha / r      is      y = [W | s B] [x ; h],
+
+one product with r more columns, whose backward product returns the gradients of x and of h together.
+`torch.compile` compiles the layer once for all layers and all numbers of tokens.
+
+The modules of transformers keep working: their weights become views of the merged ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from slingshot.nn.lora import LoraLinear, dropped_out
+from slingshot.nn.packed_attention import bounds, mixes_windows, packed_attention, varlen_attn, window_of
+from slingshot.training.batches import ForwardPath, Packed
+
+FAMILIES = {
+    "LlamaForCausalLM",
+    "MistralForCausalLM",
+    "Qwen2ForCausalLM",
+    "Qwen3ForCausalLM",
+    "Phi3ForCausalLM",
+}
+
+MULTIPLE = 128  # tokens that a compiled micro-batch is filled up to
+
+
+class Projection(NamedTuple):
+    """Linear layers of one input, merged. `weight` is [W | s B], or W alone in 4 bits with the scale of each block."""
+
+    weight: Tensor  # (out, in + adapters * rank), or packed NF4
+    block_scales: Tensor | None  # NF4 only
+    bias: Tensor | None
+    down: tuple[Tensor, ...]  # the adapters' A, (rank, in) float32
+    up: tuple[Tensor, ...]  # the adapters' B, (their rows, rank) float32
+    column_keys: Tensor | None
+
+
+class Norms(NamedTuple):
+    attention: Tensor
+    mlp: Tensor
+    query: Tensor | None  # Qwen3
+    key: Tensor | None
+
+
+class LayerWeights(NamedTuple):
+    qkv: Projection
+    out: Projection
+    gate_up: Projection
+    down: Projection
+    norms: Norms
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is the same in all layers and known when compiling."""
+
+    heads: int
+    key_heads: int
+    head_size: int
+    epsilon: float
+    window: int | None
+    longest: int
+    probability: float
+    scale: float  # alpha / r
+    first_rows: tuple[tuple[int, ...], ...]  # of each projection: where each adapter's rows begin
+    features: tuple[tuple[int, int], ...]  # of each projection: out, in
+
+
+def unsupported(model: PreTrainedModel) -> str | None:
+    """Why a model (with its adapters) has no fast path; None where it has one."""
+    name, config = type(model).__name__, model.config
+    if name not in FAMILIES:
+        return f"{name} is not of the families with merged layers"
+    if config.hidden_act != "silu":
+        return f"its activation is {config.hidden_act}"
+    if mixes_windows(config):
+        return "some of its layers have a sliding window, and some have none"
+    base: list[Any] = [_base(module) for module in model.modules() if isinstance(module, LoraLinear | nn.Linear)]
+    kinds = {type(module).__name__ for module in base}
+    if kinds - {"Linear", "Linear4bit"}:
+        return f"it has {', '.join(sorted(kinds - {'Linear', 'Linear4bit'}))} layers"
+    if any(getattr(getattr(module.weight, "quant_state", None), "nested", False) for module in base):
+        return "its 4-bit weights have quantized scales"
+    if "Linear4bit" in kinds and model.dtype != torch.bfloat16:
+        return "its 4-bit weights are not unpacked to bfloat16"
+    return None
+
+
+def uncompilable(model: PreTrainedModel) -> str | None:
+    """Why the fast path of a model on a GPU cannot be compiled; None where it can."""
+    if varlen_attn is None:
+        return "its attention needs torch 2.10 to compile"
+    if model.dtype not in (torch.bfloat16, torch.float16):
+        return f"its attention does not compile in {str(model.dtype).removeprefix('torch.')}"
+    return None
+
+
+def fuse(model: PreTrainedModel, longest: int, compiled: bool) -> ForwardPath:
+    """Merge the model's projections in place and return its fast path.
+
+    Args:
+        model: one for which `unsupported` is None, with adapters in place.
+        longest: no sequence will be longer.
+        compiled: compile the layer; else it runs as written (a CPU has no time for the compiler).
+    """
+    network: Any = model
+    layers = [_merged_layer(layer) for layer in network.model.layers]
+    shape = _shape(model, longest)
+    run = [torch.compile(decoder_layer, fullgraph=True) if compiled else decoder_layer]
+
+    def recompute(share: float) -> None:
+        """The compiler itself chooses which activations are cheapest to redo."""
+        torch._functorch.config.activation_memory_budget = 1.0 if share in (0, 1) else 1 - share
+        torch._functorch.config.aggressive_recomputation = share == 1
+        torch._dynamo.reset()
+        run[0] = torch.compile(decoder_layer, fullgraph=True)
+
+    def forward(packed: Packed) -> Tensor:
+        device = packed.input_ids.device
+        hidden = network.get_input_embeddings()(packed.input_ids)[0]
+        cos, sin = (part[0] for part in network.model.rotary_emb(hidden[None], packed.position_ids))
+        ends = bounds(packed.lengths, device)["cu_seq_lens_q"]
+        row_keys = dropout.row_keys
+        if compiled:
+            _any_number_of_tokens(hidden, cos, sin, ends, row_keys)
+        if torch.is_grad_enabled():
+            hidden.requires_grad_()  # the first layer compiles like the others
+        for weights in layers:
+            hidden = run[0](hidden, weights, cos, sin, ends, row_keys, shape)
+        return network.get_output_embeddings()(network.model.norm(hidden[packed.scored]))
+
+    dropout = next(module.dropout for module in model.modules() if isinstance(module, LoraLinear))
+    copies = [
+        pair
+        for layer in layers
+        for projection, (_, width), first_rows in zip(layer[:4], shape.features, shape.first_rows, strict=True)
+        for pair in _copies(projection, width, first_rows)
+    ]
+
+    @torch.no_grad()
+    def refresh() -> None:
+        for target, source in copies:
+            torch.mul(source, shape.scale, out=target)
+
+    refresh()
+    return ForwardPath(forward, refresh, recompute, multiple_of=MULTIPLE) if compiled else ForwardPath(forward, refresh)
+
+
+def decoder_layer(
+    hidden: Tensor,
+    weights: LayerWeights,
+    cos: Tensor,
+    sin: Tensor,
+    ends: Tensor,
+    row_keys: Tensor | None,
+    shape: Shape,
+) -> Tensor:
+    """One layer over packed sequences: hidden states (tokens, width) in and out; cos and sin are (tokens, rotated)."""
+    normed = F.rms_norm(hidden, hidden.shape[-1:], weights.norms.attention, shape.epsilon)
+    query, key, value = _heads(_project(normed, weights.qkv, row_keys, 0, shape), shape)
+    if weights.norms.query is not None and weights.norms.key is not None:
+        query = F.rms_norm(query, query.shape[-1:], weights.norms.query, shape.epsilon)
+        key = F.rms_norm(key, key.shape[-1:], weights.norms.key, shape.epsilon)
+    query, key = _rotated(query, cos, sin), _rotated(key, cos, sin)
+    attended = packed_attention(query, key, value, ends, shape.longest, shape.head_size**-0.5, shape.window)
+    hidden = hidden + _project(attended.flatten(1), weights.out, row_keys, 1, shape)
+    normed = F.rms_norm(hidden, hidden.shape[-1:], weights.norms.mlp, shape.epsilon)
+    gate, up = _project(normed, weights.gate_up, row_keys, 2, shape).chunk(2, dim=-1)
+    return hidden + _project(F.silu(gate) * up, weights.down, row_keys, 3, shape)
+
+
+def _project(inputs: Tensor, projection: Projection, row_keys: Tensor | None, which: int, shape: Shape) -> Tensor:
+    """(tokens, in) to (tokens, out), adapters included."""
+    low = inputs[:, :0]
+    if projection.down:
+        dropped = inputs
+        if row_keys is not None and projection.column_keys is not None:
+            dropped = dropped_out(inputs, row_keys, projection.column_keys, shape.probability)
+        low = dropped @ torch.cat(projection.down).to(inputs.dtype).T
+    projected = widened_product(
+        torch.cat([inputs, low], 1),
+        low * shape.scale,  # a copy, lest the backward pass keep all of the line above
+        projection.weight,
+        projection.block_scales,
+        list(projection.up),
+        list(shape.first_rows[which]),
+        list(shape.features[which]),
+        shape.scale,
+    )
+    return projected if projection.bias is None else projected + projection.bias
+
+
+@torch.library.custom_op("slingshot::widened_product", mutates_args=())
+def widened_product(
+    both: Tensor,
+    low: Tensor,
+    weight: Tensor,
+    block_scales: Tensor | None,
+    up: Sequence[Tensor],
+    first_rows: Sequence[int],
+    features: Sequence[int],
+    scale: float,
+) -> Tensor:
+    """[x ; h] times [W | s B], where W has no gradient.
+
+    Args:
+        both: (tokens, in + adapters * rank), x and h side by side.
+        low: s h alone, (tokens, adapters * rank), which is all that the backward pass needs of `both`.
+        weight: [W | s B], (out, in + adapters * rank); or W in NF4, with its `block_scales`.
+        up: each adapter's B; first_rows: where its rows begin in the output.
+        features: out, in.
+
+    An operator of its own, so that the compiler neither keeps `both` for the backward pass nor an unpacked W.
+    """
+    return both @ _widened(weight, block_scales, features, first_rows, up, scale).T
+
+
+@widened_product.register_fake
+def _(both, low, weight, block_scales, up, first_rows, features, scale):  # type: ignore[no-untyped-def]
+    return both.new_empty(both.shape[0], features[0])
+
+
+@torch.library.custom_op("slingshot::widened_product_backward", mutates_args=())
+def widened_product_backward(
+    gradient: Tensor,
+    low: Tensor,
+    weight: Tensor,
+    block_scales: Tensor | None,
+    up: Sequence[Tensor],
+    first_rows: Sequence[int],
+    features: Sequence[int],
+    scale: float,
+) -> list[Tensor]:
+    """Gradients of `both` and of each B."""
+    rank = up[0].shape[1] if up else 0
+    of_up = [
+        (gradient[:, first : first + one.shape[0]].T @ low[:, at * rank : (at + 1) * rank]).to(one.dtype)
+        for at, (first, one) in enumerate(zip(first_rows, up, strict=True))
+    ]
+    return [gradient @ _widened(weight, block_scales, features, first_rows, up, scale), *of_up]
+
+
+@widened_product_backward.register_fake
+def _(gradient, low, weight, block_scales, up, first_rows, features, scale):  # type: ignore[no-untyped-def]
+    return [gradient.new_empty(gradient.shape[0], features[1] + low.shape[1]), *(torch.empty_like(one) for one in up)]
+
+
+def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, low, weight, block_scales, up, ctx.first_rows, ctx.features, ctx.scale = inputs
+    ctx.quantized = block_scales is not None
+    ctx.save_for_backward(low, weight, *([block_scales] if ctx.quantized else []), *up)
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+    low, weight, *rest = ctx.saved_tensors
+    block_scales, up = (rest[0], rest[1:]) if ctx.quantized else (None, rest)
+    found = widened_product_backward(
+        gradient.contiguous(), low, weight, block_scales, list(up), ctx.first_rows, ctx.features, ctx.scale
+    )
+    return (
+        found[0],
+        None,
+        None,
+        None,
+        list(found[1:]),
+        None if up else [],
+        None,
+        None,
+    )  # torch takes [] for a list of tensors
+
+
+widened_product.register_autograd(_backward, setup_context=_keep_for_backward)
+
+
+def _widened(
+    weight: Tensor,
+    block_scales: Tensor | None,
+    features: Sequence[int],
+    first_rows: Sequence[int],
+    up: Sequence[Tensor],
+    scale: float,
+) -> Tensor:
+    """[W | s B]: dense weights are stored so, 4-bit ones are unpacked and put together when needed."""
+    if block_scales is None:
+        return weight
+    import bitsandbytes  # noqa: F401  registers the operator
+
+    rank = up[0].shape[1] if up else 0
+    dense = torch.ops.bitsandbytes.dequantize_4bit(weight, block_scales, 64, "nf4", list(features), torch.bfloat16)
+    if not up:
+        return dense
+    wide = torch.zeros(features[0], features[1] + rank * len(up), dtype=dense.dtype, device=dense.device)
+    wide[:, : features[1]] = dense
+    for at, (first, one) in enumerate(zip(first_rows, up, strict=True)):
+        wide[first : first + one.shape[0], features[1] + at * rank : features[1] + (at + 1) * rank] = one * scale
+    return wide
+
+
+def _heads(qkv: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
+    """(tokens, all) to query, key and value of (tokens, heads, head size)."""
+    heads = qkv.unflatten(1, (-1, shape.head_size))
+    query, key, value = heads.split([shape.heads, shape.key_heads, shape.key_heads], dim=1)
+    return query, key, value
+
+
+def _rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary positions (Su et al. 2021, arXiv:2104.09864) on the first features of each head, as transformers does."""
+    size = cos.shape[-1]
+    turned, kept = states[..., :size], states[..., size:]
+    first, second = turned.chunk(2, dim=-1)
+    turned = turned * cos[:, None] + torch.cat([-second, first], dim=-1) * sin[:, None]
+    return turned if kept.shape[-1] == 0 else torch.cat([turned, kept], dim=-1)
+
+
+def _any_number_of_tokens(*tensors: Tensor | None) -> None:
+    """Tell the compiler that the first dimension varies."""
+    for tensor in tensors:
+        if tensor is not None:
+            torch._dynamo.maybe_mark_dynamic(tensor, 0)
+
+
+def _merged_layer(layer: Any) -> LayerWeights:
+    attention = layer.self_attn
+    qkv, out, gate_up, down = (_merged(group) for group in _groups(layer))
+    return LayerWeights(
+        qkv,
+        out,
+        gate_up,
+        down,
+        norms=Norms(
+            layer.input_layernorm.weight.data,
+            layer.post_attention_layernorm.weight.data,
+            attention.q_norm.weight.data if hasattr(attention, "q_norm") else None,
+            attention.k_norm.weight.data if hasattr(attention, "k_norm") else None,
+        ),
+    )
+
+
+def _groups(layer: Any) -> list[list[Any]]:
+    """A layer's linear modules, those of one input together; Phi's are merged as they come."""
+    attention, mlp = layer.self_attn, layer.mlp
+    has_qkv, has_gate_up = hasattr(attention, "qkv_proj"), hasattr(mlp, "gate_up_proj")
+    return [
+        [attention.qkv_proj] if has_qkv else [attention.q_proj, attention.k_proj, attention.v_proj],
+        [attention.o_proj],
+        [mlp.gate_up_proj] if has_gate_up else [mlp.gate_proj, mlp.up_proj],
+        [mlp.down_proj],
+    ]
+
+
+def _merged(linears: Sequence[Any]) -> Projection:
+    """Merge linear layers of one input; dense ones become views of the merged weight."""
+    bases = [_base(linear) for linear in linears]
+    adapted: list[Any] = [linear for linear in linears if isinstance(linear, LoraLinear)]
+    quantized = type(bases[0]).__name__ == "Linear4bit"
+    if quantized:
+        weight = torch.cat([base.weight.data.flatten() for base in bases])[:, None]
+        scales = torch.cat([base.weight.quant_state.absmax.flatten() for base in bases])
+    else:
+        weight, scales = _widened_storage(bases, sum(linear.lora_A.shape[0] for linear in adapted)), None
+    biases = [base.bias.data if base.bias is not None else torch.zeros_like(base.weight[:, 0]) for base in bases]
+    return Projection(
+        weight=weight,
+        block_scales=scales,
+        bias=torch.cat(biases) if any(base.bias is not None for base in bases) else None,
+        down=tuple(linear.lora_A for linear in adapted),
+        up=tuple(linear.lora_B for linear in adapted),
+        column_keys=adapted[0].column_keys if adapted else None,
+    )
+
+
+@torch.no_grad()
+def _widened_storage(bases: Sequence[Any], extra: int) -> Tensor:
+    """[W | 0] of stacked layers; their weights become views of it."""
+    first = bases[0].weight
+    rows = sum(base.out_features for base in bases)
+    merged = torch.zeros(rows, first.shape[1] + extra, dtype=first.dtype, device=first.device)
+    start = 0
+    for base in bases:
+        view = merged[start : start + base.out_features, : first.shape[1]]
+        view.copy_(base.weight)
+        base.weight = nn.Parameter(view, requires_grad=False)
+        start += base.out_features
+    return merged
+
+
+def _shape(model: Any, longest: int) -> Shape:
+    config, layer = model.config, model.model.layers[0]
+    some = next(module for module in model.modules() if isinstance(module, LoraLinear))
+    groups = _groups(layer)
+    return Shape(
+        heads=config.num_attention_heads,
+        key_heads=config.num_key_value_heads,
+        head_size=layer.self_attn.head_dim,
+        epsilon=config.rms_norm_eps,
+        window=window_of(config, longest),
+        longest=longest,
+        probability=some.dropout.probability,
+        scale=some.scale,
+        first_rows=tuple(_first_rows(group) for group in groups),
+        features=tuple((sum(one.out_features for one in group), group[0].in_features) for group in groups),
+    )
+
+
+def _first_rows(linears: Sequence[Any]) -> tuple[int, ...]:
+    """Where in the merged output each adapter's rows begin."""
+    starts, start = [], 0
+    for linear in linears:
+        if isinstance(linear, LoraLinear):
+            starts.append(start)
+        start += linear.out_features
+    return tuple(starts)
+
+
+def _copies(projection: Projection, width: int, first_rows: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+    """Where in [W | s B] each B belongs."""
+    if projection.block_scales is not None or not projection.up:
+        return []
+    rank = projection.up[0].shape[1]
+    return [
+        (projection.weight[first : first + one.shape[0], width + at * rank : width + (at + 1) * rank], one.data)
+        for at, (first, one) in enumerate(zip(first_rows, projection.up, strict=True))
+    ]
+
+
+def _base(module: Any) -> Any:
+    return module.base if isinstance(module, LoraLinear) else module

@@ -1,0 +1,137 @@
+"""The samples that a finetune learns from and is judged by: chosen, cut to their window, put in tokens."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Protocol, TypedDict, cast
+
+import numpy as np
+import pandas as pd
+from transformers import PreTrainedTokenizerBase
+
+from slingshot.config.specs import FinetuneSpec
+from slingshot.core.errors import StudyError
+from slingshot.core.hashing import digest_of_text
+from slingshot.core.progress import progress
+from slingshot.data.splitting import stratified_subset
+from slingshot.prompting.prompter import Prompter
+from slingshot.training.batches import Sample
+
+log = logging.getLogger(__name__)
+
+ROWS_TOKENIZED_TOGETHER = 512
+
+
+def read_samples(
+    spec: FinetuneSpec,
+    tokenizer: PreTrainedTokenizerBase,
+    train_path: Path,
+    validation_path: Path,
+    context: int | None = None,
+) -> tuple[list[Sample], list[Sample], dict[str, str]]:
+    """Train and validation samples as tokens, and the validation samples' labels by id.
+
+    Args:
+        context: tokens that the model was made for; a prompt leaves room for the longest answer.
+
+    Raises:
+        StudyError: a split is empty, or finetune.max_tokens leaves no room for a dialogue.
+    """
+    train, validation = pd.read_parquet(train_path), pd.read_parquet(validation_path)
+    if train.empty or validation.empty:
+        raise StudyError(f"{train_path if train.empty else validation_path} has no samples to finetune on")
+    train = train.iloc[stratified_subset(train["sample_id"].tolist(), train["label"].tolist(), spec.train_size)]
+    validation = chosen_by_hash(validation, spec.finetune.validation_samples)
+    prompter = Prompter(tokenizer, spec.prompt)
+    room = longest_completion([train, validation], prompter)
+    most = min(spec.finetune.max_tokens, context or spec.finetune.max_tokens)
+    if most - room < 16:
+        raise StudyError(
+            f"the longest answer takes {room} of {most} tokens: raise finetune.max_tokens "
+            f"({spec.finetune.max_tokens}), or take a model with a longer context ({context or 'unknown'})"
+        )
+    if most < spec.finetune.max_tokens:
+        log.warning("samples hold at most %d tokens: the model was made for no more", most)
+    prompter = prompter.within(most - room)
+    answers = dict(zip(validation["sample_id"], validation["label"], strict=True))
+    return encode_rows(train, prompter), encode_rows(validation, prompter), answers
+
+
+def chosen_by_hash(rows: pd.DataFrame, count: int | None) -> pd.DataFrame:
+    """At most `count` rows, in their order: those whose ids hash lowest, so that a larger choice holds a smaller."""
+    if count is None or count >= len(rows):
+        return rows
+    ranked = rows["sample_id"].map(digest_of_text).to_numpy().argsort(kind="stable")
+    return rows.iloc[np.sort(ranked[:count])]
+
+
+def longest_completion(tables: Sequence[pd.DataFrame], prompter: Prompter) -> int:
+    pairs = {pair for rows in tables for pair in zip(rows["label"], rows["description"].fillna(""), strict=True)}
+    return max(len(prompter.completion(label, description)) for label, description in pairs)
+
+
+def encode_rows(rows: pd.DataFrame, prompter: Prompter) -> list[Sample]:
+    encode = sample_encoder(prompter)
+    records = cast("list[Row]", rows.fillna({"description": ""}).to_dict("records"))
+    with progress("tokenize", len(records), "samples") as meter:
+        samples: list[Sample] = []
+        for start in range(0, len(records), ROWS_TOKENIZED_TOGETHER):
+            samples += encode(records[start : start + ROWS_TOKENIZED_TOGETHER])
+            meter.advance(len(samples) - start)
+    return samples
+
+
+def longest_of(*splits: Sequence[Sample]) -> int:
+    return max(len(sample) for samples in splits for sample in samples)
+
+
+class Encoded(Protocol):
+    @property
+    def ids(self) -> list[int]: ...
+    @property
+    def truncated(self) -> bool: ...
+
+
+class Row(TypedDict):
+    """What this module needs of a row of a split."""
+
+    sample_id: str
+    text: str
+    label: str
+    description: str
+
+
+class Encoder(Protocol):
+    """What this module needs of prompts.Prompter."""
+
+    @property
+    def end_ids(self) -> list[int]: ...
+    def prompts(self, texts: Sequence[str]) -> Sequence[Encoded]: ...
+    def completion(self, label: str, description: str) -> list[int]: ...
+
+
+def sample_encoder(encoder: Encoder) -> Callable[[Sequence[Row]], list[Sample]]:
+    """A function from rows to Samples; prompts are tokenized together, each answer once.
+
+    It raises a StudyError where a completion is empty or does not end with a token that ends an answer.
+    """
+    end_ids = encoder.end_ids
+    completion_of = cache(encoder.completion)
+
+    def sample(row: Row, prompt: Encoded) -> Sample:
+        completion = completion_of(row["label"], row["description"])
+        if not completion or completion[-1] not in end_ids:
+            raise StudyError(
+                f"sample {row['sample_id']}: the answer {row['label']!r} does not end with the chat template's "
+                "end-of-turn token, so the model would never learn to stop; the model's chat template is not one that "
+                "this project knows"
+            )
+        return Sample(row["sample_id"], tuple(prompt.ids), tuple(completion), prompt.truncated)
+
+    def encode(rows: Sequence[Row]) -> list[Sample]:
+        return list(map(sample, rows, encoder.prompts([row["text"] for row in rows])))
+
+    return encode

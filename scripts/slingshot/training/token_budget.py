@@ -1,0 +1,160 @@
+"""How many tokens a micro-batch may have: from free memory and a measured probe, not from luck."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from slingshot.core.errors import StudyError
+from slingshot.models.device_memory import free_memory, release_memory
+from slingshot.training import batches as packing
+from slingshot.training.batches import Sample
+from slingshot.training.loss import token_losses
+from slingshot.training.samples import longest_of
+from slingshot.training.state import Job, Trainer, on_device, trained_parameters
+
+log = logging.getLogger(__name__)
+
+SAFETY = 0.94  # of what is free: the allocator's fragmentation, kernels loaded later
+
+# Shares of the activations that are recomputed, and the tokens a micro-batch that make the next one not worth trying
+# (seen on an H100: 34 k tokens/s with 6,600 tokens a micro-batch, 29 k with 4,400, 28 k with all recomputed).
+RECOMPUTED = {0.0: 6144, 0.1: 4096, 1.0: 0}
+
+MOST = 65536  # tokens: more than any effective batch gains from
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a training step of so many tokens took at its peak, beyond what was allocated before, in bytes."""
+
+    tokens: int
+    peak: int
+
+
+def budget_from_probes(small: Probe, large: Probe, available: int, longest: int) -> int | None:
+    """The token budget that `available` bytes allow, by the line through two probes.
+
+    Returns: at least `longest` (the longest sample's tokens), or None where not even that fits.
+    """
+    per_token = (large.peak - small.peak) / (large.tokens - small.tokens)
+    fixed = max(0.0, small.peak - per_token * small.tokens)
+    budget = int((available * SAFETY - fixed) / per_token)
+    log.info(
+        "memory: %.2f MB a token, %.1f GB free: up to %d tokens a micro-batch", per_token / 1e6, available / 1e9, budget
+    )
+    return None if budget < longest else min(budget, MOST)
+
+
+def measure(device: torch.device, tokens: int, step: Callable[[int], int]) -> Probe | None:
+    """Run `step(tokens)`, which returns the tokens that it had; None where memory does not suffice."""
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    try:
+        used = step(tokens)
+        torch.cuda.synchronize(device)
+    except torch.cuda.OutOfMemoryError:
+        used = 0
+    peak = torch.cuda.max_memory_allocated(device) - before
+    release_memory(device)
+    return Probe(used, peak) if used else None
+
+
+CPU_BUDGET = 2048  # tokens a micro-batch: more gains nothing on a CPU
+
+DETERMINISTIC_BUDGET = 8192  # the same on every card, since how samples are packed changes rounding
+
+
+def find_token_budget(trainer: Trainer, job: Job) -> int:
+    """Tokens a micro-batch: what was asked for, else what two probe steps and the free memory say."""
+    longest = longest_of(trainer.samples, trainer.validation)
+    device = trainer.workers.device
+    if job.token_budget is not None:
+        budget = max(longest, job.token_budget)
+    elif device.type == "cpu":
+        budget = max(longest, CPU_BUDGET)
+    elif trainer.recipe.deterministic:
+        budget = max(longest, DETERMINISTIC_BUDGET)
+    else:
+        budget = probed_budget(trainer, longest)
+        trainer.budget_is_free = job.attempt == 1
+    halvings = 0 if trainer.recipe.deterministic else job.attempt - 1  # packing decides rounding
+    return max(longest, budget >> halvings)
+
+
+def probed_budget(trainer: Trainer, longest: int, least: float = 0.0) -> int:
+    """The token budget by probe steps of real samples; AdamW's moments, where not there yet, are reckoned in.
+
+    Where few tokens fit, activations are recomputed, more and more of them.
+
+    Args:
+        least: share of the activations to recompute at least.
+    """
+    device = trainer.workers.device
+    adapters = sum(parameter.numel() for parameter in trained_parameters(trainer))
+    moments = 0 if trainer.optimizer.state else 8 * adapters
+    for share, enough in RECOMPUTED.items():
+        if share < least:
+            continue
+        trainer.recomputed = share
+        if share:
+            trainer.path.recompute(share)
+        measure(device, longest, lambda tokens: probe_step(trainer, tokens))  # compiles, warms up
+        small = measure(device, longest, lambda tokens: probe_step(trainer, tokens))
+        large = measure(device, 2 * longest, lambda tokens: probe_step(trainer, tokens))
+        if small is None or large is None:
+            continue
+        available = free_memory(device) - moments
+        budget = budget_from_probes(small, large, available, longest)
+        if budget is not None and budget >= enough:
+            return budget
+    return longest
+
+
+def probe_step(trainer: Trainer, tokens: int) -> int:
+    """Forward and backward over about so many tokens of the longest samples; returns how many they were."""
+    chosen: list[Sample] = []
+    for sample in sorted(trainer.samples, key=len, reverse=True):
+        if chosen and sum(map(len, chosen)) + len(sample) > tokens:
+            break
+        chosen.append(sample)
+    packed = on_device(packing.pack(chosen, trainer.seed, 0, trainer.path.multiple_of), trainer)
+    trainer.dropout.set_rows(packed.row_keys)
+    try:
+        token_losses(trainer.path.logits(packed), packed.targets).sum().backward()
+    finally:
+        trainer.optimizer.zero_grad(set_to_none=True)
+    return int(packed.input_ids.shape[1])
+
+
+def smaller_budget(trainer: Trainer, batch: Sequence[Sample]) -> int:
+    """The token budget after an out-of-memory error: half, or what fits with more activations recomputed.
+
+    Raises:
+        StudyError: neither is left.
+    """
+    longest, before = max(map(len, batch)), trainer.token_budget
+    budget = max(longest, before // 2)
+    more = [share for share in RECOMPUTED if share > trainer.recomputed]
+    if more and trainer.budget_is_free and budget < RECOMPUTED[trainer.recomputed]:
+        release_memory(trainer.workers.device)
+        budget = probed_budget(trainer, longest_of(trainer.samples, trainer.validation), least=more[0])
+    elif more and before <= longest:
+        trainer.recomputed = more[-1]
+        trainer.path.recompute(trainer.recomputed)
+    elif before <= longest:
+        raise StudyError(
+            f"finetune: out of memory with one sample of {longest} tokens at a time; set quantization: nf4 for this "
+            "model, lower finetune.max_tokens, or take a larger GPU"
+        )
+    log.warning(
+        "out of memory at %d tokens a micro-batch: going on with %d, and %.0f%% of the activations recomputed",
+        before,
+        budget,
+        100 * trainer.recomputed,
+    )
+    return budget

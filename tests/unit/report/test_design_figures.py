@@ -1,0 +1,135 @@
+"""A designed study's report: it shows every design, and a plain study's shows none of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slingshot.config.arms import Arm
+from slingshot.core.files import read_json, write_json
+from slingshot.report.figures.designs import front_of, total_seconds
+from slingshot.report.page import Page, make_page
+from slingshot.report.results import read_results
+from tests import results_tree
+from tests.results_tree import CONTENDERS, Contender, Tree, finish
+from tests.unit.report.test_page import html_of
+
+
+@dataclass(frozen=True)
+class Designed(Contender):
+    """An arm that a design adds."""
+
+    design: Any = "crossed"
+    treatment: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def arm(self) -> Arm:
+        finetuned = {"untrained": False, "shots5": False}.get(self.path.split("/")[-1], True)
+        return super().arm.model_copy(update={"design": self.design, "finetuned": finetuned, **self.treatment})
+
+
+QWEN, LLAMA = "Qwen2.5-3B-Instruct", "Meta-Llama-3.1-8B-Instruct"
+CANDIDATES = ["slm/qwen3b/sweep-r-8", "slm/qwen3b/sweep-r-64"]
+ADDED = (
+    Designed("slm/qwen3b/untrained", QWEN, "3B", 0.20),
+    Designed("llm/llama8b/finetuned", LLAMA, "8B", 0.75),
+    *(
+        Designed(f"slm/qwen3b/train{size}", QWEN, "3B", skill, "learning_curve", {"train_size": size})
+        for size, skill in ((20, 0.40), (60, 0.50), (200, 0.62))
+    ),
+    Designed("slm/qwen3b/seed1", QWEN, "3B", 0.72, "seeds", {"seed": 1}),
+    Designed("slm/qwen3b/seed2", QWEN, "3B", 0.68, "seeds", {"seed": 2}),
+    Designed("llm/llama8b/shots5", LLAMA, "8B", 0.58, "few_shot", {"shots": 5}),
+    Designed("slm/qwen3b/best", QWEN, "3B", 0.71, "sweep", {"best_of": CANDIDATES}),
+)
+
+
+def change_training(tree: Tree, arm: str, **facts: Any) -> None:
+    path = tree.folder / arm / "training.json"
+    write_json(path, read_json(path) | facts)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    contenders = (*CONTENDERS, *ADDED)
+    tree = results_tree.build(tmp_path_factory.mktemp("designed"), samples=300, contenders=contenders)
+    for size in (20, 60, 200):
+        change_training(tree, f"slm/qwen3b/train{size}", train_samples=size)
+    change_training(
+        tree,
+        "slm/qwen3b/best",
+        chosen="slm/qwen3b/sweep-r-64",
+        candidates={
+            "slm/qwen3b/sweep-r-8": {"validation_loss": 0.9},
+            "slm/qwen3b/sweep-r-64": {"validation_loss": 0.7},
+        },
+    )
+    finish(tree, contenders)
+    return tree
+
+
+@pytest.fixture(scope="module")
+def page(tree: Tree) -> Page:
+    return make_page(read_results(tree.folder))
+
+
+@pytest.fixture(scope="module")
+def section(tree: Tree) -> str:
+    found = re.search(r'<section id="designs".*?</section>', html_of(tree), flags=re.DOTALL)
+    assert found
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", found[0])).split())
+
+
+@pytest.mark.parametrize("name", ["learning_curve", "interaction", "seeds", "pareto_front"])
+def test_each_design_has_its_figure_with_numbers(page: Page, name: str) -> None:
+    drawn = page.figures[name]
+    assert drawn.table.rows
+    assert drawn.alt
+
+
+def test_the_curve_is_drawn_with_its_band_and_the_untrained_arms_across(page: Page) -> None:
+    plot = page.figures["learning_curve"].plot
+    assert [len(trace.x) for trace in plot.data] == [80, 40, 4]  # band, line, measured sizes
+    assert len(plot.layout.shapes) == 2 * 4  # two large models, one of them with examples too, one small untrained
+
+
+def test_the_section_answers_each_question(section: str) -> None:
+    assert "the same epochs" in section
+    assert "What size gives, and what training" in section
+    assert re.search(r"standard deviation between 3 seeds \d+\.\d points; standard error of one run", section)
+    assert "2 candidates competed by validation loss on the validation split; slm/qwen3b/sweep-r-64 won" in section
+    assert "The test split was read once" in section
+    assert re.search(r"llama8b 5 llm/llama8b/shots5 .* qwen3b: (\d+|below the range|above the range)\.", section)
+
+
+def test_the_verdict_says_what_several_seeds_say(tree: Tree) -> None:
+    comparison = read_results(tree.folder).comparison
+    assert comparison.designs
+    assert comparison.designs.seeds_verdict
+    assert comparison.designs.seeds_verdict.sentence in unescape(html_of(tree))
+
+
+def test_no_arm_off_the_front_is_cheaper_and_better_than_one_on_it(tree: Tree) -> None:
+    arms = [arm for arm in read_results(tree.folder).comparison.arms if arm.cost]
+    costs = {arm.arm: total_seconds(arm) or 0.0 for arm in arms}
+    front = {arm.arm for arm in front_of(arms, costs)}
+
+    def score(arm: Any) -> float:
+        return float(arm.scores["exact_match"].value)
+
+    for arm in arms:
+        beaten = any(costs[each.arm] <= costs[arm.arm] and score(each) > score(arm) for each in arms)
+        assert (arm.arm in front) == (not beaten)
+
+
+def test_a_plain_study_shows_no_design(tmp_path: Path) -> None:
+    plain = results_tree.build(tmp_path, samples=40)
+    finish(plain)
+    html = html_of(plain)
+    assert 'id="designs"' not in html
+    assert 'href="#designs"' not in html

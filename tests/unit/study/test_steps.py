@@ -1,0 +1,102 @@
+"""A step's spec holds what the step uses: a key that it does not read leaves its spec as it was."""
+
+import copy
+
+import pytest
+
+from slingshot.config.study import parse_study
+from slingshot.core.errors import StudyError
+from slingshot.core.fingerprints import fingerprint
+from slingshot.study.steps import step_spec
+from tests.unit.config.test_study import STUDY, changed
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts/icd10cm.yaml").write_text("system: Code.\nuser: '{{ text }}'\n")
+    return tmp_path
+
+
+def specs(raw, folder):
+    study = parse_study(copy.deepcopy(raw))
+    targets = {
+        "prepare_data": [""],
+        "baseline": [""],
+        "fetch_model": ["large", "small"],
+        "finetune": ["slm/small"],
+        "predict": ["llm/large", "slm/small"],
+        "score": ["llm/large", "slm/small", "baseline/tfidf"],
+        "compare": [""],
+        "report": [""],
+    }
+    return {
+        (step, target): step_spec(study, folder, step, target, {"written": "once"}).model_dump_json()
+        for step, names in targets.items()
+        for target in names
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reruns"),
+    [
+        ("slm.small.finetune.learning_rate", 5e-4, {("finetune", "slm/small")}),
+        ("slm.small.finetune.max_tokens", 999, {("finetune", "slm/small")}),
+        ("llm.large.generation", {"max_new_tokens": 9}, {("predict", "llm/large")}),
+        ("llm.large.source", {"hub": "owner/Large-3.1-8B", "revision": "v2"}, {("fetch_model", "large")}),
+        ("data.split", {"seed": 1}, {("prepare_data", "")}),
+        ("report", {"title": "New"}, {("report", "")}),
+        ("cost", {"gpu_hour_price": 2}, {("compare", ""), ("report", "")}),
+        ("hardware", {"token_budget": 4096, "memory_gb": 24, "mem_mb": 9000}, set()),
+    ],
+)
+def test_a_changed_key_changes_the_specs_that_read_it_and_no_other(folder, path, value, reruns):
+    before, after = specs(STUDY, folder), specs(changed(path, value), folder)
+    assert {step for step in before if before[step] != after[step]} == reruns
+
+
+def test_a_changed_prompt_file_concerns_the_model_steps(folder):
+    before = specs(STUDY, folder)
+    (folder / "prompts/icd10cm.yaml").write_text("system: Code well.\nuser: '{{ text }}'\n")
+    after = specs(STUDY, folder)
+    assert {step for step, _ in before if before[step, _] != after[step, _]} == {"finetune", "predict"}
+
+
+@pytest.mark.parametrize(
+    ("step", "target", "message"),
+    [
+        ("fetch_model", "smal", "the study has no model smal; it has large, small"),
+        ("predict", "slm/smal", "the study has no arm slm/smal; it has llm/large, slm/small, baseline/tfidf"),
+        ("train", "", "there is no step train"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_known_ones(folder, step, target, message):
+    with pytest.raises(StudyError, match=message):
+        step_spec(parse_study(copy.deepcopy(STUDY)), folder, step, target)
+
+
+def test_a_missing_data_file_is_named_with_its_key(folder):
+    raw = changed("data.source", {"path": "data/none.csv"})
+    with pytest.raises(StudyError, match=r"config\.yaml: data\.source\.path: .*none\.csv is missing"):
+        step_spec(parse_study(raw), folder, "prepare_data")
+
+
+def test_a_missing_model_folder_is_named_with_its_key(folder):
+    raw = changed("slm.small.source", {"folder": "nowhere"})
+    with pytest.raises(StudyError, match=r"config\.yaml: slm\.small\.source: .*nowhere is missing"):
+        step_spec(parse_study(raw), folder, "fetch_model", "small")
+
+
+def test_a_fingerprint_follows_the_content_and_remembers_it(tmp_path):
+    data, memory = tmp_path / "data", tmp_path / "memory.json"
+    data.mkdir()
+    (data / "a.csv").write_text("1")
+    first = fingerprint(data, "data", memory)
+    assert fingerprint(data, "data", memory) == first
+    (data / "a.csv").write_text("2")
+    assert fingerprint(data, "data", memory) != first
+    (data / "a.csv").write_text("1")
+    memory.write_text("damaged")
+    assert fingerprint(data, "data", memory) == first
+    (data / "a.csv").rename(data / "b.csv")
+    assert fingerprint(data, "data", memory) != first

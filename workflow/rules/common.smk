@@ -1,0 +1,186 @@
+"""The validated study, and what rules ask of it."""
+
+import re
+import sys
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+
+SCRIPTS = Path(workflow.basedir) / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from slingshot.config.arms import arms_of# noqa: E402
+from slingshot.config.study import parse_study
+from slingshot.core.errors import StudyError# noqa: E402
+from slingshot.core.hashing import digest_of_text# noqa: E402
+from slingshot.core.files import write_text
+from slingshot.study.steps import fact_of, keys_of, step_spec# noqa: E402
+
+try:
+    STUDY = parse_study(deepcopy(config))
+except StudyError as error:
+    raise WorkflowError(str(error)) from None
+
+ARMS = {arm.path: arm for arm in arms_of(STUDY)}
+WRITTEN_CONFIG = deepcopy(config)
+
+# Rules call a program as `$RUN/score.py ...`, and a model's program as
+# `$LAUNCH --step predict ... -- $RUN/predict.py ...`. The launcher ends when Snakemake does, which is the parent of
+# the rule's shell. Snakemake cuts a request for more GPUs than --resources allows in silence, so the launcher is told
+# both figures. A prefix takes the place of Snakemake's own, strict mode.
+shell.prefix(f'set -euo pipefail; RUN="{sys.executable} {SCRIPTS}"; LAUNCH="$RUN/launch.py --lives-with $PPID"; ')
+
+
+def arm_paths(chosen):
+    """Paths of the study's arms that `chosen` says yes to."""
+    return [path for path, arm in ARMS.items() if chosen(arm)]
+
+
+def plain_arms(kind):
+    """Paths of the arms of one kind that the study itself has, without what its designs add."""
+    return arm_paths(lambda arm: arm.kind == kind and arm.design is None)
+
+
+# A candidate of a sweep is finetuned but never read on test; the arm that is chosen from them takes its adapter.
+FINETUNED = arm_paths(lambda arm: arm.finetuned and arm.kind != "baseline" and not arm.best_of)
+CHOSEN = arm_paths(lambda arm: arm.best_of)
+SCORED = arm_paths(lambda arm: not arm.candidate)
+PREDICTED = arm_paths(lambda arm: not arm.candidate and arm.kind != "baseline")
+SHARDS = STUDY.evaluation.shards
+VALIDATED = (
+    arm_paths(lambda arm: arm.kind != "baseline" and arm.design is None)
+    if STUDY.evaluation.ensemble_weights == "validation"
+    else []
+)
+
+
+def one_of(names):
+    """A wildcard constraint: exactly these names."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+@cache
+def resolved(step, target):
+    """The spec of a step for a model or an arm."""
+    try:
+        return step_spec(STUDY, Path(), step, target, WRITTEN_CONFIG)
+    except StudyError as error:
+        raise WorkflowError(str(error)) from None
+
+
+LONGEST_ARGUMENT = 60_000  # bytes; a shell's whole command may have 131,071 on Linux
+
+
+def spec(step, wildcard=None):
+    """A params function: the step's spec as JSON or as @FILE, for the model or arm that `wildcard` holds.
+
+    Snakemake compares no param that is made from the output, so it is the facts that decide on a rerun.
+    """
+
+    def as_argument(wildcards, output):
+        text = resolved(step, wildcards[wildcard] if wildcard else "").model_dump_json()
+        if len(text.encode()) < LONGEST_ARGUMENT:
+            return text
+        path = Path(".snakemake/slingshot/specs") / f"{digest_of_text(text)}.json"
+        if not path.exists():
+            write_text(path, text)
+        return f"@{path}"
+
+    return as_argument
+
+
+def facts(step, wildcard=None):
+    """Params functions: each key of the step's spec with its value, for Snakemake to compare and to print."""
+
+    def fact(key):
+        return lambda wildcards: fact_of(resolved(step, wildcards[wildcard] if wildcard else ""), key)
+
+    return {key.replace(".", "_"): fact(key) for key in keys_of(step)}
+
+
+def card_of(wildcards):
+    return f"results/models/{ARMS[wildcards.arm].model}.json"
+
+
+def hardware_of(wildcards):
+    return STUDY.models[ARMS[wildcards.arm].model].hardware
+
+
+def gpus_of_finetune(wildcards):
+    hardware = hardware_of(wildcards)
+    return hardware.gpus if hardware.device == "cuda" else 0
+
+
+def gpus_of_predict(wildcards):
+    return 1 if hardware_of(wildcards).device == "cuda" else 0
+
+
+def hardware_flags(wildcards, attempt):
+    """What a model step may take of the machine. A resource, so that a change of it reruns nothing."""
+    hardware = hardware_of(wildcards)
+    return (
+        f"--device {hardware.device} --token-budget {hardware.token_budget or 'auto'} "
+        f"--memory-gb {hardware.memory_gb or 'all'} --attempt {attempt}"
+    )
+
+
+def training_flags(wildcards):
+    """What a finetune writes on its way. A resource, too."""
+    hardware = hardware_of(wildcards)
+    flags = f"--checkpoint-minutes {hardware.checkpoint_minutes:g}"
+    if hardware.checkpoint_steps:
+        flags += f" --checkpoint-steps {hardware.checkpoint_steps}"
+    if hardware.tensorboard:
+        flags += f" --tensorboard results/{wildcards.arm}/tensorboard"
+    return flags
+
+
+def shard_flags(wildcards):
+    """Which part of the test split, and where its answers are remembered: jobs on several machines share no cache."""
+    model = ARMS[wildcards.arm].model
+    if "shard" not in wildcards.keys():
+        return f"--cache results/cache/{model}.sqlite"
+    return f"--shard {wildcards.shard}/{SHARDS} --cache results/cache/{model}.{wildcards.shard}-of-{SHARDS}.sqlite"
+
+
+def mem_mb_of(wildcards, attempt):
+    return hardware_of(wildcards).mem_mb * attempt
+
+
+def runtime_of(wildcards, attempt):
+    return hardware_of(wildcards).runtime_minutes * attempt
+
+
+def files_of_candidates(wildcards):
+    names = ("adapter/adapter_model.safetensors", "training.json", "finetune.json", "finetune.process.json")
+    return [f"results/{candidate}/{name}" for candidate in ARMS[wildcards.arm].best_of for name in names]
+
+
+def adapter_of(wildcards):
+    """The adapter's weights for a finetuned arm; nothing for an untrained one."""
+    finetuned = ARMS[wildcards.arm].finetuned
+    return f"results/{wildcards.arm}/adapter/adapter_model.safetensors" if finetuned else []
+
+
+def training_of(wildcards):
+    arm = ARMS[wildcards.arm]
+    return f"results/{arm.path}/training.json" if arm.finetuned and arm.kind != "baseline" else []
+
+
+def files_of_arms(wildcards):
+    """What the arms leave behind, as far as their treatment makes it."""
+    files = []
+    for path in SCORED:
+        arm = ARMS[path]
+        names = ["metrics.json", "predictions.jsonl"]
+        if arm.kind != "baseline":
+            names += ["predict.json", "predict.process.json"]
+            names += ["finetune.json", "finetune.process.json", "training_log.jsonl"] if arm.finetuned else []
+        names += ["validation/predictions.jsonl"] if path in VALIDATED else []
+        files += [f"results/{path}/{name}" for name in names]
+    return files
+
+
+def shards_of(name):
+    """The files of this name that an arm's shards leave, in their order."""
+    return expand("results/{{arm}}/shards/{shard}-of-{n}/{name}", shard=range(1, SHARDS + 1), n=SHARDS, name=name)
