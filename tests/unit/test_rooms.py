@@ -18,7 +18,6 @@ ORDER = [
     {"nn"},
     {"training", "generation", "rivals"},
     {"analysis"},
-    {"report/figures"},
     {"study"},
     {"report"},
     {"runtime"},
@@ -29,7 +28,7 @@ HEIGHT = {room: height for height, rooms in enumerate(ORDER) for room in rooms}
 
 def room_of(path: Path) -> str:
     inside = path.relative_to(PACKAGE)
-    return inside.parent.as_posix() if len(inside.parts) > 1 else inside.stem
+    return inside.parts[0].removesuffix(".py")
 
 
 def module_of(dotted: str) -> Path | None:
