@@ -1,0 +1,328 @@
+"""What each part of the engine buys: answering, training and starting with it and without it, on one card in one run.
+
+    python benchmarks/engine_parts.py --out parts.json                       # about 8 minutes on an H100
+    python benchmarks/engine_parts.py --out parts.json --tiny --device cpu   # the program itself, in a minute or two
+
+Weights are random, of the true architectures: an 8B that answers (16 new tokens), a 3B that trains (LoRA of rank 64
+on every linear layer). Prompts and samples have lengths like MedSynth's. Each group of variants runs in a process of
+its own; a group's first variant is run again at its end, and the difference between the two is the noise. A part that
+the code no longer has is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gc
+import importlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "benchmarks")]
+
+Change = Callable[[], Any]  # a context manager within which one part is missing
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="results, as JSON")
+    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
+    parser.add_argument("--prompts", type=int, default=512)
+    parser.add_argument("--steps", type=int, default=6, help="timed training steps of 32 samples")
+    parser.add_argument("--starts", type=int, default=3, help="timed starts of each variant, after one that warms up")
+    parser.add_argument("--work", type=Path, default=Path("/dev/shm/slingshot-parts"), help="where bytecode is kept")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--inside", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    if options.inside:
+        for variant, row in GROUPS[options.inside](options):
+            print(f"ROW {json.dumps({'group': options.inside, 'variant': variant, **row})}", flush=True)
+        return
+    rows: list[dict[str, Any]] = []
+    for group in options.groups:
+        rows += run_apart(group)
+        options.out.write_text(json.dumps(rows, indent=1))
+    print_table(rows)
+
+
+def run_apart(group: str) -> list[dict[str, Any]]:
+    """A group's rows, from a process of its own; those that it had before it failed are kept."""
+    command = [sys.executable, __file__, "--inside", group, *sys.argv[1:]]
+    done = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    said, complained = done.communicate()
+    rows = [json.loads(line[4:]) for line in said.splitlines() if line.startswith("ROW ")]
+    if done.returncode:
+        rows.append({"group": group, "variant": "FAILED", "message": complained[-1500:]})
+    for row in rows:
+        print(json.dumps(row), flush=True)
+    return rows
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """Each variant's rate and what the missing part buys, in percent of the rate without it."""
+    for group in dict.fromkeys(row["group"] for row in rows):
+        measured = [row for row in rows if row["group"] == group and "rate" in row]
+        if not measured:
+            continue
+        whole = measured[0]["rate"]
+        print(f"\n{group} ({measured[0]['unit']})")
+        for row in measured:
+            print(f"  {row['variant']:38} {row['rate']:12,.2f}   the part buys {whole / row['rate'] - 1:+7.1%}")
+
+
+# ---------------------------------------------------------------- answering
+
+
+def answering(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Samples per second of packed answering in bfloat16, an 8B."""
+    import torch
+    from generation import SHAPE_8B, SHAPE_TINY, random_prompts, timed_ours
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    with torch.device(options.device):
+        shape = SHAPE_TINY if options.tiny else SHAPE_8B
+        model = AutoModelForCausalLM.from_config(LlamaConfig(**shape), dtype=torch.bfloat16).eval()
+    prompts = random_prompts(min(options.prompts, 24) if options.tiny else options.prompts, options.tiny)
+    for variant, change in with_and_without(PARTS_OF_ANSWERING):
+        with change():
+            row = timed_ours(model, prompts)
+        yield variant, {"rate": row.pop("samples_per_second"), "unit": "samples per second", **row}
+
+
+def with_and_without(parts: dict[str, Change]) -> list[tuple[str, Change]]:
+    found = [("all parts", present)]
+    for name, change in parts.items():
+        try:
+            with change():
+                found.append((f"without {name}", change))
+        except (ImportError, AttributeError):
+            continue  # the code has this part no more
+    return [*found, ("all parts again", present)]
+
+
+@contextmanager
+def present() -> Iterator[None]:
+    yield
+
+
+def replaced(module: str, name: str, value: Any) -> Change:
+    return lambda: patch.object(importlib.import_module(module), name, value)
+
+
+@contextmanager
+def whole_last_layer() -> Iterator[None]:
+    from slingshot.generation import engine
+
+    take_apart = engine.take_apart
+    with patch.object(engine, "take_apart", lambda model: dataclasses.replace(take_apart(model), last_layer=None)):
+        yield
+
+
+@contextmanager
+def own_norms() -> Iterator[None]:
+    from slingshot.generation import engine
+
+    with patch.object(engine, "_rms_norm", lambda module, hidden: type(module).forward(module, hidden)):
+        yield
+
+
+@contextmanager
+def no_graphs() -> Iterator[None]:
+    from slingshot.generation import engine
+
+    with patch.object(engine.Network, "graphable", property(lambda network: False)):
+        yield
+
+
+PARTS_OF_ANSWERING: dict[str, Change] = {
+    "both Triton kernels": replaced("slingshot.nn.triton_kernels", "triton", None),
+    "the Triton kernel of the activation": replaced("slingshot.nn.triton_kernels", "_is_gated", lambda module: False),
+    "the Triton kernel of the rotation": replaced("slingshot.nn.triton_kernels", "_HALVES", set()),
+    "the short last layer": whole_last_layer,
+    "sums inside products": replaced("slingshot.nn.residual_products", "fuse", lambda model: None),
+    "one kernel per norm": own_norms,
+    "CUDA graphs": no_graphs,
+}
+
+
+# ---------------------------------------------------------------- training
+
+
+def training(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Tokens per second of finetuning a 3B in bfloat16: each way through the network, with its own token budget."""
+    ways = {"merged, compiled layers": ("merged", True), "the plain packed way": ("packed", True)}
+    if has_flash_attention_4(options):
+        ways["merged, compiled layers without flash attention 4"] = ("merged", False)
+    for variant, (way, flash) in [*ways.items(), ("merged, compiled layers again", ("merged", True))]:
+        yield variant, timed_training(options, way, flash)
+
+
+def has_flash_attention_4(options: argparse.Namespace) -> bool:
+    from importlib.util import find_spec
+
+    return options.device == "cuda" and find_spec("flash_attn") is not None
+
+
+def timed_training(options: argparse.Namespace, way: str, flash: bool) -> dict[str, Any]:
+    import torch
+    from finetuning import ALPHA, COMPLETION, CONFIGS, RANK, lengths, random_model, release
+
+    from slingshot.config.recipe import Finetune, Lora
+    from slingshot.nn import lora
+    from slingshot.training import batches, forward_paths, token_budget, workers
+    from slingshot.training import finetune as recipe_steps
+    from slingshot.training.state import State, Trainer
+
+    given = SimpleNamespace(size="tiny" if options.tiny else "3b", device=options.device)
+    batch, steps = (4, 1) if options.tiny else (32, options.steps)
+    draw = torch.Generator().manual_seed(0)
+    samples = [
+        batches.Sample(f"{index}", tuple(ids[:-COMPLETION]), tuple(ids[-COMPLETION:]), False)
+        for index, size in enumerate(lengths(batch * 16, given))
+        for ids in [torch.randint(1, CONFIGS[given.size]["vocab_size"], (size + COMPLETION,), generator=draw).tolist()]
+    ]
+    recipe = Finetune(batch_size=batch, lora=Lora(r=RANK, alpha=ALPHA, dropout=0.1))
+    device = torch.device("cuda:0" if options.device == "cuda" else "cpu")
+    model = random_model(given)
+    dropout = lora.add_adapters(model, recipe.lora, RANK, ALPHA, 0)
+    start = time.perf_counter()
+    with without_flash_attention_4() if not flash else present():
+        on_gpu = options.device == "cuda" and way == "merged"
+        path, notes = forward_paths.choose(model, max(map(len, samples)), on_gpu)
+    trainer = Trainer(
+        model=model,
+        path=path,
+        dropout=dropout,
+        optimizer=recipe_steps.make_optimizer(model, recipe, device),
+        recipe=recipe,
+        seed=0,
+        samples=samples,
+        validation=samples[:32],
+        workers=workers.Workers(0, 1, device),
+        token_budget=0,
+        steps=1000,
+    )
+    trainer.token_budget = token_budget.find_token_budget(
+        trainer, SimpleNamespace(token_budget=None, memory_gb=None, attempt=1)
+    )
+    state = State()
+    for _ in range(2):
+        recipe_steps.training_step(trainer, state)
+    ready = time.perf_counter() - start
+    before, start = state.trained_tokens, time.perf_counter()
+    for _ in range(steps):
+        recipe_steps.training_step(trainer, state)
+    seconds = time.perf_counter() - start
+    peak = torch.cuda.max_memory_allocated() / 1e9 if options.device == "cuda" else None
+    row = {"rate": (state.trained_tokens - before) / seconds, "unit": "tokens per second", "until_third_step": ready}
+    row |= {"token_budget": trainer.token_budget, "recomputed": trainer.recomputed, "peak_gb": peak, "notes": notes}
+    del trainer, model, path
+    gc.collect()
+    release(options.device)
+    return row
+
+
+@contextmanager
+def without_flash_attention_4() -> Iterator[None]:
+    from slingshot.nn import packed_attention
+
+    with patch.object(packed_attention.flash_attention_4, "is_installed", lambda device: False):
+        yield
+
+
+# ---------------------------------------------------------------- starting
+
+START = """
+import contextlib, sys, threading
+sys.path.insert(0, {scripts!r})
+with contextlib.ExitStack() as changes:
+    from unittest.mock import patch
+    if {lean}:
+        from slingshot.models import lean_imports
+        for name, value in {changes}:
+            changes.enter_context(patch.object(lean_imports, name, value))
+        {extra}
+        lean_imports.prepare_imports({device!r}, True, {compiles}, {quantized})
+    import torch
+    import slingshot.{module}
+    from transformers import AutoModelForCausalLM, LlamaConfig
+    with torch.device({device!r}):
+        AutoModelForCausalLM.from_config(LlamaConfig(hidden_size=64, num_hidden_layers=1, intermediate_size=64,
+            num_attention_heads=2, vocab_size=64))
+    if {quantized}:
+        import bitsandbytes
+"""
+PARTS_OF_STARTING: dict[str, dict[str, Any]] = {
+    "all parts": {},
+    "without flags of what is unused": {"changes": [("_UNUSED", ()), ("_UNUSED_ALONE", ())]},
+    "without the put-off compiler": {
+        "part": "_put_off_compiler",
+        "extra": "lean_imports._put_off_compiler = lambda: None",
+    },
+    "without CUDA beside the imports": {"extra": "lean_imports.Thread = lambda target: threading.Thread(target=int)"},
+    "with none": {"lean": False},
+    "all parts again": {},
+}
+
+
+def starting(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Processes per minute that import what answering needs and put a small network on the device."""
+    yield from started(options, "generation.generate", compiles=False, quantized=False)
+
+
+def starting_nf4(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The same with bitsandbytes."""
+    yield from started(options, "generation.generate", compiles=False, quantized=True)
+
+
+def started(
+    options: argparse.Namespace, module: str, compiles: bool, quantized: bool
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    from made_up import with_bytecode
+
+    lean = importlib.import_module("slingshot.models.lean_imports")
+    for variant, parts in PARTS_OF_STARTING.items():
+        if not hasattr(lean, parts.get("part", "prepare_imports")):
+            continue  # the code has this part no more
+        source = START.format(
+            scripts=str(ROOT / "scripts"),
+            lean=parts.get("lean", True),
+            changes=parts.get("changes", []),
+            extra=parts.get("extra", "pass"),
+            device=options.device,
+            compiles=compiles,
+            quantized=quantized,
+            module=module,
+        )
+        seconds = []
+        for _ in range(2 if options.tiny else 1 + options.starts):
+            start = time.perf_counter()
+            subprocess.run(
+                [sys.executable, "-c", source],
+                check=True,
+                env={**os.environ, **with_bytecode(options.work)},
+                stdout=subprocess.DEVNULL,
+            )
+            seconds.append(time.perf_counter() - start)
+        median = statistics.median(seconds[1:])
+        yield variant, {"rate": 60 / median, "unit": "starts per minute", "seconds": median, "all": seconds}
+
+
+GROUPS = {"answering": answering, "training": training, "starting": starting, "starting_nf4": starting_nf4}
+
+
+if __name__ == "__main__":
+    main()
