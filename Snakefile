@@ -30,39 +30,45 @@ rule all:
     "The whole study: every arm, the comparison, the report."
     default_target: True
     input:
-        "results/report.html",
+        RESULTS.report,
 
 
 rule data:
     "The splits and the leakage report, without any model."
     input:
-        "results/data/dataset.json",
+        RESULTS.data.dataset,
 
 
 rule fetch:
     "The data and every model: all that needs the network."
     input:
-        "results/data/dataset.json",
-        expand("results/models/{model}.json", model=STUDY.models),
+        RESULTS.data.dataset,
+        [RESULTS.model_card(model) for model in STUDY.models],
 
 
 rule llm:
     "The large models alone, untrained."
     input:
-        expand("results/{arm}/metrics.json", arm=plain_arms("llm")),
+        [RESULTS.arm(arm).metrics for arm in plain_arms("llm")],
 
 
 rule slm:
     "The small models alone, finetuned."
     input:
-        expand("results/{arm}/metrics.json", arm=plain_arms("slm")),
+        [RESULTS.arm(arm).metrics for arm in plain_arms("slm")],
 
 
 rule clean_cache:
     "Remove what is kept only to save time: remembered answers, checkpoints of training, unfinished shards."
     log:
-        "results/logs/clean_cache.log",
+        RESULTS.log("clean_cache"),
     conda:
         "envs/environment.yaml"
+    params:
+        removed=[
+            RESULTS.caches,
+            *(RESULTS.arm(arm).checkpoints for arm in ARMS),
+            *(RESULTS.arm(arm).shards for arm in ARMS),
+        ],
     shell:
-        "rm -rf results/cache results/*/*/checkpoints results/*/*/*/checkpoints results/*/*/shards results/*/*/*/shards 2>&1 | tee {log}"
+        "rm -rf {params.removed} 2>&1 | tee {log}"

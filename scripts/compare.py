@@ -6,6 +6,7 @@ from pathlib import Path
 
 from slingshot.analysis.compare import compare, original_results, read_outcomes
 from slingshot.artifacts.labels import read_labels
+from slingshot.artifacts.layout import ResultFiles
 from slingshot.artifacts.splits import read_split
 from slingshot.config.specs import CompareSpec, parse_spec
 from slingshot.core.files import write_json
@@ -21,9 +22,10 @@ def main() -> None:
     parser.add_argument("--allow-missing", action="store_true", help="list arms without results instead of stopping")
     given = parser.parse_args()
     spec = parse_spec(CompareSpec, given.spec)
+    files = ResultFiles(given.results)
     outcomes, missing = read_outcomes(spec, given.results, given.allow_missing)
-    test = read_split(given.results / "data/test.parquet")
-    labels = read_labels(given.results / "data/labels.json")
+    test = read_split(files.data.test)
+    labels = read_labels(files.data.labels)
     compare(spec, outcomes, missing, test, labels).write(given.comparison)
     write_json(given.results_json, original_results(spec, outcomes))
 

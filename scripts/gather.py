@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slingshot.artifacts.records import read_process_record, read_step_record
-from slingshot.artifacts.shards import interleaved, merged_process, merged_step
-from slingshot.core.files import write_text
+from slingshot.artifacts.layout import ResultFiles
+from slingshot.artifacts.shards import gather_shards
+from slingshot.config.specs import GatherSpec, parse_spec
 from slingshot.runtime import cli
 
 
 def main() -> None:
-    arguments = cli.parser(__doc__)
-    for name in ("predictions", "records", "processes"):
-        arguments.add_argument(f"--{name}", type=Path, nargs="+", required=True, help="of every shard, in their order")
-    arguments.add_argument("--into", type=Path, required=True, help="the arm's folder")
-    given = arguments.parse_args()
-    write_text(given.into / "predictions.jsonl", interleaved(given.predictions))
-    merged_step([read_step_record(path) for path in given.records]).write(given.into / "predict.json")
-    merged_process([read_process_record(path) for path in given.processes]).write(given.into / "predict.process.json")
+    parser = cli.parser(__doc__)
+    cli.add_spec(parser, "GatherSpec")
+    parser.add_argument("--arm", required=True, help="e.g. llm/llama8b")
+    parser.add_argument("--results", type=Path, required=True, help="results/, where the shards are")
+    given = parser.parse_args()
+    gather_shards(parse_spec(GatherSpec, given.spec), ResultFiles(given.results).arm(given.arm))
 
 
 if __name__ == "__main__":

@@ -5,20 +5,20 @@ rule finetune:
     "Train a LoRA adapter on the train split, and keep the best by validation."
     input:
         model=card_of,
-        labels="results/data/labels.json",
-        train="results/data/train.parquet",
-        validation="results/data/validation.parquet",
+        labels=RESULTS.data.labels,
+        train=RESULTS.data.train,
+        validation=RESULTS.data.validation,
     output:
-        weights="results/{arm}/adapter/adapter_model.safetensors",
-        settings="results/{arm}/adapter/adapter_config.json",
-        training="results/{arm}/training.json",
-        log="results/{arm}/training_log.jsonl",
-        record="results/{arm}/finetune.json",
-        process="results/{arm}/finetune.process.json",
+        weights=ARM.adapter_weights,
+        settings=ARM.adapter_settings,
+        training=ARM.training,
+        log=ARM.training_log,
+        record=ARM.record("finetune"),
+        process=ARM.process("finetune"),
     log:
-        "results/logs/{arm}/finetune.log",
+        RESULTS.log("{arm}/finetune"),
     benchmark:
-        "results/benchmarks/{arm}/finetune.tsv"
+        RESULTS.benchmark("{arm}/finetune")
     wildcard_constraints:
         arm=one_of(FINETUNED),
     retries: 2
@@ -49,16 +49,16 @@ rule choose:
     input:
         files_of_candidates,
     output:
-        weights="results/{arm}/adapter/adapter_model.safetensors",
-        settings="results/{arm}/adapter/adapter_config.json",
-        training="results/{arm}/training.json",
-        log="results/{arm}/training_log.jsonl",
-        record="results/{arm}/finetune.json",
-        process="results/{arm}/finetune.process.json",
+        weights=ARM.adapter_weights,
+        settings=ARM.adapter_settings,
+        training=ARM.training,
+        log=ARM.training_log,
+        record=ARM.record("finetune"),
+        process=ARM.process("finetune"),
     log:
-        "results/logs/{arm}/choose.log",
+        RESULTS.log("{arm}/choose"),
     benchmark:
-        "results/benchmarks/{arm}/choose.tsv"
+        RESULTS.benchmark("{arm}/choose")
     wildcard_constraints:
         arm=one_of(CHOSEN),
     conda:
@@ -79,17 +79,17 @@ rule predict:
     input:
         model=card_of,
         adapter=adapter_of,
-        labels="results/data/labels.json",
-        train="results/data/train.parquet",
-        test="results/data/test.parquet",
+        labels=RESULTS.data.labels,
+        train=RESULTS.data.train,
+        test=RESULTS.data.test,
     output:
-        predictions="results/{arm}/predictions.jsonl",
-        record="results/{arm}/predict.json",
-        process="results/{arm}/predict.process.json",
+        predictions=ARM.predictions,
+        record=ARM.record("predict"),
+        process=ARM.process("predict"),
     log:
-        "results/logs/{arm}/predict.log",
+        RESULTS.log("{arm}/predict"),
     benchmark:
-        "results/benchmarks/{arm}/predict.tsv"
+        RESULTS.benchmark("{arm}/predict")
     wildcard_constraints:
         arm=one_of(PREDICTED if SHARDS == 1 else []),
     retries: 2
@@ -120,30 +120,30 @@ use rule predict as predict_validation with:
     input:
         model=card_of,
         adapter=adapter_of,
-        labels="results/data/labels.json",
-        train="results/data/train.parquet",
-        test="results/data/validation.parquet",
+        labels=RESULTS.data.labels,
+        train=RESULTS.data.train,
+        test=RESULTS.data.validation,
     output:
-        predictions="results/{arm}/validation/predictions.jsonl",
-        record="results/{arm}/validation/predict.json",
-        process="results/{arm}/validation/predict.process.json",
+        predictions=ARM.validation.predictions,
+        record=ARM.validation.record("predict"),
+        process=ARM.validation.process("predict"),
     log:
-        "results/logs/{arm}/predict_validation.log",
+        RESULTS.log("{arm}/predict_validation"),
     benchmark:
-        "results/benchmarks/{arm}/predict_validation.tsv"
+        RESULTS.benchmark("{arm}/predict_validation")
     wildcard_constraints:
         arm=one_of(VALIDATED),
 
 
 use rule predict as predict_shard with:
     output:
-        predictions=temp(f"results/{{arm}}/shards/{{shard}}-of-{SHARDS}/predictions.jsonl"),
-        record=temp(f"results/{{arm}}/shards/{{shard}}-of-{SHARDS}/predict.json"),
-        process=temp(f"results/{{arm}}/shards/{{shard}}-of-{SHARDS}/predict.process.json"),
+        predictions=temp(str(SHARD.predictions)),
+        record=temp(str(SHARD.record("predict"))),
+        process=temp(str(SHARD.process("predict"))),
     log:
-        "results/logs/{arm}/predict.{shard}.log",
+        RESULTS.log("{arm}/predict.{shard}"),
     benchmark:
-        "results/benchmarks/{arm}/predict.{shard}.tsv"
+        RESULTS.benchmark("{arm}/predict.{shard}")
     wildcard_constraints:
         arm=one_of(PREDICTED if SHARDS > 1 else []),
         shard=r"\d+",
@@ -152,17 +152,15 @@ use rule predict as predict_shard with:
 rule gather:
     "Put the shards of an arm's predictions together, as one job would have written them."
     input:
-        predictions=shards_of("predictions.jsonl"),
-        records=shards_of("predict.json"),
-        processes=shards_of("predict.process.json"),
+        files_of_shards,
     output:
-        predictions="results/{arm}/predictions.jsonl",
-        record="results/{arm}/predict.json",
-        process="results/{arm}/predict.process.json",
+        predictions=ARM.predictions,
+        record=ARM.record("predict"),
+        process=ARM.process("predict"),
     log:
-        "results/logs/{arm}/gather.log",
+        RESULTS.log("{arm}/gather"),
     benchmark:
-        "results/benchmarks/{arm}/gather.tsv"
+        RESULTS.benchmark("{arm}/gather")
     wildcard_constraints:
         arm=one_of(PREDICTED if SHARDS > 1 else []),
     conda:
@@ -171,24 +169,26 @@ rule gather:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        **facts("gather"),
+        spec=spec("gather"),
     shell:
-        "$RUN/gather.py --predictions {input.predictions} --records {input.records} --processes {input.processes}"
-        " --into $(dirname {output.predictions}) 2>&1 | tee {log}"
+        "$RUN/gather.py --spec {params.spec:q} --arm {wildcards.arm} --results results 2>&1 | tee {log}"
 
 
 rule score:
     "Score an arm's answers, each score with its interval."
     input:
-        predictions="results/{arm}/predictions.jsonl",
-        test="results/data/test.parquet",
-        labels="results/data/labels.json",
+        predictions=ARM.predictions,
+        test=RESULTS.data.test,
+        labels=RESULTS.data.labels,
         training=training_of,
     output:
-        metrics="results/{arm}/metrics.json",
+        metrics=ARM.metrics,
     log:
-        "results/logs/{arm}/score.log",
+        RESULTS.log("{arm}/score"),
     benchmark:
-        "results/benchmarks/{arm}/score.tsv"
+        RESULTS.benchmark("{arm}/score")
     wildcard_constraints:
         arm=one_of(SCORED),
     conda:

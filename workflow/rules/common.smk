@@ -9,18 +9,21 @@ from pathlib import Path
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from slingshot.config.arms import arms_of# noqa: E402
+from slingshot.config.arms import arms_of  # noqa: E402
 from slingshot.config.study import parse_study
-from slingshot.core.errors import StudyError# noqa: E402
-from slingshot.core.hashing import digest_of_text# noqa: E402
+from slingshot.artifacts.layout import ResultFiles, files_of_arm, files_of_candidate  # noqa: E402
+from slingshot.core.errors import StudyError  # noqa: E402
+from slingshot.core.hashing import digest_of_text  # noqa: E402
 from slingshot.core.files import write_text
-from slingshot.study.steps import fact_of, keys_of, step_spec# noqa: E402
+from slingshot.study.steps import fact_of, keys_of, step_spec  # noqa: E402
 
 try:
     STUDY = parse_study(deepcopy(config))
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 
+RESULTS = ResultFiles(Path("results"))
+ARM = RESULTS.arm("{arm}")  # with the wildcard, for outputs
 ARMS = {arm.path: arm for arm in arms_of(STUDY)}
 WRITTEN_CONFIG = deepcopy(config)
 
@@ -47,6 +50,7 @@ CHOSEN = arm_paths(lambda arm: arm.best_of)
 SCORED = arm_paths(lambda arm: not arm.candidate)
 PREDICTED = arm_paths(lambda arm: not arm.candidate and arm.kind != "baseline")
 SHARDS = STUDY.evaluation.shards
+SHARD = ARM.shard("{shard}", SHARDS)
 VALIDATED = (
     arm_paths(lambda arm: arm.kind != "baseline" and arm.design is None)
     if STUDY.evaluation.ensemble_weights == "validation"
@@ -99,7 +103,7 @@ def facts(step, wildcard=None):
 
 
 def card_of(wildcards):
-    return f"results/models/{ARMS[wildcards.arm].model}.json"
+    return RESULTS.model_card(ARMS[wildcards.arm].model)
 
 
 def hardware_of(wildcards):
@@ -131,7 +135,7 @@ def training_flags(wildcards):
     if hardware.checkpoint_steps:
         flags += f" --checkpoint-steps {hardware.checkpoint_steps}"
     if hardware.tensorboard:
-        flags += f" --tensorboard results/{wildcards.arm}/tensorboard"
+        flags += f" --tensorboard {RESULTS.arm(wildcards.arm).tensorboard}"
     return flags
 
 
@@ -139,8 +143,9 @@ def shard_flags(wildcards):
     """Which part of the test split, and where its answers are remembered: jobs on several machines share no cache."""
     model = ARMS[wildcards.arm].model
     if "shard" not in wildcards.keys():
-        return f"--cache results/cache/{model}.sqlite"
-    return f"--shard {wildcards.shard}/{SHARDS} --cache results/cache/{model}.{wildcards.shard}-of-{SHARDS}.sqlite"
+        return f"--cache {RESULTS.cache(model)}"
+    cache = RESULTS.cache(model, f"{wildcards.shard}-of-{SHARDS}")
+    return f"--shard {wildcards.shard}/{SHARDS} --cache {cache}"
 
 
 def mem_mb_of(wildcards, attempt):
@@ -152,35 +157,26 @@ def runtime_of(wildcards, attempt):
 
 
 def files_of_candidates(wildcards):
-    names = ("adapter/adapter_model.safetensors", "training.json", "finetune.json", "finetune.process.json")
-    return [f"results/{candidate}/{name}" for candidate in ARMS[wildcards.arm].best_of for name in names]
+    return [file for path in ARMS[wildcards.arm].best_of for file in files_of_candidate(RESULTS.arm(path))]
 
 
 def adapter_of(wildcards):
     """The adapter's weights for a finetuned arm; nothing for an untrained one."""
     finetuned = ARMS[wildcards.arm].finetuned
-    return f"results/{wildcards.arm}/adapter/adapter_model.safetensors" if finetuned else []
+    return RESULTS.arm(wildcards.arm).adapter_weights if finetuned else []
 
 
 def training_of(wildcards):
     arm = ARMS[wildcards.arm]
-    return f"results/{arm.path}/training.json" if arm.finetuned and arm.kind != "baseline" else []
+    return RESULTS.arm(arm.path).training if arm.finetuned and arm.kind != "baseline" else []
 
 
 def files_of_arms(wildcards):
     """What the arms leave behind, as far as their treatment makes it."""
-    files = []
-    for path in SCORED:
-        arm = ARMS[path]
-        names = ["metrics.json", "predictions.jsonl"]
-        if arm.kind != "baseline":
-            names += ["predict.json", "predict.process.json"]
-            names += ["finetune.json", "finetune.process.json", "training_log.jsonl"] if arm.finetuned else []
-        names += ["validation/predictions.jsonl"] if path in VALIDATED else []
-        files += [f"results/{path}/{name}" for name in names]
-    return files
+    return [file for path in SCORED for file in files_of_arm(ARMS[path], RESULTS.arm(path), path in VALIDATED)]
 
 
-def shards_of(name):
-    """The files of this name that an arm's shards leave, in their order."""
-    return expand("results/{{arm}}/shards/{shard}-of-{n}/{name}", shard=range(1, SHARDS + 1), n=SHARDS, name=name)
+def files_of_shards(wildcards):
+    """What an arm's shards leave behind."""
+    shards = [RESULTS.arm(wildcards.arm).shard(number, SHARDS) for number in range(1, SHARDS + 1)]
+    return [file for shard in shards for file in (shard.predictions, shard.record("predict"), shard.process("predict"))]

@@ -5,14 +5,14 @@ rule compare:
     "Paired differences, cost and the verdict."
     input:
         files_of_arms,
-        test="results/data/test.parquet",
+        test=RESULTS.data.test,
     output:
-        comparison="results/comparison.json",
-        results="results/results.json",
+        comparison=RESULTS.comparison,
+        results=RESULTS.results,
     log:
-        "results/logs/compare.log",
+        RESULTS.log("compare"),
     benchmark:
-        "results/benchmarks/compare.tsv"
+        RESULTS.benchmark("compare")
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -32,16 +32,16 @@ rule report:
     input:
         files_of_arms,
         comparison=rules.compare.output.comparison,
-        dataset="results/data/dataset.json",
-        test="results/data/test.parquet",
-        cards=expand("results/models/{model}.json", model=STUDY.models),
+        dataset=RESULTS.data.dataset,
+        test=RESULTS.data.test,
+        cards=[RESULTS.model_card(model) for model in STUDY.models],
     output:
-        report="results/report.html",
-        figures=directory("results/figures"),
+        report=RESULTS.report,
+        figures=directory(str(RESULTS.figures)),
     log:
-        "results/logs/report.log",
+        RESULTS.log("report"),
     benchmark:
-        "results/benchmarks/report.tsv"
+        RESULTS.benchmark("report")
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -59,7 +59,7 @@ rule report:
 rule report_available:
     "A report of the arms that are there, which names those that are missing: results/available/report.html."
     log:
-        "results/logs/report_available.log",
+        RESULTS.log("report_available"),
     conda:
         "../../envs/environment.yaml"
     shell:

@@ -4,15 +4,15 @@
 rule prepare_data:
     "Read, clean, label and split the dialogues; report what leaks."
     output:
-        train="results/data/train.parquet",
-        validation="results/data/validation.parquet",
-        test="results/data/test.parquet",
-        labels="results/data/labels.json",
-        dataset="results/data/dataset.json",
+        train=RESULTS.data.train,
+        validation=RESULTS.data.validation,
+        test=RESULTS.data.test,
+        labels=RESULTS.data.labels,
+        dataset=RESULTS.data.dataset,
     log:
-        "results/logs/prepare_data.log",
+        RESULTS.log("prepare_data"),
     benchmark:
-        "results/benchmarks/prepare_data.tsv"
+        RESULTS.benchmark("prepare_data")
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -35,11 +35,11 @@ rule baseline:
         test=rules.prepare_data.output.test,
         labels=rules.prepare_data.output.labels,
     output:
-        predictions="results/baseline/tfidf/predictions.jsonl",
+        predictions=RESULTS.arm("baseline/tfidf").predictions,
     log:
-        "results/logs/baseline/tfidf.log",
+        RESULTS.log("baseline/tfidf"),
     benchmark:
-        "results/benchmarks/baseline/tfidf.tsv"
+        RESULTS.benchmark("baseline/tfidf")
     conda:
         "../../envs/environment.yaml"
     threads: 2

@@ -4,11 +4,11 @@
 rule fetch_model:
     "Fetch one model and write its card; a GGUF or a cut network becomes safetensors beside it."
     output:
-        card="results/models/{model}.json",
+        card=RESULTS.model_card("{model}"),
     log:
-        "results/logs/fetch_model/{model}.log",
+        RESULTS.log("fetch_model/{model}"),
     benchmark:
-        "results/benchmarks/fetch_model/{model}.tsv"
+        RESULTS.benchmark("fetch_model/{model}")
     wildcard_constraints:
         model=one_of(STUDY.models),
     conda:

@@ -27,6 +27,7 @@ from slingshot.analysis.verdict import verdict_of
 from slingshot.artifacts.comparison import ArmSummary, Comparison, Ensemble, Family, PairComparison
 from slingshot.artifacts.cost import ArmCost, BreakEven
 from slingshot.artifacts.labels import Label
+from slingshot.artifacts.layout import ResultFiles
 from slingshot.artifacts.metrics import AnswerKind, Difference, Metrics, Score, read_metrics
 from slingshot.artifacts.predictions import Prediction, read_predictions
 from slingshot.artifacts.records import ProcessRecord, StepRecord, read_process_record, read_step_record
@@ -78,18 +79,18 @@ def read_outcome(arm: Arm, results: Path, with_validation: bool = False) -> Outc
     Raises:
         FileNotFoundError: a file that the arm's steps write is not there.
     """
-    folder = results / arm.path
+    files = ResultFiles(results).arm(arm.path)
     is_model, trained = arm.kind != "baseline", arm.finetuned and arm.kind != "baseline"
     validated = with_validation and is_model and arm.design is None
     return Outcome(
         arm=arm,
-        metrics=read_metrics(folder / "metrics.json"),
-        predictions=read_predictions(folder / "predictions.jsonl"),
-        predict=read_step_record(folder / "predict.json") if is_model else None,
-        predict_process=read_process_record(folder / "predict.process.json") if is_model else None,
-        finetune=read_step_record(folder / "finetune.json") if trained else None,
-        finetune_process=read_process_record(folder / "finetune.process.json") if trained else None,
-        validation=read_predictions(folder / "validation/predictions.jsonl") if validated else None,
+        metrics=read_metrics(files.metrics),
+        predictions=read_predictions(files.predictions),
+        predict=read_step_record(files.record("predict")) if is_model else None,
+        predict_process=read_process_record(files.process("predict")) if is_model else None,
+        finetune=read_step_record(files.record("finetune")) if trained else None,
+        finetune_process=read_process_record(files.process("finetune")) if trained else None,
+        validation=read_predictions(files.validation.predictions) if validated else None,
     )
 
 

@@ -34,7 +34,7 @@ def arm_cost(
         arm=arm,
         training=training,
         predict=serving,
-        per_1000_dialogues=_serving_cost(serving, _devices(predict_process), prices),
+        per_1000_dialogues=_serving_cost(serving, predict_process.devices, prices),
     )
 
 
@@ -101,10 +101,11 @@ def _step_cost(
 ) -> StepCost:
     on_gpu = process.device is not None
     work = _work_seconds(step)
-    device_seconds = (process.seconds + step.earlier_seconds) * _devices(process)
+    device_seconds = process.device_seconds + step.earlier_seconds * process.devices
     return StepCost(
         step="finetune" if step.step == "finetune" else "predict",
         device=process.device or step.device,
+        device_names=process.device_names or [process.device or step.device],
         unit="gpu" if on_gpu else "cpu",
         device_seconds=device_seconds,
         load_seconds=sum(step.seconds.get(phase, 0.0) for phase in SETUP_PHASES),
@@ -124,15 +125,6 @@ def _step_cost(
 
 def _work_seconds(step: StepRecord) -> float:
     return sum(step.seconds.get(phase, 0.0) for phase in WORK_PHASES[step.step])
-
-
-def _devices(process: ProcessRecord) -> int:
-    """So many devices the process held: their names stand joined in its record. A CPU counts as one."""
-    return len(_names(process.device)) if process.device else 1
-
-
-def _names(device: str) -> list[str]:
-    return device.split(" + ")
 
 
 def _serving_cost(predict: StepCost, devices: int, prices: Cost) -> ServingCost:
@@ -231,7 +223,7 @@ def _arms_where(lacks: Callable[[StepCost], bool], finetuned: ArmCost, zero_shot
 def _caveats(finetuned: ArmCost, zero_shot: ArmCost, resource: Resource) -> list[str]:
     """What a reader of the number should know, as sentences."""
     steps = [step for step in (finetuned.training, finetuned.predict, zero_shot.predict) if step]
-    devices = sorted({name for step in steps for name in _names(step.device) if name != "cpu"})
+    devices = sorted({name for step in steps for name in step.device_names if name != "cpu"})
     sentences = [f"The steps ran on different devices: {', '.join(devices)}."] if len(devices) > 1 else []
     sentences += [
         f"{cost.arm}'s rate rests on the {cost.predict.samples:,} answers that were not in the cache."

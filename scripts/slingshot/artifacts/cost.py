@@ -16,6 +16,7 @@ class StepCost(Record):
 
     step: Literal["finetune", "predict"]
     device: str
+    device_names: list[str] = Field(default=[], description="each kind of device once")
     unit: Literal["gpu", "cpu"] = Field(description="whose seconds device_seconds are")
     device_seconds: float = Field(
         description="the whole process, start to end, loading included, times its devices; of a resumed finetune with "

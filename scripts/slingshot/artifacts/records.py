@@ -51,9 +51,15 @@ class ProcessRecord(Record):
     step: str
     arm: str
     exit_code: int
-    seconds: float = Field(description="from start of the process to its end")
+    seconds: float = Field(description="from start of the process to its end; of several processes, the sum")
+    devices: int = Field(1, ge=1, description="devices that the process held; a CPU counts as one")
+    device_seconds: float = Field(
+        default_factory=lambda fields: fields["seconds"] * fields["devices"],
+        description="seconds times devices, which adds up over processes",
+    )
     peak_resident: int = Field(description="main memory of the process")
-    device: str | None = None
+    device: str | None = Field(None, description="the devices in words; null without a GPU")
+    device_names: list[str] = Field(default=[], description="each kind of device once")
     device_total: int | None = None
     device_before: int | None = Field(None, description="used on the device before the process started")
     device_peak: int | None = None

@@ -7,10 +7,25 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
-from slingshot.artifacts.records import ProcessRecord, StepRecord
+from slingshot.artifacts.layout import ArmFiles
+from slingshot.artifacts.records import ProcessRecord, StepRecord, read_process_record, read_step_record
+from slingshot.config.specs import GatherSpec
 from slingshot.core.errors import StudyError
+from slingshot.core.files import write_text
 
 SUMS = ("samples", "prompt_tokens", "new_tokens", "cached_samples", "truncated_samples")
+
+
+def gather_shards(spec: GatherSpec, files: ArmFiles) -> None:
+    """Write an arm's predictions and records from those of its shards.
+
+    Raises:
+        StudyError: the shards don't fit together.
+    """
+    shards = [files.shard(number, spec.shards) for number in range(1, spec.shards + 1)]
+    write_text(files.predictions, interleaved([shard.predictions for shard in shards]))
+    merged_step([read_step_record(shard.record("predict")) for shard in shards]).write(files.record("predict"))
+    merged_process([read_process_record(shard.process("predict")) for shard in shards]).write(files.process("predict"))
 
 
 def interleaved(shards: Sequence[Path]) -> str:
@@ -58,11 +73,14 @@ def merged_process(records: Sequence[ProcessRecord]) -> ProcessRecord:
         values = [getattr(record, name) for record in records]
         return None if any(value is None for value in values) else by(values)
 
+    names = sorted({name for record in records for name in record.device_names})
     return records[0].model_copy(
         update={
             "exit_code": max(record.exit_code for record in records),
             "seconds": sum(record.seconds for record in records),
-            "device": " + ".join(sorted({record.device for record in records if record.device})) or None,
+            "device_seconds": sum(record.device_seconds for record in records),
+            "device": " + ".join(names) or None,
+            "device_names": names,
             "energy_wh": taken("energy_wh", sum),
             **{
                 name: taken(name, max)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet
-from pandas import DataFrame
 
 from slingshot.core.errors import StudyError
 
-ROWS_A_GROUP = 8192
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+SPLITS = ("train", "validation", "test")
+
+ROWS_PER_GROUP = 8192
 
 SCHEMA = pyarrow.schema(
     [
@@ -30,7 +35,7 @@ class SplitWriter:
 
     def add(self, row: tuple[str | None, ...]) -> None:
         self._rows.append(row)
-        if len(self._rows) >= ROWS_A_GROUP:
+        if len(self._rows) >= ROWS_PER_GROUP:
             self.flush()
 
     def flush(self) -> None:
@@ -46,14 +51,7 @@ def read_split(path: Path | str, columns: Sequence[str] | None = None, known: Se
     Raises:
         StudyError: the file is no split of ours, or holds a label that is not `known`.
     """
-    try:
-        table = pyarrow.parquet.read_table(path, columns=None if columns is None else list(columns))
-    except (OSError, pyarrow.ArrowException) as error:
-        raise StudyError(f"{path} can't be read ({str(error).splitlines()[0]}); run prepare_data again") from None
-    absent = sorted(set(columns or SCHEMA.names) - set(table.column_names))
-    if absent:
-        raise StudyError(f"{path} has no column {absent[0]!r}; run prepare_data again")
-    frame = table.to_pandas()
+    frame = _read_table(path, columns).to_pandas()
     if known is not None:
         strange = sorted(set(frame["label"]) - known)
         if strange:
@@ -61,4 +59,21 @@ def read_split(path: Path | str, columns: Sequence[str] | None = None, known: Se
     return frame
 
 
-SPLITS = ("train", "validation", "test")
+def read_samples(path: Path | str, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Read some columns of a split as one dictionary per sample; imports no pandas, which takes a second.
+
+    Raises:
+        StudyError: the file is no split of ours.
+    """
+    return _read_table(path, columns).to_pylist()
+
+
+def _read_table(path: Path | str, columns: Sequence[str] | None) -> pyarrow.Table:
+    try:
+        with pyarrow.parquet.ParquetFile(path) as split:  # read_table would import pandas
+            absent = sorted(set(columns or SCHEMA.names) - set(split.schema_arrow.names))
+            if absent:
+                raise StudyError(f"{path} has no column {absent[0]!r}; run prepare_data again")
+            return split.read(None if columns is None else list(columns))
+    except (OSError, pyarrow.ArrowException) as error:
+        raise StudyError(f"{path} can't be read ({str(error).splitlines()[0]}); run prepare_data again") from None

@@ -72,6 +72,10 @@ class PredictSpec(StepSpec):
     level: Level
 
 
+class GatherSpec(StepSpec):
+    shards: int
+
+
 class BaselineSpec(StepSpec):
     candidates: int
     seed: int

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def mixed(values: np.ndarray) -> np.ndarray:
+def mix(values: np.ndarray) -> np.ndarray:
     """SplitMix64's finalizer (Steele, Lea and Flood 2014) on uint64."""
     with np.errstate(over="ignore"):
         values = (values + np.uint64(0x9E3779B97F4A7C15)).astype(np.uint64)
@@ -32,8 +32,4 @@ def digest_of_text(text: str) -> str:
 def seeded(keys: NDArray[np.uint64], seed: int, purpose: str) -> NDArray[np.uint64]:
     """Hash 64-bit keys with a seed: pseudo-random, one to one, the same on every machine (splitmix64)."""
     salt = hashlib.blake2b(f"{purpose}\0{seed}".encode(), digest_size=8).digest()
-    value = keys.astype(np.uint64) ^ np.frombuffer(salt, "<u8")[0]
-    value = value + np.uint64(0x9E3779B97F4A7C15)
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
+    return mix(keys.astype(np.uint64) ^ np.frombuffer(salt, "<u8")[0])

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.parquet
 
 from slingshot.artifacts.labels import Label, write_labels
-from slingshot.artifacts.splits import ROWS_A_GROUP, SPLITS, SplitWriter
+from slingshot.artifacts.splits import ROWS_PER_GROUP, SPLITS, SplitWriter
 from slingshot.config.data import Data
 from slingshot.config.specs import PrepareDataSpec
 from slingshot.core.files import replacing, write_json
@@ -90,8 +90,8 @@ def write_splits(taken: Intake, plan: Plan, labels: list[Label], paths: dict[str
             samples = place[bucket["row"].to_numpy()]
             chosen = np.flatnonzero((samples >= 0) & (plan.split[samples] >= 0))
             chosen = chosen[np.argsort(samples[chosen])]
-            for start in range(0, len(chosen), ROWS_A_GROUP):
-                part = chosen[start : start + ROWS_A_GROUP]
+            for start in range(0, len(chosen), ROWS_PER_GROUP):
+                part = chosen[start : start + ROWS_PER_GROUP]
                 rows = bucket["text"].take(pyarrow.array(part)).to_pylist()
                 for text, sample in zip(rows, samples[part], strict=True):
                     own = targets[target[plan.row[sample]]]

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slingshot.artifacts.labels import read_labels
+from slingshot.artifacts.layout import ADAPTER_WEIGHTS
 from slingshot.artifacts.model_card import ModelCard, read_model_card
 from slingshot.artifacts.predictions import Candidate, Prediction, write_predictions
 from slingshot.artifacts.records import StepRecord, timed
+from slingshot.artifacts.splits import read_samples
 from slingshot.config.specs import PredictSpec
 from slingshot.core.code_digest import code_digest
 from slingshot.core.environment import processor_name, versions
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 IMPORTED = time.perf_counter()
+
+COLUMNS = ("sample_id", "text", "label", "description")
 
 GENERATION = Path(__file__).parent / "generate.py"
 
@@ -76,7 +80,7 @@ def predict(job: PredictJob) -> None:
         seed=spec.few_shot.seed if spec.few_shot.k else None,
     )
     shard, shards = job.shard
-    samples = read_samples(job.split)[shard - 1 :: shards]
+    samples = read_samples(job.split, COLUMNS)[shard - 1 :: shards]
     labels = read_labels(job.labels)
     with timed(record.seconds, "tokenizer"):  # and with it transformers
         quantized = spec.quantization != "none" and job.device == "cuda"
@@ -150,15 +154,8 @@ def digests_of_inputs(job: PredictJob, card: ModelCard) -> dict[str, str]:
     inputs = {"model": card.revision, "split": digest_of_file(job.split)}
     inputs["labels"] = digest_of_file(job.labels)
     if job.adapter:
-        inputs["adapter"] = digest_of_file(job.adapter / "adapter_model.safetensors")
+        inputs["adapter"] = digest_of_file(job.adapter / ADAPTER_WEIGHTS)
     return inputs
-
-
-def read_samples(path: Path) -> list[dict[str, Any]]:
-    import pyarrow.parquet as parquet
-
-    with parquet.ParquetFile(path) as split:  # read_table would import pandas
-        return split.read(["sample_id", "text", "label", "description"]).to_pylist()
 
 
 def within_context(prompter: Prompter, card: ModelCard, answer_tokens: int, record: StepRecord) -> Prompter:
@@ -184,7 +181,7 @@ def make_prompts(prompter: Prompter, samples: list[dict[str, Any]], spec: Predic
     texts = [sample["text"] for sample in samples]
     if not spec.few_shot.k:
         return prompter.prompts(texts)
-    examples = choose_examples(spec.few_shot, read_samples(train), texts, spec.prompt.answer)
+    examples = choose_examples(spec.few_shot, read_samples(train, COLUMNS), texts, spec.prompt.answer)
     return prompter.prompts(texts, examples)
 
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from slingshot.artifacts.layout import ADAPTER_SETTINGS, ADAPTER_WEIGHTS
 from slingshot.config.recipe import Lora
 from slingshot.core.errors import StudyError
 from slingshot.core.files import replacing, write_json
@@ -45,7 +46,7 @@ def merge_adapter(model: nn.Module, folder: Path) -> None:
     """
     config = _config(folder)
     scale = config["lora_alpha"] / config["r"]
-    factors = load_file(folder / "adapter_model.safetensors")
+    factors = load_file(folder / ADAPTER_WEIGHTS)
     for name, down in sorted(factors.items()):
         if ".lora_A" not in name:
             continue
@@ -54,7 +55,7 @@ def merge_adapter(model: nn.Module, folder: Path) -> None:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    config: dict[str, Any] = json.loads((folder / ADAPTER_SETTINGS).read_text(encoding="utf-8"))
     return config
 
 
@@ -83,11 +84,11 @@ PREFIX = "base_model.model."  # what peft puts before a module's name
 def save_adapter(folder: Path, state: dict[str, Tensor], lora: Lora, rank: int, alpha: int, base: str) -> None:
     """Write adapter_model.safetensors and adapter_config.json as peft reads them; the same weights, the same bytes."""
     leaves = sorted({name.removesuffix(".weight").rsplit(".", 2)[1] for name in state})
-    with replacing(folder / "adapter_model.safetensors") as temporary:
+    with replacing(folder / ADAPTER_WEIGHTS) as temporary:
         weights = {name: value.detach().cpu().contiguous() for name, value in sorted(state.items())}
         temporary.write_bytes(save(weights, metadata={"format": "pt"}))
     write_json(
-        folder / "adapter_config.json",
+        folder / ADAPTER_SETTINGS,
         {
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
@@ -106,8 +107,8 @@ def save_adapter(folder: Path, state: dict[str, Tensor], lora: Lora, rank: int, 
 
 def read_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """adapter_config.json and the weights."""
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    return config, load_file(folder / "adapter_model.safetensors")
+    config = json.loads((folder / ADAPTER_SETTINGS).read_text(encoding="utf-8"))
+    return config, load_file(folder / ADAPTER_WEIGHTS)
 
 
 def merged_weight(weight: Tensor, down: Tensor, up: Tensor, scale: float) -> Tensor:

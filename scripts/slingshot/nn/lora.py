@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 
 from slingshot.config.recipe import Lora
 from slingshot.core.errors import StudyError
-from slingshot.core.hashing import digest_of_text, mixed
+from slingshot.core.hashing import digest_of_text, mix
 from slingshot.nn.adapter_files import PREFIX
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj")
@@ -81,7 +81,7 @@ class LoraLinear(nn.Module):
 def column_keys(source: str, features: int) -> Tensor:
     """(features,) int32 dropout keys of an input of a layer."""
     base = np.uint64(int(digest_of_text(source)[:16], 16))
-    keys = mixed(base ^ mixed(np.arange(features, dtype=np.uint64)))
+    keys = mix(base ^ mix(np.arange(features, dtype=np.uint64)))
     return torch.from_numpy(keys.astype(np.uint32).view(np.int32))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -10,67 +11,87 @@ from pathlib import Path
 
 import yaml
 
+from slingshot.artifacts.layout import ResultFiles
 from slingshot.artifacts.records import read_step_record
-from slingshot.config.arms import Arm
-from slingshot.config.study import Study
+from slingshot.config.arms import Arm, arms_of
+from slingshot.config.study import Study, load_study
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
 from slingshot.core.hashing import digest_of_file
 from slingshot.study.steps import step_spec
 
+log = logging.getLogger(__name__)
+
 PROGRAMS = Path(__file__).parents[2]
 
 
-def what_is_missing(study: Study, folder: Path, results: Path, arm: Arm) -> str:
+def report_available(study_folder: Path, results: Path, available: Path) -> None:
+    """Compare and report the arms whose results are there; `available` holds the page beside links to their folders.
+
+    Raises:
+        StudyError: no arm has results of the study as it stands.
+    """
+    study = load_study(study_folder / "config.yaml")
+    arms = [arm for arm in arms_of(study) if not arm.candidate]
+    why = {arm.path: what_is_missing(study, study_folder, ResultFiles(results), arm) for arm in arms}
+    for arm, reason in why.items():
+        log.info("%s: %s", arm, reason or "reported")
+    if all(why.values()):
+        raise StudyError("no arm has results that belong to the study as it stands: there is nothing to report yet")
+    link_results(ResultFiles(results), available, [arm for arm, reason in why.items() if not reason])
+    write_report(study, study_folder, ResultFiles(available))
+    log.info("the report is %s", ResultFiles(available).report)
+
+
+def what_is_missing(study: Study, folder: Path, results: ResultFiles, arm: Arm) -> str:
     """Why an arm cannot be reported; empty if it can.
 
     Results that an earlier config, code, split or adapter made count as missing.
     """
-    place = results / arm.path
-    for name in ("predictions.jsonl", "metrics.json"):
-        if not (place / name).exists():
-            return f"missing: {place / name} is not there"
-    metrics = read_json(place / "metrics.json")
+    files = results.arm(arm.path)
+    for path in (files.predictions, files.metrics):
+        if not path.exists():
+            return f"missing: {path} is not there"
+    metrics = read_json(files.metrics)
     made_from = metrics["provenance"]
-    if made_from["predictions"] != digest_of_file(place / "predictions.jsonl"):
+    if made_from["predictions"] != digest_of_file(files.predictions):
         return "missing: its metrics are of other predictions"
-    if made_from["test"] != digest_of_file(results / "data" / "test.parquet"):
+    if made_from["test"] != digest_of_file(results.data.test):
         return "missing: its metrics are of another test split"
     if arm.kind == "baseline":
         return ""
     steps = ("finetune", "predict") if arm.finetuned and not arm.best_of else ("predict",)
     for step in steps:
-        record = place / f"{step}.json"
+        record = files.record(step)
         if not record.exists():
             return f"missing: {record} is not there"
         if read_step_record(record).spec != step_spec(study, folder, step, arm.path).model_dump(mode="json"):
             return f"missing: {record} is of an earlier config or code"
-    adapter = place / "adapter" / "adapter_model.safetensors"
-    used = read_step_record(place / "predict.json").inputs.get("adapter")
-    if arm.finetuned and (not adapter.exists() or used != digest_of_file(adapter)):
+    used = read_step_record(files.record("predict")).inputs.get("adapter")
+    if arm.finetuned and (not files.adapter_weights.exists() or used != digest_of_file(files.adapter_weights)):
         return "missing: its predictions are of another adapter"
     return ""
 
 
-def link_results(results: Path, available: Path, arms: list[str]) -> None:
+def link_results(results: ResultFiles, available: Path, arms: list[str]) -> None:
     """Make `available` look like a results folder that holds these arms alone."""
     shutil.rmtree(available, ignore_errors=True)
-    for name in ("data", "models", *arms):
-        link = available / name
+    for source in (results.data.folder, results.models, *(results.arm(arm).folder for arm in arms)):
+        link = available / source.relative_to(results.folder)
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(os.path.relpath(results / name, link.parent))
+        link.symlink_to(os.path.relpath(source, link.parent))
 
 
-def write_report(study: Study, folder: Path, available: Path) -> None:
+def write_report(study: Study, folder: Path, available: ResultFiles) -> None:
     """Run compare and report on `available`."""
     written = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     steps = {
-        "compare": ["--comparison", available / "comparison.json", "--results-json", available / "results.json"],
-        "report": ["--study", folder, "--report", available / "report.html", "--figures", available / "figures"],
+        "compare": ["--comparison", available.comparison, "--results-json", available.results],
+        "report": ["--study", folder, "--report", available.report, "--figures", available.figures],
     }
     for step, options in steps.items():
         spec = step_spec(study, folder, step, written_config=written).model_dump_json()
-        command = [sys.executable, str(PROGRAMS / f"{step}.py"), "--spec", spec, "--results", str(available)]
+        command = [sys.executable, str(PROGRAMS / f"{step}.py"), "--spec", spec, "--results", str(available.folder)]
         command += map(str, options)
         if subprocess.run([*command, "--allow-missing"] if step == "compare" else command, check=False).returncode:
             raise StudyError(f"the arms that are there could not be reported: see what {step} said above")

@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from slingshot.artifacts.comparison import Comparison, read_comparison
+from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.metrics import Metrics, read_metrics
 from slingshot.artifacts.predictions import Prediction, read_predictions
 from slingshot.artifacts.records import StepRecord, read_step_record
+from slingshot.artifacts.splits import read_split
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, read_jsonl
 
@@ -40,29 +42,25 @@ def read_results(folder: Path) -> Results:
     Raises:
         StudyError: comparison.json, the data or the metrics of a compared arm are missing.
     """
-    comparison = _required(folder / "comparison.json", read_comparison)
-    arms = [arm.arm for arm in comparison.arms]
-    folders = {arm: folder / arm for arm in arms}
-    cards = {}
-    for arm in comparison.arms:
-        card = folder / "models" / f"{arm.model}.json"
-        if card.exists():
-            cards[arm.model] = read_json(card)
+    results = ResultFiles(folder)
+    comparison = _required(results.comparison, read_comparison)
+    arms = {arm.arm: results.arm(arm.arm) for arm in comparison.arms}
+    cards = {arm.model: results.model_card(arm.model) for arm in comparison.arms}
     return Results(
         comparison=comparison,
-        metrics={arm: _required(folders[arm] / "metrics.json", read_metrics) for arm in arms},
-        training={arm: read_json(path) for arm in arms if (path := folders[arm] / "training.json").exists()},
-        logs={arm: read_jsonl(path) for arm in arms if (path := folders[arm] / "training_log.jsonl").exists()},
-        predictions={arm: _required(folders[arm] / "predictions.jsonl", read_predictions) for arm in arms},
-        steps={arm: _steps(folder) for arm, folder in folders.items()},
-        cards=cards,
-        dataset=_required(folder / "data" / "dataset.json", read_json),
-        test=_required(folder / "data" / "test.parquet", pd.read_parquet),
+        metrics={arm: _required(files.metrics, read_metrics) for arm, files in arms.items()},
+        training={arm: read_json(files.training) for arm, files in arms.items() if files.training.exists()},
+        logs={arm: read_jsonl(files.training_log) for arm, files in arms.items() if files.training_log.exists()},
+        predictions={arm: _required(files.predictions, read_predictions) for arm, files in arms.items()},
+        steps={arm: _steps(files) for arm, files in arms.items()},
+        cards={model: read_json(card) for model, card in cards.items() if card.exists()},
+        dataset=_required(results.data.dataset, read_json),
+        test=_required(results.data.test, read_split),
     )
 
 
-def _steps(folder: Path) -> list[StepRecord]:
-    paths = [folder / f"{step}.json" for step in ("finetune", "predict")]
+def _steps(files: ArmFiles) -> list[StepRecord]:
+    paths = [files.record(step) for step in ("finetune", "predict")]
     return [read_step_record(path) for path in paths if path.exists()]
 
 

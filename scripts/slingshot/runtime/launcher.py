@@ -69,6 +69,9 @@ def _run_on(
     return _record(step, arm, ended).model_copy(
         update={
             "device": " + ".join(device.name for device in devices),
+            "device_names": sorted({device.name for device in devices}),
+            "devices": len(devices),
+            "device_seconds": ended.seconds * len(devices),
             "device_total": sum(device.total for device in devices),
             "device_before": before,
             "device_peak": peak,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from slingshot.artifacts.layout import ResultFiles
 from slingshot.artifacts.records import WORK_PHASES, StepRecord, read_process_record, read_step_record
 from slingshot.artifacts.splits import SPLITS
 from slingshot.config.arms import Arm, arms_of, longest_prompt
@@ -223,10 +224,11 @@ def own_rates(study: Study, results: Path) -> list[Rate]:
     """
     found = []
     for arm in (arm for arm in arms_of(study) if arm.kind != "baseline" and not arm.best_of):
+        files = ResultFiles(results).arm(arm.path)
         for step in ("finetune", "predict"):
             try:
-                record = read_step_record(results / arm.path / f"{step}.json")
-                process = read_process_record(results / arm.path / f"{step}.process.json")
+                record = read_step_record(files.record(step))
+                process = read_process_record(files.process(step))
             except (OSError, ValueError):
                 continue
             work = sum(record.seconds.get(phase, 0.0) for phase in WORK_PHASES[step])
@@ -260,7 +262,7 @@ def worked_tokens(record: StepRecord) -> int | None:
 def volume_of(study: Study, results: Path) -> Volume | None:
     """Samples and tokens, from the prepared data; before there are any, of MedSynth alone. None: not known."""
     try:
-        splits = read_json(results / "data/dataset.json")["splits"]
+        splits = read_json(ResultFiles(results).data.dataset)["splits"]
         samples = [splits[name]["samples"] for name in SPLITS]
         words = splits["train"]["words"]["mean"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -276,7 +278,7 @@ def counted_tokens(study: Study, results: Path) -> float | None:
     """Mean prompt tokens of a sample, by the first finished answers without examples."""
     for arm in arms_of(study):
         try:
-            record = read_step_record(results / arm.path / "predict.json")
+            record = read_step_record(ResultFiles(results).arm(arm.path).record("predict"))
         except (OSError, ValueError):
             continue
         if record.samples and not record.spec.get("few_shot", {}).get("k"):

@@ -23,6 +23,7 @@ from slingshot.config.specs import (
     CompareSpec,
     FetchModelSpec,
     FinetuneSpec,
+    GatherSpec,
     PredictSpec,
     PrepareDataSpec,
     PromptText,
@@ -44,6 +45,7 @@ SPECS: dict[str, type[StepSpec]] = {
     "finetune": FinetuneSpec,
     "choose": ChooseSpec,
     "predict": PredictSpec,
+    "gather": GatherSpec,
     "baseline": BaselineSpec,
     "score": ScoreSpec,
     "compare": CompareSpec,
@@ -114,6 +116,8 @@ def step_spec(study: Study, folder: Path, step: str, target: str = "", written_c
         spec = _choose(study, arm_of(study, target))
     elif step == "predict":
         spec = _predict(study, folder, arm_of(study, target))
+    elif step == "gather":
+        spec = GatherSpec(shards=study.evaluation.shards)
     elif step == "baseline":
         spec = BaselineSpec(candidates=max(5, study.generation.candidates), seed=study.seed)
     elif step == "score":
@@ -234,7 +238,19 @@ def _report(study: Study, written_config: Any) -> ReportSpec:
 
 
 def _without_hardware(config: Any) -> Any:
-    """The config without what only says where steps run, which changes no result and so no report."""
+    """The config without what only says where steps run, which changes no result and so no report.
+
+    That is the sections `hardware` and `evaluation`, and each model's `hardware`; a model may have such a name.
+    """
     if not isinstance(config, dict):
         return config
-    return {key: _without_hardware(value) for key, value in config.items() if key not in ("hardware", "evaluation")}
+    sections = {key: value for key, value in config.items() if key not in ("hardware", "evaluation")}
+    for kind in ("llm", "slm"):
+        if isinstance(sections.get(kind), dict):
+            sections[kind] = {
+                name: {key: value for key, value in model.items() if key != "hardware"}
+                if isinstance(model, dict)
+                else model
+                for name, model in sections[kind].items()
+            }
+    return sections

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slingshot.core.hashing import digest_of_text, mixed
+from slingshot.core.hashing import digest_of_text, mix
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _row_keys(samples: Sequence[Sample], seed: int, epoch: int, filler: int) -> 
     parts = []
     for sample in samples:
         base = int(digest_of_text(f"{seed} {epoch} {sample.sample_id}")[:16], 16)
-        parts.append(mixed(np.uint64(base) ^ mixed(np.arange(len(sample), dtype=np.uint64))))
+        parts.append(mix(np.uint64(base) ^ mix(np.arange(len(sample), dtype=np.uint64))))
     parts.append(np.zeros(filler, dtype=np.uint64))
     return torch.from_numpy(np.concatenate(parts).astype(np.uint32).view(np.int32))
 

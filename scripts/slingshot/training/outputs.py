@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from slingshot.artifacts.layout import ADAPTER_WEIGHTS
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.artifacts.records import StepRecord
 from slingshot.core.environment import versions
@@ -73,7 +74,7 @@ def write_results(
             "train": digest_of_file(job.train),
             "validation": digest_of_file(job.validation),
             "model": card.revision,
-            "adapter": digest_of_file(job.adapter / "adapter_model.safetensors"),
+            "adapter": digest_of_file(job.adapter / ADAPTER_WEIGHTS),
         },
         versions=versions(),
         device=device_name(device),

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
+from slingshot.artifacts.splits import read_split
 from slingshot.config.specs import FinetuneSpec
 from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_text
@@ -40,7 +41,7 @@ def read_samples(
     Raises:
         StudyError: a split is empty, or finetune.max_tokens leaves no room for a dialogue.
     """
-    train, validation = pd.read_parquet(train_path), pd.read_parquet(validation_path)
+    train, validation = read_split(train_path), read_split(validation_path)
     if train.empty or validation.empty:
         raise StudyError(f"{train_path if train.empty else validation_path} has no samples to finetune on")
     train = train.iloc[stratified_subset(train["sample_id"].tolist(), train["label"].tolist(), spec.train_size)]

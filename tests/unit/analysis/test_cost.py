@@ -7,6 +7,7 @@ import pytest
 from slingshot.analysis.cost import arm_cost, break_even, memory_row
 from slingshot.artifacts.cost import ArmCost, BreakEven, Resource
 from slingshot.artifacts.records import ProcessRecord, StepRecord
+from slingshot.artifacts.shards import merged_process
 from slingshot.config.reporting import Cost
 
 CARD = "NVIDIA H100 80GB HBM3"
@@ -146,9 +147,25 @@ def test_without_a_gpu_seconds_count_and_the_rest_is_null() -> None:
     assert cost.per_1000_dialogues.energy_wh is cost.per_1000_dialogues.money is None
 
 
+def test_shards_on_two_kinds_of_card_cost_what_they_took() -> None:
+    """Two shards of 3,600 s on an A100 and an H100 are 7,200 device seconds, not 14,400 for the two names."""
+    shards = [
+        process_record("predict", 3600.0, device=name, device_names=[name]) for name in ("NVIDIA A100", "NVIDIA H100")
+    ]
+    merged = merged_process(shards)
+    assert merged.device == "NVIDIA A100 + NVIDIA H100"
+    assert (merged.devices, merged.device_seconds) == (1, 7200.0)
+    cost = arm_cost("llm/large", predict_record(), merged, None, None, PRICES)
+    assert cost.predict.device_seconds == 7200.0
+
+
+def test_shards_of_unequal_device_counts_add_up() -> None:
+    merged = merged_process([process_record("predict", 10.0, devices=2), process_record("predict", 5.0, devices=1)])
+    assert (merged.seconds, merged.device_seconds) == (15.0, 25.0)
+
+
 def test_two_devices_take_twice_the_seconds() -> None:
-    two = f"{CARD} + {CARD}"
-    process = process_record("predict", 65.0, device=two)
+    process = process_record("predict", 65.0, devices=2)
     cost = arm_cost("llm/large", predict_record(), process, None, None, PRICES)
     assert cost.predict.device_seconds == 130.0
     assert cost.per_1000_dialogues.device_seconds == pytest.approx(100.0)
@@ -269,7 +286,7 @@ def test_training_on_two_cards_of_one_kind_is_no_other_device() -> None:
         predict_record(20.0),
         process_record("predict", 35.0),
         finetune_record(),
-        process_record("finetune", 200.0, device=f"{CARD} + {CARD}"),
+        process_record("finetune", 200.0, device=f"{CARD} + {CARD}", device_names=[CARD], devices=2),
         PRICES,
     )
     answer = answer_for("device_seconds", break_even(cost, large()))

@@ -1,8 +1,10 @@
 """The code digest changes with what the code means, and with nothing else."""
 
+import ast
+
 import pytest
 
-from slingshot.core import code_digest as provenance
+from slingshot.core import code_digest as code_digest_module
 from slingshot.core.code_digest import code_digest
 from slingshot.core.environment import versions
 
@@ -20,13 +22,13 @@ def house(tmp_path, monkeypatch):
     (package / "below/lower.py").write_text("def g():\n    return 1\n")
     (package / "below/stranger.py").write_text("x = 1\n")
     (package / "core/progress.py").write_text("x = 1\n")
-    monkeypatch.setattr(provenance, "PACKAGE", package)
+    monkeypatch.setattr(code_digest_module, "PACKAGE", package)
     return tmp_path
 
 
 def digest(house):
-    provenance._tree.cache_clear()
-    provenance._meaning.cache_clear()
+    code_digest_module._tree.cache_clear()
+    code_digest_module._meaning.cache_clear()
     return code_digest(house / "step.py")
 
 
@@ -64,15 +66,15 @@ def test_a_changed_template_changes_the_digest(house):
 
 def test_every_module_named_as_without_effect_exists():
     assert all(
-        (provenance.PACKAGE / f"{name}.py").exists() or (provenance.PACKAGE / name).is_dir()
-        for name in provenance.WITHOUT_EFFECT
+        (code_digest_module.PACKAGE / f"{name}.py").exists() or (code_digest_module.PACKAGE / name).is_dir()
+        for name in code_digest_module.WITHOUT_EFFECT
     )
 
 
 def test_the_step_programs_own_modules_are_found_through_their_imports():
     names = {
-        path.relative_to(provenance.PACKAGE).as_posix()
-        for path in provenance.imported_modules(provenance.PACKAGE.parent / "finetune.py")
+        path.relative_to(code_digest_module.PACKAGE).as_posix()
+        for path in code_digest_module.imported_modules(code_digest_module.PACKAGE.parent / "finetune.py")
     }
     assert {"training/finetune.py", "prompting/prompter.py", "models/loading.py"} <= names
     assert not any(name.startswith(("report/", "analysis/", "runtime/")) for name in names)
@@ -80,3 +82,54 @@ def test_the_step_programs_own_modules_are_found_through_their_imports():
 
 def test_versions_name_what_results_depend_on():
     assert {"python", "torch", "transformers"} <= set(versions())
+
+
+# What a module must not do whose code counts nowhere: nothing here may decide a byte of a result.
+DECIDES_BYTES = {"hashlib", "random", "numpy", "torch", "transformers", "jinja2", "re", "unicodedata", "pandas"}
+
+# Modules that use such a package for what changes no result, and what for.
+HARMLESS = {
+    "core/code_digest.py": "hashes the code itself",
+    "core/fingerprints.py": "re: what a digest that was kept looks like",
+    "models/device_memory.py": "torch: how much memory there is, and moving tensors",
+    "models/lean_imports.py": "torch: what is imported when",
+}
+
+
+@pytest.mark.parametrize("program", ["finetune", "predict"])
+def test_no_module_that_decides_bytes_is_exempt(program):
+    """`files` once hashed, and its hash seeded LoRA weights: a change of it altered training and reran nothing."""
+    root = code_digest_module.PACKAGE
+    waiting, seen = [root.parent / f"{program}.py"], set()
+    while waiting:
+        path = waiting.pop()
+        for module in code_digest_module._imports(path):
+            if module not in seen:
+                seen.add(module)
+                waiting.append(module)
+    exempt = {path for path in seen if code_digest_module.is_without_effect(path)}
+    rooms = ("config", "runtime", "study")  # what they decide stands in the spec itself
+    faulty = {}
+    for path in exempt:
+        name = path.relative_to(root).as_posix()
+        if name.split("/")[0] in rooms or name in HARMLESS:
+            continue
+        used = {alias.split(".")[0] for alias in imported_packages(path)} & DECIDES_BYTES
+        if used:
+            faulty[name] = used
+    assert not faulty
+    assert root / "core/hashing.py" in seen - exempt
+
+
+def imported_packages(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def test_a_changed_hash_reruns_finetune_and_predict():
+    for program in ("finetune", "predict", "prepare_data"):
+        modules = code_digest_module.imported_modules(code_digest_module.PACKAGE.parent / f"{program}.py")
+        assert code_digest_module.PACKAGE / "core/hashing.py" in modules

@@ -314,8 +314,8 @@ def test_many_buckets_and_row_groups_give_the_same_samples(tmp_path: Path, monke
     monkeypatch.setattr("slingshot.data.intake._BUCKET_BYTES", 1000)
     run(tmp_path, medsynth(400))
     assert bytes_of(tmp_path) == one
-    monkeypatch.setattr("slingshot.artifacts.splits.ROWS_A_GROUP", 16)
-    monkeypatch.setattr(dataset, "ROWS_A_GROUP", 16)
+    monkeypatch.setattr("slingshot.artifacts.splits.ROWS_PER_GROUP", 16)
+    monkeypatch.setattr(dataset, "ROWS_PER_GROUP", 16)
     samples, _ = run(tmp_path, medsynth(400))
     for _, split in samples.groupby("split"):
         assert split["sample_id"].is_monotonic_increasing

@@ -1,13 +1,14 @@
 """A step's spec holds what the step uses: a key that it does not read leaves its spec as it was."""
 
 import copy
+from pathlib import Path
 
 import pytest
 
 from slingshot.config.study import parse_study
 from slingshot.core.errors import StudyError
 from slingshot.core.fingerprints import fingerprint
-from slingshot.study.steps import step_spec
+from slingshot.study.steps import keys_of, step_spec
 from tests.unit.config.test_study import STUDY, changed
 
 
@@ -100,3 +101,17 @@ def test_a_fingerprint_follows_the_content_and_remembers_it(tmp_path):
     assert fingerprint(data, "data", memory) == first
     (data / "a.csv").rename(data / "b.csv")
     assert fingerprint(data, "data", memory) != first
+
+
+@pytest.mark.parametrize("name", ["hardware", "evaluation"])
+def test_a_model_may_have_the_name_of_a_section(name, folder):
+    raw = {**STUDY, "llm": {**STUDY["llm"], name: {**next(iter(STUDY["llm"].values())), "hardware": {"gpus": 2}}}}
+    spec = step_spec(parse_study(raw), folder, "report", written_config={**raw, "hardware": {"device": "cpu"}})
+    assert name in spec.config["llm"] and "hardware" not in spec.config["llm"][name]
+    assert "hardware" not in spec.config and "evaluation" not in spec.config
+
+
+def test_a_change_of_the_gathering_reruns_it():
+    study = parse_study(STUDY)
+    assert step_spec(study, Path(), "gather", "llm/large").code
+    assert "shards" in keys_of("gather") and "code" in keys_of("gather")

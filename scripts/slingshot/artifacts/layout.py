@@ -1,0 +1,184 @@
+"""Every path under results/, in one place: what a study leaves, and what each arm does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from slingshot.config.arms import Arm
+
+# peft's names of an adapter's files, inside the adapter's folder.
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ADAPTER_SETTINGS = "adapter_config.json"
+
+
+@dataclass(frozen=True)
+class ArmFiles:
+    """The files of one arm, in its folder results/ARM. A shard and the validation answers are laid out alike."""
+
+    folder: Path
+
+    @property
+    def predictions(self) -> Path:
+        return self.folder / "predictions.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.json"
+
+    @property
+    def adapter(self) -> Path:
+        return self.folder / "adapter"
+
+    @property
+    def adapter_weights(self) -> Path:
+        return self.adapter / ADAPTER_WEIGHTS
+
+    @property
+    def adapter_settings(self) -> Path:
+        return self.adapter / ADAPTER_SETTINGS
+
+    @property
+    def training(self) -> Path:
+        return self.folder / "training.json"
+
+    @property
+    def training_log(self) -> Path:
+        return self.folder / "training_log.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.folder / "tensorboard"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def shards(self) -> Path:
+        return self.folder / "shards"
+
+    @property
+    def validation(self) -> ArmFiles:
+        """The arm's answers to the validation split."""
+        return ArmFiles(self.folder / "validation")
+
+    def record(self, step: str) -> Path:
+        """What a step (finetune, predict) says of itself."""
+        return self.folder / f"{step}.json"
+
+    def process(self, step: str) -> Path:
+        """What the launcher saw of a step's process."""
+        return self.folder / f"{step}.process.json"
+
+    def shard(self, number: int | str, count: int) -> ArmFiles:
+        """Shard `number` of `count` of the arm's predictions, counted from 1."""
+        return ArmFiles(self.shards / f"{number}-of-{count}")
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """What prepare_data writes."""
+
+    folder: Path
+
+    def split(self, name: str) -> Path:
+        return self.folder / f"{name}.parquet"
+
+    @property
+    def train(self) -> Path:
+        return self.split("train")
+
+    @property
+    def validation(self) -> Path:
+        return self.split("validation")
+
+    @property
+    def test(self) -> Path:
+        return self.split("test")
+
+    @property
+    def labels(self) -> Path:
+        return self.folder / "labels.json"
+
+    @property
+    def dataset(self) -> Path:
+        return self.folder / "dataset.json"
+
+
+@dataclass(frozen=True)
+class ResultFiles:
+    """A study's folder results/."""
+
+    folder: Path
+
+    @property
+    def data(self) -> DataFiles:
+        return DataFiles(self.folder / "data")
+
+    def arm(self, path: str) -> ArmFiles:
+        return ArmFiles(self.folder / path)
+
+    @property
+    def models(self) -> Path:
+        return self.folder / "models"
+
+    def model_card(self, model: str) -> Path:
+        return self.models / f"{model}.json"
+
+    @property
+    def comparison(self) -> Path:
+        return self.folder / "comparison.json"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results.json"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        return self.folder / "figures"
+
+    @property
+    def available(self) -> Path:
+        """A folder of its own for the report of the arms that are there."""
+        return self.folder / "available"
+
+    @property
+    def caches(self) -> Path:
+        return self.folder / "cache"
+
+    def cache(self, model: str, shard: str | None = None) -> Path:
+        """Kept answers of a model; shards that run on several machines share none."""
+        return self.caches / (f"{model}.{shard}.sqlite" if shard else f"{model}.sqlite")
+
+    def log(self, name: str) -> Path:
+        return self.folder / "logs" / f"{name}.log"
+
+    def benchmark(self, name: str) -> Path:
+        return self.folder / "benchmarks" / f"{name}.tsv"
+
+
+def files_of_arm(arm: Arm, files: ArmFiles, validated: bool) -> list[Path]:
+    """What the steps of an arm leave for compare and report, as far as its treatment makes it."""
+    found = [files.metrics, files.predictions]
+    if arm.kind != "baseline":
+        found += [files.record("predict"), files.process("predict")]
+        if arm.finetuned:
+            found += [files.record("finetune"), files.process("finetune"), files.training_log]
+    return [*found, files.validation.predictions] if validated else found
+
+
+def files_of_candidate(files: ArmFiles) -> list[Path]:
+    """What a candidate of a sweep leaves for the choice."""
+    return [
+        files.adapter_weights,
+        files.adapter_settings,
+        files.training,
+        files.training_log,
+        files.record("finetune"),
+        files.process("finetune"),
+    ]
