@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from slingshot.analysis.sweep import best_candidate, cost_of_all, summary_of_all
+from slingshot.analysis.sweep import add_up_cost, best_candidate, summarize_all
+from slingshot.artifacts.layout import ArmFiles
 from slingshot.artifacts.records import ProcessRecord, StepRecord
 from slingshot.config.arms import arms_of, result_key
 from slingshot.config.study import parse_study
@@ -137,7 +138,7 @@ def candidates(tmp_path):
         ProcessRecord(
             step="finetune", arm=name, exit_code=0, seconds=seconds + 1, peak_resident=7, energy_wh=seconds
         ).write(folder / "finetune.process.json")
-    return {name: tmp_path / name for name in ("a", "b")}
+    return {name: ArmFiles(tmp_path / name) for name in ("a", "b")}
 
 
 def test_the_best_candidate_follows_the_score_that_the_config_names(candidates):
@@ -146,13 +147,13 @@ def test_the_best_candidate_follows_the_score_that_the_config_names(candidates):
 
 
 def test_a_sweep_costs_what_all_its_candidates_cost(candidates):
-    record, process = cost_of_all(candidates, "a", "slm/small/best")
+    record, process = add_up_cost(candidates, "a", "slm/small/best")
     assert (record.seconds, record.trained_tokens, record.arm) == ({"train": 40.0}, 10, "slm/small/best")
     assert (process.seconds, process.energy_wh) == (42.0, 40.0)
-    assert summary_of_all(candidates, "a", "validation_loss")["candidates"]["b"] == {"validation_loss": 0.7}
+    assert summarize_all(candidates, "a", "validation_loss")["candidates"]["b"] == {"validation_loss": 0.7}
 
 
 def test_a_candidate_without_the_score_is_named(candidates):
-    (candidates["b"] / "training.json").write_text("{}")
+    candidates["b"].training.write_text("{}")
     with pytest.raises(StudyError, match=r"b/training\.json has no best_validation_loss"):
         best_candidate(candidates, "validation_loss")
