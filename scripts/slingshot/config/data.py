@@ -38,10 +38,10 @@ class Columns(Spec):
 class Split(Spec):
     """How samples are dealt to train, validation and test."""
 
-    train: Share = 0.70
-    validation: Share = 0.15
-    test: Share = 0.15
-    seed: int = 42
+    train: Share = Field(0.70, description="share of the samples")
+    validation: Share = Field(0.15, description="share of the samples")
+    test: Share = Field(0.15, description="share of the samples; the three add up to 1")
+    seed: int = Field(42, description="of the split; another one deals other samples to test")
     method: Literal["stratified", "hash"] = Field(
         "stratified",
         description="stratified: label shares are kept as far as the groups allow; "
@@ -60,11 +60,11 @@ class Split(Spec):
 
 
 class MaxSamples(Spec):
-    """At most so many samples a split; a larger number extends the smaller one's sample."""
+    """At most N samples per split; a larger N extends the smaller one's sample."""
 
-    train: int | None = Field(None, ge=1)
-    validation: int | None = Field(None, ge=1)
-    test: int | None = Field(None, ge=1)
+    train: int | None = Field(None, ge=1, description="null: all")
+    validation: int | None = Field(None, ge=1, description="null: all")
+    test: int | None = Field(None, ge=1, description="null: all")
 
 
 class Data(Spec):

@@ -13,7 +13,7 @@ from slingshot.config.base import Different, Key, Spec
 class LearningCurve(Spec):
     """Finetunes on nested, stratified subsets of train: `results/slm/{model}/train300/`."""
 
-    models: Annotated[list[Key], Different] = Field(min_length=1)
+    models: Annotated[list[Key], Different] = Field(min_length=1, description="keys of the models that take part")
     train_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Different] = Field(
         min_length=1, description="besides all of train"
     )
@@ -26,7 +26,7 @@ class LearningCurve(Spec):
 class Seeds(Spec):
     """Finetunes repeated with other seeds: `results/slm/{model}/seed1/`."""
 
-    models: Annotated[list[Key], Different] = Field(min_length=1)
+    models: Annotated[list[Key], Different] = Field(min_length=1, description="keys of the models that take part")
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Different] = Field(
         min_length=1, description="besides the study's own seed"
     )
@@ -38,7 +38,7 @@ class FewShotLadder(Spec):
     A prompt with k examples may be 1 + k times as long as prompt.max_tokens says.
     """
 
-    models: Annotated[list[Key], Different] = Field(min_length=1)
+    models: Annotated[list[Key], Different] = Field(min_length=1, description="keys of the models that take part")
     k: Annotated[list[Annotated[int, Field(ge=0)]], Different] = Field(
         min_length=1, description="besides the model's own few_shot.k"
     )
@@ -47,7 +47,7 @@ class FewShotLadder(Spec):
 class Sweep(Spec):
     """A grid over finetune keys. The best on validation becomes the arm `results/slm/{model}/best/`."""
 
-    models: Annotated[list[Key], Different] = Field(min_length=1)
+    models: Annotated[list[Key], Different] = Field(min_length=1, description="keys of the models that take part")
     grid: dict[str, Annotated[list[Any], Field(min_length=1), Different]] = Field(
         min_length=1, description="finetune keys, dotted where nested, to their values, e.g. {lora.r: [8, 64]}"
     )

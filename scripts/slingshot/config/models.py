@@ -14,9 +14,9 @@ from slingshot.config.recipe import FewShot, Finetune, Generation, Prompt
 class Hardware(Spec):
     """Where a step runs and what it may take. Never part of a step's spec: results do not depend on it."""
 
-    device: Literal["cuda", "cpu"] = "cuda"
+    device: Literal["cuda", "cpu"] = Field("cuda", description="where the model's steps run")
     gpus: int = Field(1, ge=1, description="GPUs that one finetune takes; more than one trains data-parallel")
-    token_budget: int | None = Field(None, ge=64, description="tokens a micro-batch; null: from free memory")
+    token_budget: int | None = Field(None, ge=64, description="tokens per micro-batch; null: from free memory")
     memory_gb: float | None = Field(
         None,
         gt=0,
@@ -25,7 +25,7 @@ class Hardware(Spec):
     mem_mb: int = Field(32_000, ge=500, description="main memory asked of a cluster for a model step")
     runtime_minutes: int = Field(480, ge=1, description="time asked of a cluster for a model step")
     checkpoint_minutes: float = Field(10, gt=0, description="at most so much training is lost by a kill")
-    checkpoint_steps: int | None = Field(None, ge=1, description="also write a checkpoint every so many steps")
+    checkpoint_steps: int | None = Field(None, ge=1, description="also write a checkpoint every N steps")
     tensorboard: bool = Field(False, description="a finetune also writes TensorBoard files, results/ARM/tensorboard")
 
 
@@ -71,10 +71,10 @@ class Model(Spec):
     source: ModelSource
     name: str | None = Field(None, description="the name in results.json; null: from the source")
     size: str = Field(pattern=r"^\d+(\.\d+)?[KMB]$", description="parameters as people say it: 8B, 135M")
-    layers: int | None = Field(None, ge=1, description="keep so many of the network's layers (depth pruning)")
+    layers: int | None = Field(None, ge=1, description="keep N of the network's layers (depth pruning)")
     quantization: Quantization = Field("none", description="nf4: 4-bit NormalFloat; needs a GPU")
     unquantized_without_gpu: bool = Field(False, description="where there is no GPU, run unquantized rather than stop")
-    dtype: Dtype = "bfloat16"
+    dtype: Dtype = Field("bfloat16", description="number type of the weights that are not quantized")
     prompt: Prompt = Prompt()
     generation: Generation = Generation()
     few_shot: FewShot = FewShot()

@@ -20,12 +20,14 @@ class Prompt(Spec):
 class Generation(Spec):
     """How an answer is decoded. Always greedy."""
 
-    max_new_tokens: int = Field(32, ge=1)
+    max_new_tokens: int = Field(32, ge=1, description="an answer is cut after N tokens")
     constrained: bool = Field(False, description="also decode with only known labels allowed; both are scored")
     vocabulary: Literal["study", "code_set"] = Field(
         "study", description="what constrained decoding may say: the study's labels, or all of ICD-10-CM"
     )
-    candidates: int = Field(0, ge=0, le=20, description="so many best labels, ranked with their log-probabilities")
+    candidates: int = Field(
+        0, ge=0, le=20, description="the N best labels of each sample, ranked with their log-probabilities"
+    )
 
 
 class FewShot(Spec):
@@ -33,7 +35,7 @@ class FewShot(Spec):
 
     k: int = Field(0, ge=0, description="how many")
     selection: Literal["random", "nearest"] = Field("random", description="seeded, or nearest by TF-IDF")
-    seed: int = 42
+    seed: int = Field(42, description="of the random selection")
 
 
 class Lora(Spec):
@@ -43,7 +45,7 @@ class Lora(Spec):
         64, description="rank; auto: 16 below 1 billion parameters, 32 below 2 billion, else 64"
     )
     alpha: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(128, description="auto: twice the rank")
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1, description="of what goes into an adapter, while training")
     targets: Literal["all-linear", "attention"] | list[str] = Field(
         "all-linear", description="all-linear: every linear layer of the network but its head; attention: q, k, v and o"
     )
@@ -52,22 +54,26 @@ class Lora(Spec):
 class Finetune(Spec):
     """The training recipe. `batch_size` is the effective batch in samples, whatever memory allows at once."""
 
-    epochs: float = Field(3, gt=0)
-    max_steps: int | None = Field(None, ge=1, description="stop after so many optimizer steps")
-    learning_rate: float = Field(2e-4, gt=0)
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    epochs: float = Field(3, gt=0, description="passes over train; may be a fraction")
+    max_steps: int | None = Field(None, ge=1, description="stop after N optimizer steps")
+    learning_rate: float = Field(2e-4, gt=0, description="the highest rate of the schedule")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="how the rate falls after the warm-up"
+    )
     warmup_share: Share = Field(0.05, description="share of all steps over which the rate rises from 0")
-    batch_size: int = Field(32, ge=1)
-    weight_decay: float = Field(0.01, ge=0)
-    max_gradient_norm: float = Field(1.0, gt=0)
+    batch_size: int = Field(32, ge=1, description="samples per optimizer step, whatever memory allows at once")
+    weight_decay: float = Field(0.01, ge=0, description="of AdamW, on the adapter weights")
+    max_gradient_norm: float = Field(1.0, gt=0, description="a longer gradient is scaled down to this norm")
     max_tokens: int = Field(2048, ge=32, description="a longer sample loses the middle of its dialogue")
     lora: Lora = Lora()
     evaluate_every: int = Field(50, ge=1, description="optimizer steps between evaluations on validation")
-    patience: int | None = Field(3, ge=1, description="stop after so many evaluations without gain; null: never")
+    patience: int | None = Field(3, ge=1, description="stop after N evaluations without gain; null: never")
     validation_samples: int | None = Field(
-        256, ge=1, description="of them an evaluation uses so many, always the same; null: all"
+        256, ge=1, description="validation samples per evaluation, always the same ones; null: all"
     )
-    select_by: Literal["validation_loss", "validation_exact_match"] = "validation_loss"
+    select_by: Literal["validation_loss", "validation_exact_match"] = Field(
+        "validation_loss", description="which adapter is kept; exact match answers the validation sample each time"
+    )
     deterministic: bool = Field(False, description="the same bytes from the same seed on the same device; slower")
 
 

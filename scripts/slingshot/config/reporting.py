@@ -12,7 +12,7 @@ class Statistics(Spec):
 
     confidence: float = Field(0.95, gt=0, lt=1, description="of every interval")
     resamples: int = Field(10_000, ge=100, description="bootstrap resamples")
-    seed: int = 42
+    seed: int = Field(42, description="of the resamples")
 
 
 class Cost(Spec):
@@ -20,13 +20,13 @@ class Cost(Spec):
 
     gpu_hour_price: float | None = Field(None, ge=0, description="null: money is left out")
     kwh_price: float | None = Field(None, ge=0, description="null: energy is not priced")
-    currency: str = "USD"
+    currency: str = Field("USD", description="of the prices, as the report prints it")
 
 
 class Report(Spec):
     """What the report shows."""
 
-    title: str = "Can specialization beat size?"
+    title: str = Field("Can specialization beat size?", description="of the page")
     note: str | None = Field(None, description="shown under the verdict, e.g. that the data are synthetic")
     error_browser: bool = Field(True, description="false where the texts are confidential")
 
@@ -34,4 +34,4 @@ class Report(Spec):
 class Baseline(Spec):
     """TF-IDF with a linear classifier: what needs no language model."""
 
-    tfidf: bool = True
+    tfidf: bool = Field(True, description="whether the study has this arm")
