@@ -100,7 +100,8 @@ def _kinds(value: Schema, known: Schema) -> str:
         return f"name to {_kinds(inner, known)}" if isinstance(inner, dict) else "keys and values"
     limits = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}"}
     bounds = [text.format(value[limit]) for limit, text in limits.items() if limit in value]
-    return " ".join([{"null": "`null`"}.get(value.get("type", "any"), value.get("type", "any")), *bounds])
+    kind = str(value.get("type", "any"))
+    return " ".join(["`null`" if kind == "null" else kind, *bounds])
 
 
 def _default(value: Schema) -> str:
