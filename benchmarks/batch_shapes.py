@@ -41,7 +41,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
     from slingshot.generation.generate import generate
     from slingshot.generation.padded import plain_generate
-    from slingshot.generation.types import Decoding, Memory, Report
+    from slingshot.generation.types import Decoding, GenerationStats, Memory
     from slingshot.prompting.prompter import Prompter
     from slingshot.prompting.template import read_prompt
 
@@ -54,7 +54,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     decoding = Decoding(options.new_tokens, tuple(prompter.end_ids))
 
     def answer(way: Any, budget: int | None, which: range) -> dict[int, list[int]]:
-        start, found, report = time.perf_counter(), {}, Report()
+        start, found, report = time.perf_counter(), {}, GenerationStats()
         for group in way(model, [prompts[index] for index in which], decoding, Memory(budget), report):
             found.update({which[position]: one.ids for position, one in group.items()})
         seconds[len(seconds)] = round(time.perf_counter() - start, 1)

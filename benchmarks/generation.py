@@ -103,12 +103,12 @@ def timed_ours(model: Any, prompts: list[list[int]], **more: Any) -> dict[str, A
     import torch
 
     from slingshot.generation.generate import generate
-    from slingshot.generation.types import Decoding, Memory, Report
+    from slingshot.generation.types import Decoding, GenerationStats, Memory
 
     decoding = Decoding(**{"max_new_tokens": NEW_TOKENS, "end_ids": (2,), **more})
-    for _ in generate(model, prompts[:4], decoding, Memory(), Report()):
+    for _ in generate(model, prompts[:4], decoding, Memory(), GenerationStats()):
         pass
-    report = Report()
+    report = GenerationStats()
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     start = time.perf_counter()
@@ -221,7 +221,7 @@ def agreement(options: argparse.Namespace) -> dict[str, Any]:
     from slingshot.generation.answer_trie import build_trie
     from slingshot.generation.generate import generate
     from slingshot.generation.padded import plain_generate
-    from slingshot.generation.types import Answer, Decoding, Memory, Report, until_end
+    from slingshot.generation.types import Answer, Decoding, GenerationStats, Memory, until_end
 
     torch.manual_seed(0)
     shape = SHAPE_TINY if options.tiny else {**SHAPE_8B, "num_hidden_layers": 4}
@@ -241,7 +241,7 @@ def agreement(options: argparse.Namespace) -> dict[str, Any]:
 
     def packed(decoding: Decoding, budget: int | None = None, way: Any = generate) -> list[Answer]:
         found: dict[int, Answer] = {}
-        report = Report()
+        report = GenerationStats()
         for group in way(model, prompts, decoding, Memory(budget), report):
             found.update(group)
         notes.extend(report.notes)

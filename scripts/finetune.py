@@ -46,10 +46,10 @@ def main() -> None:
     with timed(seconds, "imports"):
         prepare_imports(given.device, alone="WORLD_SIZE" not in os.environ, compiles=given.device == "cuda")
         from slingshot.training.finetune import finetune
-        from slingshot.training.state import Job
+        from slingshot.training.state import FinetuneJob
 
     taken = {key: value for key, value in vars(given).items() if key not in ("spec", "gpus")}
-    finetune(Job(spec=spec, **taken), seconds)
+    finetune(FinetuneJob(spec=spec, **taken), seconds)
 
 
 def launch(processes: int) -> None:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from slingshot.generation.answer_trie import AnswerTrie
 from slingshot.generation.beam import BeamSearch
-from slingshot.generation.engine import Engine, Layout, Network, Rows, _to
-from slingshot.nn.cached_attention import Branches, Pool, Step
+from slingshot.generation.engine import Engine, Layout, Network, Rows, _on_device
+from slingshot.nn.cached_attention import AttentionStep, Branches, KVCache
 
 _LOGITS_AT_ONCE = 2**27
 
@@ -68,8 +68,8 @@ def _set(engine: Engine, layout: Layout) -> None:
     """Put the rows' state to the end of the prompts; idle rows own the pool's row 0."""
     rows, device = engine.rows, engine.network.device
     idle = len(rows.tokens) - len(layout.prompts)
-    lengths = _to(device, [len(prompt) for prompt in layout.prompts] + [1] * idle)
-    starts = _to(device, layout.starts + [0] * idle)
+    lengths = _on_device(device, [len(prompt) for prompt in layout.prompts] + [1] * idle)
+    starts = _on_device(device, layout.starts + [0] * idle)
     # `_take` moves on by one, to the first new token's place.
     rows.positions.copy_(lengths - 1)
     rows.write.copy_(starts + lengths - 1)
@@ -135,7 +135,7 @@ def _step(engine: Engine) -> Tensor:
     """Run every row's newest token; returns its hidden states, (rows, hidden size)."""
     rows = engine.rows
     count = len(rows.tokens)
-    step = Step(
+    step = AttentionStep(
         pool=engine.pool,
         write=rows.write,
         query_ends=torch.arange(count + 1, dtype=torch.int32, device=rows.tokens.device),
@@ -158,9 +158,9 @@ def rank(engine: Engine, layout: Layout, first: Tensor, trie: AnswerTrie, count:
     _, tokens, _ = search.children()
     parents, token = search.advance(_log_probs(first, tokens[:, 0])[:, None])
     width, device = search.width, engine.network.device
-    pool = Pool(prompts * width * trie.depth)
-    lengths = _to(device, [len(prompt) for prompt in layout.prompts])
-    starts = F.pad(_to(device, layout.starts), (0, 1)).to(torch.int32)
+    pool = KVCache(prompts * width * trie.depth)
+    lengths = _on_device(device, [len(prompt) for prompt in layout.prompts])
+    starts = F.pad(_on_device(device, layout.starts), (0, 1)).to(torch.int32)
     ancestors = torch.zeros(prompts, width, 0, dtype=torch.int64, device=device)
     for depth in range(trie.depth - 1):
         if not search.alive:
@@ -168,7 +168,7 @@ def rank(engine: Engine, layout: Layout, first: Tensor, trie: AnswerTrie, count:
         own = torch.arange(depth * prompts * width, (depth + 1) * prompts * width, device=device)
         older = ancestors.gather(1, parents[..., None].expand(-1, -1, depth)) if depth else ancestors
         ancestors = torch.cat([older, own.view(prompts, width, 1)], 2)
-        step = Step(
+        step = AttentionStep(
             pool=engine.pool,
             write=own,
             query_ends=torch.arange(prompts + 1, dtype=torch.int32, device=device) * width,

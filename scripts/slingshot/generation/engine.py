@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slingshot.models.device_memory import sent
+from slingshot.models.device_memory import to_device
 from slingshot.nn import residual_products
 from slingshot.nn import triton_kernels as fused_kernels
-from slingshot.nn.cached_attention import Pool, use_cached_attention
+from slingshot.nn.cached_attention import KVCache, use_cached_attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -98,7 +98,7 @@ class Engine:
     """A model with the pool, the state and the graphs that its groups use again and again."""
 
     network: Network
-    pool: Pool
+    pool: KVCache
     rows: Rows
     row_tokens: int
     longest: int
@@ -184,7 +184,7 @@ def new_engine(
         at=empty((1,)),
     )
     # Row 0 of the pool is where rows that a smaller group leaves idle write to.
-    return Engine(network, Pool(pool_rows + 1), rows, row_tokens, longest)
+    return Engine(network, KVCache(pool_rows + 1), rows, row_tokens, longest)
 
 
 def plan_groups(needs: Sequence[int], which: Sequence[int], sizes: Sizes) -> list[list[int]]:
@@ -237,5 +237,5 @@ def _rows(layout: Layout, row_tokens: int) -> Iterator[list[Piece]]:
         yield row
 
 
-def _to(device: torch.device, values: list[int]) -> Tensor:
-    return sent(torch.tensor(values), device)
+def _on_device(device: torch.device, values: list[int]) -> Tensor:
+    return to_device(torch.tensor(values), device)

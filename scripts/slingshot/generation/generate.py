@@ -16,7 +16,7 @@ from slingshot.config.base import Dtype, Quantization
 from slingshot.generation import engine as packed_generation
 from slingshot.generation.packed import packable_network, packed_generate
 from slingshot.generation.padded import plain_generate
-from slingshot.generation.types import Answers, Decoding, Memory, Report
+from slingshot.generation.types import Answers, Decoding, GenerationStats, Memory
 from slingshot.models.loading import load_adapter, load_model
 from slingshot.nn.adapter_files import is_plain_lora, merge_adapter
 from slingshot.nn.sequence_attention import rotary_meets_batch
@@ -50,24 +50,28 @@ def load_for_generation(
 
 
 def generate(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], decoding: Decoding, memory: Memory, report: Report
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    decoding: Decoding,
+    memory: Memory,
+    stats: GenerationStats,
 ) -> Iterator[Answers]:
     """Answer every prompt; yields index to answer as groups of prompts finish.
 
     Args:
         model: a causal language model in eval mode, on its device.
         prompts: token ids of each prompt.
-        report: filled in on the way.
+        stats: filled in on the way.
     """
     if not prompts:
         return
-    network = packable_network(model, prompts, decoding, report)
+    network = packable_network(model, prompts, decoding, stats)
     if network is None:
         if rotary_meets_batch(model.config.get_text_config()):
             memory = Memory(token_budget=1)  # one prompt a batch: no neighbour may change an answer
-        yield from plain_generate(model, prompts, decoding, memory, report)
+        yield from plain_generate(model, prompts, decoding, memory, stats)
         return
     try:
-        yield from packed_generate(network, prompts, decoding, memory, report)
+        yield from packed_generate(network, prompts, decoding, memory, stats)
     finally:
         packed_generation.put_together(network)

@@ -14,7 +14,7 @@ from slingshot.generation import engine as packed_generation
 from slingshot.generation.beam import beam_width
 from slingshot.generation.decode import decode, greedy, greedy_on_trie, rank
 from slingshot.generation.prefill import disagreement, prefill
-from slingshot.generation.types import Answer, Answers, Decoding, Memory, Report, halved, until_end
+from slingshot.generation.types import Answer, Answers, Decoding, GenerationStats, Memory, halved, until_end
 from slingshot.models.device_memory import free_memory, peak_memory, release_memory
 from slingshot.nn.sequence_attention import rotary_length, rotary_meets_batch
 
@@ -38,7 +38,7 @@ def packed_generate(
     prompts: Sequence[Sequence[int]],
     decoding: Decoding,
     memory: Memory,
-    report: Report,
+    stats: GenerationStats,
 ) -> Iterator[Answers]:
     """Answer group by group without padding; where memory runs out, rows and pool are halved and it goes on."""
     steps = max(
@@ -63,32 +63,32 @@ def packed_generate(
                 row_tokens=sizes.row_tokens,
                 longest=max(needs),
             )
-            report.token_budget = sizes.row_tokens
+            stats.token_budget = sizes.row_tokens
             for group in groups:
                 layout = packed_generation.lay_out([prompts[index] for index in group], shared, steps)
-                answers = _packed_group(engine, layout, decoding, report)
-                report.batches += 1
+                answers = _packed_group(engine, layout, decoding, stats)
+                stats.batches += 1
                 del waiting[: len(group)]
                 yield dict(zip(group, answers, strict=True))
             for note in engine.notes:
-                report.note(note)
+                stats.note(note)
         except torch.OutOfMemoryError:
             if sizes.row_tokens <= 64 and max(map(len, groups)) == 1:
                 raise
-            report.note(f"out of memory at rows of {sizes.row_tokens} tokens: halved")
+            stats.note(f"out of memory at rows of {sizes.row_tokens} tokens: halved")
             sizes = sizes.halved()
         engine = None
-        report.peak_allocated = peak_memory(network.device)
+        stats.peak_allocated = peak_memory(network.device)
         release_memory(network.device)
 
 
 def _packed_group(
-    engine: packed_generation.Engine, layout: packed_generation.Layout, decoding: Decoding, report: Report
+    engine: packed_generation.Engine, layout: packed_generation.Layout, decoding: Decoding, stats: GenerationStats
 ) -> list[Answer]:
     answers = [Answer(len(prompt)) for prompt in layout.prompts]
-    with _measured(report, "prefill", engine.network.device):
+    with _measured(stats, "prefill", engine.network.device):
         first = prefill(engine, layout)
-    with _measured(report, "decode", engine.network.device):
+    with _measured(stats, "decode", engine.network.device):
         if decoding.free:
             choose = greedy(decoding.end_ids, engine.rows)
             ids = decode(engine, layout, first, choose, decoding.max_new_tokens, "free")
@@ -100,16 +100,16 @@ def _packed_group(
             for answer, node in zip(answers, engine.rows.nodes.tolist(), strict=False):
                 answer.constrained = decoding.trie.labels[int(decoding.trie.label[node])]
     if decoding.candidates and decoding.trie:
-        with _measured(report, "candidates", engine.network.device):
+        with _measured(stats, "candidates", engine.network.device):
             search = rank(engine, layout, first, decoding.trie, decoding.candidates)
             for answer, candidates in zip(answers, search.best(), strict=True):
                 answer.candidates = candidates
-            report.inexact_candidates += search.exact().count(False)
+            stats.inexact_candidates += search.exact().count(False)
     return answers
 
 
 def packable_network(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], decoding: Decoding, report: Report
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], decoding: Decoding, stats: GenerationStats
 ) -> packed_generation.Network | None:
     """The model taken apart for the packed way, or None, with a note that says why it can't be."""
     reason = _unpackable(model, max(map(len, prompts)) + decoding.max_new_tokens)
@@ -128,7 +128,7 @@ def packable_network(
         if reason is None:
             return network
         packed_generation.put_together(network)
-    report.note(f"{type(model).__name__} takes the slower, padded way: {reason}")
+    stats.note(f"{type(model).__name__} takes the slower, padded way: {reason}")
     return None
 
 
@@ -180,8 +180,8 @@ def _sizes(network: packed_generation.Network, memory: Memory, longest: int) -> 
 
 
 @contextmanager
-def _measured(report: Report, phase: str, device: torch.device) -> Iterator[None]:
-    with timed(report.seconds, phase):
+def _measured(stats: GenerationStats, phase: str, device: torch.device) -> Iterator[None]:
+    with timed(stats.seconds, phase):
         yield
         if device.type == "cuda":
             torch.cuda.synchronize(device)

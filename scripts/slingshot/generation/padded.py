@@ -11,7 +11,7 @@ from torch import Tensor
 
 from slingshot.generation.answer_trie import AnswerTrie
 from slingshot.generation.beam import BeamSearch
-from slingshot.generation.types import Answer, Answers, Decoding, Memory, Report, halved, until_end
+from slingshot.generation.types import Answer, Answers, Decoding, GenerationStats, Memory, halved, until_end
 from slingshot.models.device_memory import free_memory, peak_memory, release_memory
 from slingshot.models.greedy import greedy_ids
 from slingshot.nn.sequence_attention import rotary_meets_batch
@@ -25,13 +25,17 @@ _LAYERS_ALIVE = 6  # activations of one layer at its widest, in hidden states a 
 
 
 def plain_generate(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], decoding: Decoding, memory: Memory, report: Report
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    decoding: Decoding,
+    memory: Memory,
+    stats: GenerationStats,
 ) -> Iterator[Answers]:
     """Answer by transformers' generate, longest prompts first; a batch that does not fit is halved."""
     if model.device.type == "cuda":
         torch.backends.cuda.enable_cudnn_sdp(False)  # it makes a plan for every new shape
     budget = halved(memory.token_budget or _plain_budget(model), memory.attempt)
-    report.token_budget = budget
+    stats.token_budget = budget
     waiting = _batches(prompts, decoding.max_new_tokens, budget)
     while waiting:
         batch = waiting.pop(0)
@@ -44,14 +48,14 @@ def plain_generate(
                 raise
         if answers is None:  # and the error, which held the batch's tensors, is gone
             release_memory(model.device)
-            report.note(f"out of memory at {len(batch)} prompts a batch: halved")
-            report.token_budget = budget = budget // 2
+            stats.note(f"out of memory at {len(batch)} prompts a batch: halved")
+            stats.token_budget = budget = budget // 2
             remaining = sorted(index for left in [batch, *waiting] for index in left)
             waiting = _batches(prompts, decoding.max_new_tokens, budget, remaining)
             continue
-        report.seconds["generate"] = report.seconds.get("generate", 0.0) + time.perf_counter() - start
-        report.batches += 1
-        report.peak_allocated = peak_memory(model.device)
+        stats.seconds["generate"] = stats.seconds.get("generate", 0.0) + time.perf_counter() - start
+        stats.batches += 1
+        stats.peak_allocated = peak_memory(model.device)
         yield dict(zip(batch, answers, strict=True))
 
 

@@ -109,7 +109,7 @@ def predict(job: PredictJob) -> None:
         nonlocal model
         model = model or load(job, spec, card, record)
         from slingshot.generation.generate import generate
-        from slingshot.generation.types import Decoding, Memory, Report
+        from slingshot.generation.types import Decoding, GenerationStats, Memory
 
         decoding = Decoding(
             max_new_tokens=spec.generation.max_new_tokens,
@@ -119,17 +119,17 @@ def predict(job: PredictJob) -> None:
             candidates=spec.generation.candidates if "candidates" in parts else 0,
             trie=trie,
         )
-        report = Report(seconds=record.seconds, notes=record.notes)
+        stats = GenerationStats(seconds=record.seconds, notes=record.notes)
         memory = Memory(job.token_budget, job.attempt)
-        for answers in generate(model, [prompts[index].ids for index in indices], decoding, memory, report):
+        for answers in generate(model, [prompts[index].ids for index in indices], decoding, memory, stats):
             yield {indices[position]: answer for position, answer in answers.items()}
-        record.token_budget, record.peak_allocated = report.token_budget, report.peak_allocated
-        if report.inexact_candidates:
+        record.token_budget, record.peak_allocated = stats.token_budget, stats.peak_allocated
+        if stats.inexact_candidates:
             record.notes.append(
-                f"candidates of {report.inexact_candidates} samples: the beam dropped a partial answer that a likelier "
+                f"candidates of {stats.inexact_candidates} samples: the beam dropped a partial answer that a likelier "
                 "label could have come from"
             )
-        log.info(report.summary())
+        log.info(stats.summary())
 
     force = job.force or os.environ.get("SLINGSHOT_FORCE") == "1"
     with PredictionCache(job.cache) as cache:

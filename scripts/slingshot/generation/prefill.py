@@ -15,15 +15,15 @@ from slingshot.generation.engine import (
     Layout,
     Network,
     Piece,
+    _on_device,
     _rows,
-    _to,
     lay_out,
     new_engine,
     put_together,
     shared_prefix,
     take_apart,
 )
-from slingshot.nn.cached_attention import Pool, Step, Written
+from slingshot.nn.cached_attention import AttentionStep, KVCache, Written
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -49,11 +49,11 @@ def _prefill_row(engine: Engine, layout: Layout, row: list[Piece]) -> tuple[Tens
     ends = [0]
     for _, start, end in row:
         ends.append(ends[-1] + end - start)
-    on_device = _to(device, [*ids, *positions, *write])
+    on_device = _on_device(device, [*ids, *positions, *write])
     ids_, positions_, write_ = on_device.split(len(ids))
-    bounds = _to(device, [*ends, *(layout.starts[index] for index, _, _ in row), 0, *(end for _, _, end in row)])
+    bounds = _on_device(device, [*ends, *(layout.starts[index] for index, _, _ in row), 0, *(end for _, _, end in row)])
     ends_, starts_, lengths_ = bounds.to(torch.int32).split([len(row) + 1, len(row) + 1, len(row)])
-    step = Step(
+    step = AttentionStep(
         pool=engine.pool,
         write=write_,
         query_ends=ends_,
@@ -71,7 +71,7 @@ class _Caught(Exception):  # noqa: N818 - no error: a way out before the last la
     pass
 
 
-def _last_hidden(network: Network, ids: Tensor, positions: Tensor, step: Step, last: Tensor) -> Tensor:
+def _last_hidden(network: Network, ids: Tensor, positions: Tensor, step: AttentionStep, last: Tensor) -> Tensor:
     """Hidden states after the network at the tokens `last`, (len(last), hidden size).
 
     Of the last layer, all but those tokens need only their keys and values.
@@ -96,12 +96,14 @@ def _last_hidden(network: Network, ids: Tensor, positions: Tensor, step: Step, l
     given, named = caught
     named = {
         **named,
-        "step": Step(**{**step.__dict__, "stop_at": network.model.config.get_text_config().num_hidden_layers - 1}),
+        "step": AttentionStep(
+            **{**step.__dict__, "stop_at": network.model.config.get_text_config().num_hidden_layers - 1}
+        ),
     }
     with suppress(Written):
         layer(*given, **named)
     pieces = len(last)
-    named["step"] = Step(
+    named["step"] = AttentionStep(
         pool=step.pool,
         write=step.write[last],
         query_ends=torch.arange(pieces + 1, dtype=torch.int32, device=last.device),
@@ -133,7 +135,7 @@ def _put_prefix(engine: Engine, layout: Layout) -> None:
         return
     device = engine.network.device
     if engine.prefix is None:
-        scratch = Engine(engine.network, Pool(layout.shared + 1), engine.rows, engine.row_tokens, engine.longest)
+        scratch = Engine(engine.network, KVCache(layout.shared + 1), engine.rows, engine.row_tokens, engine.longest)
         prefix = Layout([layout.prompts[0][: layout.shared]], 0, [1])
         for row in _rows(prefix, engine.row_tokens):
             _prefill_row(scratch, prefix, row)
@@ -141,7 +143,7 @@ def _put_prefix(engine: Engine, layout: Layout) -> None:
             {layer: kept[1:] for layer, kept in part.items()} for part in (scratch.pool.keys, scratch.pool.values)
         )
         engine.prefix = (keys, values)
-    at = (_to(device, layout.starts)[:, None] + torch.arange(layout.shared, device=device)).flatten()
+    at = (_on_device(device, layout.starts)[:, None] + torch.arange(layout.shared, device=device)).flatten()
     repeats = len(layout.prompts)
     for layer, key in engine.prefix[0].items():
         value = engine.prefix[1][layer]

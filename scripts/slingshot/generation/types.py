@@ -50,7 +50,7 @@ class Memory:
 
 
 @dataclass
-class Report:
+class GenerationStats:
     """What a run did, for the step's record. Times in seconds."""
 
     seconds: dict[str, float] = field(default_factory=dict)

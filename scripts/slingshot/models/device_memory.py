@@ -36,7 +36,7 @@ def release_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
     """A copy on the device. The way to a GPU leads through pinned memory, else the copy would wait for all that the
     GPU still has to do.
     """

@@ -2,7 +2,8 @@
 
 A group's sequences own consecutive rows of one pool a layer. A forward pass lays the new tokens of all of them end
 to end, writes their keys and values into the pool, and lets each token see its own sequence's rows alone. Prompts,
-single decoding steps and the partial answers of a beam search are all such passes; `Step` says which rows are whose.
+single decoding steps and the partial answers of a beam search are all such passes; `AttentionStep` says which rows
+are whose.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ NAME = "slingshot_cached"
 
 
 @dataclass
-class Pool:
+class KVCache:
     """Keys and values of every layer: (rows, key-value heads, head size) each, made when a layer first writes."""
 
     rows: int
@@ -39,14 +40,14 @@ class Pool:
 
 
 @dataclass
-class Step:
+class AttentionStep:
     """One forward pass. Sequence i's new tokens stand at `query_ends[i] : query_ends[i + 1]`; it sees
     `key_lengths[i]` rows of the pool from `key_starts[i]` on, the last of which are its new tokens.
 
     `stop_at`: the layer that writes its keys and values and then raises `Written`.
     """
 
-    pool: Pool
+    pool: KVCache
     write: Tensor  # (tokens,) int64: the pool's rows that take the new keys and values
     query_ends: Tensor  # (sequences + 1,) int32
     key_starts: Tensor  # (sequences + 1,) int32; the last is not a start and is not read
@@ -63,7 +64,7 @@ class Branches:
     sees the prompt and, in a pool of their own, its own ancestors and itself.
     """
 
-    pool: Pool
+    pool: KVCache
     write: Tensor  # (tokens,) int64: rows of the branches' pool
     ancestors: Tensor  # (tokens, depth) int64: rows of the branches' pool, each query's own row last
 
@@ -73,7 +74,7 @@ class Written(Exception):  # noqa: N818 - no error: a way out of the network's l
 
 
 def use_cached_attention(model: PreTrainedModel) -> None:
-    """Make the model's attention this one; a forward pass then needs `step=Step(...)`."""
+    """Make the model's attention this one; a forward pass then needs `step=AttentionStep(...)`."""
     AttentionInterface.register(NAME, _attend)
     model.set_attn_implementation(NAME)
 
@@ -87,12 +88,12 @@ def _attend(
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
-    step: Step | None = None,
+    step: AttentionStep | None = None,
     **more: Any,
 ) -> tuple[Tensor, None]:
     """transformers' side: (1, heads, tokens, head size) in, (1, tokens, heads, head size) out."""
     if step is None:
-        raise ValueError("cached attention needs step=Step(...) among the arguments of the model's forward")
+        raise ValueError("cached attention needs step=AttentionStep(...) among the arguments of the model's forward")
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
@@ -122,7 +123,7 @@ def _flash(
     query: Tensor,
     keys: Tensor,
     values: Tensor,
-    step: Step,
+    step: AttentionStep,
     starts: Tensor,
     lengths: Tensor,
     scale: float,
@@ -154,7 +155,13 @@ def _flash(
 
 
 def _reference(
-    query: Tensor, keys: Tensor, values: Tensor, step: Step, scale: float, window: int | None, softcap: float | None
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    step: AttentionStep,
+    scale: float,
+    window: int | None,
+    softcap: float | None,
 ) -> Tensor:
     """One sequence after another by torch's own attention: for processors, and for what flash attention lacks."""
     outputs = []
@@ -167,7 +174,7 @@ def _reference(
 
 
 def _attend_branches(
-    step: Step,
+    step: AttentionStep,
     layer: int,
     query: Tensor,
     key: Tensor,
@@ -204,7 +211,7 @@ def _prompt_reference(
     query: Tensor,
     keys: Tensor,
     values: Tensor,
-    step: Step,
+    step: AttentionStep,
     starts: Tensor,
     lengths: Tensor,
     scale: float,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
-from slingshot.models.device_memory import sent
+from slingshot.models.device_memory import to_device
 from slingshot.nn import flash_attention_4
 from slingshot.nn.sequence_attention import one_sequence, rotary_length, rotary_meets_batch
 
@@ -46,7 +46,7 @@ def bounds(lengths: Sequence[int], device: torch.device | str, longest: int | No
         lengths: tokens of each sequence, in the order in which they are laid end to end.
         longest: an upper bound to name instead of the longest length, so that compiled code sees a constant.
     """
-    ends = sent(torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32), device)
+    ends = to_device(torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32), device)
     longest = max(lengths) if longest is None else longest
     return {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends, "max_length_q": longest, "max_length_k": longest}
 

@@ -23,7 +23,7 @@ from slingshot.artifacts.model_card import ModelCard
 from slingshot.core.files import replacing, write_json
 from slingshot.core.hashing import digest_of_file, digest_of_text
 from slingshot.nn import lora
-from slingshot.training.state import Job, State, Trainer
+from slingshot.training.state import FinetuneJob, State, Trainer
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def _steps(folder: Path) -> list[int]:
     return sorted(int(path.stem.removeprefix("step-")) for path in folder.glob("step-*.json"))
 
 
-def run_key(job: Job, card: ModelCard) -> str:
+def run_key(job: FinetuneJob, card: ModelCard) -> str:
     """A digest of all that this run's result depends on."""
     inputs = [*map(digest_of_file, (job.train, job.validation, job.labels)), card.revision]
     return digest_of_text("\0".join([job.spec.model_dump_json(), *inputs]))[:16]

@@ -42,14 +42,14 @@ from slingshot.training.checkpoints import as_checkpoint, restored, run_key
 from slingshot.training.loss import completion_tokens, faulty_samples, token_losses
 from slingshot.training.outputs import tensorboard_writer, write_results, write_scalars
 from slingshot.training.samples import longest_of, read_samples
-from slingshot.training.state import BatchLoss, Job, State, Trainer, on_device, trained_parameters
+from slingshot.training.state import BatchLoss, FinetuneJob, State, Trainer, on_device, trained_parameters
 from slingshot.training.token_budget import find_token_budget, smaller_budget
 from slingshot.training.workers import joined_workers
 
 log = logging.getLogger(__name__)
 
 
-def finetune(job: Job, before: Mapping[str, float] | None = None) -> None:
+def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> None:
     """Train an adapter and write it, its summary, its log and its record.
 
     Args:
@@ -106,7 +106,7 @@ def finetune(job: Job, before: Mapping[str, float] | None = None) -> None:
 def train_until_done(
     trainer: Trainer,
     state: State,
-    job: Job,
+    job: FinetuneJob,
     folder: Path | None,
     exact_match: Callable[[Trainer], float] | None,
     seconds: dict[str, float],
@@ -244,7 +244,7 @@ def planned_steps(samples: int, recipe: Finetune) -> int:
     return min(steps, recipe.max_steps) if recipe.max_steps else steps
 
 
-def samples_for_steps(job: Job, chosen: int) -> int:
+def samples_for_steps(job: FinetuneJob, chosen: int) -> int:
     """The samples that the number of steps is reckoned from: a learning curve may hold it while samples shrink."""
     return pyarrow.parquet.read_metadata(job.train).num_rows if job.spec.hold_steps else chosen
 
@@ -318,7 +318,9 @@ def judge(trainer: Trainer, state: State, row: dict[str, Any]) -> None:
         state.stopped_early = patience is not None and state.evaluations_without_gain >= patience
 
 
-def exact_match_of(job: Job, tokenizer: PreTrainedTokenizerBase, answers: dict[str, str]) -> Callable[[Trainer], float]:
+def exact_match_of(
+    job: FinetuneJob, tokenizer: PreTrainedTokenizerBase, answers: dict[str, str]
+) -> Callable[[Trainer], float]:
     """A function that decodes the validation prompts greedily and returns the share of right answers."""
     labels = [entry["label"] for entry in read_json(job.labels)]
     new_tokens, system, level = job.spec.max_new_tokens, job.spec.labels or "plain", job.spec.level or "code"

@@ -16,11 +16,11 @@ from slingshot.core.files import write_json, write_jsonl
 from slingshot.core.hashing import digest_of_file
 from slingshot.models.device_memory import peak_memory
 from slingshot.training import batches as packing
-from slingshot.training.state import Job, State, Trainer
+from slingshot.training.state import FinetuneJob, State, Trainer
 
 
 def write_results(
-    job: Job,
+    job: FinetuneJob,
     card: ModelCard,
     trainer: Trainer,
     state: State,

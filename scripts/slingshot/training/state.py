@@ -13,14 +13,14 @@ from transformers import PreTrainedModel
 
 from slingshot.config.recipe import Finetune
 from slingshot.config.specs import FinetuneSpec
-from slingshot.models.device_memory import sent
+from slingshot.models.device_memory import to_device
 from slingshot.nn import lora
 from slingshot.training.batches import ForwardPath, Packed, Sample
 from slingshot.training.workers import Workers
 
 
 @dataclass(frozen=True)
-class Job:
+class FinetuneJob:
     """What to finetune, where its inputs and outputs are, and what it may take of the machine."""
 
     spec: FinetuneSpec
@@ -95,5 +95,5 @@ def trained_parameters(trainer: Trainer) -> list[Tensor]:
 
 def on_device(packed: Packed, trainer: Trainer) -> Packed:
     tensors = {name: value for name, value in vars(packed).items() if isinstance(value, Tensor)}
-    moved = {name: sent(value, trainer.workers.device) for name, value in tensors.items()}
+    moved = {name: to_device(value, trainer.workers.device) for name, value in tensors.items()}
     return Packed(**{**vars(packed), **moved})

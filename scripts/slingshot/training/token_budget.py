@@ -14,7 +14,7 @@ from slingshot.training import batches as packing
 from slingshot.training.batches import Sample
 from slingshot.training.loss import token_losses
 from slingshot.training.samples import longest_of
-from slingshot.training.state import Job, Trainer, on_device, trained_parameters
+from slingshot.training.state import FinetuneJob, Trainer, on_device, trained_parameters
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ CPU_BUDGET = 2048  # tokens a micro-batch: more gains nothing on a CPU
 DETERMINISTIC_BUDGET = 8192  # the same on every card, since how samples are packed changes rounding
 
 
-def find_token_budget(trainer: Trainer, job: Job) -> int:
+def find_token_budget(trainer: Trainer, job: FinetuneJob) -> int:
     """Tokens a micro-batch: what was asked for, else what two probe steps and the free memory say."""
     longest = longest_of(trainer.samples, trainer.validation)
     device = trainer.workers.device

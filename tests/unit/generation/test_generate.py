@@ -14,7 +14,7 @@ from slingshot.generation import packed, padded
 from slingshot.generation.answer_trie import build_trie
 from slingshot.generation.generate import generate
 from slingshot.generation.padded import plain_generate
-from slingshot.generation.types import Decoding, Memory, Report, until_end
+from slingshot.generation.types import Decoding, GenerationStats, Memory, until_end
 from slingshot.nn import cached_attention
 from tests.unit.tiny_models import FAMILIES, tiny_model
 
@@ -38,7 +38,7 @@ def one_at_a_time(model, prompts, steps):
 
 
 def run(model, prompts, decoding, token_budget=None):
-    report = Report()
+    report = GenerationStats()
     answers = {}
     for group in generate(model, prompts, decoding, Memory(token_budget), report):
         answers.update(group)
@@ -93,7 +93,7 @@ def test_plain_answers_are_greedy_whatever_the_models_own_settings_say():
 
     def answers():
         found = {}
-        for group in plain_generate(model, prompts, Decoding(6, (END,)), Memory(), Report()):
+        for group in plain_generate(model, prompts, Decoding(6, (END,)), Memory(), GenerationStats()):
             found.update(group)
         return [found[index].ids for index in range(len(prompts))]
 
@@ -108,7 +108,7 @@ def test_plain_generate_gives_the_same():
     model = tiny_model("llama")
     prompts = make_prompts(9)
     expected = one_at_a_time(model, prompts, 6)
-    report = Report()
+    report = GenerationStats()
     answers = {}
     for group in plain_generate(model, prompts, Decoding(6, (END,)), Memory(90), report):
         answers.update(group)
@@ -172,7 +172,7 @@ def test_candidates_of_a_small_set_are_exact_and_plain_agrees():
     prompts = make_prompts(4)
     decoding = Decoding(4, (END,), constrained=True, candidates=20, trie=trie)
     plain = {}
-    for group in plain_generate(model, prompts, decoding, Memory(), Report()):
+    for group in plain_generate(model, prompts, decoding, Memory(), GenerationStats()):
         plain.update(group)
     packed, report = run(model, prompts, decoding)
     assert report.inexact_candidates == 0
@@ -255,7 +255,7 @@ def test_out_of_memory_halves_and_goes_on(monkeypatch, way):
     if way == "packed":
         answers, report = run(model, prompts, Decoding(4, (END,)), 512)
     else:
-        report = Report()
+        report = GenerationStats()
         merged = {}
         for group in plain_generate(model, prompts, Decoding(4, (END,)), Memory(512), report):
             merged.update(group)

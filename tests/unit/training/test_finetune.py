@@ -28,7 +28,7 @@ from slingshot.training import forward_paths
 from slingshot.training import samples as training_samples
 from slingshot.training.checkpoints import newest_checkpoint
 from slingshot.training.finetune import finetune
-from slingshot.training.state import Job, State, Trainer
+from slingshot.training.state import FinetuneJob, State, Trainer
 from slingshot.training.token_budget import find_token_budget, smaller_budget
 from slingshot.training.workers import Workers
 from tests.tiny import byte_tokenizer
@@ -46,7 +46,7 @@ def study(tmp_path_factory):
 
 
 def run(study, out, wanted=None, **more):
-    finetune(Job(spec=wanted or spec(), arm="slm/tiny", device="cpu", **paths(study, out), **more))
+    finetune(FinetuneJob(spec=wanted or spec(), arm="slm/tiny", device="cpu", **paths(study, out), **more))
     return paths(study, out)
 
 
