@@ -163,20 +163,12 @@ PARTS_OF_ANSWERING: dict[str, Change] = {
 
 def training(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
     """Tokens per second of finetuning a 3B in bfloat16: each way through the network, with its own token budget."""
-    ways = {"merged, compiled layers": ("merged", True), "the plain packed way": ("packed", True)}
-    if has_flash_attention_4(options):
-        ways["merged, compiled layers without flash attention 4"] = ("merged", False)
-    for variant, (way, flash) in [*ways.items(), ("merged, compiled layers again", ("merged", True))]:
-        yield variant, timed_training(options, way, flash)
+    ways = {"merged, compiled layers": True, "the plain packed way": False, "merged, compiled layers again": True}
+    for variant, merged in ways.items():
+        yield variant, timed_training(options, merged)
 
 
-def has_flash_attention_4(options: argparse.Namespace) -> bool:
-    from importlib.util import find_spec
-
-    return options.device == "cuda" and find_spec("flash_attn") is not None
-
-
-def timed_training(options: argparse.Namespace, way: str, flash: bool) -> dict[str, Any]:
+def timed_training(options: argparse.Namespace, merged: bool) -> dict[str, Any]:
     import torch
     from finetuning import ALPHA, COMPLETION, CONFIGS, RANK, lengths, random_model, release
 
@@ -199,9 +191,8 @@ def timed_training(options: argparse.Namespace, way: str, flash: bool) -> dict[s
     model = random_model(given)
     dropout = lora.add_adapters(model, recipe.lora, RANK, ALPHA, 0)
     start = time.perf_counter()
-    with without_flash_attention_4() if not flash else present():
-        on_gpu = options.device == "cuda" and way == "merged"
-        path, notes = forward_paths.choose(model, max(map(len, samples)), on_gpu)
+    longest = max(map(len, samples))
+    path, notes = forward_paths.choose(model, samples, longest, on_gpu=options.device == "cuda" and merged)
     trainer = Trainer(
         model=model,
         path=path,
@@ -233,14 +224,6 @@ def timed_training(options: argparse.Namespace, way: str, flash: bool) -> dict[s
     gc.collect()
     release(options.device)
     return row
-
-
-@contextmanager
-def without_flash_attention_4() -> Iterator[None]:
-    from slingshot.nn import packed_attention
-
-    with patch.object(packed_attention.flash_attention_4, "is_installed", lambda device: False):
-        yield
 
 
 # ---------------------------------------------------------------- starting

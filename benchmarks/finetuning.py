@@ -306,7 +306,7 @@ def ours(name: str, given: argparse.Namespace) -> None:
     finetuning.make_deterministic(recipe.deterministic, 0)
     dropout = lora.add_adapters(model, recipe.lora, RANK, ALPHA, 0)
     longest = training_samples.longest_of(samples)
-    path, notes = forward_paths.choose(model, longest, given.device == "cuda")
+    path, notes = forward_paths.choose(model, samples, longest, given.device == "cuda")
     made = now(given.device) - start
     cards = [None, *(SMALLER_CARDS.get(name, []) if given.cards is None else given.cards)]
     for card in cards:

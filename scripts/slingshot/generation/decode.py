@@ -11,6 +11,7 @@ from torch import Tensor
 from slingshot.generation.answer_trie import AnswerTrie
 from slingshot.generation.beam import BeamSearch
 from slingshot.generation.engine import Engine, Layout, Network, Rows, _on_device
+from slingshot.generation.prefill import prefill
 from slingshot.nn.cached_attention import AttentionStep, Branches, KVCache
 
 _LOGITS_AT_ONCE = 2**27
@@ -38,6 +39,24 @@ def decode(engine: Engine, layout: Layout, first: Tensor, choose: Choose, steps:
         advance()
     taken = int(rows.at)
     return rows.out[:count, :taken].tolist()
+
+
+@torch.inference_mode()
+def logits_after(engine: Engine, layout: Layout, forced: Sequence[Sequence[int]]) -> Tensor:
+    """Logits after each prompt and after each of its forced tokens, by prefill and decoding steps as in a run.
+
+    Args:
+        forced: the tokens that follow each prompt, equally many for all.
+
+    Returns: (prompts, 1 + forced tokens, vocabulary).
+    """
+    found = [prefill(engine, layout)]
+    _set(engine, layout)
+    going_on = torch.zeros_like(engine.rows.done)
+    for tokens in zip(*forced, strict=True):
+        _take(engine.rows, (_on_device(engine.network.device, list(tokens)), going_on))
+        found.append(engine.network.logits(_step(engine)))
+    return torch.stack(found, 1)
 
 
 def greedy(end_ids: Sequence[int], rows: Rows) -> Choose:

@@ -39,6 +39,7 @@ class Network:
     head: nn.Module
     last_layer: nn.Module | None
     softcap: float | None
+    factor: float | None  # of the logits, before the softcap
     own_attention: str
 
     @property
@@ -52,6 +53,8 @@ class Network:
 
     def logits(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self.head(hidden)
+        if self.factor is not None:
+            logits = logits * self.factor
         if self.softcap is not None:
             logits = self.softcap * torch.tanh(logits / self.softcap)
         return logits
@@ -127,8 +130,17 @@ def take_apart(model: PreTrainedModel) -> Network:
         head=model.get_output_embeddings(),
         last_layer=last_layer,
         softcap=getattr(config, "final_logit_softcapping", None),
+        factor=_logit_factor(config),
         own_attention=own_attention,
     )
+
+
+def _logit_factor(config: Any) -> float | None:
+    """What Granite (which divides) and Cohere multiply their logits with; None: they stay as they are."""
+    if getattr(config, "logits_scaling", None):
+        return 1 / float(config.logits_scaling)
+    scale = getattr(config, "logit_scale", None)
+    return float(scale) if isinstance(scale, int | float) else None
 
 
 def put_together(network: Network) -> None:

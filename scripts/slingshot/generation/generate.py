@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, cast
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.config.base import Dtype, Quantization
 from slingshot.generation import engine as packed_generation
-from slingshot.generation.packed import packable_network, packed_generate
+from slingshot.generation.packable import packable_network
+from slingshot.generation.packed import packed_generate
 from slingshot.generation.padded import plain_generate
 from slingshot.generation.types import Answers, Decoding, GenerationStats, Memory
 from slingshot.models.loading import load_adapter, load_model
 from slingshot.nn.adapter_files import is_plain_lora, merge_adapter
-from slingshot.nn.sequence_attention import rotary_meets_batch
+from slingshot.nn.supported_layers import rotary_meets_batch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

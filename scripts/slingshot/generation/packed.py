@@ -1,11 +1,10 @@
-"""The packed way of answering: prompts without padding, checked against the padded way first."""
+"""The packed way of answering: prompts without padding, in groups that memory holds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,18 +12,10 @@ from slingshot.artifacts.records import timed
 from slingshot.generation import engine as packed_generation
 from slingshot.generation.beam import beam_width
 from slingshot.generation.decode import decode, greedy, greedy_on_trie, rank
-from slingshot.generation.prefill import disagreement, prefill
+from slingshot.generation.prefill import prefill
 from slingshot.generation.types import Answer, Answers, Decoding, GenerationStats, Memory, halved, until_end
 from slingshot.models.device_memory import free_memory, peak_memory, release_memory
-from slingshot.nn.sequence_attention import rotary_length, rotary_meets_batch
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-_CHECKED_TOKENS = 48
-
-# What two orders of the same sums may differ by; a deep network of random weights comes to 7% in bfloat16.
-_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25, torch.float16: 0.05}
+from slingshot.nn.network_sizes import NetworkSizes, sizes_of
 
 _LONGEST_ROW = 32_768
 
@@ -108,49 +99,10 @@ def _packed_group(
     return answers
 
 
-def packable_network(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], decoding: Decoding, stats: GenerationStats
-) -> packed_generation.Network | None:
-    """The model taken apart for the packed way, or None, with a note that says why it can't be."""
-    reason = _unpackable(model, max(map(len, prompts)) + decoding.max_new_tokens)
-    if reason is None:
-        network = packed_generation.take_apart(model)
-        tried = _tried(model, prompts)
-        try:
-            away = disagreement(model, network, tried)
-        except torch.OutOfMemoryError:
-            packed_generation.put_together(network)
-            raise
-        except Exception as error:  # a model's own code may fail in any way on arguments that it does not know
-            away, reason = 0.0, f"its forward pass failed there: {type(error).__name__}: {error}"
-        if not away <= _TOLERANCE.get(model.dtype, 0.25):
-            reason = f"its logits there differ by {away:.1%} from its own"
-        if reason is None:
-            return network
-        packed_generation.put_together(network)
-    stats.note(f"{type(model).__name__} takes the slower, padded way: {reason}")
-    return None
-
-
-def _tried(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> list[Sequence[int]]:
-    """The prompts that the packed way is checked with: two short ones, and one that a sliding window cuts."""
-    tried = [prompt[:_CHECKED_TOKENS] for prompt in prompts[:2]]
-    window = getattr(model.config.get_text_config(), "sliding_window", None)
-    longest = max(prompts, key=len)
-    if window and len(longest) > window:
-        tried.append(longest[: 2 * window])
-    return tried
-
-
-def _unpackable(model: PreTrainedModel, longest: int) -> str | None:
-    config = model.config.get_text_config()
-    if not getattr(model, "_supports_attention_backend", False):
-        return "its attention cannot be replaced"
-    if getattr(config, "attn_logit_softcapping", None) and model.device.type == "cuda":
-        return "flash attention caps no scores"
-    if rotary_meets_batch(config) and longest > rotary_length(config):
-        return "its rotary embedding depends on the longest prompt of a batch"
-    return None
+def active_numbers(of: NetworkSizes) -> int:
+    """Numbers that a layer holds per token at its widest."""
+    attended = (of.heads + 2 * of.key_value_heads) * of.head_size
+    return 6 * of.hidden + 5 * of.inner + 3 * attended
 
 
 def _branch_rows(decoding: Decoding) -> int:
@@ -162,19 +114,17 @@ def _branch_rows(decoding: Decoding) -> int:
 
 def _sizes(network: packed_generation.Network, memory: Memory, longest: int) -> packed_generation.Sizes:
     """Row length and pool from free memory: at most a quarter for activations, a tenth left over."""
-    config = network.model.config.get_text_config()
     if network.device.type != "cuda":
         row = halved(memory.token_budget or _ON_CPU.row_tokens, memory.attempt)
         return packed_generation.Sizes(row, max(_ON_CPU.pool_rows, longest), _ON_CPU.most_prompts)
-    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    of = sizes_of(network.model.config)
     size = torch.finfo(network.model.dtype).bits // 8
-    cached = 2 * config.num_hidden_layers * config.num_key_value_heads * head_size * size
-    attended = (config.num_attention_heads + 2 * config.num_key_value_heads) * head_size
-    active = size * (6 * config.hidden_size + 5 * config.intermediate_size + 3 * attended)
+    cached = of.cached_numbers * size
+    active = size * active_numbers(of)
     free = free_memory(network.device)
     row = min(int(0.25 * free / active), _LONGEST_ROW)
     row = halved(memory.token_budget or max(row, 64), memory.attempt)
-    logits = 3 * size * config.vocab_size
+    logits = 3 * size * of.vocabulary
     pool = int((0.9 * free - row * active) / (cached + logits / max(longest, 1)))
     return packed_generation.Sizes(row, max(halved(max(pool, 1), memory.attempt), longest), _MOST_PROMPTS)
 

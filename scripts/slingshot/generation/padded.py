@@ -14,7 +14,8 @@ from slingshot.generation.beam import BeamSearch
 from slingshot.generation.types import Answer, Answers, Decoding, GenerationStats, Memory, halved, until_end
 from slingshot.models.device_memory import free_memory, peak_memory, release_memory
 from slingshot.models.greedy import greedy_ids
-from slingshot.nn.sequence_attention import rotary_meets_batch
+from slingshot.nn.network_sizes import sizes_of
+from slingshot.nn.supported_layers import rotary_meets_batch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -77,11 +78,10 @@ def _batches(
 def _plain_budget(model: PreTrainedModel) -> int:
     if model.device.type != "cuda":
         return _PLAIN_TOKENS_ON_CPU
-    config = model.config.get_text_config()
-    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    of = sizes_of(model.config)
     size = torch.finfo(model.dtype).bits // 8
-    cache = 2 * config.num_hidden_layers * config.num_key_value_heads * head_size * size
-    widest = _LAYERS_ALIVE * max(config.intermediate_size, config.hidden_size) * size
+    cache = of.cached_numbers * size
+    widest = _LAYERS_ALIVE * max(of.inner, of.hidden) * size
     return max(int(0.7 * free_memory(model.device) / (cache + widest)), 1)
 
 

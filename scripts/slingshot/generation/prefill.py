@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
-from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +15,8 @@ from slingshot.generation.engine import (
     Piece,
     _on_device,
     _rows,
-    lay_out,
-    new_engine,
-    put_together,
-    shared_prefix,
-    take_apart,
 )
 from slingshot.nn.cached_attention import AttentionStep, KVCache, Written
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 
 @torch.inference_mode()
@@ -152,28 +142,3 @@ def _put_prefix(engine: Engine, layout: Layout) -> None:
 
 def _repeated(part: Tensor, times: int) -> Tensor:
     return part.expand(times, *part.shape).flatten(0, 1)
-
-
-@torch.inference_mode()
-def disagreement(model: PreTrainedModel, network: Network, prompts: Sequence[Sequence[int]]) -> float:
-    """How far the packed logits of some prompts are from the model's own, as a share of these; the worst prompt's.
-
-    A network that is more than its decoder layers and head, or that reads no argument of ours, shows here. What the
-    prompts share is computed once, as in a run.
-    """
-    packed = prefill(_scratch(network, prompts), lay_out(list(prompts), shared_prefix(prompts), 0)).float()
-    put_together(network)
-    last = {"logits_to_keep": 1} if "logits_to_keep" in signature(model.forward).parameters else {}
-    plain = torch.stack(
-        [
-            model(torch.tensor([prompt], device=model.device), use_cache=False, **last).logits[0, -1].float()
-            for prompt in prompts
-        ]
-    )
-    take_apart(model)
-    return float(((packed - plain).norm(dim=-1) / plain.norm(dim=-1).clamp(min=1e-30)).max())
-
-
-def _scratch(network: Network, prompts: Sequence[Sequence[int]]) -> Engine:
-    tokens = sum(map(len, prompts))
-    return new_engine(network, tokens, len(prompts), 1, tokens, max(map(len, prompts)))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from slingshot.generation.answer_trie import AnswerTrie
+from slingshot.nn.agreement import Agreement
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class GenerationStats:
     batches: int = 0
     peak_allocated: int | None = None
     inexact_candidates: int = 0
+    agreement: Agreement | None = None  # of the packed way with the model's own forward, where it was looked at
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:

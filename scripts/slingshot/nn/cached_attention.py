@@ -17,7 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
+from slingshot.nn import flash_kernels
 from slingshot.nn.sequence_attention import one_sequence
+from slingshot.nn.supported_layers import refuse_unknown_arguments
 
 NAME = "slingshot_cached"
 
@@ -92,6 +94,7 @@ def _attend(
     **more: Any,
 ) -> tuple[Tensor, None]:
     """transformers' side: (1, heads, tokens, head size) in, (1, tokens, heads, head size) out."""
+    refuse_unknown_arguments(attention_mask, more)
     if step is None:
         raise ValueError("cached attention needs step=AttentionStep(...) among the arguments of the model's forward")
     layer = int(module.layer_idx)  # type: ignore[arg-type]
@@ -105,18 +108,13 @@ def _attend(
     if step.stop_at == layer:
         raise Written
     keys, values = step.pool.keys[layer], step.pool.values[layer]
-    if flash_takes(query, softcap):
+    if flash_kernels.takes(query, softcap):
         # A single query is the last of its sequence and sees everything: without a causal mask the kernel shares
         # each key-value head's reads among its query heads.
         causal = step.longest_query > 1 or sliding_window is not None
         out, _ = _flash(query, keys, values, step, step.key_starts, step.key_lengths, scale, causal, sliding_window)
         return out[None], None
     return _reference(query, keys, values, step, scale, sliding_window, softcap)[None], None
-
-
-def flash_takes(query: Tensor, softcap: float | None) -> bool:
-    half = query.dtype in (torch.bfloat16, torch.float16)
-    return query.is_cuda and half and softcap is None and query.shape[-1] <= 256
 
 
 def _flash(
@@ -130,28 +128,20 @@ def _flash(
     causal: bool,
     window: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Flash attention: output (tokens, heads, head size) and log of the normalizer (heads, tokens).
-
-    The operator behind torch.nn.attention.varlen, which takes `seqused_k` itself only from torch 2.12 on. Queries
-    count as the last of the keys.
-    """
-    out, lse, *_ = torch.ops.aten._flash_attention_forward(
+    """Flash attention: output (tokens, heads, head size) and logarithm of the normalizer (heads, tokens)."""
+    return flash_kernels.flash_over_cache(
         query,
         keys,
         values,
         step.query_ends,
         starts,
+        lengths,
         step.longest_query,
         step.longest_key,
-        0.0,  # dropout
+        scale,
         causal,
-        False,  # no debug mask
-        scale=scale,
-        window_size_left=None if window is None else window - 1,
-        window_size_right=None if window is None else 0,
-        seqused_k=lengths,
+        window,
     )
-    return out, lse
 
 
 def _reference(
@@ -194,7 +184,7 @@ def _attend_branches(
         starts = starts + F.pad(hidden, (0, 1))
         lengths = lengths - hidden
     prompt_keys, prompt_values = step.pool.keys[layer], step.pool.values[layer]
-    if flash_takes(query, softcap):
+    if flash_kernels.takes(query, softcap):
         prompt, prompt_lse = _flash(query, prompt_keys, prompt_values, step, starts, lengths, scale, causal=False)
         prompt, prompt_lse = prompt.float(), prompt_lse.transpose(0, 1)
     else:

@@ -12,7 +12,9 @@ up) share its mask.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,9 @@ from slingshot.core.hashing import digest_of_text, mix
 from slingshot.nn.adapter_files import PREFIX
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj")
+
+# Parts of a multimodal network that text never passes.
+_OTHER_SENSES = re.compile(r"(^|[._])(vision|visual|image|video|audio|multi_modal|multimodal|mm)([._]|$)")
 
 SAME_INPUT = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "gate_proj": "gate_up", "up_proj": "gate_up"}
 
@@ -43,6 +48,16 @@ class Dropout:
         """Say which tokens come next; None switches dropout off (evaluation)."""
         self.row_keys = row_keys if self.probability > 0 else None
         self._last = None
+
+    @contextmanager
+    def rows(self, row_keys: Tensor | None) -> Iterator[None]:
+        """Within the block other tokens come next; for what is computed again in a backward pass."""
+        before = self.row_keys
+        self.row_keys, self._last = row_keys, None
+        try:
+            yield
+        finally:
+            self.row_keys, self._last = before, None
 
     def __call__(self, inputs: Tensor, source: str, column_keys: Tensor) -> Tensor:
         """`inputs` (tokens, features) with dropout; projections of the same input get the same tensor."""
@@ -68,6 +83,20 @@ class LoraLinear(nn.Module):
         parent, _, leaf = name.rpartition(".")
         self.source = f"{parent}.{SAME_INPUT.get(leaf, leaf)}"
         self.register_buffer("column_keys", column_keys(self.source, self.in_features).to(device), persistent=False)
+
+    @property
+    def weight(self) -> Tensor:
+        """(out, in): W + s B A, without dropout, for modules that multiply by a weight themselves (Mamba's); the base
+        layer's own where it is not of floating-point numbers."""
+        weight: Tensor = self.base.weight
+        if not weight.is_floating_point():
+            return weight
+        return weight + (self.scale * (self.lora_B @ self.lora_A)).to(weight.dtype)
+
+    @property
+    def bias(self) -> Tensor | None:
+        bias: Tensor | None = self.base.bias
+        return bias
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
@@ -108,6 +137,8 @@ def keep_mask(row_keys: Tensor, column_keys: Tensor, probability: float) -> Tens
 def target_names(model: PreTrainedModel, targets: str | list[str]) -> list[str]:
     """Full names of the linear layers to adapt, in the model's order.
 
+    Left out are the head, and of a multimodal network all that text never passes: it would get no gradient.
+
     Raises:
         StudyError: a name in the list fits no linear layer, or nothing is left to adapt.
     """
@@ -115,7 +146,7 @@ def target_names(model: PreTrainedModel, targets: str | list[str]) -> list[str]:
     linear = [
         name
         for name, module in model.named_modules()
-        if module is not head and isinstance(module, nn.Linear) and hasattr(module, "in_features")
+        if module is not head and _is_linear(module) and not _OTHER_SENSES.search(name)
     ]
     if targets == "all-linear":
         chosen = linear
@@ -131,6 +162,30 @@ def target_names(model: PreTrainedModel, targets: str | list[str]) -> list[str]:
     if not chosen:
         raise StudyError(f"finetune.lora.targets: {targets} fits no linear layer of {type(model).__name__}")
     return chosen
+
+
+def _is_linear(module: nn.Module) -> bool:
+    """A linear layer that computes nothing else: torch's own, or one of bitsandbytes (a router may inherit, too)."""
+    quantized = type(module).__module__.startswith("bitsandbytes.")
+    return isinstance(module, nn.Linear) and (type(module).forward is nn.Linear.forward or quantized)
+
+
+def adapted_share(model: nn.Module) -> float:
+    """The share of the layers' weights that adapters reach; embeddings, head and norms are not counted."""
+    counted = {id(part): _count(part) for part in model.parameters() if part.ndim > 1}
+    outside: list[Any] = [model.get_input_embeddings(), model.get_output_embeddings()]  # type: ignore[operator]
+    for part in [part for module in outside if module is not None for part in module.parameters()]:
+        counted.pop(id(part), None)
+    own = [part for _, layer in adapters(model) for part in (layer.lora_A, layer.lora_B)]
+    for part in own:
+        counted.pop(id(part), None)
+    reached = sum(counted.get(id(layer.base.weight), 0) for _, layer in adapters(model))
+    return reached / max(sum(counted.values()), 1)
+
+
+def _count(weight: Tensor) -> int:
+    """Weights in a tensor; 4-bit ones lie two to a byte."""
+    return weight.numel() * (1 if weight.is_floating_point() or weight.dtype == torch.int8 else 2)
 
 
 def add_adapters(model: PreTrainedModel, lora: Lora, rank: int, alpha: int, seed: int) -> Dropout:

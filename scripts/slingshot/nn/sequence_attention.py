@@ -1,9 +1,6 @@
-"""Attention of one sequence by itself: by torch's own functions, for processors and for what flash attention lacks;
-and which models let a sequence see how long its neighbours are."""
+"""Attention of one sequence by itself: by torch's own functions, for processors and for what flash attention lacks."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,16 +31,3 @@ def one_sequence(
     scores = (softcap * torch.tanh(scores / softcap)).masked_fill(~visible, -torch.inf)
     weights = scores.softmax(-1, dtype=torch.float32).to(query.dtype)
     return weights @ value.repeat_interleave(heads, 1)
-
-
-def rotary_meets_batch(config: Any) -> bool:
-    """Whether the rotary embedding is chosen by the longest sequence of a batch, once one exceeds `rotary_length`."""
-    rope = getattr(config, "rope_parameters", None) or {}
-    return rope.get("rope_type") in ("dynamic", "longrope")
-
-
-def rotary_length(config: Any) -> int:
-    """The length in tokens up to which rotary embeddings are those that the model was first trained with."""
-    rope = getattr(config, "rope_parameters", None) or {}
-    native = rope.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", None)
-    return int(native or config.max_position_embeddings)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from slingshot.core.hashing import digest_of_text, mix
+from slingshot.models.device_memory import to_device
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Packed:
     @property
     def real_tokens(self) -> int:
         return sum(self.lengths[: len(self.sample_ids)])
+
+    def to(self, device: torch.device) -> Packed:
+        """The same with its tensors on the device."""
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return Packed(**{**vars(self), **{name: to_device(value, device) for name, value in tensors.items()}})
 
 
 def prompt_lengths(samples: Sequence[Sample]) -> dict[str, int]:
@@ -125,3 +131,4 @@ class ForwardPath:
     refresh: Callable[[], None] = lambda: None  # to be called whenever the adapters have changed
     recompute: Callable[[float], None] = lambda share: None  # 0: keep all activations, 1: redo all in the backward pass
     multiple_of: int = 1  # tokens that a micro-batch is filled up to
+    own_attention: str = "eager"  # the attention implementation that the model came with, for answers by `generate`

@@ -34,6 +34,7 @@ from slingshot.models.greedy import greedy_ids
 from slingshot.models.loading import context_length, load_model, load_tokenizer
 from slingshot.nn import lora
 from slingshot.nn.adapter_files import save_adapter
+from slingshot.nn.packed_attention import attending_by
 from slingshot.prompting.answers import read_answer
 from slingshot.training import batches as packing
 from slingshot.training import checkpoints, forward_paths
@@ -42,7 +43,7 @@ from slingshot.training.checkpoints import as_checkpoint, restored, run_key
 from slingshot.training.loss import completion_tokens, faulty_samples, token_losses
 from slingshot.training.outputs import tensorboard_writer, write_results, write_scalars
 from slingshot.training.samples import longest_of, read_samples
-from slingshot.training.state import BatchLoss, FinetuneJob, State, Trainer, on_device, trained_parameters
+from slingshot.training.state import BatchLoss, FinetuneJob, State, Trainer, trained_parameters
 from slingshot.training.token_budget import find_token_budget, smaller_budget
 from slingshot.training.workers import joined_workers
 
@@ -74,7 +75,7 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
                 train, validation, answers = encoding.result()
         rank, alpha = rank_and_alpha(recipe, card.parameters)
         dropout = lora.add_adapters(model, recipe.lora, rank, alpha, spec.seed)
-        path, notes = forward_paths.choose(model, longest_of(train, validation), workers.device.type == "cuda")
+        path, notes = forward_paths.choose(model, train, longest_of(train, validation), workers.device.type == "cuda")
         trainer = Trainer(
             model=model,
             path=path,
@@ -194,7 +195,7 @@ def _gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> BatchLo
     total = torch.zeros((), dtype=torch.float64, device=workers.device)
     parts: list[tuple[Tensor, Packed]] = []
     for waiting in micro_batches(trainer, batch, epoch):
-        packed = on_device(waiting, trainer)
+        packed = waiting.to(trainer.workers.device)
         trainer.dropout.set_rows(packed.row_keys)
         losses = token_losses(trainer.path.logits(packed), packed.targets)
         loss = losses.sum() / count
@@ -297,7 +298,7 @@ def validation_loss(trainer: Trainer) -> float:
     trainer.dropout.set_rows(None)
     total = torch.zeros((), dtype=torch.float64, device=workers.device)
     for waiting in micro_batches(trainer, samples, epoch=0):
-        packed = on_device(waiting, trainer)
+        packed = waiting.to(trainer.workers.device)
         total += token_losses(trainer.path.logits(packed), packed.targets).sum(dtype=torch.float64)
     loss = float(trainer.workers.summed(total)) / completion_tokens(samples)
     if not math.isfinite(loss):
@@ -330,16 +331,14 @@ def exact_match_of(
         trainer.dropout.set_rows(None)
         stops = sorted({*end_ids, *(sample.completion[-1] for sample in trainer.validation)})
         right = 0
-        attention_before = trainer.model.config._attn_implementation
-        trainer.model.set_attn_implementation("sdpa")
-        for start in range(0, len(trainer.validation), 16):
-            some = trainer.validation[start : start + 16]
-            raw = greedy(trainer.model, tokenizer, [sample.prompt for sample in some], new_tokens or 32, stops)
-            right += sum(
-                read_answer(text, labels, system, level) == answers[sample.sample_id]
-                for text, sample in zip(raw, some, strict=True)
-            )
-        trainer.model.set_attn_implementation(attention_before)
+        with attending_by(trainer.model, trainer.path.own_attention):
+            for start in range(0, len(trainer.validation), 16):
+                some = trainer.validation[start : start + 16]
+                raw = greedy(trainer.model, tokenizer, [sample.prompt for sample in some], new_tokens or 32, stops)
+                right += sum(
+                    read_answer(text, labels, system, level) == answers[sample.sample_id]
+                    for text, sample in zip(raw, some, strict=True)
+                )
         # All processes answer everything; their mean makes all of them stop, or go on, together.
         share = torch.tensor(right / len(trainer.validation), dtype=torch.float64, device=trainer.workers.device)
         return float(trainer.workers.summed(share)) / trainer.workers.count

@@ -23,8 +23,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from slingshot.nn import flash_kernels
 from slingshot.nn.lora import LoraLinear, dropped_out
-from slingshot.nn.packed_attention import bounds, mixes_windows, packed_attention, varlen_attn, window_of
+from slingshot.nn.packed_attention import bounds, packed_attention
+from slingshot.nn.supported_layers import mixes_windows, window_of
 from slingshot.training.batches import ForwardPath, Packed
 
 FAMILIES = {
@@ -102,20 +104,21 @@ def unsupported(model: PreTrainedModel) -> str | None:
 
 def uncompilable(model: PreTrainedModel) -> str | None:
     """Why the fast path of a model on a GPU cannot be compiled; None where it can."""
-    if varlen_attn is None:
-        return "its attention needs torch 2.10 to compile"
+    if flash_kernels.varlen_attn is None:
+        return "its attention needs torch 2.11 to compile"
     if model.dtype not in (torch.bfloat16, torch.float16):
         return f"its attention does not compile in {str(model.dtype).removeprefix('torch.')}"
     return None
 
 
-def fuse(model: PreTrainedModel, longest: int, compiled: bool) -> ForwardPath:
+def fuse(model: PreTrainedModel, longest: int, compiled: bool, own_attention: str = "eager") -> ForwardPath:
     """Merge the model's projections in place and return its fast path.
 
     Args:
         model: one for which `unsupported` is None, with adapters in place.
         longest: no sequence will be longer.
         compiled: compile the layer; else it runs as written (a CPU has no time for the compiler).
+        own_attention: what `ForwardPath` says of it.
     """
     network: Any = model
     layers = [_merged_layer(layer) for layer in network.model.layers]
@@ -157,7 +160,9 @@ def fuse(model: PreTrainedModel, longest: int, compiled: bool) -> ForwardPath:
             torch.mul(source, shape.scale, out=target)
 
     refresh()
-    return ForwardPath(forward, refresh, recompute, multiple_of=MULTIPLE) if compiled else ForwardPath(forward, refresh)
+    if not compiled:
+        return ForwardPath(forward, refresh, own_attention=own_attention)
+    return ForwardPath(forward, refresh, recompute, MULTIPLE, own_attention)
 
 
 def decoder_layer(
@@ -193,7 +198,7 @@ def _project(inputs: Tensor, projection: Projection, row_keys: Tensor | None, wh
         low = dropped @ torch.cat(projection.down).to(inputs.dtype).T
     projected = widened_product(
         torch.cat([inputs, low], 1),
-        low * shape.scale,  # a copy, lest the backward pass keep all of the line above
+        low * shape.scale,  # a copy, or the backward pass would keep all of the line above
         projection.weight,
         projection.block_scales,
         list(projection.up),

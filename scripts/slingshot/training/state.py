@@ -13,7 +13,6 @@ from transformers import PreTrainedModel
 
 from slingshot.config.recipe import Finetune
 from slingshot.config.specs import FinetuneSpec
-from slingshot.models.device_memory import to_device
 from slingshot.nn import lora
 from slingshot.training.batches import ForwardPath, Packed, Sample
 from slingshot.training.workers import Workers
@@ -91,9 +90,3 @@ class BatchLoss:
 
 def trained_parameters(trainer: Trainer) -> list[Tensor]:
     return [parameter for group in trainer.optimizer.param_groups for parameter in group["params"]]
-
-
-def on_device(packed: Packed, trainer: Trainer) -> Packed:
-    tensors = {name: value for name, value in vars(packed).items() if isinstance(value, Tensor)}
-    moved = {name: to_device(value, trainer.workers.device) for name, value in tensors.items()}
-    return Packed(**{**vars(packed), **moved})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 import torch
 
@@ -14,7 +15,7 @@ from slingshot.training import batches as packing
 from slingshot.training.batches import Sample
 from slingshot.training.loss import token_losses
 from slingshot.training.samples import longest_of
-from slingshot.training.state import FinetuneJob, Trainer, on_device, trained_parameters
+from slingshot.training.state import FinetuneJob, Trainer, trained_parameters
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +39,20 @@ class Probe:
 def budget_from_probes(small: Probe, large: Probe, available: int, longest: int) -> int | None:
     """The token budget that `available` bytes allow, by the line through two probes.
 
+    Where the line has no slope (probes of equally many tokens, a peak that an earlier phase set), the larger probe's
+    bytes per token count instead, which is never too little.
+
     Returns: at least `longest` (the longest sample's tokens), or None where not even that fits.
     """
-    per_token = (large.peak - small.peak) / (large.tokens - small.tokens)
+    more_tokens, more_bytes = large.tokens - small.tokens, large.peak - small.peak
+    per_token = more_bytes / more_tokens if more_tokens > 0 and more_bytes > 0 else large.peak / large.tokens
     fixed = max(0.0, small.peak - per_token * small.tokens)
-    budget = int((available * SAFETY - fixed) / per_token)
+    budget = int((available * SAFETY - fixed) / max(per_token, 1.0))
     log.info(
-        "memory: %.2f MB a token, %.1f GB free: up to %d tokens a micro-batch", per_token / 1e6, available / 1e9, budget
+        "memory: %.2f MB per token, %.1f GB free: up to %d tokens per micro-batch",
+        per_token / 1e6,
+        available / 1e9,
+        budget,
     )
     return None if budget < longest else min(budget, MOST)
 
@@ -116,19 +124,27 @@ def probed_budget(trainer: Trainer, longest: int, least: float = 0.0) -> int:
 
 
 def probe_step(trainer: Trainer, tokens: int) -> int:
-    """Forward and backward over about so many tokens of the longest samples; returns how many they were."""
-    chosen: list[Sample] = []
-    for sample in sorted(trainer.samples, key=len, reverse=True):
-        if chosen and sum(map(len, chosen)) + len(sample) > tokens:
-            break
-        chosen.append(sample)
-    packed = on_device(packing.pack(chosen, trainer.seed, 0, trainer.path.multiple_of), trainer)
+    """Forward and backward over about `tokens` tokens of the longest samples; returns how many they were."""
+    packed = packing.pack(probed_samples(trainer, tokens), trainer.seed, 0, trainer.path.multiple_of)
+    packed = packed.to(trainer.workers.device)
     trainer.dropout.set_rows(packed.row_keys)
     try:
         token_losses(trainer.path.logits(packed), packed.targets).sum().backward()
     finally:
         trainer.optimizer.zero_grad(set_to_none=True)
     return int(packed.input_ids.shape[1])
+
+
+def probed_samples(trainer: Trainer, tokens: int) -> list[Sample]:
+    """The longest samples of both splits up to `tokens` tokens, at least one, again and again where they are few."""
+    by_length = sorted([*trainer.samples, *trainer.validation], key=len, reverse=True)
+    chosen, filled = [by_length[0]], len(by_length[0])
+    for sample in islice(cycle(by_length), 1, None):
+        filled += len(sample)
+        if filled > tokens:
+            return chosen
+        chosen.append(sample)
+    return chosen
 
 
 def smaller_budget(trainer: Trainer, batch: Sequence[Sample]) -> int:

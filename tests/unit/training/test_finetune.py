@@ -205,7 +205,7 @@ def trainer_of(samples, **recipe):
     model = tiny_model("llama")
     wanted = Finetune(batch_size=4, lora=Lora(r=4, alpha=8, dropout=0.1), **recipe)
     shared = lora.add_adapters(model, wanted.lora, 4, 8, seed=3)
-    path, _ = forward_paths.choose(model, 64, on_gpu=False)
+    path, _ = forward_paths.choose(model, random_samples(3), 64, on_gpu=False)
     return Trainer(
         model=model,
         path=path,

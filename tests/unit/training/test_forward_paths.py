@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from slingshot.config.recipe import Lora
-from slingshot.nn import lora
+from slingshot.nn import flash_kernels, lora
 from slingshot.nn import packed_attention as attention
 from slingshot.training import batches as packing
 from slingshot.training import forward_paths, fused_layers
@@ -55,7 +55,7 @@ def test_packed_and_unpacked_give_one_loss_and_one_gradient(family):
     apart = loss_and_gradients(
         model, shared, lambda packed: forward_paths.one_by_one_logits(model, packed), [[one] for one in samples]
     )
-    attention.use_packed_attention(model, 64)
+    attention.use_packed_attention(model)
     packed = loss_and_gradients(model, shared, lambda packed: forward_paths.packed_logits(model, packed), [samples])
     halves = loss_and_gradients(
         model, shared, lambda packed: forward_paths.packed_logits(model, packed), [samples[:2], samples[2:]]
@@ -69,7 +69,7 @@ def test_packed_and_unpacked_give_one_loss_and_one_gradient(family):
 def test_merged_layers_give_the_same(family, targets):
     model, shared = adapted(family, targets)
     samples = random_samples(4)
-    attention.use_packed_attention(model, 64)
+    attention.use_packed_attention(model)
     plain = loss_and_gradients(model, shared, lambda packed: forward_paths.packed_logits(model, packed), [samples])
     path = fused_layers.fuse(model, longest=64, compiled=False)
     assert_same(plain, loss_and_gradients(model, shared, path.logits, [samples]))
@@ -84,7 +84,7 @@ def test_merged_layers_give_the_same(family, targets):
 
 def test_recomputed_layers_give_the_same():
     model, shared = adapted("llama")
-    path, _ = forward_paths.choose(model, 64, on_gpu=False)
+    path, _ = forward_paths.choose(model, random_samples(3), 64, on_gpu=False)
     samples = random_samples(3)
     kept = loss_and_gradients(model, shared, path.logits, [samples])
     path.recompute(0.7)
@@ -94,7 +94,7 @@ def test_recomputed_layers_give_the_same():
 @pytest.mark.parametrize("merged", [False, True])
 def test_a_neighbours_token_does_not_leak(merged):
     model, shared = adapted("llama", dropout=0)
-    attention.use_packed_attention(model, 64)
+    attention.use_packed_attention(model)
     logits = (
         fused_layers.fuse(model, 64, compiled=False).logits
         if merged
@@ -115,7 +115,7 @@ def test_a_neighbours_token_does_not_leak(merged):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_trains_and_says_which_way_it_takes(family):
     model, shared = adapted(family)
-    path, notes = forward_paths.choose(model, 64, on_gpu=False)
+    path, notes = forward_paths.choose(model, random_samples(3), 64, on_gpu=False)
     loss, gradients = loss_and_gradients(model, shared, path.logits, [random_samples(3)])
     assert loss > 0 and all(torch.isfinite(one).all() for one in gradients)
     assert any(one.abs().sum() > 0 for one in gradients)
@@ -159,7 +159,7 @@ def test_merged_layers_take_4_bit_weights():
     assert fused_layers.unsupported(model) is None
     path = fused_layers.fuse(model, 64, compiled=False)
     merged = loss_and_gradients(model, shared, path.logits, [samples])
-    attention.use_packed_attention(model, 64)
+    attention.use_packed_attention(model)
     plain = loss_and_gradients(model, shared, lambda packed: forward_paths.packed_logits(model, packed), [samples])
     assert merged[0] == pytest.approx(plain[0], rel=0.02)  # bfloat16
     for one, two in zip(plain[1], merged[1], strict=True):
@@ -169,7 +169,7 @@ def test_merged_layers_take_4_bit_weights():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_on_a_gpu_only_half_precision_is_compiled(dtype):
     reason = fused_layers.uncompilable(tiny_model("llama").to(dtype))
-    assert (reason is None) == (dtype == torch.bfloat16 and attention.varlen_attn is not None)
+    assert (reason is None) == (dtype == torch.bfloat16 and flash_kernels.varlen_attn is not None)
 
 
 def test_layers_with_and_without_a_window_are_not_merged():

@@ -1,0 +1,109 @@
+"""Whether our way through a network computes what the network's own forward does: looked at before it is trusted.
+
+Two orders of the same sums differ. By how much, the network itself says: its own logits of a sequence alone are held
+against its own logits of the same sequence in a padded batch. Our way may be a few times as far from the network's
+own as that, and no further. Training and answering both judge by `judge`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from inspect import signature
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from slingshot.nn.supported_layers import window_of
+
+TIMES_NOISE = 4
+
+# What is allowed at least, where the two shapes happen to agree; and at most, however noisy the network is.
+_LEAST = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 3e-3, torch.bfloat16: 1e-2}
+_MOST = 0.15
+
+_END = 24  # tokens of either end of a sample that a sequence to look at is made of
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far our logits are from the network's own: the worst sequence's distance, as a share of the norm."""
+
+    away: float
+    noise: float  # the same between batch shapes of the network's own forward
+    allowed: float
+
+    @property
+    def holds(self) -> bool:
+        return self.away <= self.allowed  # a NaN holds nothing
+
+    def __str__(self) -> str:
+        return (
+            f"its logits there differ by {self.away:.2%} from its own, which differ by {self.noise:.2%} between batch "
+            "shapes"
+        )
+
+
+def sequences_to_check(model: PreTrainedModel, samples: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Sequences of unequal length from the beginnings and ends of samples, one of them longer than a sliding window.
+
+    Three short ones: beginnings alike, as instructions are, and ends unlike.
+    """
+    chosen = [list(sample) for sample in samples[:3]]
+    found = [one if len(one) <= 2 * _END else one[:_END] + one[-_END:] for one in chosen]
+    if len(found) > 1:
+        found[-1] = found[-1][: -(len(found[-1]) // 3) or None]
+    longest: Sequence[int] = max(samples, key=len)
+    window = window_of(model.config.get_text_config(), len(longest))
+    if window is not None:
+        found.insert(1, list(longest[: window + _END]))
+    return [_at_least(one, 8) for one in found]
+
+
+def _at_least(ids: list[int], length: int) -> list[int]:
+    return (ids * -(-length // max(len(ids), 1)))[: max(length, len(ids))] if ids else ids
+
+
+@torch.no_grad()
+def own_logits(model: PreTrainedModel, sequences: Sequence[Sequence[int]], kept: int) -> list[Tensor]:
+    """The network's own logits at the last `kept` tokens of each sequence, one sequence at a time: (kept, vocabulary)
+    float32 each."""
+    found = []
+    for ids in sequences:
+        whole = model(torch.tensor([list(ids)], device=model.device), **_arguments(model, kept)).logits
+        found.append(whole[0, -kept:].float())
+    return found
+
+
+@torch.no_grad()
+def noise_between_shapes(
+    model: PreTrainedModel, sequences: Sequence[Sequence[int]], alone: Sequence[Tensor], kept: int
+) -> float:
+    """How far the network's own logits in one batch, filled up on the right, are from those of each sequence alone."""
+    longest = max(map(len, sequences)) + 1
+    rows = torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in sequences], device=model.device)
+    logits = model(rows, **_arguments(model, longest)).logits
+    batched = [logits[at, len(ids) - kept : len(ids)].float() for at, ids in enumerate(sequences)]
+    return distance(batched, alone)
+
+
+def _arguments(model: PreTrainedModel, kept: int) -> dict[str, object]:
+    accepted = signature(model.forward).parameters
+    return {"use_cache": False, **({"logits_to_keep": kept} if "logits_to_keep" in accepted else {})}
+
+
+def distance(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
+    """The worst pair's distance, as a share of the norm of the second of the pair."""
+    pairs = zip(some, others, strict=True)
+    return max(float((one.float() - other).norm() / other.norm().clamp(min=1e-30)) for one, other in pairs)
+
+
+def judge(ours: Sequence[Tensor], own: Sequence[Tensor], noise: float, dtype: torch.dtype) -> Agreement:
+    """Hold our logits of some sequences, (kept, vocabulary) each, against the network's own."""
+    allowed = min(max(TIMES_NOISE * noise, _LEAST.get(dtype, 1e-2)), _MOST)
+    away = max(
+        distance([one], [other]) if bool(one.isfinite().all()) else torch.inf
+        for one, other in zip(ours, own, strict=True)
+    )
+    return Agreement(away, noise, allowed)

@@ -1,0 +1,140 @@
+"""Flash attention over sequences of unequal length: torch.nn.attention.varlen, by the fastest kernels it has."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor
+
+PACKAGE = "flash-attn-4"
+
+_KERNELS = "flash_attn.cute.interface"
+
+_COMPUTE_CAPABILITIES = (9, 10)  # cards that flash-attn-4 has kernels for
+
+_HALF = (torch.bfloat16, torch.float16)
+
+varlen_attn: Any = None
+
+_varlen: Any = None
+
+with suppress(ImportError):
+    _varlen = import_module("torch.nn.attention.varlen")
+    if "scale" in signature(_varlen.varlen_attn).parameters:  # from torch 2.11 on
+        varlen_attn = _varlen.varlen_attn
+
+# Torch 2.11, the oldest that this runs on, shares key-value heads unasked and takes no number of keys in use.
+_ACCEPTED = set(signature(varlen_attn).parameters) if varlen_attn is not None else set()
+
+
+def takes(query: Tensor, softcap: float | None = None) -> bool:
+    """Whether flash attention computes this: half precision on a GPU, heads of up to 256, scores as they are."""
+    half = query.dtype in _HALF and varlen_attn is not None
+    return query.is_cuda and half and softcap is None and query.shape[-1] <= 256
+
+
+def flash_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    ends: Tensor,
+    longest: int,
+    scale: float,
+    window: int | None = None,
+) -> Tensor:
+    """Causal attention within packed sequences; has a gradient and compiles.
+
+    Args:
+        query: (tokens, heads, head size); key and value may have fewer heads, each shared by a run of query heads.
+        ends: (sequences + 1,) int32, where each sequence begins and the last one ends.
+        longest: no sequence is longer.
+        scale: what scores are multiplied with.
+        window: a token sees itself and `window` - 1 before it; None: all before it.
+
+    Returns: (tokens, heads, head size).
+    """
+    shared = {"enable_gqa": query.shape[1] != key.shape[1]} if "enable_gqa" in _ACCEPTED else {}
+    window_size = (-1 if window is None else window - 1, 0)
+    out: Tensor = varlen_attn(
+        query, key, value, ends, ends, longest, longest, scale=scale, window_size=window_size, **shared
+    )
+    return out
+
+
+def flash_over_cache(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    query_ends: Tensor,
+    key_starts: Tensor,
+    key_lengths: Tensor,
+    longest_query: int,
+    longest_key: int,
+    scale: float,
+    causal: bool,
+    window: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Attention of new tokens over rows of a cache; queries count as the last of their sequence's keys.
+
+    Args:
+        query: (tokens, heads, head size), sequence i's at `query_ends[i] : query_ends[i + 1]`.
+        keys, values: (rows, key-value heads, head size), sequence i's from `key_starts[i]` on, `key_lengths[i]` rows.
+        causal: a query sees no later key; without it all of its sequence's.
+
+    Returns: output (tokens, heads, head size) and the logarithm of the normalizer (heads, tokens).
+    """
+    left, right = (-1, 0 if causal else -1) if window is None else (window - 1, 0)
+    if "seqused_k" not in _ACCEPTED:
+        out, lse, *_ = torch.ops.aten._flash_attention_forward(
+            *(query, keys, values, query_ends, key_starts, longest_query, longest_key, 0.0, causal, False),
+            scale=scale,
+            window_size_left=None if window is None else left,
+            window_size_right=None if window is None else right,
+            seqused_k=key_lengths,
+        )
+        return out, lse
+    out, lse = varlen_attn(
+        *(query, keys, values, query_ends, key_starts, longest_query, longest_key),
+        return_aux=_varlen.AuxRequest(lse=True),
+        scale=scale,
+        window_size=(left, right),
+        enable_gqa=query.shape[1] != keys.shape[1],
+        seqused_k=key_lengths,
+    )
+    return out, lse
+
+
+def activate_fastest_kernels(device: torch.device) -> list[str]:
+    """Let torch run flash attention by the package flash-attn-4 where both have it; returns notes for the record.
+
+    From torch 2.13 on, torch itself holds a registry for that package.
+    """
+    if device.type != "cuda" or torch.cuda.get_device_capability(device)[0] not in _COMPUTE_CAPABILITIES:
+        return []
+    if not _is_installed():
+        return []
+    activate = getattr(torch.nn.attention, "activate_flash_attention_impl", None)
+    if activate is None:
+        return [f"attention without {PACKAGE}, which is installed: torch {torch.__version__} cannot use it"]
+    try:
+        activate("FA4")
+    except Exception as error:  # a young package may fail in any way
+        return [f"attention without {PACKAGE}, which is installed: {type(error).__name__}: {str(error)[:200]}"]
+    return [f"attention by {PACKAGE}"]
+
+
+def restore_own_kernels() -> None:
+    """Undo `activate_fastest_kernels`."""
+    torch.nn.attention.restore_flash_attention_impl()
+
+
+def _is_installed() -> bool:
+    try:
+        return find_spec(_KERNELS) is not None
+    except ImportError:
+        return False
