@@ -128,9 +128,13 @@ def activate_fastest_kernels(device: torch.device) -> list[str]:
     return [f"attention by {PACKAGE}"]
 
 
-def restore_own_kernels() -> None:
-    """Undo `activate_fastest_kernels`."""
+def restore_own_kernels() -> bool:
+    """Undo `activate_fastest_kernels`; whether there was something to undo."""
+    current = getattr(torch.nn.attention, "current_flash_attention_impl", None)
+    if current is None or current() is None:
+        return False
     torch.nn.attention.restore_flash_attention_impl()
+    return True
 
 
 def _is_installed() -> bool:

@@ -51,8 +51,8 @@ def choose(
     """
     model.eval()
     notes = _own_dropout(model)
-    kernels = flash_kernels.activate_fastest_kernels(model.device)
     reference = _Reference(model, samples)
+    kernels: list[str] | None = None
     path: ForwardPath | None = None
     for way in [_merged, _packed] if on_gpu else [_packed]:
         reason = way.unsupported(model, longest)
@@ -60,9 +60,14 @@ def choose(
             reference.take(model)
             attention.use_packed_attention(model)
             path = way.build(model, longest, reference.attention)
+            if kernels is None:  # only now: the reference is computed by torch's own
+                kernels = flash_kernels.activate_fastest_kernels(model.device)
             reason = reference.objection(model, path)
+            if reason is not None and flash_kernels.restore_own_kernels():
+                kernels = [f"attention without {flash_kernels.PACKAGE}, which is installed: {reason}"]
+                reason = reference.objection(model, path)
         if path is not None and reason is None:
-            return path, notes + kernels
+            return path, notes + (kernels or [])
         model.set_attn_implementation(reference.attention)
         notes.append(f"finetuned without {way.name}: {type(model).__name__}: {reason}")
         log.warning("%s; slower, with the same result", notes[-1])
@@ -71,7 +76,7 @@ def choose(
         recompute=lambda share: recompute(model, share),
         own_attention=reference.attention,
     )
-    return path, notes + kernels
+    return path, notes + (kernels or [])
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from slingshot.training.batches import Sample
 
 log = logging.getLogger(__name__)
 
+COLUMNS = ("sample_id", "text", "label", "description")  # of a split, as far as a finetune reads it
+
 ROWS_TOKENIZED_TOGETHER = 512
 
 
@@ -41,7 +43,7 @@ def read_samples(
     Raises:
         StudyError: a split is empty, or finetune.max_tokens leaves no room for a dialogue.
     """
-    train, validation = read_split(train_path), read_split(validation_path)
+    train, validation = (read_split(path, COLUMNS) for path in (train_path, validation_path))
     if train.empty or validation.empty:
         raise StudyError(f"{train_path if train.empty else validation_path} has no samples to finetune on")
     train = train.iloc[stratified_subset(train["sample_id"].tolist(), train["label"].tolist(), spec.train_size)]
