@@ -43,7 +43,7 @@ rule fetch:
     "The data and every model: all that needs the network."
     input:
         RESULTS.data.dataset,
-        [RESULTS.model_card(model) for model in STUDY.models],
+        [RESULTS.model_card(model) for model in FETCHED],
 
 
 rule llm:

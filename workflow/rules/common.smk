@@ -48,9 +48,12 @@ def plain_arms(kind):
 FINETUNED = arm_paths(lambda arm: arm.finetuned and arm.kind != "baseline" and not arm.best_of)
 CHOSEN = arm_paths(lambda arm: arm.best_of)
 SCORED = arm_paths(lambda arm: not arm.candidate)
-PREDICTED = arm_paths(lambda arm: not arm.candidate and arm.kind != "baseline")
+PREDICTED = arm_paths(lambda arm: not arm.candidate and arm.kind != "baseline" and not arm.asked)
+ASKED = arm_paths(lambda arm: arm.asked)  # behind an endpoint: nothing is fetched or loaded for them
+FETCHED = [name for name, model in STUDY.models.items() if not model.is_asked]
 SHARDS = STUDY.evaluation.shards
 SHARD = ARM.shard("{shard}", SHARDS)
+# Both splits are answered where the ensemble's weights are fitted on validation.
 VALIDATED = (
     arm_paths(lambda arm: arm.kind != "baseline" and arm.design is None)
     if STUDY.evaluation.ensemble_weights == "validation"
@@ -137,6 +140,16 @@ def training_flags(wildcards):
     if hardware.tensorboard:
         flags += f" --tensorboard {RESULTS.arm(wildcards.arm).tensorboard}"
     return flags
+
+
+def asking_flags(wildcards):
+    """How an endpoint is asked. A resource, so that a change of it reruns nothing."""
+    asking = STUDY.models[ARMS[wildcards.arm].model].asking
+    return (
+        f"--at-once {asking.at_once} --per-minute {asking.per_minute or 'all'}"
+        f" --tokens-per-minute {asking.tokens_per_minute or 'all'} --timeout {asking.timeout_seconds:g}"
+        f" --retries {asking.retries} --allowed-errors {asking.allowed_errors:g}"
+    )
 
 
 def shard_flags(wildcards):

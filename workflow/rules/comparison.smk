@@ -34,7 +34,7 @@ rule report:
         comparison=rules.compare.output.comparison,
         dataset=RESULTS.data.dataset,
         test=RESULTS.data.test,
-        cards=[RESULTS.model_card(model) for model in STUDY.models],
+        cards=[RESULTS.model_card(model) for model in FETCHED],
     output:
         report=RESULTS.report,
         figures=directory(str(RESULTS.figures)),

@@ -10,7 +10,7 @@ rule fetch_model:
     benchmark:
         RESULTS.benchmark("fetch_model/{model}")
     wildcard_constraints:
-        model=one_of(STUDY.models),
+        model=one_of(FETCHED),
     conda:
         "../../envs/environment.yaml"
     threads: 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -25,7 +26,9 @@ class Prediction(BaseModel):
 
     `raw` is the completion as generated; `code` is the label read from it, or None where none could be read;
     `constrained_code` is the label that constrained decoding chose, where the study asks for it;
-    `candidates` are the best first.
+    `candidates` are the best first. The last fields are left out of the file where they are null: `thinking` is what
+    the model wrote before its answer, `finish_reason` why it ended (stop, length), `refusal` what an endpoint said
+    instead of an answer, `error` why there is none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,11 +42,24 @@ class Prediction(BaseModel):
     prompt_tokens: int
     new_tokens: int
     truncated: bool = False
+    thinking: str | None = None
+    thinking_tokens: int | None = None
+    finish_reason: str | None = None
+    refusal: str | None = None
+    error: str | None = None
+
+
+OPTIONAL = ("thinking", "thinking_tokens", "finish_reason", "refusal", "error")
 
 
 def write_predictions(path: Path | str, predictions: Iterable[Prediction]) -> None:
     """Write JSON Lines without time stamps: the same answers give the same bytes."""
-    write_jsonl(path, (prediction.model_dump() for prediction in predictions))
+    write_jsonl(path, (_as_row(prediction) for prediction in predictions))
+
+
+def _as_row(prediction: Prediction) -> dict[str, Any]:
+    absent = {name for name in OPTIONAL if getattr(prediction, name) is None}
+    return prediction.model_dump(exclude=absent)
 
 
 def read_predictions(path: Path | str) -> list[Prediction]:

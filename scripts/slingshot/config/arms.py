@@ -21,6 +21,7 @@ class Arm(Spec):
     model: str
     variant: str | None = None
     finetuned: bool
+    asked: bool = Field(False, description="an endpoint answers, instead of weights that are loaded here")
     design: Literal["crossed", "learning_curve", "seeds", "few_shot", "sweep"] | None = Field(
         None, description="the design that added the arm; null: the study itself"
     )
@@ -38,7 +39,7 @@ class Arm(Spec):
 
 def arms_of(study: Study) -> list[Arm]:
     """Every arm of the study: large models, small models, the baseline, then what the designs add."""
-    arms = [Arm(kind="llm", model=model, finetuned=False) for model in study.llm]
+    arms = [Arm(kind="llm", model=name, finetuned=False, asked=model.is_asked) for name, model in study.llm.items()]
     arms += [Arm(kind="slm", model=model, finetuned=True) for model in study.slm]
     if study.baseline.tfidf:
         arms.append(Arm(kind="baseline", model="tfidf", finetuned=True))
@@ -91,7 +92,8 @@ def _sweep_arms(study: Study) -> Iterator[Arm]:
 
 def _variant(study: Study, model: str, variant: str, design: Any, finetuned: bool, **treatment: Any) -> Arm:
     kind: Literal["llm", "slm"] = "llm" if model in study.llm else "slm"
-    return Arm(kind=kind, model=model, variant=variant, design=design, finetuned=finetuned, **treatment)
+    asked = study.models[model].is_asked
+    return Arm(kind=kind, model=model, variant=variant, design=design, finetuned=finetuned, asked=asked, **treatment)
 
 
 def result_key(study: Study, arm: Arm) -> str:

@@ -20,7 +20,7 @@ _ALLOWED = {
 
 def complaints(error: ValidationError, name: str, model: type[BaseModel]) -> list[str]:
     """One line per faulty key of `model`: what is allowed, and the value that was found."""
-    union_tags = {"hub", "path", "folder", "wheel", "gguf"}
+    union_tags = {"hub", "path", "folder", "wheel", "gguf", "api"}
     faults: dict[str, list[str]] = {}
     for fault in error.errors(include_url=False):
         where = list(fault["loc"])

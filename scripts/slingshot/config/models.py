@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, Tag
+from pydantic import Field, Tag, model_validator
 
 from slingshot.config.base import Dtype, Quantization, Spec, tagged_by_key
+from slingshot.config.endpoints import ApiModel, Asking, TokenPrices
 from slingshot.config.recipe import FewShot, Finetune, Generation, Prompt
 
 
@@ -60,8 +61,9 @@ ModelSource = Annotated[
     Annotated[HubModel, Tag("hub")]
     | Annotated[FolderModel, Tag("folder")]
     | Annotated[WheelModel, Tag("wheel")]
-    | Annotated[GgufModel, Tag("gguf")],
-    tagged_by_key("hub", "folder", "wheel", "gguf"),
+    | Annotated[GgufModel, Tag("gguf")]
+    | Annotated[ApiModel, Tag("api")],
+    tagged_by_key("hub", "folder", "wheel", "gguf", "api"),
 ]
 
 
@@ -70,7 +72,11 @@ class Model(Spec):
 
     source: ModelSource
     name: str | None = Field(None, description="the name in results.json; null: from the source")
-    size: str = Field(pattern=r"^\d+(\.\d+)?[KMB]$", description="parameters as people say it: 8B, 135M")
+    size: str | None = Field(
+        None,
+        pattern=r"^\d+(\.\d+)?[KMB]$",
+        description="parameters as people say it: 8B, 135M; null: not known, only for an endpoint's model",
+    )
     layers: int | None = Field(None, ge=1, description="keep N of the network's layers (depth pruning)")
     quantization: Quantization = Field("none", description="nf4: 4-bit NormalFloat; needs a GPU")
     unquantized_without_gpu: bool = Field(False, description="where there is no GPU, run unquantized rather than stop")
@@ -80,6 +86,23 @@ class Model(Spec):
     few_shot: FewShot = FewShot()
     finetune: Finetune = Finetune()
     hardware: Hardware = Hardware()
+    asking: Asking = Asking()
+    prices: TokenPrices | None = Field(None, description="of an endpoint's tokens; null: money is left out")
+
+    @model_validator(mode="after")
+    def _fits_its_source(self) -> Model:
+        if not self.is_asked and self.size is None:
+            raise ValueError("has no size, e.g. 8B: only a model behind an endpoint may have an unknown one")
+        if not self.is_asked and self.prices is not None:
+            raise ValueError("has prices, but only an endpoint's tokens have some (cost.gpu_hour_price is for GPUs)")
+        if self.is_asked and (self.layers is not None or self.quantization != "none"):
+            raise ValueError("is behind an endpoint, where layers and quantization cannot be set")
+        return self
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether an endpoint answers, instead of weights that are loaded here."""
+        return isinstance(self.source, ApiModel)
 
     @property
     def display_name(self) -> str:
@@ -89,4 +112,6 @@ class Model(Spec):
         source = self.source
         if isinstance(source, HubModel):
             return source.hub.split("/")[-1]
+        if isinstance(source, ApiModel):
+            return source.model.split("/")[-1]
         return Path(source.folder if isinstance(source, FolderModel) else source.gguf).stem

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from slingshot.config.arms import Arm
 from slingshot.config.base import AnswerForm, Dtype, EnsembleWeights, LabelSystem, Level, ModelType, Quantization, Spec
 from slingshot.config.data import Data
+from slingshot.config.endpoints import ApiModel, TokenPrices
 from slingshot.config.faults import complaints
 from slingshot.config.models import ModelSource
 from slingshot.config.recipe import FewShot, Finetune, Generation
@@ -72,6 +73,15 @@ class PredictSpec(StepSpec):
     level: Level
 
 
+class AskSpec(StepSpec):
+    source: ApiModel
+    prompt: PromptText
+    generation: Generation
+    few_shot: FewShot
+    labels: LabelSystem
+    level: Level
+
+
 class GatherSpec(StepSpec):
     shards: int
 
@@ -98,6 +108,7 @@ class CompareSpec(StepSpec):
     ensemble_weights: EnsembleWeights
     statistics: Statistics
     cost: Cost
+    token_prices: dict[str, TokenPrices] = Field(default={}, description="path of an arm to its endpoint's prices")
 
 
 class ReportSpec(StepSpec):

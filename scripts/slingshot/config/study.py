@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from slingshot.config.base import Key, Spec
 from slingshot.config.data import Data
 from slingshot.config.designs import Designs, models_by_design
+from slingshot.config.endpoints import Asking
 from slingshot.config.faults import complaints, fault_in_words
 from slingshot.config.models import Hardware, Model
 from slingshot.config.recipe import Evaluation, FewShot, Finetune, Generation, Prompt, overridden
@@ -32,6 +33,7 @@ class Study(Spec):
     few_shot: FewShot = FewShot()
     finetune: Finetune = Finetune()
     hardware: Hardware = Hardware()
+    asking: Asking = Asking()
     seed: int = Field(42, description="of training: adapter weights, dropout, the order of samples")
     llm: dict[Key, Model] = Field(description="large models, evaluated untrained")
     slm: dict[Key, Model] = Field(description="small models, finetuned first")
@@ -70,13 +72,24 @@ class Study(Spec):
                 raise ValueError(f"designs.sweep.grid: finetune.{key} {fault_in_words(fault, key, Study)}") from None
         return self
 
+    @model_validator(mode="after")
+    def _finetunes_no_endpoint(self) -> Study:
+        for name, model in self.slm.items():
+            if model.is_asked:
+                raise ValueError(f"slm.{name} is behind an endpoint and cannot be finetuned here: put it under llm")
+        for design, models in models_by_design(self.designs).items():
+            asked = [name for name in models if self.models[name].is_asked]
+            if asked and design != "few_shot":
+                raise ValueError(f"designs.{design} finetunes {asked[0]}, which is behind an endpoint: take it out")
+        return self
+
     @property
     def models(self) -> dict[str, Model]:
         return {**self.llm, **self.slm}
 
 
 # Sections of the study that a model may override key by key.
-INHERITED = ("prompt", "generation", "few_shot", "finetune", "hardware")
+INHERITED = ("prompt", "generation", "few_shot", "finetune", "hardware", "asking")
 
 
 def load_study(path: Path | str) -> Study:

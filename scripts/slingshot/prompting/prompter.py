@@ -10,7 +10,8 @@ import jinja2.sandbox
 
 from slingshot.config.specs import PromptText
 from slingshot.core.errors import StudyError
-from slingshot.prompting.template import fill_template, written_answer
+from slingshot.prompting.messages import Example, Message, chat_messages
+from slingshot.prompting.template import written_answer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -19,14 +20,6 @@ GAP = " [...] "
 
 # Template arguments that would make a prompt depend on the day, or make a model think aloud.
 TEMPLATE_ARGUMENTS: dict[str, Any] = {"date_string": "26 Jul 2024", "enable_thinking": False}
-
-
-@dataclass(frozen=True)
-class Example:
-    """A worked example: a dialogue and what is answered to it."""
-
-    text: str
-    answer: str
 
 
 @dataclass(frozen=True)
@@ -153,18 +146,8 @@ class Prompter:
             return False
         return marker in opened and marker in answered
 
-    def _messages(self, text: str, examples: Sequence[Example]) -> list[dict[str, str]]:
-        messages = [] if self._folds_system else [{"role": "system", "content": self._prompt.system.strip()}]
-        for example in examples:
-            messages.append({"role": "user", "content": self._user(example.text)})
-            messages.append({"role": "assistant", "content": example.answer})
-        messages.append({"role": "user", "content": self._user(text)})
-        if self._folds_system:
-            messages[0]["content"] = f"{self._prompt.system.strip()}\n\n{messages[0]['content']}"
-        return messages
-
-    def _user(self, text: str) -> str:
-        return fill_template(self._prompt.user, text, self._prompt.answer).strip()
+    def _messages(self, text: str, examples: Sequence[Example]) -> list[Message]:
+        return chat_messages(self._prompt, text, examples, self._folds_system)
 
     def _rendered(self, text: str, examples: Sequence[Example]) -> str:
         return self._rendered_all([self._messages(text, examples)])[0]

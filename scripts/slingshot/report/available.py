@@ -62,7 +62,7 @@ def what_is_missing(study: Study, folder: Path, results: ResultFiles, arm: Arm) 
         return ""
     steps = ("finetune", "predict") if arm.finetuned and not arm.best_of else ("predict",)
     for step in steps:
-        record = files.record(step)
+        record, step = files.record(step), "ask" if arm.asked else step
         if not record.exists():
             return f"missing: {record} is not there"
         if read_step_record(record).spec != step_spec(study, folder, step, arm.path).model_dump(mode="json"):

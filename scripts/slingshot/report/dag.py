@@ -47,6 +47,10 @@ def graph_of_arms(arms: Sequence[Arm]) -> Graph:
             labels[arm.path] = f"baseline {arm.path}"
             edges += [("data", arm.path), (arm.path, score)]
             continue
+        if arm.asked:
+            labels[arm.path] = f"ask {arm.path}"
+            edges += [("data", arm.path), (arm.path, score)]
+            continue
         model, predict, finetune = f"model {arm.model}", f"predict {arm.path}", f"finetune {arm.path}"
         labels[model] = f"fetch_model {arm.model}"
         labels[predict] = predict

@@ -212,8 +212,14 @@ def trained_samples(size: int, recipe: Finetune) -> float:
     return min(recipe.epochs * size, most)
 
 
-def parameters(size: str) -> float:
-    """`8B` as 8e9."""
+def parameters(size: str | None) -> float:
+    """`8B` as 8e9.
+
+    Raises:
+        ValueError: the size is not known, as of a model behind an endpoint, which runs no model step here.
+    """
+    if size is None:
+        raise ValueError("a model of unknown size has no rate")
     return float(size[:-1]) * SCALES[size[-1]]
 
 
@@ -223,7 +229,7 @@ def own_rates(study: Study, results: Path) -> list[Rate]:
     A finetune's includes its evaluations.
     """
     found = []
-    for arm in (arm for arm in arms_of(study) if arm.kind != "baseline" and not arm.best_of):
+    for arm in (arm for arm in arms_of(study) if arm.kind != "baseline" and not arm.best_of and not arm.asked):
         files = ResultFiles(results).arm(arm.path)
         for step in ("finetune", "predict"):
             try:

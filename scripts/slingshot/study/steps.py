@@ -18,6 +18,7 @@ from slingshot.config.data import FileData
 from slingshot.config.models import FolderModel, GgufModel
 from slingshot.config.recipe import overridden
 from slingshot.config.specs import (
+    AskSpec,
     BaselineSpec,
     ChooseSpec,
     CompareSpec,
@@ -45,6 +46,7 @@ SPECS: dict[str, type[StepSpec]] = {
     "finetune": FinetuneSpec,
     "choose": ChooseSpec,
     "predict": PredictSpec,
+    "ask": AskSpec,
     "gather": GatherSpec,
     "baseline": BaselineSpec,
     "score": ScoreSpec,
@@ -116,6 +118,8 @@ def step_spec(study: Study, folder: Path, step: str, target: str = "", written_c
         spec = _choose(study, arm_of(study, target))
     elif step == "predict":
         spec = _predict(study, folder, arm_of(study, target))
+    elif step == "ask":
+        spec = _ask(study, folder, arm_of(study, target))
     elif step == "gather":
         spec = GatherSpec(shards=study.evaluation.shards)
     elif step == "baseline":
@@ -197,6 +201,12 @@ def _predict(study: Study, folder: Path, arm: Arm) -> PredictSpec:
     )
 
 
+def _ask(study: Study, folder: Path, arm: Arm) -> AskSpec:
+    model, predict = study.models[arm.model], _predict(study, folder, arm)
+    shared = {name: getattr(predict, name) for name in ("prompt", "generation", "few_shot", "labels", "level")}
+    return AskSpec(source=model.source, **shared)
+
+
 def _score(study: Study, arm: Arm) -> ScoreSpec:
     model = study.models.get(arm.model)
     return ScoreSpec(
@@ -224,6 +234,7 @@ def _compare(study: Study) -> CompareSpec:
         ensemble_weights=study.evaluation.ensemble_weights,
         statistics=study.statistics,
         cost=study.cost,
+        token_prices={arm.path: prices for arm in arms if arm.asked and (prices := study.models[arm.model].prices)},
     )
 
 

@@ -111,3 +111,62 @@ def test_arms_and_their_keys_in_the_results_are_the_original_ones():
     assert keys["llm/large"] == "LLM_Large-3_1-8B_untrained"
     assert keys["slm/small"] == "SLM_small-3B_finetuned"
     assert Arm(kind="slm", model="small", variant="seed1", finetuned=True).path == "slm/small/seed1"
+
+
+ENDPOINT = {"source": {"api": "http://127.0.0.1:8000/v1", "model": "org/Big-70B"}}
+
+
+def with_endpoint(**changes):
+    study = copy.deepcopy(STUDY)
+    entry = copy.deepcopy(ENDPOINT)
+    entry["source"] |= changes.pop("source", {})
+    study["llm"]["behind"] = entry | changes
+    return study
+
+
+def test_an_endpoint_is_a_model_of_unknown_size_whose_arm_is_asked():
+    study = parse_study(with_endpoint(prices={"input": 2.5, "output": 10}))
+    assert study.llm["behind"].display_name == "Big-70B"
+    assert study.llm["behind"].size is None
+    assert {arm.path: arm.asked for arm in arms_of(study)} == {
+        "llm/large": False, "llm/behind": True, "slm/small": False, "baseline/tfidf": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "[::1]", "box.localhost"])
+def test_this_machine_may_be_asked_without_more_ado(host):
+    parse_study(with_endpoint(source={"api": f"http://{host}:8000/v1"}))
+
+
+@pytest.mark.parametrize(
+    "host", ["api.example.org", "10.0.0.5", "0.0.0.0", "127.0.0.1.example.org", "localhost.example.org", "[::2]"]
+)
+def test_texts_leave_this_machine_only_if_told_so(host):
+    with pytest.raises(StudyError, match=r"llm\.behind\.source.*sends_texts: true"):
+        parse_study(with_endpoint(source={"api": f"https://{host}/v1"}))
+    parse_study(with_endpoint(source={"api": f"https://{host}/v1", "sends_texts": True}))
+
+
+def test_a_key_in_the_place_of_its_variables_name_is_not_shown():
+    with pytest.raises(StudyError, match=r"key_env is wrong: must be the name") as error:
+        parse_study(with_endpoint(source={"key_env": "sk-1234"}))
+    assert "1234" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        (with_endpoint(source={"api": "https://user:secret@127.0.0.1/v1"}), "must hold no user, key or query"),
+        (with_endpoint(source={"api": "http://127.0.0.1/v1?key=secret"}), "must hold no user, key or query"),
+        (with_endpoint(source={"parameters": {"messages": []}}), "sets messages, which prompt and generation decide"),
+        (with_endpoint(quantization="nf4"), "layers and quantization cannot be set"),
+        (with_endpoint(designs={}), "llm.behind.designs is not a key"),
+        (with_endpoint() | {"designs": {"crossed": ["behind"]}}, r"designs\.crossed finetunes behind"),
+        (with_endpoint() | {"slm": {"tiny": ENDPOINT}}, r"slm\.tiny is behind an endpoint and cannot be finetuned"),
+        (changed("llm.large.prices", {"input": 1, "output": 1}), "only an endpoint's tokens"),
+        (changed("llm.large.size", None), "only a model behind an endpoint may have an unknown one"),
+    ],
+)
+def test_a_faulty_endpoint_is_refused(study, message):
+    with pytest.raises(StudyError, match=message):
+        parse_study(study)
