@@ -1,0 +1,113 @@
+"""Weights and inputs of linear layers in 8-bit floating point (e4m3): twice the matrix rate on cards that have it.
+
+A weight is scaled per output row, once, when the model is loaded; an input per token, when it is used (Micikevicius et
+al. 2022; scaling per row and token as in Xiao et al. 2022). Sums are in float32, results in the network's own type.
+Embeddings, norms and the head keep their type. A processor without such products multiplies what the numbers stand
+for: the same values but for the order of sums.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from slingshot.core.errors import StudyError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+LARGEST = 448.0  # of e4m3
+SMALLEST_SCALE = 1e-12
+LEAST_CAPABILITY = (8, 9)
+
+
+class Fp8Linear(nn.Module):
+    """A linear layer whose weight is e4m3 (out, in), with a float32 scale per row (out, 1)."""
+
+    def __init__(self, linear: nn.Linear, device: torch.device) -> None:
+        super().__init__()
+        weight, scale = quantize_rows(linear.weight.data.to(device))
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.register_buffer("weight", weight)
+        self.register_buffer("scale", scale)
+        self.register_buffer("bias", None if linear.bias is None else linear.bias.data.to(device))
+        self.dtype = linear.weight.dtype
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Hidden states (..., in) to (..., out); they may already be e4m3 with their scales in `row_scale`."""
+        rows = hidden.reshape(-1, self.in_features)
+        if hidden.dtype == torch.float8_e4m3fn:
+            quantized, scale = rows, hidden.row_scale  # type: ignore[attr-defined]
+        else:
+            quantized, scale = quantize_rows(rows)
+        out = multiply(quantized, scale, self.weight, self.scale, self.dtype)
+        if self.bias is not None:
+            out = out + self.bias
+        return out.view(*hidden.shape[:-1], self.out_features)
+
+
+def quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (N, K) as e4m3, and the float32 scale (N, 1) that each row's numbers are to be multiplied by."""
+    if rows.is_cuda:
+        from slingshot.nn import fp8_kernels
+
+        if fp8_kernels.triton is not None and rows.is_contiguous():
+            return fp8_kernels.quantize_rows(rows)
+    scale = (rows.float().abs().amax(-1, keepdim=True) / LARGEST).clamp(min=SMALLEST_SCALE)
+    return (rows.float() / scale).clamp(-LARGEST, LARGEST).to(torch.float8_e4m3fn), scale
+
+
+def multiply(rows: Tensor, row_scale: Tensor, weight: Tensor, weight_scale: Tensor, dtype: torch.dtype) -> Tensor:
+    """Scaled rows (N, K) times a scaled weight (M, K), transposed: (N, M) in `dtype`."""
+    if rows.is_cuda:
+        return F.scaled_mm(
+            rows,
+            weight.t(),
+            row_scale,
+            F.ScalingType.RowWise,
+            weight_scale.t(),
+            F.ScalingType.RowWise,
+            output_dtype=dtype,
+            use_fast_accum=True,
+        )
+    return ((rows.float() @ weight.float().t()) * row_scale * weight_scale.t()).to(dtype)
+
+
+def require_fp8(name: str, device: str) -> None:
+    """Raise a StudyError where the GPU has no e4m3 products, or torch no call for them."""
+    if device != "cuda":
+        return
+    capability = torch.cuda.get_device_capability()
+    if capability < LEAST_CAPABILITY:
+        raise StudyError(
+            f"{name}: quantization fp8 needs a GPU of compute capability 8.9 or higher (Ada, Hopper), and "
+            f"{torch.cuda.get_device_name()} has {capability[0]}.{capability[1]}; set quantization: nf4 or none"
+        )
+    if not hasattr(F, "scaled_mm"):
+        raise StudyError(f"{name}: quantization fp8 needs torch 2.10 or newer, and this is {torch.__version__}")
+
+
+def quantize_linears(model: PreTrainedModel, device: torch.device) -> None:
+    """Replace every linear layer but the head by one in e4m3, one after another, and move the model to the device.
+
+    The model may be on the processor: no more than one layer is ever on the device in its own type.
+    """
+    head = model.get_output_embeddings()
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.Linear and child is not head and _fits(child):
+                setattr(parent, name, Fp8Linear(child, device))
+                child.weight.data = child.weight.data.new_empty(0)
+    model.to(device)
+
+
+def _fits(linear: nn.Linear) -> bool:
+    """Whether the card multiplies these shapes: multiples of 16."""
+    return linear.in_features % 16 == 0 and linear.out_features % 16 == 0
+
+
+def is_fp8(module: Any) -> bool:
+    return isinstance(module, Fp8Linear)
