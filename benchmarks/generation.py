@@ -203,6 +203,30 @@ def _keep(options: argparse.Namespace, part: str, result: dict[str, Any]) -> Non
     print(f"{part} so far: {json.dumps(result)}", flush=True)
 
 
+def fp8(options: argparse.Namespace) -> dict[str, Any]:
+    """bf16, then fp8, on one load; how far their logits are apart; and fp8 loaded within 12 GB."""
+    import torch
+
+    from slingshot.nn.fp8 import quantize_linears
+
+    model = load(options, "none")
+    prompts = random_prompts(options.prompts, options.tiny)
+    result = {"bf16": timed_8b(model, prompts)}
+    few = [torch.tensor([prompt], device=model.device) for prompt in prompts[:8]]
+    with torch.inference_mode():
+        plain = torch.stack([model(ids, use_cache=False).logits[0, -1].float() for ids in few])
+    quantize_linears(model, torch.device(options.device))
+    with torch.inference_mode():
+        quantized = torch.stack([model(ids, use_cache=False).logits[0, -1].float() for ids in few])
+    result["logits_apart"] = {"largest_share": float(((plain - quantized).norm(dim=-1) / plain.norm(dim=-1)).max())}
+    _keep(options, "fp8", result)
+    return result | {"fp8": timed_8b(model, prompts)}
+
+
+def fp8_12gb(options: argparse.Namespace) -> dict[str, Any]:
+    return _capped(options, "fp8", 12, 48)
+
+
 def unfused(options: argparse.Namespace) -> dict[str, Any]:
     """The same without the Triton kernels."""
     from slingshot.nn import triton_kernels as fused_kernels
@@ -450,6 +474,8 @@ PARTS: dict[str, tuple[Any, int]] = {  # part to the seconds that it may take
     "bf16_24gb": (bf16_24gb, 60),
     "agreement": (agreement, 60),
     "adapter": (adapter, 80),
+    "fp8": (fp8, 150),
+    "fp8_12gb": (fp8_12gb, 120),
     "unfused": (unfused, 60),
     "ours": (ours, 110),
     "peers": (peers, 120),

@@ -14,7 +14,7 @@ Level = Literal["code", "category", "block", "chapter"]
 
 AnswerForm = Literal["code", "code description", "description code"]
 
-Quantization = Literal["none", "int8", "nf4"]
+Quantization = Literal["none", "int8", "nf4", "fp8"]
 
 Dtype = Literal["bfloat16", "float16", "float32"]
 

@@ -78,7 +78,11 @@ class Model(Spec):
         description="parameters as people say it: 8B, 135M; null: not known, only for an endpoint's model",
     )
     layers: int | None = Field(None, ge=1, description="keep N of the network's layers (depth pruning)")
-    quantization: Quantization = Field("none", description="nf4: 4-bit NormalFloat; needs a GPU")
+    quantization: Quantization = Field(
+        "none",
+        description="int8, nf4 (4-bit NormalFloat): need a GPU; fp8 (e4m3): a GPU of compute capability 8.9 or higher, "
+        "for answering; training then runs unquantized",
+    )
     unquantized_without_gpu: bool = Field(False, description="where there is no GPU, run unquantized rather than stop")
     dtype: Dtype = Field("bfloat16", description="number type of the weights that are not quantized")
     prompt: Prompt = Prompt()

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import torch
+
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.config.base import Dtype, Quantization
 from slingshot.generation import engine as packed_generation
@@ -20,6 +22,7 @@ from slingshot.generation.padded import plain_generate
 from slingshot.generation.types import Answers, Decoding, GenerationStats, Memory
 from slingshot.models.loading import load_adapter, load_model
 from slingshot.nn.adapter_files import is_plain_lora, merge_adapter
+from slingshot.nn.fp8 import quantize_linears, require_fp8
 from slingshot.nn.supported_layers import rotary_meets_batch
 
 if TYPE_CHECKING:
@@ -37,6 +40,22 @@ def load_for_generation(
     unquantized_without_gpu: bool = False,
 ) -> PreTrainedModel:
     """A model ready to answer. An adapter is merged into unquantized weights, and applied on top of quantized ones."""
+    if quantization == "fp8":
+        require_fp8(card.name, device)
+    model = _load_merged(card, quantization, dtype, device, adapter, unquantized_without_gpu)
+    if quantization == "fp8" and device == "cuda":
+        quantize_linears(model, torch.device(device))
+    return model
+
+
+def _load_merged(
+    card: ModelCard,
+    quantization: Quantization,
+    dtype: Dtype,
+    device: str,
+    adapter: Path | None,
+    unquantized_without_gpu: bool,
+) -> PreTrainedModel:
     model = load_model(card, quantization, dtype, device, unquantized_without_gpu)
     if adapter is None:
         return model

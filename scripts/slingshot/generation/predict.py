@@ -83,7 +83,7 @@ def predict(job: PredictJob) -> None:
     samples = read_samples(job.split, COLUMNS)[shard - 1 :: shards]
     labels = read_labels(job.labels)
     with timed(record.seconds, "tokenizer"):  # and with it transformers
-        quantized = spec.quantization != "none" and job.device == "cuda"
+        quantized = spec.quantization in ("int8", "nf4") and job.device == "cuda"
         prepare_imports(job.device, alone=True, compiles=False, quantized=quantized)
         tokenizer = load_tokenizer(card)
     prompter = Prompter(tokenizer, spec.prompt)

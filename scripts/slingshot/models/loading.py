@@ -44,6 +44,8 @@ def load_model(
 ) -> PreTrainedModel:
     """Load a model in evaluation mode, its weights straight to the device.
 
+    One that is to be fp8 stays on the processor, unquantized, until its adapter is merged: see fp8.quantize_linears.
+
     Raises:
         StudyError: no GPU for device cuda, or for a quantized model unless `unquantized_without_gpu`.
     """
@@ -68,7 +70,7 @@ def load_model(
     model = AutoModelForCausalLM.from_pretrained(
         card.folder,
         dtype=getattr(torch, dtype),
-        device_map={"": torch.cuda.current_device() if device == "cuda" else "cpu"},
+        device_map={"": torch.cuda.current_device() if device == "cuda" and quantization != "fp8" else "cpu"},
         quantization_config=_quantization_config(quantization, getattr(torch, dtype)),
         use_safetensors=True,
     )
@@ -103,7 +105,7 @@ def require_device(device: str) -> None:
 
 
 def _quantization_config(quantization: Quantization, compute_dtype: Any) -> Any:
-    if quantization == "none":
+    if quantization in ("none", "fp8"):
         return None
     from transformers import BitsAndBytesConfig
 

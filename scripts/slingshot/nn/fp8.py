@@ -27,6 +27,10 @@ LEAST_CAPABILITY = (8, 9)
 class Fp8Linear(nn.Module):
     """A linear layer whose weight is e4m3 (out, in), with a float32 scale per row (out, 1)."""
 
+    weight: Tensor
+    scale: Tensor
+    bias: Tensor | None
+
     def __init__(self, linear: nn.Linear, device: torch.device) -> None:
         super().__init__()
         weight, scale = quantize_rows(linear.weight.data.to(device))
@@ -101,7 +105,7 @@ def quantize_linears(model: PreTrainedModel, device: torch.device) -> None:
             if type(child) is nn.Linear and child is not head and _fits(child):
                 setattr(parent, name, Fp8Linear(child, device))
                 child.weight.data = child.weight.data.new_empty(0)
-    model.to(device)
+    nn.Module.to(model, device)
 
 
 def _fits(linear: nn.Linear) -> bool:

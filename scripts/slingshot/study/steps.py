@@ -168,7 +168,7 @@ def _finetune(study: Study, folder: Path, arm: Arm) -> FinetuneSpec:
     by_exact_match = recipe.select_by == "validation_exact_match"
     curve = study.designs.learning_curve
     return FinetuneSpec(
-        quantization=model.quantization,
+        quantization="none" if model.quantization == "fp8" else model.quantization,
         unquantized_without_gpu=model.unquantized_without_gpu,
         dtype=model.dtype,
         prompt=_prompt(study, folder, arm, recipe.max_tokens),
