@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slingshot.models.device_memory import to_device
-from slingshot.nn import fp8_kernels, residual_products
+from slingshot.nn import fp8, residual_products
 from slingshot.nn import triton_kernels as fused_kernels
 from slingshot.nn.cached_attention import KVCache, use_cached_attention
 
@@ -124,7 +124,7 @@ def take_apart(model: PreTrainedModel) -> Network:
             module.forward = partial(_rms_norm, module)  # one kernel instead of six
     fused_kernels.fuse(model)
     residual_products.fuse(model)
-    fp8_kernels.fuse(model)
+    fp8.fuse(model)
     return Network(
         model=model,
         decoder=decoder,
@@ -151,7 +151,7 @@ def put_together(network: Network) -> None:
             module.__dict__.pop("forward", None)
     fused_kernels.unfuse(network.model)
     residual_products.unfuse(network.model)
-    fp8_kernels.unfuse(network.model)
+    fp8.unfuse(network.model)
     network.model.set_attn_implementation(network.own_attention)
 
 

@@ -8,6 +8,7 @@ for: the same values but for the order of sums.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,13 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slingshot.core.errors import StudyError
+from slingshot.nn import fp8_kernels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 LARGEST = 448.0  # of e4m3
-SMALLEST_SCALE = 1e-12
 LEAST_CAPABILITY = (8, 9)
+
+# Families whose layer is x += attention(norm(x)); x += mlp(norm(x)), and nothing else reads a norm's result.
+_PLAIN_LAYERS = {"llama", "mistral", "qwen2", "qwen3"}
 
 
 class Fp8Linear(nn.Module):
@@ -55,12 +59,9 @@ class Fp8Linear(nn.Module):
 
 def quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Rows (N, K) as e4m3, and the float32 scale (N, 1) that each row's numbers are to be multiplied by."""
-    if rows.is_cuda:
-        from slingshot.nn import fp8_kernels
-
-        if fp8_kernels.triton is not None and rows.is_contiguous():
-            return fp8_kernels.quantize_rows(rows)
-    scale = (rows.float().abs().amax(-1, keepdim=True) / LARGEST).clamp(min=SMALLEST_SCALE)
+    if rows.is_cuda and fp8_kernels.triton is not None and rows.is_contiguous():
+        return fp8_kernels.quantize_rows(rows)
+    scale = (rows.float().abs().amax(-1, keepdim=True) / LARGEST).clamp(min=fp8_kernels.SMALLEST_SCALE)
     return (rows.float() / scale).clamp(-LARGEST, LARGEST).to(torch.float8_e4m3fn), scale
 
 
@@ -113,5 +114,43 @@ def _fits(linear: nn.Linear) -> bool:
     return linear.in_features % 16 == 0 and linear.out_features % 16 == 0
 
 
-def is_fp8(module: Any) -> bool:
-    return isinstance(module, Fp8Linear)
+def fuse(model: PreTrainedModel) -> None:
+    """Let norms and activations hand their results on in e4m3, where only layers in e4m3 read them."""
+    if fp8_kernels.triton is None or model.device.type != "cuda":
+        return
+    if model.config.get_text_config().model_type not in _PLAIN_LAYERS:
+        return
+    for layer in getattr(model.base_model, "layers", []):
+        attention, mlp = layer.self_attn, layer.mlp
+        if all(isinstance(linear, Fp8Linear) for linear in (attention.q_proj, attention.k_proj, attention.v_proj)):
+            layer.input_layernorm.forward = partial(_norm_forward, layer.input_layernorm)
+        if all(isinstance(linear, Fp8Linear) for linear in (mlp.gate_proj, mlp.up_proj, mlp.down_proj)):
+            layer.post_attention_layernorm.forward = partial(_norm_forward, layer.post_attention_layernorm)
+            mlp.forward = partial(_mlp_forward, mlp)
+
+
+def unfuse(model: PreTrainedModel) -> None:
+    """Undo `fuse`."""
+    if model.config.get_text_config().model_type in _PLAIN_LAYERS:
+        for layer in getattr(model.base_model, "layers", []):
+            for module in (layer.input_layernorm, layer.post_attention_layernorm, layer.mlp):
+                module.__dict__.pop("forward", None)
+
+
+def _norm_forward(module: Any, hidden: Tensor) -> Tensor:
+    """RMS norm of (..., K) in e4m3, with its scales as the result's attribute `row_scale`."""
+    rows = hidden.reshape(-1, hidden.shape[-1])
+    return _with_scale(*fp8_kernels.norm_and_quantize(rows, module.weight, module.variance_epsilon), hidden)
+
+
+def _mlp_forward(module: Any, hidden: Tensor) -> Tensor:
+    gate, up = module.gate_proj(hidden), module.up_proj(hidden)
+    rows = gate.view(-1, gate.shape[-1]), up.view(-1, up.shape[-1])
+    product: Tensor = module.down_proj(_with_scale(*fp8_kernels.activate_and_quantize(*rows), gate))
+    return product
+
+
+def _with_scale(quantized: Tensor, scale: Tensor, like: Tensor) -> Tensor:
+    shaped = quantized.view(like.shape)
+    shaped.row_scale = scale  # type: ignore[attr-defined]
+    return shaped

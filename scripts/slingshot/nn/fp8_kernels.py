@@ -6,16 +6,8 @@ and write every number anyway.
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
-
 import torch
 from torch import Tensor
-
-from slingshot.nn.fp8 import SMALLEST_SCALE, Fp8Linear
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 try:
     import triton
@@ -23,8 +15,7 @@ try:
 except ImportError:
     triton = None
 
-# Families whose layer is x += attention(norm(x)); x += mlp(norm(x)), and nothing else reads a norm's result.
-_PLAIN_LAYERS = {"llama", "mistral", "qwen2", "qwen3"}
+SMALLEST_SCALE = 1e-12
 _WIDEST = 32_768  # numbers of a row that one program holds
 
 if triton is not None:
@@ -85,64 +76,36 @@ if triton is not None:
         tl.store(out + row * width + at, (product / scale).to(tl.float8e4nv), mask=inside)
 
 
-def fuse(model: PreTrainedModel) -> None:
-    """Let norms and activations hand their results on in e4m3, where only layers in e4m3 read them."""
-    if triton is None or model.device.type != "cuda":
-        return
-    if model.config.get_text_config().model_type not in _PLAIN_LAYERS:
-        return
-    for layer in getattr(model.base_model, "layers", []):
-        attention, mlp = layer.self_attn, layer.mlp
-        if all(isinstance(linear, Fp8Linear) for linear in (attention.q_proj, attention.k_proj, attention.v_proj)):
-            layer.input_layernorm.forward = partial(_norm_forward, layer.input_layernorm)
-        if all(isinstance(linear, Fp8Linear) for linear in (mlp.gate_proj, mlp.up_proj, mlp.down_proj)):
-            layer.post_attention_layernorm.forward = partial(_norm_forward, layer.post_attention_layernorm)
-            mlp.forward = partial(_mlp_forward, mlp)
-
-
-def unfuse(model: PreTrainedModel) -> None:
-    """Undo `fuse`."""
-    if model.config.get_text_config().model_type in _PLAIN_LAYERS:
-        for layer in getattr(model.base_model, "layers", []):
-            for module in (layer.input_layernorm, layer.post_attention_layernorm, layer.mlp):
-                module.__dict__.pop("forward", None)
-
-
 def quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Contiguous rows (N, K) as e4m3 and their scales (N, 1)."""
-    count, width = rows.shape
-    out = torch.empty_like(rows, dtype=torch.float8_e4m3fn)
-    scales = torch.empty(count, 1, dtype=torch.float32, device=rows.device)
-    _quantize_kernel[(count,)](rows, out, scales, width, SMALLEST_SCALE, **_launch(width))
+    out, scales = _empty(rows)
+    _quantize_kernel[(len(rows),)](rows, out, scales, rows.shape[1], SMALLEST_SCALE, **_launch(rows))
     return out, scales
 
 
-def _norm_forward(module: Any, hidden: Tensor) -> Tensor:
-    """RMS norm of (..., K) in e4m3, with its scales as the result's attribute `row_scale`."""
-    rows = hidden.reshape(-1, hidden.shape[-1])
-    count, width = rows.shape
-    out = torch.empty_like(hidden, dtype=torch.float8_e4m3fn)
-    scales = torch.empty(count, 1, dtype=torch.float32, device=rows.device)
-    _norm_kernel[(count,)](
-        rows, module.weight, out, scales, width, module.variance_epsilon, SMALLEST_SCALE, **_launch(width)
+def norm_and_quantize(rows: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """RMS norm of contiguous rows (N, K), as e4m3 and their scales (N, 1)."""
+    out, scales = _empty(rows)
+    _norm_kernel[(len(rows),)](rows, weight, out, scales, rows.shape[1], epsilon, SMALLEST_SCALE, **_launch(rows))
+    return out, scales
+
+
+def activate_and_quantize(gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+    """silu(gate) * up of contiguous rows (N, K), as e4m3 and their scales (N, 1)."""
+    out, scales = _empty(gate)
+    _silu_mul_kernel[(len(gate),)](gate, up, out, scales, gate.shape[1], SMALLEST_SCALE, **_launch(gate))
+    return out, scales
+
+
+def _empty(rows: Tensor) -> tuple[Tensor, Tensor]:
+    return (
+        torch.empty_like(rows, dtype=torch.float8_e4m3fn),
+        torch.empty(len(rows), 1, dtype=torch.float32, device=rows.device),
     )
-    out.row_scale = scales  # type: ignore[attr-defined]
-    return out
 
 
-def _mlp_forward(module: Any, hidden: Tensor) -> Tensor:
-    gate, up = module.gate_proj(hidden), module.up_proj(hidden)
-    rows = gate.view(-1, gate.shape[-1])
-    count, width = rows.shape
-    out = torch.empty_like(gate, dtype=torch.float8_e4m3fn)
-    scales = torch.empty(count, 1, dtype=torch.float32, device=rows.device)
-    _silu_mul_kernel[(count,)](rows, up, out, scales, width, SMALLEST_SCALE, **_launch(width))
-    out.row_scale = scales  # type: ignore[attr-defined]
-    product: Tensor = module.down_proj(out)
-    return product
-
-
-def _launch(width: int) -> dict[str, int]:
+def _launch(rows: Tensor) -> dict[str, int]:
+    width = rows.shape[1]
     if width > _WIDEST:
         raise ValueError(f"rows of {width} numbers are more than one program holds ({_WIDEST})")
     block = triton.next_power_of_2(width)
