@@ -1,7 +1,6 @@
 """Triton kernels that leave their result in e4m3 with a scale per token, ready for the next matrix product.
 
-Quantizing in a kernel of its own costs a third of what the faster product brings; the norm and the activation read
-and write every number anyway.
+The norm and the activation read and write every number anyway, so that quantizing there costs no trip to memory.
 """
 
 from __future__ import annotations
