@@ -37,3 +37,12 @@ def finished(tmp_path_factory, house, written):
     code, said = small_study.run(study, "--cores", "2", house=house)
     assert code == 0, said[-5000:]
     return study
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out tests marked slow unless -m asks for them."""
+    if "slow" in config.option.markexpr:
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if not item.get_closest_marker("slow")]

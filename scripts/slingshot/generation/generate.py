@@ -16,14 +16,13 @@ import torch
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.config.base import Dtype, Quantization
 from slingshot.generation import engine as packed_generation
-from slingshot.generation.packable import packable_network
+from slingshot.generation.packable import packable_network, padding_changes_answers
 from slingshot.generation.packed import packed_generate
 from slingshot.generation.padded import plain_generate
 from slingshot.generation.types import Answers, Decoding, GenerationStats, Memory
 from slingshot.models.loading import load_adapter, load_model
 from slingshot.nn.adapter_files import is_plain_lora, merge_adapter
 from slingshot.nn.fp8 import quantize_linears, require_fp8
-from slingshot.nn.supported_layers import rotary_meets_batch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -87,8 +86,10 @@ def generate(
         return
     network = packable_network(model, prompts, decoding, stats)
     if network is None:
-        if rotary_meets_batch(model.config.get_text_config()):
-            memory = Memory(token_budget=1)  # one prompt a batch: no neighbour may change an answer
+        reason = padding_changes_answers(model, prompts)
+        if reason is not None:
+            stats.note(f"{type(model).__name__} answers one prompt at a time: {reason}")
+            memory = Memory(token_budget=1)  # one prompt per batch
         yield from plain_generate(model, prompts, decoding, memory, stats)
         return
     try:

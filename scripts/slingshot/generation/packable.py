@@ -15,7 +15,7 @@ from slingshot.generation.types import Decoding, GenerationStats
 from slingshot.nn import agreement
 from slingshot.nn.agreement import Agreement
 from slingshot.nn.network_sizes import sizes_of
-from slingshot.nn.supported_layers import unsupported_layers
+from slingshot.nn.supported_layers import UnknownAttentionArgumentError, rotary_meets_batch, unsupported_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,6 +40,8 @@ def packable_network(
         except torch.OutOfMemoryError:
             packed_generation.put_together(network)
             raise
+        except UnknownAttentionArgumentError as error:
+            reason = str(error)
         except Exception as error:  # a model's own code may fail in any way on arguments that it does not know
             reason = f"its forward pass failed there: {type(error).__name__}: {str(error)[:300]}"
         if reason is None:
@@ -47,6 +49,19 @@ def packable_network(
         packed_generation.put_together(network)
     stats.note(f"{type(model).__name__} takes the slower, padded way: {reason}")
     return None
+
+
+def padding_changes_answers(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> str | None:
+    """Why prompts must not be padded to one length; None where padding on the left leaves the model's logits alone."""
+    if rotary_meets_batch(model.config.get_text_config()):
+        return "its rotary positions depend on the longest prompt of a batch"
+    sequences = agreement.sequences_to_check(model, prompts)
+    if len(set(map(len, sequences))) < 2:
+        return None
+    own = agreement.own_logits(model, sequences, 1)
+    noise = agreement.noise_between_shapes(model, sequences, own, 1)
+    found = agreement.judge(agreement.logits_after_padding(model, sequences), own, noise, model.dtype)
+    return None if found.holds else f"padding changes its logits by {found.away:.2%}"
 
 
 def _unpackable(model: PreTrainedModel, longest: int) -> str | None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from slingshot.models.greedy import left_padded
 from slingshot.nn.supported_layers import window_of
 
 TIMES_NOISE = 4
@@ -86,6 +87,18 @@ def noise_between_shapes(
     logits = model(rows, **_arguments(model, longest)).logits
     batched = [logits[at, len(ids) - kept : len(ids)].float() for at, ids in enumerate(sequences)]
     return distance(batched, alone)
+
+
+@torch.no_grad()
+def logits_after_padding(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> list[Tensor]:
+    """The network's own logits at the last token of each sequence, (1, vocabulary) float32 each, in one batch that is
+    filled up on the left as `generate` wants it."""
+    ids, mask = left_padded(sequences, 0, model.device)
+    given = {"attention_mask": mask, **_arguments(model, 1)}
+    if "position_ids" in signature(model.forward).parameters:
+        given["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
+    logits = model(ids, **given).logits
+    return [row[-1:].float() for row in logits]
 
 
 def _arguments(model: PreTrainedModel, kept: int) -> dict[str, object]:

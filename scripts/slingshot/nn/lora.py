@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -165,22 +165,38 @@ def target_names(model: PreTrainedModel, targets: str | list[str]) -> list[str]:
 
 
 def _is_linear(module: nn.Module) -> bool:
-    """A linear layer that computes nothing else: torch's own, or one of bitsandbytes (a router may inherit, too)."""
-    quantized = type(module).__module__.startswith("bitsandbytes.")
-    return isinstance(module, nn.Linear) and (type(module).forward is nn.Linear.forward or quantized)
+    """A linear layer that computes nothing else: torch's own, one of bitsandbytes, or a family's that multiplies by
+    its weight in its own words. A router may inherit from nn.Linear, too, and return something else."""
+    if not isinstance(module, nn.Linear):
+        return False
+    if type(module).forward is nn.Linear.forward or type(module).__module__.startswith("bitsandbytes."):
+        return True
+    inputs = torch.ones(1, 2, module.in_features, dtype=module.weight.dtype, device=module.weight.device)
+    with torch.no_grad(), suppress(Exception):  # a family's own code may want anything
+        found = module(inputs)
+        return isinstance(found, Tensor) and torch.allclose(found, F.linear(inputs, module.weight, module.bias))
+    return False
 
 
 def adapted_share(model: nn.Module) -> float:
     """The share of the layers' weights that adapters reach; embeddings, head and norms are not counted."""
-    counted = {id(part): _count(part) for part in model.parameters() if part.ndim > 1}
-    outside: list[Any] = [model.get_input_embeddings(), model.get_output_embeddings()]  # type: ignore[operator]
-    for part in [part for module in outside if module is not None for part in module.parameters()]:
-        counted.pop(id(part), None)
+    head = model.get_output_embeddings()  # type: ignore[operator]
     own = [part for _, layer in adapters(model) for part in (layer.lora_A, layer.lora_B)]
-    for part in own:
-        counted.pop(id(part), None)
+    outside = [module for module in model.modules() if isinstance(module, nn.Embedding) or module is head]
+    skipped = {id(part) for module in outside for part in module.parameters()} | set(map(id, own))
+    counted = {id(part): _count(part) for part in model.parameters() if part.ndim > 1 and id(part) not in skipped}
     reached = sum(counted.get(id(layer.base.weight), 0) for _, layer in adapters(model))
     return reached / max(sum(counted.values()), 1)
+
+
+def unreached(model: nn.Module) -> list[str]:
+    """A note for the record where adapters reach less than nine tenths of the layers' weights."""
+    share = adapted_share(model)
+    if share >= 0.9:
+        return []
+    experts = any(part.ndim == 3 and min(part.shape) > 1 for part in model.parameters())
+    why = ": experts that lie in one tensor are no linear layers" if experts else ""
+    return [f"adapters are on {share:.0%} of the layers' weights{why}"]
 
 
 def _count(weight: Tensor) -> int:

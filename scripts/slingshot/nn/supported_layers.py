@@ -72,7 +72,9 @@ def refuse_unknown_arguments(mask: Tensor | None, given: dict[str, Any]) -> None
     if mask is not None:
         unknown.append("attention_mask")
     if unknown:
-        raise UnknownAttentionArgumentError(f"its attention takes {', '.join(sorted(unknown))}")
+        raise UnknownAttentionArgumentError(
+            f"its attention takes {', '.join(sorted(unknown))}, which ours does not compute"
+        )
 
 
 def _says_nothing(name: str, value: Any) -> bool:

@@ -29,6 +29,7 @@ from transformers import PreTrainedModel
 from slingshot.nn import agreement, flash_kernels, lora
 from slingshot.nn import packed_attention as attention
 from slingshot.nn.agreement import Agreement
+from slingshot.nn.supported_layers import UnknownAttentionArgumentError
 from slingshot.training import fused_layers
 from slingshot.training.batches import ForwardPath, Packed, Sample, pack
 
@@ -50,7 +51,7 @@ def choose(
         longest: no sequence will be longer.
     """
     model.eval()
-    notes = _own_dropout(model)
+    notes = _own_dropout(model) + lora.unreached(model)
     reference = _Reference(model, samples)
     kernels: list[str] | None = None
     path: ForwardPath | None = None
@@ -136,6 +137,8 @@ class _Reference:
             found = self._compared(model, path)
         except torch.OutOfMemoryError:
             raise
+        except UnknownAttentionArgumentError as error:
+            return str(error)
         except Exception as error:  # a model's own code may fail in any way on arguments that it does not know
             return f"its forward pass fails there: {type(error).__name__}: {str(error)[:300]}"
         log.info("training: %s", found)
@@ -183,6 +186,10 @@ def _own_dropout(model: PreTrainedModel) -> list[str]:
         return []
     said = ", ".join(f"{name} {value:g}" for name, value in sorted(named.items()))
     return [f"finetuned without the model's own dropout ({said}): only the adapters have dropout"]
+
+
+def _names_dropout(name: str) -> bool:
+    return any(part in name for part in _DROPOUTS) and not name.startswith("classifier")
 
 
 def packed_logits(model: PreTrainedModel, packed: Packed) -> Tensor:
