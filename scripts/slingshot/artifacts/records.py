@@ -29,6 +29,7 @@ class StepRecord(Record):
     inputs: dict[str, str] = Field(default={}, description="name of an input to its digest or revision")
     versions: dict[str, str]
     device: str = Field(description="the device's name, e.g. NVIDIA H100 80GB HBM3, or the processor's")
+    dtype: str | None = Field(None, description="number type of the weights that are not quantized, as run")
     seed: int | None = None
     seconds: dict[str, float] = Field(default={}, description="phase (load, prefill, decode, train…) to its duration")
     samples: int = 0

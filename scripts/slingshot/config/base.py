@@ -16,7 +16,9 @@ AnswerForm = Literal["code", "code description", "description code"]
 
 Quantization = Literal["none", "int8", "nf4", "fp8"]
 
-Dtype = Literal["bfloat16", "float16", "float32"]
+NumberType = Literal["bfloat16", "float16", "float32"]
+
+Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 
 EnsembleWeights = Literal["equal", "validation"]
 

@@ -84,7 +84,11 @@ class Model(Spec):
         "for answering; training then runs unquantized",
     )
     unquantized_without_gpu: bool = Field(False, description="where there is no GPU, run unquantized rather than stop")
-    dtype: Dtype = Field("bfloat16", description="number type of the weights that are not quantized")
+    dtype: Dtype = Field(
+        "auto",
+        description="number type of the weights that are not quantized; auto: bfloat16, but float32 on a processor "
+        "without instructions for it; the record says which",
+    )
     prompt: Prompt = Prompt()
     generation: Generation = Generation()
     few_shot: FewShot = FewShot()

@@ -38,3 +38,13 @@ def processor_name() -> str:
             return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def processor_flags() -> frozenset[str]:
+    """The instruction sets that Linux names for this processor (avx2, avx512_bf16, Arm: bf16); empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    said = next((line for line in lines if line.partition(":")[0].strip() in ("flags", "Features")), "")
+    return frozenset(said.partition(":")[2].split())

@@ -25,6 +25,7 @@ from slingshot.core.progress import progress
 from slingshot.generation.cache import PredictionCache, prompt_key
 from slingshot.models.lean_imports import prepare_imports
 from slingshot.models.loading import context_length, load_tokenizer
+from slingshot.models.number_types import number_type
 from slingshot.prompting.answers import read_answer
 from slingshot.prompting.examples import choose_examples
 from slingshot.prompting.prompter import Prompter, Tokens
@@ -77,6 +78,7 @@ def predict(job: PredictJob) -> None:
         inputs=digests_of_inputs(job, card),
         versions=versions(),
         device=processor_name(),  # until a model is loaded elsewhere
+        dtype=number_type(spec.dtype, job.device),
         seed=spec.few_shot.seed if spec.few_shot.k else None,
     )
     shard, shards = job.shard
@@ -98,7 +100,7 @@ def predict(job: PredictJob) -> None:
         prompts = make_prompts(prompter, samples, spec, job.train)
     describe(prompts)
     if falls_back(spec, job.device):
-        record.notes.append(f"no GPU: ran in {spec.dtype} instead of {spec.quantization}")
+        record.notes.append(f"no GPU: ran in {record.dtype} instead of {spec.quantization}")
 
     settings = settings_of_parts(spec, job.device, card, record.inputs.get("adapter"), prompter.end_ids, trie)
     keys = {part: [prompt_key(depends_on, prompt.ids) for prompt in prompts] for part, depends_on in settings.items()}
@@ -207,7 +209,7 @@ def settings_of_parts(
         "layers": card.layers,
         "adapter": adapter,
         "quantization": "none" if falls_back(spec, device) else spec.quantization,
-        "dtype": spec.dtype,
+        "dtype": number_type(spec.dtype, device),
         "end_ids": end_ids,
         "code": code_digest(GENERATION),
     }

@@ -10,6 +10,7 @@ from slingshot.artifacts.model_card import ModelCard
 from slingshot.config.base import Dtype, Quantization
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
+from slingshot.models.number_types import number_type, processor_multiplies
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -21,7 +22,8 @@ log = logging.getLogger(__name__)
 def context_length(card: ModelCard) -> int | None:
     """Tokens of prompt and answer that the model is made for; None where its config does not say.
 
-    Where rotary positions are stretched by a factor and the config states the length before that, it counts.
+    A factor that stretches rotary positions counts where the config states the length before it. Gemma 3 states the
+    length after it, and settings by type of layer (transformers 5's form of the same) do, too.
     """
     config = read_json(Path(card.folder) / "config.json")
     config = config.get("text_config") or config
@@ -29,6 +31,9 @@ def context_length(card: ModelCard) -> int | None:
     if length is None:
         return None
     rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    by_layer_type = any(isinstance(value, dict) for value in rope.values())
+    if by_layer_type or str(config.get("model_type", "")).startswith("gemma3"):
+        return int(length)
     before = rope.get("original_max_position_embeddings") or config.get("original_max_position_embeddings") or length
     return int(length * (rope.get("factor") or 1)) if before == length else int(length)
 
@@ -53,6 +58,13 @@ def load_model(
     from transformers import AutoModelForCausalLM
 
     require_device(device)
+    dtype = number_type(dtype, device)
+    if device == "cpu" and not processor_multiplies(dtype):
+        log.warning(
+            "%s: this processor has no instructions for %s and emulates it, many times slower; set dtype: auto",
+            card.name,
+            dtype,
+        )
     if quantization != "none" and device != "cuda":
         if not unquantized_without_gpu:
             raise StudyError(
@@ -61,12 +73,6 @@ def load_model(
             )
         log.warning("%s: no GPU, so it runs in %s instead of %s", card.name, dtype, quantization)
         quantization = "none"
-    if device == "cpu" and not processor_computes(dtype):
-        log.warning(
-            "%s: this processor has no instructions for %s and emulates it, many times slower; set dtype: float32",
-            card.name,
-            dtype,
-        )
     model = AutoModelForCausalLM.from_pretrained(
         card.folder,
         dtype=getattr(torch, dtype),
@@ -75,15 +81,6 @@ def load_model(
         use_safetensors=True,
     )
     return model.eval()
-
-
-def processor_computes(dtype: Dtype) -> bool:
-    """Whether this machine's processor multiplies numbers of the type at speed; x86 needs AVX-512 for 16 bits."""
-    import torch
-
-    asked = {"bfloat16": "_is_mkldnn_bf16_supported", "float16": "_is_mkldnn_fp16_supported"}.get(dtype)
-    supported = getattr(torch.ops.mkldnn, asked, None) if asked else None
-    return supported is None or bool(supported())
 
 
 def load_adapter(model: PreTrainedModel, folder: Path | str) -> PeftModel:

@@ -78,6 +78,7 @@ def write_results(
         },
         versions=versions(),
         device=device_name(device),
+        dtype=str(trainer.model.dtype).removeprefix("torch."),
         seed=job.spec.seed,
         seconds={phase: round(duration, 3) for phase, duration in seconds.items()},
         samples=len(trainer.samples),

@@ -3,10 +3,13 @@
 import json
 
 import pytest
+import torch
 
 from slingshot.artifacts.model_card import ModelCard
-from slingshot.models import loading as models
+from slingshot.core.environment import processor_flags
+from slingshot.models import number_types
 from slingshot.models.loading import context_length, load_model
+from slingshot.models.number_types import number_type
 from tests.unit.tiny_models import tiny_model
 
 
@@ -33,6 +36,25 @@ from tests.unit.tiny_models import tiny_model
             131072,
         ),
         ({"max_position_embeddings": 2048, "rope_scaling": {"type": "linear", "factor": 2.0}}, 4096),
+        # Gemma 3 states the length after stretching, in transformers 5 by type of layer
+        (
+            {
+                "model_type": "gemma3_text",
+                "max_position_embeddings": 131072,
+                "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+            },
+            131072,
+        ),
+        (
+            {
+                "max_position_embeddings": 131072,
+                "rope_parameters": {
+                    "full_attention": {"rope_type": "linear", "factor": 8.0},
+                    "sliding_attention": {"rope_type": "default"},
+                },
+            },
+            131072,
+        ),
         ({"max_position_embeddings": 4096, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}, 4096),
     ],
 )
@@ -56,8 +78,35 @@ def card_of(folder):
 
 def test_a_type_that_the_processor_only_emulates_is_warned_of(tmp_path, monkeypatch, caplog):
     tiny_model("llama").save_pretrained(tmp_path)
-    monkeypatch.setattr(models, "processor_computes", lambda dtype: dtype == "float32")
+    monkeypatch.setattr(number_types, "processor_flags", lambda: frozenset({"avx2", "avx512f"}))
     load_model(card_of(tmp_path), "none", "float32", "cpu")
+    assert load_model(card_of(tmp_path), "none", "auto", "cpu").dtype == torch.float32
     assert "emulates" not in caplog.text
     load_model(card_of(tmp_path), "none", "bfloat16", "cpu")
-    assert "no instructions for bfloat16" in caplog.text and "dtype: float32" in caplog.text
+    assert "no instructions for bfloat16" in caplog.text and "dtype: auto" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"avx2"}, "float32"),
+        ({"avx2", "avx512f"}, "float32"),
+        ({"avx512_bf16"}, "bfloat16"),
+        ({"amx_bf16"}, "bfloat16"),
+        ({"asimd", "bf16"}, "bfloat16"),  # Arm
+        (set(), "float32"),
+    ],
+)
+def test_auto_is_what_the_processor_multiplies(monkeypatch, flags, expected):
+    monkeypatch.setattr(number_types, "processor_flags", lambda: frozenset(flags))
+    assert number_type("auto", "cpu") == expected
+    assert number_type("auto", "cuda") == "bfloat16"
+    assert number_type("float16", "cpu") == "float16"
+
+
+def test_the_flags_are_those_that_torch_finds():
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    known = {"avx2", "avx512_bf16", "amx_bf16", "avx512_fp16"} & set(capabilities)
+    if not known or not processor_flags():
+        pytest.skip("torch or the system names no instruction sets here")
+    assert {name for name in known if capabilities[name]} == known & processor_flags()
