@@ -17,8 +17,7 @@ from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.predictions import Candidate, Prediction, write_predictions
 from slingshot.artifacts.records import ProcessRecord, StepRecord
 from slingshot.artifacts.splits import read_split
-from slingshot.config.arms import Arm
-from slingshot.config.base import ModelType
+from slingshot.config.arms import ORIGINS, Arm
 from slingshot.config.reporting import Cost, Report, Statistics
 from slingshot.config.specs import CompareSpec, ReportSpec, ScoreSpec
 from slingshot.core.files import read_json, write_json, write_jsonl
@@ -26,7 +25,6 @@ from slingshot.core.files import read_json, write_json, write_jsonl
 HOSTILE = "<script>window.hacked = true</script></script><img src=x onerror='window.hacked=true'>&\u2028\"'{{7*7}}"
 
 # code, description, chapter; categories, blocks and chapters as in ICD-10-CM
-TYPES: dict[str, ModelType] = {"llm": "LLM", "slm": "SLM", "baseline": "BASELINE"}
 SPLITS = ("train", "validation", "test")
 CODES = [
     ("A047", "Enterocolitis due to Clostridium difficile", "A04", "A00-A09", "1"),
@@ -137,7 +135,7 @@ def finish(tree: Tree, contenders: Sequence[Contender] = CONTENDERS) -> None:
         arm = one.arm
         spec = ScoreSpec(
             arm=arm.path,
-            model_type=TYPES[arm.kind],
+            model_type=ORIGINS[arm.kind].model_type,
             model_name=one.name,
             model_size=one.size,
             training_status="finetuned" if arm.finetuned else "untrained",
@@ -231,7 +229,9 @@ def _write_arm(tree: Tree, contender: Contender, random_: random.Random, gpu: bo
     tree.predictions[contender.path] = answers
     write_predictions(folder / "predictions.jsonl", answers)
     arm = contender.arm
-    if arm.kind == "baseline":
+    if not arm.generates:
+        for record in arm.steps:
+            _write_records(folder, arm, record, False, 0.001, len(tree.samples))
         return
     billions = float((contender.size or "1B")[:-1])
     card = {

@@ -6,9 +6,6 @@ The data is not part of the project (../shared/data beside the repository); wher
 from __future__ import annotations
 
 import csv
-import json
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from slingshot.config.specs import PrepareDataSpec
 from slingshot.data.cleaning import clean
 from slingshot.data.prepare import SPLITS, prepare
 from slingshot.rivals import tfidf
+from tests.rival_steps import fit_and_answer
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -42,15 +40,7 @@ def prepared(folder: Path, **data: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def baseline_accuracy(folder: Path) -> float:
-    files = [word for name in SPLITS for word in (f"--{name}", str(folder / f"{name}.parquet"))]
-    command = [
-        sys.executable,
-        str(ROOT / "scripts" / "baseline.py"),
-        "--spec",
-        json.dumps({"candidates": 5, "seed": 42}),
-    ]
-    command += [*files, "--labels", str(folder / "labels.json"), "--predictions", str(folder / "predictions.jsonl")]
-    subprocess.run(command, check=True, timeout=300, capture_output=True)
+    fit_and_answer(folder, folder, {"rival": "tfidf"})
     return float(np.mean([answer.code == answer.label for answer in read_predictions(folder / "predictions.jsonl")]))
 
 

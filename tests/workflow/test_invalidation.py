@@ -19,7 +19,8 @@ SLM = ("slm/c", "slm/d")
 ARMS = (*LLM, *SLM)
 END = {"compare", "report"}
 SCORES = {f"score {arm}" for arm in (*ARMS, "baseline/tfidf")}
-DATA = {"prepare_data", "baseline"}
+FIT = {"fit baseline/tfidf", "predict_fitted baseline/tfidf"}
+DATA = {"prepare_data"} | FIT
 
 
 def from_predict(*arms):
@@ -45,7 +46,7 @@ CONFIG = {
     ),
     "the prompt's form": ({"prompt.answer": "code description"}, from_finetune(*SLM) | from_predict(*LLM)),
     "the split's seed": ({"data.split.seed": 2}, DATA | SCORES | from_finetune(*SLM) | from_predict(*LLM)),
-    "the seed of training": ({"seed": 7}, {"baseline", "score baseline/tfidf"} | from_finetune(*SLM)),
+    "the seed of training": ({"seed": 7}, FIT | {"score baseline/tfidf"} | from_finetune(*SLM)),
     "a confidence level": ({"statistics.confidence": 0.9}, SCORES | END),
     "a price": ({"cost.gpu_hour_price": 2.5}, END),
     "the report's title": ({"report.title": "Another"}, {"report"}),
@@ -178,7 +179,7 @@ def test_a_larger_test_split_trains_nothing_anew(finished, house, tmp_path):
     study = changed(finished, tmp_path, {"data.max_samples.test": 9})
     code, said = small_study.run(study, "--cores", "1", "data", house=house)
     assert code == 0, said[-3000:]
-    assert set(planned(study, house=house)) == {"baseline"} | SCORES | from_predict(*ARMS)
+    assert set(planned(study, house=house)) == {"predict_fitted baseline/tfidf"} | SCORES | from_predict(*ARMS)
 
 
 def test_the_reasons_can_be_read(finished, house, tmp_path):

@@ -45,17 +45,23 @@ def plain_arms(kind):
 
 
 # A candidate of a sweep is finetuned but never read on test; the arm that is chosen from them takes its adapter.
-FINETUNED = arm_paths(lambda arm: arm.finetuned and arm.kind != "baseline" and not arm.best_of)
+def arms_by_step(step):
+    """Paths of the arms that one of their own steps is `step` of."""
+    return arm_paths(lambda arm: step in arm.steps.values() and not (arm.best_of and step == "finetune"))
+
+
+FINETUNED = arms_by_step("finetune")
 CHOSEN = arm_paths(lambda arm: arm.best_of)
 SCORED = arm_paths(lambda arm: not arm.candidate)
-PREDICTED = arm_paths(lambda arm: not arm.candidate and arm.kind != "baseline" and not arm.asked)
-ASKED = arm_paths(lambda arm: arm.asked)  # behind an endpoint: nothing is fetched or loaded for them
-FETCHED = [name for name, model in STUDY.models.items() if not model.is_asked]
+PREDICTED = [path for path in arms_by_step("predict") if not ARMS[path].candidate]
+ASKED = arms_by_step("ask")  # behind an endpoint: nothing is fetched or loaded for them
+IMPORTED = arm_paths(lambda arm: not arm.steps)
+FETCHED = list(STUDY.fetched)
 SHARDS = STUDY.evaluation.shards
 SHARD = ARM.shard("{shard}", SHARDS)
 # Both splits are answered where the ensemble's weights are fitted on validation.
 VALIDATED = (
-    arm_paths(lambda arm: arm.kind != "baseline" and arm.design is None)
+    arm_paths(lambda arm: arm.generates and arm.design is None)
     if STUDY.evaluation.ensemble_weights == "validation"
     else []
 )
@@ -106,11 +112,22 @@ def facts(step, wildcard=None):
 
 
 def card_of(wildcards):
-    return RESULTS.model_card(ARMS[wildcards.arm].model)
+    """The card of an arm's network; nothing for an arm without one."""
+    arm = ARMS[wildcards.arm]
+    return RESULTS.model_card(arm.model) if arm.has_weights else []
 
 
 def hardware_of(wildcards):
-    return STUDY.models[ARMS[wildcards.arm].model].hardware
+    """What an arm's steps may take of the machine; without a network that is no GPU."""
+    arm = ARMS[wildcards.arm]
+    if arm.has_weights:
+        return STUDY.networks[arm.model].hardware
+    return STUDY.hardware.model_copy(update={"device": "cpu", "mem_mb": 8000, "runtime_minutes": 120})
+
+
+def device_of(wildcards):
+    """A resource, so that a change of it reruns nothing."""
+    return hardware_of(wildcards).device
 
 
 def gpus_of_finetune(wildcards):
@@ -175,13 +192,13 @@ def files_of_candidates(wildcards):
 
 def adapter_of(wildcards):
     """The adapter's weights for a finetuned arm; nothing for an untrained one."""
-    finetuned = ARMS[wildcards.arm].finetuned
-    return RESULTS.arm(wildcards.arm).adapter_weights if finetuned else []
+    arm = ARMS[wildcards.arm]
+    return RESULTS.arm(arm.path).adapter_weights if arm.generates and arm.finetuned else []
 
 
 def training_of(wildcards):
     arm = ARMS[wildcards.arm]
-    return RESULTS.arm(arm.path).training if arm.finetuned and arm.kind != "baseline" else []
+    return RESULTS.arm(arm.path).training if "finetune" in arm.steps else []
 
 
 def files_of_arms(wildcards):

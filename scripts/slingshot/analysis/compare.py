@@ -80,14 +80,14 @@ def read_outcome(arm: Arm, results: Path, with_validation: bool = False) -> Outc
         FileNotFoundError: a file that the arm's steps write is not there.
     """
     files = ResultFiles(results).arm(arm.path)
-    is_model, trained = arm.kind != "baseline", arm.finetuned and arm.kind != "baseline"
-    validated = with_validation and is_model and arm.design is None
+    predicts, trained = "predict" in arm.steps, "finetune" in arm.steps
+    validated = with_validation and arm.generates and arm.design is None
     return Outcome(
         arm=arm,
         metrics=read_metrics(files.metrics),
         predictions=read_predictions(files.predictions),
-        predict=read_step_record(files.record("predict")) if is_model else None,
-        predict_process=read_process_record(files.process("predict")) if is_model else None,
+        predict=read_step_record(files.record("predict")) if predicts else None,
+        predict_process=read_process_record(files.process("predict")) if predicts else None,
         finetune=read_step_record(files.record("finetune")) if trained else None,
         finetune_process=read_process_record(files.process("finetune")) if trained else None,
         validation=read_predictions(files.validation.predictions) if validated else None,
@@ -124,7 +124,7 @@ def compare(
         check_order(outcome.predictions, test, outcome.path)
     costs = {outcome.path: cost for outcome in outcomes if (cost := cost_of(outcome, spec)) is not None}
     kinds: list[AnswerKind] = ["free"]
-    if all("constrained" in outcome.metrics.answers for outcome in outcomes if outcome.arm.kind != "baseline"):
+    if all("constrained" in outcome.metrics.answers for outcome in outcomes if outcome.arm.generates):
         kinds.append("constrained")
     pairs = pairs_of(outcomes)
     compared = {kind: compare_pairs(pairs, kind, labels, spec.statistics) for kind in kinds}
@@ -185,16 +185,16 @@ def original_results(spec: CompareSpec, outcomes: Sequence[Outcome]) -> dict[str
 
 
 def pairs_of(outcomes: Sequence[Outcome]) -> list[Pair]:
-    """Every finetuned arm against every zero-shot arm, then every language model against the baseline."""
-    models = [outcome for outcome in outcomes if outcome.arm.kind != "baseline"]
-    baselines = [outcome for outcome in outcomes if outcome.arm.kind == "baseline"]
+    """Every finetuned arm against every zero-shot arm, then every language model against each rival."""
+    models = [outcome for outcome in outcomes if outcome.arm.generates]
+    rivals = [outcome for outcome in outcomes if not outcome.arm.generates]
     pairs = [
         Pair(family_of(first.arm, second.arm), first, second)
         for first in models
         for second in models
         if first.arm.finetuned and not second.arm.finetuned
     ]
-    return pairs + [Pair("baseline", first, second) for first in models for second in baselines]
+    return pairs + [Pair("baseline", first, second) for first in models for second in rivals]
 
 
 def family_of(finetuned: Arm, zero_shot: Arm) -> Family:
@@ -222,8 +222,8 @@ def compare_pairs(
 
 
 def correct_answers(pair: Pair, kind: AnswerKind) -> tuple[Correct, Correct]:
-    """Right or wrong, sample by sample; a baseline answers in one way only."""
-    second: AnswerKind = "free" if pair.second.arm.kind == "baseline" else kind
+    """Right or wrong, sample by sample; what writes nothing answers in one way only."""
+    second: AnswerKind = "free" if not pair.second.arm.generates else kind
     return pair.first.correct(kind), pair.second.correct(second)
 
 
@@ -310,8 +310,8 @@ def hierarchical_differences(
 
 
 def answers_of(outcome: Outcome, kind: AnswerKind) -> list[str | None]:
-    """An arm's answers; a baseline answers in one way only."""
-    return outcome.answers("free" if outcome.arm.kind == "baseline" else kind)
+    """An arm's answers; what writes nothing answers in one way only."""
+    return outcome.answers("free" if not outcome.arm.generates else kind)
 
 
 def cost_of(outcome: Outcome, spec: CompareSpec) -> ArmCost | None:

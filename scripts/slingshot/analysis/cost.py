@@ -60,7 +60,7 @@ def _predict_cost(step: StepRecord, process: ProcessRecord, prices: Cost) -> Ste
     samples = step.samples - step.cached_samples
     tokens = step.fresh_tokens
     if tokens is None and step.cached_samples == 0:
-        tokens = step.prompt_tokens + step.new_tokens
+        tokens = step.prompt_tokens + step.new_tokens or None
     work = _work_seconds(step)
     whole = samples > 0 and step.partly_cached_samples == 0 and work > 0
     return _step_cost(
@@ -84,8 +84,8 @@ def _finetune_cost(step: StepRecord, process: ProcessRecord, prices: Cost) -> St
         process.model_copy(update={"energy_wh": None}) if resumed else process,
         prices,
         samples=step.samples,
-        tokens=step.trained_tokens,
-        tokens_per_second=step.trained_tokens / training if training > 0 and not resumed else None,
+        tokens=step.trained_tokens or None,
+        tokens_per_second=step.trained_tokens / training if step.trained_tokens and training and not resumed else None,
         seconds_per_dialogue=None,
     )
 

@@ -135,7 +135,7 @@ def caveats_of(arms: Arms, compared: Sequence[PairComparison], answer: AnswerKin
             )
     for arm in arms.values():
         parsable = arm.scores["parsable"].value
-        if answer == "free" and parsable < 0.9 and arm.kind != "baseline":
+        if answer == "free" and parsable < 0.9 and arm.kind in ("llm", "slm"):
             caveats.append(
                 f"From {percent(1 - parsable)} of the answers of {named(arm)} no label could be read: "
                 "its form counts against it as much as its knowledge."

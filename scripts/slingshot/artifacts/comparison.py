@@ -10,6 +10,7 @@ from pydantic import Field
 from slingshot.artifacts.cost import ArmCost, BreakEven, MemoryRow
 from slingshot.artifacts.metrics import AnswerKind, Difference, Score
 from slingshot.artifacts.records import Record
+from slingshot.config.base import ArmKind
 from slingshot.core.files import read_json
 
 Family = Literal["primary", "baseline", "secondary"]
@@ -21,7 +22,7 @@ class ArmSummary(Record):
     """A row of the table of arms. The rest of an arm's scores stands in its metrics.json."""
 
     arm: str = Field(description="its folder under results/, and its name everywhere")
-    kind: Literal["llm", "slm", "baseline"]
+    kind: ArmKind
     model: str
     variant: str | None
     finetuned: bool
@@ -33,7 +34,7 @@ class ArmSummary(Record):
         "block_accuracy, chapter_accuracy, hierarchical_f1, top_1, top_3, top_5, expected_calibration_error, "
         "constrained_exact_match where they exist"
     )
-    cost: ArmCost | None = Field(description="null for a baseline")
+    cost: ArmCost | None = Field(description="null where nothing ran here: imported predictions")
 
 
 class PairComparison(Record):

@@ -39,6 +39,16 @@ class ArmFiles:
         return self.adapter / ADAPTER_SETTINGS
 
     @property
+    def fitted(self) -> Path:
+        """A fitted pipeline: all that answering takes, in files that hold no code."""
+        return self.folder / "fitted"
+
+    @property
+    def pipeline(self) -> Path:
+        """Says which rival wrote `fitted`, with its labels and settings."""
+        return self.fitted / "pipeline.json"
+
+    @property
     def training(self) -> Path:
         return self.folder / "training.json"
 
@@ -165,10 +175,10 @@ class ResultFiles:
 def files_of_arm(arm: Arm, files: ArmFiles, validated: bool) -> list[Path]:
     """What the steps of an arm leave for compare and report, as far as its treatment makes it."""
     found = [files.metrics, files.predictions]
-    if arm.kind != "baseline":
-        found += [files.record("predict"), files.process("predict")]
-        if arm.finetuned:
-            found += [files.record("finetune"), files.process("finetune"), files.training_log]
+    for record in arm.steps:
+        found += [files.record(record), files.process(record)]
+    if arm.generates and arm.finetuned:
+        found.append(files.training_log)
     return [*found, files.validation.predictions] if validated else found
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from slingshot.artifacts.records import Record
-from slingshot.config.base import LabelSystem, Level, ModelType
+from slingshot.config.base import LabelSystem, Level, ModelType, TrainingStatus
 from slingshot.core.files import read_json
 
 AnswerKind = Literal["free", "constrained"]
@@ -106,7 +106,7 @@ class Metrics(Record):
 
     model_type: ModelType
     model_size: str | None
-    training_status: Literal["untrained", "finetuned"]
+    training_status: TrainingStatus
     n_samples: int
     exact_match_accuracy: float
     f1: float

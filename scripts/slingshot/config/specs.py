@@ -7,13 +7,24 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from slingshot.config.arms import Arm
-from slingshot.config.base import AnswerForm, Dtype, EnsembleWeights, LabelSystem, Level, ModelType, Quantization, Spec
+from slingshot.config.base import (
+    AnswerForm,
+    Dtype,
+    EnsembleWeights,
+    LabelSystem,
+    Level,
+    ModelType,
+    Quantization,
+    Spec,
+    TrainingStatus,
+)
 from slingshot.config.data import Data
 from slingshot.config.endpoints import ApiModel, TokenPrices
 from slingshot.config.faults import complaints
 from slingshot.config.models import ModelSource
 from slingshot.config.recipe import FewShot, Finetune, Generation
 from slingshot.config.reporting import Cost, Report, Statistics
+from slingshot.config.rivals import PredictionColumns, Recipe
 from slingshot.core.errors import StudyError
 
 
@@ -86,9 +97,25 @@ class GatherSpec(StepSpec):
     shards: int
 
 
-class BaselineSpec(StepSpec):
-    candidates: int
+class FitSpec(StepSpec):
+    """An arm that writes nothing: `recipe.rival` is the module in rivals/ that fits it."""
+
+    recipe: Recipe
     seed: int
+
+
+class PredictFittedSpec(StepSpec):
+    rival: str
+    candidates: int = Field(description="the N likeliest labels of each sample are kept")
+
+
+class ImportPredictionsSpec(StepSpec):
+    file: str
+    file_digest: str
+    columns: PredictionColumns
+    allow_missing: bool
+    labels: LabelSystem
+    level: Level
 
 
 class ScoreSpec(StepSpec):
@@ -96,7 +123,7 @@ class ScoreSpec(StepSpec):
     model_type: ModelType
     model_name: str
     model_size: str | None
-    training_status: Literal["untrained", "finetuned"]
+    training_status: TrainingStatus
     labels: LabelSystem
     level: Level
     statistics: Statistics

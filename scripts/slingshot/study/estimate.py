@@ -229,7 +229,7 @@ def own_rates(study: Study, results: Path) -> list[Rate]:
     A finetune's includes its evaluations.
     """
     found = []
-    for arm in (arm for arm in arms_of(study) if arm.kind != "baseline" and not arm.best_of and not arm.asked):
+    for arm in (arm for arm in arms_of(study) if arm.generates and not arm.best_of and not arm.asked):
         files = ResultFiles(results).arm(arm.path)
         for step in ("finetune", "predict"):
             try:
@@ -282,7 +282,7 @@ def volume_of(study: Study, results: Path) -> Volume | None:
 
 def counted_tokens(study: Study, results: Path) -> float | None:
     """Mean prompt tokens of a sample, by the first finished answers without examples."""
-    for arm in arms_of(study):
+    for arm in (arm for arm in arms_of(study) if arm.generates):
         try:
             record = read_step_record(ResultFiles(results).arm(arm.path).record("predict"))
         except (OSError, ValueError):

@@ -7,24 +7,34 @@ is the key that changed. It compares them as a set, without their names; therefo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from slingshot.config.arms import Arm, arms_of, longest_prompt, result_key
-from slingshot.config.base import ModelType, Spec
+from slingshot.config.arms import ORIGINS, Arm, arms_of, longest_prompt, name_of, result_key, size_of
+from slingshot.config.base import Spec
 from slingshot.config.data import FileData
 from slingshot.config.models import FolderModel, GgufModel
 from slingshot.config.recipe import overridden
+from slingshot.config.rivals import (
+    EmbeddingRecipe,
+    EmbeddingSettings,
+    EncoderRecipe,
+    EncoderSettings,
+    Recipe,
+    TfidfRecipe,
+)
 from slingshot.config.specs import (
     AskSpec,
-    BaselineSpec,
     ChooseSpec,
     CompareSpec,
     FetchModelSpec,
     FinetuneSpec,
+    FitSpec,
     GatherSpec,
+    ImportPredictionsSpec,
+    PredictFittedSpec,
     PredictSpec,
     PrepareDataSpec,
     PromptText,
@@ -32,10 +42,11 @@ from slingshot.config.specs import (
     ScoreSpec,
     StepSpec,
 )
-from slingshot.config.study import Study
+from slingshot.config.study import INHERITED_BY, Study
 from slingshot.core.code_digest import code_digest
 from slingshot.core.errors import StudyError
 from slingshot.core.fingerprints import DIGEST_MEMORY, fingerprint
+from slingshot.core.hashing import digest_of_text
 from slingshot.prompting.template import read_prompt
 
 PROGRAMS = Path(__file__).parents[2]
@@ -48,7 +59,9 @@ SPECS: dict[str, type[StepSpec]] = {
     "predict": PredictSpec,
     "ask": AskSpec,
     "gather": GatherSpec,
-    "baseline": BaselineSpec,
+    "fit": FitSpec,
+    "predict_fitted": PredictFittedSpec,
+    "import_predictions": ImportPredictionsSpec,
     "score": ScoreSpec,
     "compare": CompareSpec,
     "report": ReportSpec,
@@ -56,7 +69,7 @@ SPECS: dict[str, type[StepSpec]] = {
 
 STEPS = tuple(SPECS)
 
-MODEL_TYPES: dict[str, ModelType] = {"llm": "LLM", "slm": "SLM", "baseline": "BASELINE"}
+RIVALS = Path(__file__).parents[1] / "rivals"
 
 
 def arm_of(study: Study, path: str) -> Arm:
@@ -92,6 +105,8 @@ def _keys(model: type[Spec]) -> Iterator[str]:
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, Spec):
             yield from (f"{name}.{key}" for key in _keys(inner))
+        elif name == "recipe":  # of one kind of rival or another: each key once
+            yield from dict.fromkeys(f"{name}.{key}" for option in get_args(inner) for key in _keys(option))
         else:
             yield name
 
@@ -108,36 +123,39 @@ def step_spec(study: Study, folder: Path, step: str, target: str = "", written_c
     Raises:
         StudyError: the study has no such model or arm, or a file that it names is missing.
     """
-    if step == "prepare_data":
-        spec: StepSpec = _prepare_data(study, folder)
-    elif step == "fetch_model":
-        spec = _fetch_model(study, folder, target)
-    elif step == "finetune":
-        spec = _finetune(study, folder, arm_of(study, target))
-    elif step == "choose":
-        spec = _choose(study, arm_of(study, target))
-    elif step == "predict":
-        spec = _predict(study, folder, arm_of(study, target))
-    elif step == "ask":
-        spec = _ask(study, folder, arm_of(study, target))
-    elif step == "gather":
-        spec = GatherSpec(shards=study.evaluation.shards)
-    elif step == "baseline":
-        spec = BaselineSpec(candidates=max(5, study.generation.candidates), seed=study.seed)
-    elif step == "score":
-        spec = _score(study, arm_of(study, target))
-    elif step == "compare":
-        spec = _compare(study)
-    elif step == "report":
-        spec = _report(study, written_config)
-    else:
+    makers: dict[str, Callable[[], StepSpec]] = {
+        "prepare_data": lambda: _prepare_data(study, folder),
+        "fetch_model": lambda: _fetch_model(study, folder, target),
+        "finetune": lambda: _finetune(study, folder, arm_of(study, target)),
+        "choose": lambda: _choose(study, arm_of(study, target)),
+        "predict": lambda: _predict(study, folder, arm_of(study, target)),
+        "ask": lambda: _ask(study, folder, arm_of(study, target)),
+        "gather": lambda: GatherSpec(shards=study.evaluation.shards),
+        "fit": lambda: _fit(study, arm_of(study, target)),
+        "predict_fitted": lambda: _predict_fitted(study, arm_of(study, target)),
+        "import_predictions": lambda: _import_predictions(study, folder, arm_of(study, target)),
+        "score": lambda: _score(study, arm_of(study, target)),
+        "compare": lambda: _compare(study),
+        "report": lambda: _report(study, written_config),
+    }
+    if step not in makers:
         raise StudyError(f"there is no step {step}; the steps are {', '.join(STEPS)}")
-    return spec.model_copy(update={"code": _code(step)})
+    spec = makers[step]()
+    return spec.model_copy(update={"code": _code(step, _rival_of(spec))})
+
+
+def _rival_of(spec: StepSpec) -> str | None:
+    """The rival whose module a step uses, which is imported by its name."""
+    if isinstance(spec, FitSpec):
+        return spec.recipe.rival
+    return spec.rival if isinstance(spec, PredictFittedSpec) else None
 
 
 @cache
-def _code(step: str) -> str:
-    return code_digest(PROGRAMS / f"{step}.py")
+def _code(step: str, rival: str | None) -> str:
+    """The digest of a step's program, with that of the rival's module: a change of one rival reruns no other."""
+    digest = code_digest(PROGRAMS / f"{step}.py")
+    return digest_of_text(digest + code_digest(RIVALS / f"{rival}.py")) if rival else digest
 
 
 def _prepare_data(study: Study, folder: Path) -> PrepareDataSpec:
@@ -148,13 +166,13 @@ def _prepare_data(study: Study, folder: Path) -> PrepareDataSpec:
 
 
 def _fetch_model(study: Study, folder: Path, model: str) -> FetchModelSpec:
-    if model not in study.models:
-        raise StudyError(f"the study has no model {model}; it has {', '.join(study.models)}")
-    source = study.models[model].source
+    if model not in study.fetched:
+        raise StudyError(f"the study fetches no model {model}; it fetches {', '.join(study.fetched)}")
+    source = study.networks[model].source
     path = source.folder if isinstance(source, FolderModel) else source.gguf if isinstance(source, GgufModel) else None
-    kind = "llm" if model in study.llm else "slm"
+    kind = next(kind for kind in ("llm", "slm", "embedding", "encoder") if model in getattr(study, kind))
     digest = fingerprint(folder / path, f"config.yaml: {kind}.{model}.source", folder / DIGEST_MEMORY) if path else None
-    return FetchModelSpec(source=source, source_digest=digest, layers=study.models[model].layers)
+    return FetchModelSpec(source=source, source_digest=digest, layers=study.networks[model].layers)
 
 
 def _prompt(study: Study, folder: Path, arm: Arm, max_tokens: int) -> PromptText:
@@ -207,14 +225,44 @@ def _ask(study: Study, folder: Path, arm: Arm) -> AskSpec:
     return AskSpec(source=model.source, **shared)
 
 
+def _recipe(study: Study, arm: Arm) -> Recipe:
+    if arm.kind == "embedding":
+        settings = study.embedding[arm.model].model_dump(include=set(EmbeddingSettings.model_fields))
+        return EmbeddingRecipe.model_validate(settings)
+    if arm.kind == "encoder":
+        settings = study.encoder[arm.model].model_dump(include=set(EncoderSettings.model_fields))
+        return EncoderRecipe.model_validate(settings)
+    return TfidfRecipe()
+
+
+def _fit(study: Study, arm: Arm) -> FitSpec:
+    return FitSpec(recipe=_recipe(study, arm), seed=study.seed if arm.seed is None else arm.seed)
+
+
+def _predict_fitted(study: Study, arm: Arm) -> PredictFittedSpec:
+    return PredictFittedSpec(rival=_recipe(study, arm).rival, candidates=max(5, study.generation.candidates))
+
+
+def _import_predictions(study: Study, folder: Path, arm: Arm) -> ImportPredictionsSpec:
+    system = study.predictions[arm.model]
+    where = f"config.yaml: predictions.{arm.model}.file"
+    return ImportPredictionsSpec(
+        file=system.file,
+        file_digest=fingerprint(folder / system.file, where, folder / DIGEST_MEMORY),
+        columns=system.columns,
+        allow_missing=system.allow_missing,
+        labels=study.data.labels,
+        level=study.data.level,
+    )
+
+
 def _score(study: Study, arm: Arm) -> ScoreSpec:
-    model = study.models.get(arm.model)
     return ScoreSpec(
         arm=arm.path,
-        model_type=MODEL_TYPES[arm.kind],
-        model_name=model.display_name if model else arm.model,
-        model_size=model.size if model else None,
-        training_status="finetuned" if arm.finetuned else "untrained",
+        model_type=ORIGINS[arm.kind].model_type,
+        model_name=name_of(study, arm),
+        model_size=size_of(study, arm),
+        training_status=arm.training_status,
         labels=study.data.labels,
         level=study.data.level,
         statistics=study.statistics,
@@ -256,7 +304,7 @@ def _without_hardware(config: Any) -> Any:
     if not isinstance(config, dict):
         return config
     sections = {key: value for key, value in config.items() if key not in ("hardware", "evaluation")}
-    for kind in ("llm", "slm"):
+    for kind in INHERITED_BY:
         if isinstance(sections.get(kind), dict):
             sections[kind] = {
                 name: {key: value for key, value in model.items() if key != "hardware"}

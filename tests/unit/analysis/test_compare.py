@@ -10,7 +10,7 @@ import pytest
 
 from slingshot.artifacts.comparison import Comparison, read_comparison
 from slingshot.artifacts.metrics import ScoredLevel, read_metrics
-from slingshot.config.base import ModelType
+from slingshot.config.arms import ORIGINS
 from slingshot.config.reporting import Cost, Statistics
 from slingshot.config.specs import CompareSpec, ScoreSpec
 from slingshot.core.files import read_json
@@ -18,7 +18,6 @@ from tests import results_tree
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 SAMPLES = 150
-TYPES: dict[str, ModelType] = {"llm": "LLM", "slm": "SLM", "baseline": "BASELINE"}
 KEYS = {
     "llm/llama8b": "LLM_Meta-Llama-3_1-8B-Instruct_untrained",
     "llm/mistral7b": "LLM_Mistral-7B-Instruct-v0_3_untrained",
@@ -45,7 +44,7 @@ def score(results: Path, contender: results_tree.Contender) -> None:
     kind = contender.arm.kind
     spec = ScoreSpec(
         arm=contender.path,
-        model_type=TYPES[kind],
+        model_type=ORIGINS[kind].model_type,
         model_name=contender.name,
         model_size=contender.size,
         training_status="finetuned" if contender.arm.finetuned else "untrained",
@@ -141,9 +140,7 @@ def test_each_primary_pair_has_an_ensemble_and_break_even_volumes(comparison: Co
 
 def test_each_model_step_has_a_row_of_the_memory_ledger(comparison: Comparison) -> None:
     rows = [(row.arm, row.step) for row in comparison.memory_ledger]
-    assert sorted(rows) == sorted(
-        [(arm, "predict") for arm in list(KEYS)[:4]] + [(arm, "finetune") for arm in list(KEYS)[2:4]]
-    )
+    assert sorted(rows) == sorted([(arm, "predict") for arm in KEYS] + [(arm, "finetune") for arm in list(KEYS)[2:]])
 
 
 def test_the_same_inputs_give_the_same_bytes(results: Path) -> None:

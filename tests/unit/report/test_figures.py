@@ -84,7 +84,7 @@ def test_bars_end_where_the_intervals_end(results: Results) -> None:
 def test_marker_area_is_proportional_to_cost(results: Results) -> None:
     plot = figures.size_against_score(results.comparison, "GPU").plot
     sizes = {name: size for trace in plot.data for name, size in zip(trace.text, trace.marker.size, strict=True)}
-    costs = {arm.arm: figures.serving_seconds(arm.cost) for arm in results.comparison.arms if arm.cost}
+    costs = {arm.arm: figures.serving_seconds(arm.cost) for arm in results.comparison.arms if arm.cost and arm.size}
     by_arm = {arm: next(size for text, size in sizes.items() if arm in text) for arm in costs}
     ratio = (by_arm["llm/llama8b"] / by_arm["llm/mistral7b"]) ** 2
     assert ratio == pytest.approx(costs["llm/llama8b"] / costs["llm/mistral7b"])
@@ -147,7 +147,12 @@ def test_training_that_was_not_measured_counts_as_unknown_not_as_free(results: R
             arm.cost.training = None
     figure = cost_figures.cumulative_cost(results.comparison.model_copy(update={"arms": arms}), "GPU")
     assert figure is not None
-    assert [trace.name for trace in figure.plot.data] == ["llm/llama8b", "llm/mistral7b", "slm/llama3b"]
+    assert [trace.name for trace in figure.plot.data] == [
+        "llm/llama8b",
+        "llm/mistral7b",
+        "slm/llama3b",
+        "baseline/tfidf",
+    ]
 
 
 def test_lines_of_cost_cross_at_the_break_even(results: Results) -> None:

@@ -1,19 +1,11 @@
-import json
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from slingshot.artifacts.labels import Label, write_labels
-from slingshot.artifacts.predictions import read_predictions
 from slingshot.core.errors import StudyError
 from slingshot.rivals import tfidf
-
-PROGRAM = Path(tfidf.__file__).parents[2] / "baseline.py"
 
 
 def samples(count: int, seed: int, labels: int = 4) -> pd.DataFrame:
@@ -73,23 +65,3 @@ def test_two_labels_and_no_validation() -> None:
 def test_one_label_is_refused() -> None:
     with pytest.raises(StudyError, match=r"train holds 1 label; .*baseline\.tfidf: false"):
         fitted(samples(40, 1, labels=1), samples(0, 2))
-
-
-def test_the_program_gives_the_same_bytes_again(tmp_path: Path) -> None:
-    for number, name in enumerate(("train", "validation", "test")):
-        samples(40, number).to_parquet(tmp_path / f"{name}.parquet")
-    write_labels(tmp_path / "labels.json", [Label(label=f"L{n}", train_samples=10) for n in range(4)])
-    files = [
-        word for name in ("train", "validation", "test") for word in (f"--{name}", str(tmp_path / f"{name}.parquet"))
-    ]
-    written = []
-    for attempt in range(2):
-        out = tmp_path / f"{attempt}.jsonl"
-        command = [sys.executable, str(PROGRAM), "--spec", json.dumps({"candidates": 2, "seed": 1}), *files]
-        command += ["--labels", str(tmp_path / "labels.json"), "--predictions", str(out)]
-        subprocess.run(command, check=True, timeout=60, capture_output=True)
-        written.append(out.read_bytes())
-    assert written[0] == written[1]
-    answers = read_predictions(out)
-    assert [answer.sample_id for answer in answers] == samples(40, 2)["sample_id"].tolist()
-    assert {len(answer.candidates) for answer in answers} == {2}

@@ -23,7 +23,8 @@ def specs(raw, folder):
     study = parse_study(copy.deepcopy(raw))
     targets = {
         "prepare_data": [""],
-        "baseline": [""],
+        "fit": ["baseline/tfidf"],
+        "predict_fitted": ["baseline/tfidf"],
         "fetch_model": ["large", "small"],
         "finetune": ["slm/small"],
         "predict": ["llm/large", "slm/small"],
@@ -66,7 +67,7 @@ def test_a_changed_prompt_file_concerns_the_model_steps(folder):
 @pytest.mark.parametrize(
     ("step", "target", "message"),
     [
-        ("fetch_model", "smal", "the study has no model smal; it has large, small"),
+        ("fetch_model", "smal", "the study fetches no model smal; it fetches large, small"),
         ("predict", "slm/smal", "the study has no arm slm/smal; it has llm/large, slm/small, baseline/tfidf"),
         ("train", "", "there is no step train"),
     ],

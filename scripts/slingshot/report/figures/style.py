@@ -15,11 +15,33 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-COLORS = {"llm": "#2f75b5", "slm": "#d1580b", "baseline": "#7a7a7a", "ensemble": "#1b8a63"}
+COLORS = {
+    "llm": "#2f75b5",
+    "slm": "#d1580b",
+    "baseline": "#7a7a7a",
+    "ensemble": "#1b8a63",
+    "embedding": "#7a6bc9",
+    "encoder": "#b5478f",
+    "predictions": "#a07800",
+}
 
-SYMBOLS = {"llm": "square", "slm": "circle", "baseline": "diamond"}
+SYMBOLS = {
+    "llm": "square",
+    "slm": "circle",
+    "baseline": "diamond",
+    "embedding": "triangle-up",
+    "encoder": "cross",
+    "predictions": "star",
+}
 
-KINDS = {"llm": "large", "slm": "small"}
+KINDS = {
+    "llm": "large",
+    "slm": "small",
+    "baseline": "TF-IDF",
+    "embedding": "embedding",
+    "encoder": "encoder",
+    "predictions": "imported",
+}
 
 CATEGORICAL = (
     "#2f75b5",

@@ -1,0 +1,32 @@
+"""Answer a split with the pipeline that fit.py kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slingshot.artifacts.predictions import write_predictions
+from slingshot.artifacts.splits import read_split
+from slingshot.config.specs import PredictFittedSpec, parse_spec
+from slingshot.rivals.fitting import predict
+from slingshot.runtime import cli
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_spec(parser, "PredictFittedSpec")
+    parser.add_argument("--arm", required=True, help="the arm's path, e.g. embedding/minilm")
+    parser.add_argument("--fitted", type=Path, required=True, help="folder of the pipeline, as fit.py wrote it")
+    parser.add_argument("--split", type=Path, required=True, help="the samples to answer, as prepare_data wrote them")
+    parser.add_argument("--predictions", type=Path, required=True, help="write the answers here")
+    parser.add_argument("--record", type=Path, required=True, help="results/ARM/predict.json, written")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cpu")
+    given = parser.parse_args()
+    spec = parse_spec(PredictFittedSpec, given.spec)
+    split = read_split(given.split, ("sample_id", "text", "label"))
+    predictions, record = predict(spec, given.arm, given.fitted, split, given.device)
+    write_predictions(given.predictions, predictions)
+    record.write(given.record)
+
+
+if __name__ == "__main__":
+    cli.run(main)

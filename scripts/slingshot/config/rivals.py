@@ -1,0 +1,113 @@
+"""The sections of arms that are no language model that writes: `embedding`, `encoder`, `predictions`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from slingshot.config.base import Different, Dtype, Share, Spec
+from slingshot.config.models import Network
+
+
+class TfidfRecipe(Spec):
+    """Words and pairs of words, weighted, with a linear classifier; rivals/tfidf.py chooses its settings."""
+
+    rival: Literal["tfidf"] = "tfidf"
+
+
+class EmbeddingSettings(Spec):
+    """How texts become vectors, and what is tried on them."""
+
+    pooling: Literal["mean", "cls", "last"] = Field(
+        "mean", description="which hidden states make a vector: the mean over tokens, the first token, the last one"
+    )
+    prefix: str = Field("", description="put before each text; some embedding models are trained with one")
+    max_tokens: int = Field(
+        256, ge=16, description="tokens per window; a longer text has several, whose vectors are averaged"
+    )
+    classifier: Literal["logistic_regression", "linear_svm"] = Field(
+        "logistic_regression", description="of scikit-learn, over the standardized vectors"
+    )
+    regularization: Annotated[list[Annotated[float, Field(gt=0)]], Different] = Field(
+        default=[0.0001, 0.001, 0.01, 0.1, 1.0, 10.0],
+        min_length=1,
+        description="values of the classifier's C; the best on validation is taken",
+    )
+    dtype: Dtype = Field("float32", description="number type of the network's weights")
+
+
+class EncoderSettings(Spec):
+    """How a network is finetuned whole with a classification head (transformers' Trainer)."""
+
+    epochs: float = Field(10, gt=0, description="passes over train at most")
+    learning_rate: float = Field(5e-5, gt=0, description="the highest rate; it falls linearly after the warm-up")
+    warmup_share: Share = Field(0.1, description="share of all steps over which the rate rises from 0")
+    batch_size: int = Field(16, ge=1, description="samples per optimizer step")
+    weight_decay: float = Field(0.01, ge=0, description="of AdamW")
+    max_tokens: int = Field(512, ge=16, description="a longer text loses its middle")
+    class_weights: Literal["none", "balanced", "root"] = Field(
+        "none",
+        description="what a sample counts in the loss: the same; the inverse of its label's frequency; its square root",
+    )
+    patience: int | None = Field(3, ge=1, description="stop after N epochs without gain on validation; null: never")
+    max_steps: int | None = Field(None, ge=1, description="stop after N optimizer steps")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="number type of the forward pass; the weights that are trained stay in float32"
+    )
+
+
+class EmbeddingRecipe(EmbeddingSettings):
+    rival: Literal["embedding"] = "embedding"
+
+
+class EncoderRecipe(EncoderSettings):
+    rival: Literal["encoder"] = "encoder"
+
+
+Recipe = Annotated[TfidfRecipe | EmbeddingRecipe | EncoderRecipe, Field(discriminator="rival")]
+
+
+class LoadedNetwork(Network):
+    """A network whose hidden states are needed, and so its weights."""
+
+    @model_validator(mode="after")
+    def _has_weights(self) -> LoadedNetwork:
+        if self.is_asked:
+            raise ValueError("is behind an endpoint, which gives no hidden states: name a source with weights")
+        return self
+
+
+class Embedding(EmbeddingSettings, LoadedNetwork):
+    """Texts embedded by an encoder or by a language model's hidden states, with a linear classifier."""
+
+
+class Encoder(EncoderSettings, LoadedNetwork):
+    """An encoder finetuned whole with a classification head."""
+
+
+class PredictionColumns(Spec):
+    """Columns of a file of answers."""
+
+    sample_id: str | None = Field(None, description="the study's own ids, as in predictions.jsonl; null: by text")
+    text: str | None = Field(None, description="the dialogue; answers are matched by their text")
+    answer: str = Field("answer", description="the code or label that was given; empty: none")
+    candidates: str | None = Field(
+        None, description="further answers, the best first: separated by blanks, or pairs `code:probability`"
+    )
+
+    @model_validator(mode="after")
+    def _names_what_samples_are_matched_by(self) -> PredictionColumns:
+        if (self.sample_id is None) == (self.text is None):
+            raise ValueError("needs sample_id or text, the column that answers are matched by, and not both")
+        return self
+
+
+class ImportedPredictions(Spec):
+    """Answers of any system, or of a second human coder, read from a file."""
+
+    file: str = Field(description="CSV, JSON Lines, JSON or Parquet, relative to the study's folder")
+    columns: PredictionColumns = PredictionColumns(sample_id="sample_id")
+    name: str | None = Field(None, description="the name in tables and pictures; null: the key")
+    human: bool = Field(False, description="a human coder: the agreement is shown as the ceiling")
+    allow_missing: bool = Field(False, description="a sample without an answer counts as wrong instead of an error")

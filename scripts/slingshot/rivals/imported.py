@@ -1,0 +1,119 @@
+"""Answers of other systems, or of a second human coder, from a file: matched to the test split, read as labels."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from slingshot.artifacts.predictions import Candidate, Prediction
+from slingshot.config.rivals import PredictionColumns
+from slingshot.config.specs import ImportPredictionsSpec
+from slingshot.core.errors import StudyError
+from slingshot.data.readers import read_file
+from slingshot.prompting.answers import read_answer
+
+log = logging.getLogger(__name__)
+
+
+def import_predictions(
+    spec: ImportPredictionsSpec, study: Path, test: pd.DataFrame, labels: Collection[str]
+) -> list[Prediction]:
+    """A prediction per test sample, in the order of the split.
+
+    Raises:
+        StudyError: the file cannot be read, answers one sample in two ways, or leaves one out that it must not.
+    """
+    rows = _read(study / spec.file, spec.columns)
+    by_id = spec.columns.sample_id is not None
+    keys = test["sample_id"].tolist() if by_id else [_words(text) for text in test["text"]]
+    missing = [key for key in keys if key not in rows]
+    if len(missing) == len(keys):
+        what = "sample_id of the test split" if by_id else "text of the test split"
+        raise StudyError(f"{spec.file} answers no {what}: check its columns (results/data/test.parquet has both)")
+    if missing and not spec.allow_missing:
+        raise StudyError(
+            f"{spec.file} answers {len(keys) - len(missing)} of {len(keys)} test samples; the first without an answer "
+            f"is {test['sample_id'].iloc[keys.index(missing[0])]}: add it, or set allow_missing: true, so that it "
+            "counts as wrong"
+        )
+    log.info("%s: %d of %d test samples answered", spec.file, len(keys) - len(missing), len(keys))
+    return [
+        _prediction(spec, sample_id, label, rows.get(key, ("", [])), labels)
+        for sample_id, label, key in zip(test["sample_id"], test["label"], keys, strict=True)
+    ]
+
+
+Row = tuple[str, list[tuple[str, float | None]]]
+
+
+def _read(path: Path, columns: PredictionColumns) -> dict[str, Row]:
+    """Sample id or text to the answer as written and the candidates, each with its probability where it has one."""
+    key_column = columns.sample_id or columns.text or ""
+    names = [key_column, columns.answer, *([columns.candidates] if columns.candidates else [])]
+    rows: dict[str, Row] = {}
+    for batch in read_file(path, names):
+        for index in range(len(batch)):
+            written = {name: batch.columns[name][index] for name in names}
+            where = f"{path.name}, row {batch.first_row + index}"
+            key = _text(written[key_column])
+            key = key if columns.sample_id else _words(key)
+            row = _text(written[columns.answer]), _candidates(written.get(columns.candidates or ""), where)
+            if rows.setdefault(key, row) != row:
+                raise StudyError(f"{where} answers a sample again, and in another way: keep one of the two answers")
+    return rows
+
+
+def _text(value: Any) -> str:
+    empty = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if empty else str(value).strip()
+
+
+def _words(text: str) -> str:
+    """A text without what cleaning may have changed in its blanks."""
+    return " ".join(text.split())
+
+
+def _candidates(value: Any, where: str) -> list[tuple[str, float | None]]:
+    """`A047 B08:0.2` as pairs of an answer and its probability."""
+    parts = [_text(part) for part in value] if isinstance(value, list) else _text(value).split()
+    found: list[tuple[str, float | None]] = []
+    for part in filter(None, parts):
+        answer, colon, probability = part.rpartition(":")
+        if not colon:
+            found.append((part, None))
+            continue
+        try:
+            share = float(probability)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            raise StudyError(f"{where}: the candidate {part!r} must be CODE or CODE:PROBABILITY, from 0 to 1")
+        found.append((answer, share))
+    return found
+
+
+def _prediction(
+    spec: ImportPredictionsSpec, sample_id: str, label: str, row: Row, labels: Collection[str]
+) -> Prediction:
+    """Candidates that no label can be read from, or that have no probability, are left out."""
+    raw, others = row
+    candidates: dict[str, float] = {}
+    for answer, share in others:
+        code = read_answer(answer, labels, spec.labels, spec.level)
+        if code is not None and share:
+            candidates.setdefault(code, math.log(share))
+    ordered = sorted(candidates.items(), key=lambda each: -each[1])
+    return Prediction(
+        sample_id=sample_id,
+        label=label,
+        raw=raw,
+        code=read_answer(raw, labels, spec.labels, spec.level) if raw else None,
+        candidates=[Candidate(code=code, log_probability=value) for code, value in ordered],
+        prompt_tokens=0,
+        new_tokens=0,
+    )

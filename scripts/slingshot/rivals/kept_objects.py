@@ -1,0 +1,37 @@
+"""scikit-learn's objects in files that hold no code: a zip of JSON and arrays, as skops writes it, never a pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import skops.io
+
+from slingshot.core.errors import StudyError
+
+# Beside what skops trusts by itself (scikit-learn's estimators, numpy's arrays): losses of its linear models, which
+# are fields of a fitted SGDClassifier and hold two numbers.
+TRUSTED = [
+    "sklearn.linear_model._sgd_fast.Hinge",
+    "sklearn.linear_model._sgd_fast.Log",
+    "sklearn._loss._loss.CyHalfBinomialLoss",
+]
+
+
+def write_object(path: Path, value: Any) -> None:
+    skops.io.dump(value, path)
+
+
+def read_object(path: Path) -> Any:
+    """Read what `write_object` wrote.
+
+    Raises:
+        StudyError: the file is missing, damaged, or names a type that no pipeline of ours has.
+    """
+    try:
+        unknown = sorted(set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED))
+        if unknown:
+            raise StudyError(f"{path} names the type {unknown[0]}, which no pipeline of ours has: it is not read")
+        return skops.io.load(path, trusted=TRUSTED)
+    except (OSError, ValueError, KeyError) as error:
+        raise StudyError(f"{path} is no fitted pipeline ({error}): run the arm's fit step again") from None

@@ -1,0 +1,162 @@
+"""What every rival of the language models has in common: a fitted pipeline in files, and ranked answers from it.
+
+A rival is a module of this room, named as the config's `rival`, with two functions: `fit_rival(job)` gives a Fitted,
+and `load_rival(folder, device)` gives back one that `Fitted.save` wrote. A pipeline holds no code: arrays, JSON,
+safetensors, and scikit-learn's objects as skops writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from slingshot.artifacts.model_card import ModelCard
+from slingshot.artifacts.predictions import Candidate, Prediction
+from slingshot.artifacts.records import Record
+from slingshot.core.errors import StudyError
+from slingshot.core.files import read_json
+
+LEAST_PROBABILITY = 1e-12  # a logarithm must be finite
+
+PIPELINE = "pipeline.json"
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts with their labels, in the order of a split."""
+
+    texts: list[str]
+    labels: list[str]
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """What a rival is fitted from. `seconds` and `log_lines` are filled by the rival."""
+
+    recipe: Any
+    seed: int
+    train: Texts
+    validation: Texts
+    card: ModelCard | None
+    device: str
+    folder: Path  # where checkpoints may be kept until the fit has ended
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Probabilities of shape (texts, labels), each row adding up to 1, and what each text took."""
+
+    probabilities: NDArray[np.float64]
+    tokens: list[int]  # per text; 0 where a rival has no tokens
+    truncated: list[bool]
+
+
+class Fitted(Protocol):
+    """A rival that can answer."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """In the order of the probabilities' columns."""
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What was chosen and measured, for training.json."""
+
+    def answer(self, texts: Sequence[str]) -> Answered: ...
+
+    def save(self, folder: Path) -> None:
+        """Write everything that `load` needs into an existing folder."""
+
+
+class Rival(Protocol):
+    """A module of this room."""
+
+    def fit_rival(self, job: FitJob) -> Fitted: ...
+
+    def load_rival(self, folder: Path, device: str) -> Fitted: ...
+
+
+class Pipeline(Record):
+    """pipeline.json, beside the files of a rival."""
+
+    rival: str = Field(description="module of slingshot.rivals that wrote the files and reads them")
+    labels: list[str]
+    recipe: dict[str, Any]
+    seed: int
+    model: str | None = Field(description="revision of the network; null without one")
+    versions: dict[str, str]
+
+
+def rival_module(name: str) -> Rival:
+    """The module of a rival, imported when it is used: one may need torch where another needs none."""
+    return cast(Rival, import_module(f"slingshot.rivals.{name}"))
+
+
+def read_pipeline(folder: Path) -> Pipeline:
+    """Read pipeline.json.
+
+    Raises:
+        StudyError: the folder holds no fitted pipeline.
+    """
+    try:
+        return Pipeline.model_validate(read_json(folder / PIPELINE))
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{folder} holds no fitted pipeline ({error}): run its fit step again") from None
+
+
+def load_fitted(folder: Path, device: str = "cpu") -> Fitted:
+    """Load what the step fit left in results/ARM/fitted, ready to answer texts.
+
+    Raises:
+        StudyError: the folder holds no fitted pipeline.
+    """
+    return rival_module(read_pipeline(folder).rival).load_rival(folder, device)
+
+
+def ranked(probabilities: NDArray[np.float64], labels: Sequence[str], count: int) -> list[list[Candidate]]:
+    """Per row of shape (labels,) the `count` likeliest labels (at least one), of equals the first."""
+    count = min(max(count, 1), probabilities.shape[1])
+    columns = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
+    logs = np.log(np.maximum(np.take_along_axis(probabilities, columns, axis=1), LEAST_PROBABILITY))
+    return [
+        [
+            Candidate(code=str(labels[column]), log_probability=float(value))
+            for column, value in zip(row, values, strict=True)
+        ]
+        for row, values in zip(columns, logs, strict=True)
+    ]
+
+
+def predictions_of(
+    answered: Answered, fitted_labels: Sequence[str], ids: Sequence[str], labels: Sequence[str], candidates: int
+) -> list[Prediction]:
+    """A prediction per sample; its answer is the likeliest label."""
+    rows = zip(
+        ids,
+        labels,
+        ranked(answered.probabilities, fitted_labels, candidates),
+        answered.tokens,
+        answered.truncated,
+        strict=True,
+    )
+    return [
+        Prediction(
+            sample_id=sample_id,
+            label=label,
+            raw=best[0].code,
+            code=best[0].code,
+            candidates=best,
+            prompt_tokens=tokens,
+            new_tokens=0,
+            truncated=truncated,
+        )
+        for sample_id, label, best, tokens, truncated in rows
+    ]

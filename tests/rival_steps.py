@@ -1,0 +1,43 @@
+"""Runs fit.py and predict_fitted.py on splits in a folder, as Snakemake does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+def fit_and_answer(
+    data: Path, out: Path, recipe: dict[str, Any], card: Path | None = None, candidates: int = 5
+) -> None:
+    """Fit a rival on data/train.parquet and answer data/test.parquet; `out` is laid out as the arm's folder."""
+    arm = f"{recipe['rival']}/tested"
+    fit = {
+        "arm": arm,
+        "spec": json.dumps({"recipe": recipe, "seed": 1}),
+        "train": data / "train.parquet",
+        "validation": data / "validation.parquet",
+        "labels": data / "labels.json",
+        "fitted": out / "fitted",
+        "training": out / "training.json",
+        "record": out / "finetune.json",
+        "model": card,
+    }
+    answer = {
+        "arm": arm,
+        "spec": json.dumps({"rival": recipe["rival"], "candidates": candidates}),
+        "split": data / "test.parquet",
+        "fitted": out / "fitted",
+        "predictions": out / "predictions.jsonl",
+        "record": out / "predict.json",
+    }
+    for program, options in (("fit.py", fit), ("predict_fitted.py", answer)):
+        words = [word for name, value in options.items() if value for word in (f"--{name}", str(value))]
+        done = subprocess.run(
+            [sys.executable, str(SCRIPTS / program), *words], timeout=300, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr

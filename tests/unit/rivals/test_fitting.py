@@ -1,0 +1,81 @@
+"""fit.py and predict_fitted.py, by way of TF-IDF: bytes that come again, pipelines in files, what is not read."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slingshot.artifacts.labels import Label, write_labels
+from slingshot.artifacts.predictions import read_predictions
+from slingshot.artifacts.records import read_step_record
+from slingshot.core.errors import StudyError
+from slingshot.core.files import read_json
+from slingshot.rivals.pipeline import load_fitted
+from tests.rival_steps import fit_and_answer
+from tests.unit.rivals.test_tfidf import samples
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for number, name in enumerate(("train", "validation", "test")):
+        samples(40, number).to_parquet(folder / f"{name}.parquet")
+    write_labels(folder / "labels.json", [Label(label=f"L{n}", train_samples=10) for n in range(4)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outputs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folders = [tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")]
+    for folder in folders:
+        fit_and_answer(data, folder, {"rival": "tfidf"}, candidates=2)
+    return folders
+
+
+def test_the_same_bytes_come_again(outputs: list[Path]) -> None:
+    first, second = ((folder / "predictions.jsonl").read_bytes() for folder in outputs)
+    assert first == second
+    answers = read_predictions(outputs[0] / "predictions.jsonl")
+    assert [answer.sample_id for answer in answers] == samples(40, 2)["sample_id"].tolist()
+    assert {len(answer.candidates) for answer in answers} == {2}
+
+
+def test_the_pipeline_in_files_answers_new_texts_alike(outputs: list[Path]) -> None:
+    fitted = load_fitted(outputs[0] / "fitted")
+    answers = read_predictions(outputs[0] / "predictions.jsonl")
+    probabilities = fitted.answer(samples(40, 2)["text"].tolist()).probabilities
+    best = [fitted.labels[column] for column in probabilities.argmax(axis=1)]
+    assert best == [answer.code for answer in answers]
+    likeliest = [answer.candidates[0].log_probability for answer in answers]
+    np.testing.assert_allclose(np.log(probabilities.max(axis=1)), likeliest, atol=1e-12)
+
+
+def test_the_records_say_what_cost_needs(outputs: list[Path]) -> None:
+    fit, predict = (read_step_record(outputs[0] / f"{step}.json") for step in ("finetune", "predict"))
+    assert (fit.step, fit.samples, predict.step, predict.samples) == ("finetune", 40, "predict", 40)
+    assert fit.seconds["train"] > 0 and predict.seconds["classify"] > 0
+    assert read_json(outputs[0] / "training.json")["train_samples"] == 40
+
+
+def test_a_pipeline_that_names_another_type_is_not_read(outputs: list[Path], tmp_path: Path) -> None:
+    kept = outputs[0] / "fitted"
+    hostile = tmp_path / "fitted"
+    hostile.mkdir()
+    (hostile / "pipeline.json").write_bytes((kept / "pipeline.json").read_bytes())
+    with zipfile.ZipFile(kept / "classifier.skops") as old, zipfile.ZipFile(hostile / "classifier.skops", "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "schema.json":
+                assert b"TfidfVectorizer" in content
+                content = content.replace(b'"TfidfVectorizer"', b'"Popen"').replace(
+                    b"sklearn.feature_extraction.text", b"subprocess"
+                )
+            new.writestr(name, content)
+    with pytest.raises(StudyError, match="no pipeline of ours has"):
+        load_fitted(hostile)
+
+
+def test_no_pipeline_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="holds no fitted pipeline"):
+        load_fitted(tmp_path)

@@ -1,0 +1,101 @@
+"""Arms that write nothing: fitted to the train split, or answered elsewhere."""
+
+
+rule fit:
+    "Fit TF-IDF, an embedding's classifier or an encoder on train, and keep the pipeline in files."
+    input:
+        model=card_of,
+        labels=RESULTS.data.labels,
+        train=RESULTS.data.train,
+        validation=RESULTS.data.validation,
+    output:
+        pipeline=ARM.pipeline,
+        training=ARM.training,
+        record=ARM.record("finetune"),
+        process=ARM.process("finetune"),
+    log:
+        RESULTS.log("{arm}/fit"),
+    benchmark:
+        RESULTS.benchmark("{arm}/fit")
+    wildcard_constraints:
+        arm=one_of(arms_by_step("fit")),
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    resources:
+        gpu=gpus_of_predict,
+        gpus_wanted=gpus_of_predict,
+        mem_mb=mem_mb_of,
+        runtime=runtime_of,
+        device=device_of,
+    params:
+        **facts("fit", "arm"),
+        spec=spec("fit", "arm"),
+    shell:
+        "$LAUNCH --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step finetune --arm {wildcards.arm}"
+        " --record {output.process} --"
+        " $RUN/fit.py --spec {params.spec:q} --arm {wildcards.arm} --model {input.model} --labels {input.labels}"
+        " --train {input.train} --validation {input.validation} --fitted $(dirname {output.pipeline})"
+        " --training {output.training} --record {output.record} --device {resources.device} 2>&1 | tee -i {log}"
+
+
+rule predict_fitted:
+    "Answer every dialogue of the test split with a fitted pipeline."
+    input:
+        pipeline=ARM.pipeline,
+        test=RESULTS.data.test,
+    output:
+        predictions=ARM.predictions,
+        record=ARM.record("predict"),
+        process=ARM.process("predict"),
+    log:
+        RESULTS.log("{arm}/predict_fitted"),
+    benchmark:
+        RESULTS.benchmark("{arm}/predict_fitted")
+    wildcard_constraints:
+        arm=one_of(arms_by_step("predict_fitted")),
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    resources:
+        gpu=gpus_of_predict,
+        gpus_wanted=gpus_of_predict,
+        mem_mb=mem_mb_of,
+        runtime=runtime_of,
+        device=device_of,
+    params:
+        **facts("predict_fitted", "arm"),
+        spec=spec("predict_fitted", "arm"),
+    shell:
+        "$LAUNCH --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step predict --arm {wildcards.arm}"
+        " --record {output.process} --"
+        " $RUN/predict_fitted.py --spec {params.spec:q} --arm {wildcards.arm} --fitted $(dirname {input.pipeline})"
+        " --split {input.test} --predictions {output.predictions} --record {output.record}"
+        " --device {resources.device} 2>&1 | tee -i {log}"
+
+
+rule import_predictions:
+    "Read the answers of another system, or of a second human coder, from a file."
+    input:
+        test=RESULTS.data.test,
+        labels=RESULTS.data.labels,
+    output:
+        predictions=ARM.predictions,
+    log:
+        RESULTS.log("{arm}/import_predictions"),
+    benchmark:
+        RESULTS.benchmark("{arm}/import_predictions")
+    wildcard_constraints:
+        arm=one_of(IMPORTED),
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        **facts("import_predictions", "arm"),
+        spec=spec("import_predictions", "arm"),
+    shell:
+        "$RUN/import_predictions.py --spec {params.spec:q} --study . --test {input.test} --labels {input.labels}"
+        " --predictions {output.predictions} 2>&1 | tee {log}"
