@@ -86,7 +86,7 @@ class Network(Spec):
     name: str | None = Field(None, description="the name in results.json; null: from the source")
     size: Size | None = Field(
         None,
-        description="parameters as people say it: 8B, 135M; null: not known (of a model that writes, only behind an API)",
+        description="parameters as people say it: 8B, 135M; null: not known, as behind an endpoint",
     )
     layers: int | None = Field(None, ge=1, description="keep N of the network's layers (depth pruning)")
     hardware: Hardware = Hardware()
