@@ -8,8 +8,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
-LabelSystem = Literal["icd10cm", "plain"]
-
 Level = Literal["code", "category", "block", "chapter"]
 
 AnswerForm = Literal["code", "code description", "description code"]
@@ -37,6 +35,19 @@ class Spec(BaseModel):
     """Frozen, and refuses keys that it does not know."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TreeLabels(Spec):
+    """A code tree of the study's own."""
+
+    tree: str = Field(
+        description="CSV with the columns code, parent, description and, if you like, level (chapter, block, category or "
+        "code), relative to the study's folder; scripts/convert_tree.py writes it from published files"
+    )
+    digest: str | None = Field(None, description="of the file, filled in by Slingshot so that an edit reruns the steps")
+
+
+LabelSystem = Literal["icd10cm", "plain"] | TreeLabels
 
 
 def tagged_by_key(*keys: str) -> Discriminator:

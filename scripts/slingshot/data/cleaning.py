@@ -11,8 +11,6 @@ import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 
-MISSING = {"", "null", "none", "nan", "n/a", "<na>"}
-
 FENCE = "code fence removed"
 
 HEADING = "heading marks removed"
@@ -41,9 +39,16 @@ _BOLD_TURN = re.compile(
 
 _PLAIN_TURN = re.compile(rf"^(?!(?:Doctor|Patient): \S)({_NAME})[ \t]*:[ \t]*", re.MULTILINE)  # (?!…): the common case
 
-_CONTROL_BYTES = bytes(set(range(32)) - set(b"\t\n")) + b"\x7f"
+# What separates lines or records is a line end, a separator of units a blank; the rest of the controls means nothing.
+_LINE_ENDS = "\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\u200b\u2028\u2029\ud800-\udfff]")
+_CONTROL_BYTES = bytes(set(range(32)) - set(b"\t\n\v\f\x1c\x1d\x1e\x1f")) + b"\x7f"
+
+_SEPARATOR_BYTES = bytes.maketrans(b"\v\f\x1c\x1d\x1e\x1f", b"\n\n\n\n\n ")
+
+_SEPARATORS = {**dict.fromkeys(map(ord, _LINE_ENDS), "\n"), 0x1F: " "}
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\u200b\ud800-\udfff]")
 
 _BLANK_LINES = re.compile(r"\n{3,}")
 
@@ -68,11 +73,6 @@ def clean(text: str) -> tuple[str, list[str]]:
             return text, list(dict.fromkeys(changes))
 
 
-def is_missing(text: str) -> bool:
-    """Whether a cell says in words that nothing stands in it."""
-    return text.strip().casefold() in MISSING
-
-
 def has_words(text: str) -> bool:
     return _WORD.search(text) is not None
 
@@ -84,8 +84,8 @@ def words(text: str) -> list[str]:
 
 def _mend_form(text: str) -> str:
     if text.isascii():
-        return text.encode("ascii").translate(None, _CONTROL_BYTES).decode("ascii")
-    return _CONTROL.sub("", unicodedata.normalize("NFC", text))
+        return text.encode("ascii").translate(_SEPARATOR_BYTES, _CONTROL_BYTES).decode("ascii")
+    return _CONTROL.sub("", unicodedata.normalize("NFC", text.translate(_SEPARATORS)))
 
 
 def _mend_space(text: str) -> str:

@@ -10,12 +10,15 @@ import gc
 import re
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
+from importlib import metadata, resources
 from types import ModuleType
 
 from slingshot.config.base import Level
+from slingshot.data.cells import visible
 
 CATEGORY_LENGTH = 3
+
+_RELEASE = re.compile(r"code-list-([A-Za-z]+)-(\d{4})\.txt")
 
 _RANGE = re.compile(r"\s*\([A-Z0-9]{3}(-[A-Z0-9]{3})?\)$")
 
@@ -41,7 +44,9 @@ class Code:
 
 
 def normalize(text: str) -> str:
-    """A code as people write it, without dots and spaces, in upper case: ` a04.7` is `A047`."""
+    """A code as people write it, without dots, spaces and what can't be seen, in upper case: ` a04.7` is `A047`."""
+    if not text.isascii():
+        text = visible(text).replace("\u200c", "").replace("\u200d", "")
     return "".join(text.split()).replace(".", "").upper()
 
 
@@ -103,9 +108,19 @@ def all_labels(level: Level = "code") -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.replace(".", "") for name in names if _is_code(name.replace(".", ""))))
 
 
+@cache
 def code_set_version() -> str:
-    """The package that the code set comes from, with its version."""
-    return f"simple-icd-10-cm {metadata.version('simple-icd-10-cm')}"
+    """The release of the code set by year, and the package that it comes from: `ICD-10-CM 2026 (April 2026), ...`."""
+    package = f"simple-icd-10-cm {metadata.version('simple-icd-10-cm')}"
+    folder = resources.files("simple_icd_10_cm").joinpath("data")
+    files = sorted(file.name for file in folder.iterdir())
+    named = next((match for name in files if (match := _RELEASE.fullmatch(name))), None)
+    tabular = next((name for name in files if name.endswith(".xml")), None)
+    if tabular is None or named is None:
+        return package
+    with folder.joinpath(tabular).open("rb") as start:
+        year = re.search(rb"<version>(\d{4})</version>", start.read(2048))
+    return f"ICD-10-CM {year[1].decode() if year else '?'} ({named[1]} {named[2]}), {package}"
 
 
 def _is_code(name: str) -> bool:

@@ -15,13 +15,16 @@ from typing import IO, Any
 
 import pyarrow.parquet
 
-from slingshot.config.data import Data
+from slingshot.artifacts.splits import SPLITS
+from slingshot.config.data import SPLIT_NAMES, Data
 from slingshot.data import cleaning as texts
-from slingshot.data import icd10, leakage
+from slingshot.data import foreign_codes, leakage
 from slingshot.data import labels as labelling
+from slingshot.data.cells import description_value, group_value, is_null, plain_value, shown, visible
+from slingshot.data.code_trees import tree_of
 from slingshot.data.labels import Target
 from slingshot.data.near_duplicates import Sketches
-from slingshot.data.readers import Batch, Rows
+from slingshot.data.tables import Batch, Rows
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +32,13 @@ NO_TEXT = "no text"
 
 NOT_TEXT = "text is not a string"
 
+NO_SPLIT = "no split, or one that split.values does not name"
+
+BAD_GROUP = "group is an object or bytes that are not UTF-8"
+
 MASKED = "own label blanked in the text"
+
+CLOSING_TURN = "closing turn that states the label dropped"
 
 EXAMPLES = 5
 
@@ -71,7 +80,9 @@ class Intake:
 
     spool: Spool
     sketches: Sketches
+    first_text: int = 0  # of the sketches, where several sources share them
     rows_read: int = 0
+    may_be_icd9: int = 0  # rows whose code is ICD-10-CM's, but could be ICD-9-CM's
     dropped: Tally = field(default_factory=Tally)
     changed: Tally = field(default_factory=Tally)
     targets: dict[Target, int] = field(default_factory=dict)
@@ -80,6 +91,7 @@ class Intake:
     sample_hash: array[int] = field(default_factory=lambda: array("Q"))
     group_hash: array[int] = field(default_factory=lambda: array("Q"))  # 0: the row has no group of its own
     target: array[int] = field(default_factory=lambda: array("i"))
+    part: array[int] = field(default_factory=lambda: array("b"))  # the split that the source gives; -1: none
     words: array[int] = field(default_factory=lambda: array("i"))
     prints_label: array[int] = field(default_factory=lambda: array("b"))
     prints_description: array[int] = field(default_factory=lambda: array("b"))
@@ -134,11 +146,15 @@ class Bucket:
             self._rows, self._texts = [], []
 
 
-def take_in(rows: Rows, data: Data, scratch: Path) -> Intake:
-    """Read, clean and remember every row; count those that are dropped or changed."""
+def take_in(rows: Rows, data: Data, scratch: Path, sketches: Sketches | None = None) -> Intake:
+    """Read, clean and remember every row; count those that are dropped or changed.
+
+    Args:
+        sketches: of an earlier source, to be continued, so that near-duplicates are found between the two
+    """
     similarity = data.split.near_duplicate_similarity
-    sketches = Sketches(scratch, REPORTED_SIMILARITY if similarity is None else similarity)
-    taken = Intake(Spool(scratch, rows.size), sketches)
+    sketches = sketches or Sketches(scratch, REPORTED_SIMILARITY if similarity is None else similarity)
+    taken = Intake(Spool(scratch, rows.size), sketches, sketches.texts)
     said = time.monotonic()
     for batch in rows.batches:
         sketches.add([words for words in _take_batch(taken, batch, data) if words])
@@ -146,6 +162,18 @@ def take_in(rows: Rows, data: Data, scratch: Path) -> Intake:
             said = time.monotonic()
             log.info("read %s rows, %s dropped", f"{taken.rows_read:,}", f"{taken.dropped.rows:,}")
     return taken
+
+
+@dataclass
+class Row:
+    """A row on its way in: what was found, what was changed for it, or why it is dropped."""
+
+    text: str = ""
+    target: Target | None = None
+    description: str | None = None
+    group: str | None = None
+    part: int = -1
+    changes: list[str] = field(default_factory=list)
 
 
 def _take_batch(taken: Intake, batch: Batch, data: Data) -> Iterator[list[str]]:
@@ -157,22 +185,30 @@ def _take_batch(taken: Intake, batch: Batch, data: Data) -> Iterator[list[str]]:
     empty = [None] * len(batch)
     description_cells = batch.columns[names.description.strip()] if names.description else empty
     group_cells = batch.columns[names.group.strip()] if names.group else empty
+    split_cells = batch.columns[names.split.strip()] if names.split else [batch.part] * len(batch)
     taken.rows_read += len(batch)
     for number in range(len(batch)):
-        place = f"{batch.where} row {batch.first_row + number}"
-        text, changes = _clean_text([cells[number] for cells in text_cells])
-        found = _find_target(label_cells[number], data, changes)
-        if text is None or isinstance(found, str):
-            reason = found if isinstance(found, str) else changes[0]
-            value = f" ({label_cells[number]})" if isinstance(found, str) and label_cells[number] else ""
-            taken.dropped.add(reason, f"{place}{value}")
+        row = Row()
+        label = label_cells[number]
+        reason = (
+            _clean_text(row, [cells[number] for cells in text_cells], data)
+            or _find_target(row, label, data)
+            or _find_group(row, group_cells[number], data)
+            or (_find_part(row, split_cells[number], data) if data.split.given else None)
+        )
+        if reason is not None:
+            of_label = row.text and not row.target
+            cell = label if of_label else split_cells[number] if reason == NO_SPLIT else None
+            value = f" ({shown(cell)})" if cell else ""
+            taken.dropped.add(reason, f"{batch.where} row {batch.first_row + number}{value}")
             continue
-        description = _one_line(description_cells[number])
-        yield _remember(taken, data, text, found, description, group_cells[number], changes)
+        row.description, changes = description_value(description_cells[number], data.nulls)
+        row.changes += changes
+        yield _remember(taken, data, row)
 
 
-def _clean_text(cells: list[Any]) -> tuple[str | None, list[str]]:
-    """The joined and cleaned text with its changes, or None with the reason."""
+def _clean_text(row: Row, cells: list[Any], data: Data) -> str | None:
+    """Join and clean the text; returns the reason where there is none."""
     parts = []
     for cell in cells:
         if isinstance(cell, list) and all(isinstance(turn, str) for turn in cell):
@@ -180,66 +216,99 @@ def _clean_text(cells: list[Any]) -> tuple[str | None, list[str]]:
         if cell is None or cell != cell:  # NaN is what pandas writes for nothing
             continue
         if not isinstance(cell, str):
-            return None, [NOT_TEXT]
-        if not texts.is_missing(cell):
+            return NOT_TEXT
+        if not is_null(cell.strip(), data.nulls):
             parts.append(cell)
-    text, changes = texts.clean("\n\n".join(parts))
-    return (text, changes) if texts.has_words(text) else (None, [NO_TEXT])
+    text, row.changes = texts.clean("\n\n".join(parts))
+    if not texts.has_words(text):
+        return NO_TEXT
+    row.text = text
+    return None
 
 
-def _find_target(cell: Any, data: Data, changes: list[str]) -> Target | str:
-    """A row's target, or the reason why it has none; adds to `changes`."""
+def _find_target(row: Row, cell: Any, data: Data) -> str | None:
+    """Find what the label stands for; returns the reason where it stands for nothing."""
     try:
-        value, label_changes = labelling.plain_value(cell)
-    except ValueError:
-        return labelling.SEVERAL
-    if value is None or (data.labels == "icd10cm" and texts.is_missing(value)):
+        value, changes = plain_value(cell, data.nulls)
+    except ValueError as error:
+        return str(error)
+    if value is None:
         return labelling.NO_LABEL
-    target, change = labelling.target(value, data.labels, data.level)
-    if target is None:
-        return labelling.NOT_IN_CODE_SET
-    changes += label_changes + ([change] if change else [])
-    return target
+    row.target, change = labelling.target(value, data.labels, data.level)
+    if row.target is None:
+        return change
+    row.changes += changes + ([change] if change else [])
+    return None
 
 
-def _remember(
-    taken: Intake, data: Data, text: str, target: Target, description: str | None, group: Any, changes: list[str]
-) -> list[str]:
+def _find_group(row: Row, cell: Any, data: Data) -> str | None:
+    try:
+        row.group, changes = group_value(cell, data.nulls)
+    except ValueError:
+        return BAD_GROUP
+    row.changes += changes
+    return None
+
+
+def _find_part(row: Row, cell: Any, data: Data) -> str | None:
+    """Find which split the source gives the row; returns the reason where it gives none."""
+    name = visible(str(cell)) if cell is not None else ""
+    split = data.split.values.get(name) or (None if data.split.values else SPLIT_NAMES.get(name.casefold()))
+    if split is None:
+        return NO_SPLIT
+    row.part = SPLITS.index(split)
+    return None
+
+
+def _remember(taken: Intake, data: Data, row: Row) -> list[str]:
     """Add a row to what is remembered; returns its words."""
-    words = texts.words(text)
-    text_hash = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    target, tree = row.target, tree_of(data.labels)
+    assert target is not None
+    own = {target.code, target.label} if data.level in ("code", "category") else {target.code}
+    said = row.description or (tree.describe(target.code, "code") if tree and tree.is_valid(target.code) else None)
+    if data.drop_closing_turn:
+        cut = leakage.without_closing_turn(
+            row.text,
+            lambda turn: (
+                any(leakage.mentions(turn, code, data.labels) for code in own)
+                or (bool(said) and leakage.contains_words(texts.words(turn), leakage.phrase(said or "")))
+            ),
+        )
+        row.changes += [CLOSING_TURN] if cut != row.text else []
+        row.text = cut
+    words = texts.words(row.text)
+    text_hash = hashlib.blake2b(row.text.encode(), digest_size=8).digest()
     sample = hashlib.blake2b(text_hash + target.label.encode(), digest_size=8).digest()
-    number = len(taken)
+    printed = [code for code in own if leakage.mentions(row.text, code, data.labels)]
+    taken.text_hash.append(int.from_bytes(text_hash, "big"))
+    taken.sample_hash.append(int.from_bytes(sample, "big"))
+    taken.group_hash.append(_group_hash(row.group))
+    taken.part.append(row.part)
+    taken.words.append(len(words))
+    taken.prints_label.append(bool(printed))
+    taken.prints_description.append(bool(said) and leakage.contains_words(words, leakage.phrase(said or "")))
+    if data.mask_label_mentions and printed:
+        row.changes.append(MASKED)
+        for code in sorted(printed, key=len, reverse=True):
+            row.text = leakage.mask(row.text, code, data.labels)
+    for change in row.changes:
+        taken.changed.add(change, sample.hex())
+    taken.may_be_icd9 += data.labels == "icd10cm" and foreign_codes.may_be_icd9(target.code)
+    taken.spool.add(len(taken), int.from_bytes(sample, "big"), row.text)
+    _remember_target(taken, target, row.description)
+    return words
+
+
+def _remember_target(taken: Intake, target: Target, description: str | None) -> None:
     if description:
         variants = taken.descriptions[target.label]
         if description in variants or len(variants) < DESCRIPTIONS_A_LABEL:
             variants[description] += 1
-    own = {target.code, target.label} if data.level in ("code", "category") else {target.code}
-    printed = [code for code in own if leakage.mentions(text, code, data.labels)]
-    said = description or (icd10.describe(target.code, "code") if icd10.is_valid(target.code) else None)
-    taken.text_hash.append(int.from_bytes(text_hash, "big"))
-    taken.sample_hash.append(int.from_bytes(sample, "big"))
-    taken.group_hash.append(_group_hash(group))
     taken.target.append(taken.targets.setdefault(target, len(taken.targets)))
-    taken.words.append(len(words))
-    taken.prints_label.append(bool(printed))
-    taken.prints_description.append(bool(said) and leakage.contains_words(words, leakage.phrase(said)))
-    if data.mask_label_mentions and printed:
-        changes.append(MASKED)
-        for code in sorted(printed, key=len, reverse=True):
-            text = leakage.mask(text, code, data.labels)
-    for change in changes:
-        taken.changed.add(change, sample.hex())
-    taken.spool.add(number, int.from_bytes(sample, "big"), text)
-    return words
 
 
-def _one_line(cell: Any) -> str | None:
-    return " ".join(cell.split()) or None if isinstance(cell, str) else None
-
-
-def _group_hash(cell: Any) -> int:
+def _group_hash(name: str | None) -> int:
     """A hash of a group's name, 0 for none."""
-    if cell is None or cell != cell or not str(cell).strip():
+    if name is None:
         return 0
-    return int.from_bytes(hashlib.blake2b(f"group\0{str(cell).strip()}".encode(), digest_size=8).digest(), "big") | 1
+    return int.from_bytes(hashlib.blake2b(f"group\0{name}".encode(), digest_size=8).digest(), "big") | 1

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from slingshot.artifacts.labels import Label
 from slingshot.config.base import LabelSystem, Level
-from slingshot.data import icd10
+from slingshot.data import foreign_codes, icd10
+from slingshot.data.cells import SEVERAL
+from slingshot.data.code_trees import CodeTree, tree_of
 
 NO_LABEL = "no label"
 
-SEVERAL = "several labels in one row"
-
 NOT_IN_CODE_SET = "code not in the code set"
-
-FROM_LIST = "label taken out of a list"
-
-FROM_FLOAT = "label written as a float"
 
 CODE_FORM = "code written with dots, spaces or small letters"
 
-_LIST = re.compile(r"""^\[\s*(.*?)\s*,?\s*\]$""", re.DOTALL)
+CATEGORY_TAKEN = "code not in the code set, its category taken"
 
-_QUOTED = re.compile(r"""^(['"])(.*)\1$""", re.DOTALL)
+_APART = re.compile(r"[;,|/&+\s]+")
 
-_FLOAT = re.compile(r"^(-?\d+)\.0+$")
+
+def foreign(system: str) -> str:
+    """The reason to drop a row whose code is of another system."""
+    return f"code of another system: {system}"
 
 
 @dataclass(frozen=True)
@@ -42,68 +39,61 @@ class Target:
     chapter: str | None = None
 
 
-def plain_value(value: Any) -> tuple[str | None, list[str]]:
-    """A cell as one stripped text, or None where it is empty, and what had to be changed for that.
-
-    A list of one is its element, whether a list or written as `['A047']`; a whole number is written without `.0`.
-
-    Raises:
-        ValueError: several labels stand in the cell.
-    """
-    changes = []
-    if isinstance(value, list | tuple):
-        value, several = _only(list(value))
-        changes.append(FROM_LIST)
-    elif isinstance(value, str) and (match := _LIST.match(value.strip())):
-        parts = [part for part in re.split(r"\s*,\s*(?=['\"])", match[1]) if part]
-        value, several = _only([_QUOTED.sub(r"\2", part) for part in parts])
-        changes.append(FROM_LIST)
-    else:
-        several = False
-    if several:
-        raise ValueError(SEVERAL)
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None, []
-    text = str(value).strip()
-    if match := _FLOAT.match(text):
-        text = match[1]
-        changes.append(FROM_FLOAT)
-    return text or None, changes
-
-
-def _only(values: list[Any]) -> tuple[Any, bool]:
-    """The one distinct value of a list, and whether there are several."""
-    values = list(dict.fromkeys(str(value).strip() for value in values if value is not None))
-    return (values[0] if values else None), len(values) > 1
-
-
 @lru_cache(maxsize=200_000)
 def target(text: str, system: LabelSystem, level: Level) -> tuple[Target | None, str | None]:
-    """What a label as written stands for, or None where the code set lacks it; and what its form was changed from.
+    """What a label as written stands for and what its form was changed from; or None and the reason.
 
     A code that the code set no longer holds has no target; above the level of codes it has its category's, if that
-    is still there.
+    is still there and the code is written as the system writes codes.
     """
-    if system == "plain":
+    tree = tree_of(system)
+    if tree is None:
         return Target(label=text, code=text), None
-    code = icd10.normalize(text)
-    found = icd10.find(code)
-    if found is None and level != "code":
+    code = tree.normalize(text)
+    found, change = tree.find(code), CODE_FORM if code != text else None
+    if found is not None and _has_form(text, system):
+        return Target(found.at(level), code, found.category, found.block, found.chapter), change
+    if (only := _one_of_several(text, tree)) is not None:
+        return target(only, system, level) if only else (None, SEVERAL)
+    written = "".join(text.split()).upper()
+    if system == "icd10cm":
+        if (other := foreign_codes.system_of(written)) or not foreign_codes.has_form(written):
+            return None, foreign(other) if other else NOT_IN_CODE_SET
         found = icd10.find(code[: icd10.CATEGORY_LENGTH])
-    if found is None:
-        return None, None
-    change = CODE_FORM if code != text else None
-    return Target(found.at(level), code, found.category, found.block, found.chapter), change
+        if found is not None and level != "code":
+            return Target(found.at(level), code, found.category, found.block, found.chapter), CATEGORY_TAKEN
+    return None, NOT_IN_CODE_SET
 
 
-def label_of(target: Target, system: LabelSystem, level: Level, description: str | None, train_samples: int) -> Label:
+def _has_form(text: str, system: LabelSystem) -> bool:
+    """Whether a code's dot, if it has one, stands where ICD-10-CM has it: `E849.0` is of ICD-9-CM, whatever E8490 is."""
+    return system != "icd10cm" or foreign_codes.has_form("".join(text.split()).upper())
+
+
+def _one_of_several(text: str, tree: CodeTree) -> str | None:
+    """The code that a cell repeats, "" where it holds several different ones, None where it is one or no list."""
+    parts = [part for part in _APART.split(text) if part]
+    codes = {tree.normalize(part) for part in parts}
+    if len(parts) < 2 or not all(tree.is_valid(code) or _may_be_code(code) for code in codes):
+        return None
+    return parts[0] if len(codes) == 1 else ""
+
+
+def _may_be_code(code: str) -> bool:
+    return len(code) >= icd10.CATEGORY_LENGTH and (foreign_codes.has_form(code) or bool(foreign_codes.system_of(code)))
+
+
+def label_of(
+    target: Target, system: LabelSystem, level: Level, description: str | None, train_samples: int
+) -> Label:
     """A target's label as labels.json holds it; the code set describes what the data does not."""
-    if system == "plain":
+    tree = tree_of(system)
+    if tree is None:
         return Label(label=target.label, description=description, train_samples=train_samples)
-    found = icd10.find(target.label) if level in ("code", "category") else None
+    found = tree.find(target.label) if level in ("code", "category") else None
     return Label(
         label=target.label,
-        description=description if description and level == "code" else icd10.describe(target.label, level),
+        description=description if description and level == "code" else tree.describe(target.label, level) or None,
         category=target.category if level in ("code", "category") else None,
         block=target.block if level != "chapter" else None,
         chapter=target.chapter,

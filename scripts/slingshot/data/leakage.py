@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import combinations
 from typing import Any
@@ -12,11 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slingshot.artifacts.splits import SPLITS
-from slingshot.config.base import LabelSystem
+from slingshot.config.base import LabelSystem, TreeLabels
 from slingshot.data import icd10
 from slingshot.data.cleaning import words
 
 BLANK = "___"
+
+_TURN = re.compile(r"^[A-Z][a-z_]+: ", re.MULTILINE)
+
+CLOSING_TURNS = 2  # a diagnosis may be followed by thanks
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
@@ -26,6 +30,9 @@ def _pattern(label: str, system: LabelSystem) -> re.Pattern[str]:
     """A code, with or without its dot, or a plain label, where it stands as a word of its own."""
     if system == "plain":
         return re.compile(rf"(?<!\w){re.escape(label)}(?!\w)", re.IGNORECASE)
+    if isinstance(system, TreeLabels):
+        code = re.escape(label).replace(r"\.", r"\.?")
+        return re.compile(rf"(?<![\w.]){code}(?!\w|\.\d)", re.IGNORECASE)
     head, tail = re.escape(label[: icd10.CATEGORY_LENGTH]), re.escape(label[icd10.CATEGORY_LENGTH :])
     code = rf"{head}\.?{tail}" if tail else head
     return re.compile(rf"(?<![\w.]){code}(?!\w|\.\d)", re.IGNORECASE)
@@ -52,6 +59,24 @@ def contains_words(text: Sequence[str], sought: Sequence[str]) -> bool:
 def phrase(text: str) -> tuple[str, ...]:
     """A description's words."""
     return tuple(words(text))
+
+
+def without_closing_turn(text: str, states: Callable[[str], bool]) -> str:
+    """A dialogue without a closing turn that states the label, and without what follows it.
+
+    Only the last two turns are looked at, and again what then are the last two; the first turn always stays.
+
+    Args:
+        states: whether a turn states the label
+    """
+    while True:
+        starts = [match.start() for match in _TURN.finditer(text)]
+        ends = [*starts[1:], len(text)]
+        closing = list(zip(starts, ends, strict=True))[1:][-CLOSING_TURNS:]
+        cut = next((start for start, end in closing if states(text[start:end])), None)
+        if cut is None:
+            return text
+        text = text[:cut].rstrip()
 
 
 def overlap(splits: NDArray[np.int8], *identities: NDArray[Any]) -> list[dict[str, int]]:

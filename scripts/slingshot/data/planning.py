@@ -9,15 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slingshot.artifacts.splits import SPLITS
-from slingshot.config.data import Data
+from slingshot.config.data import Data, Split
 from slingshot.core.errors import StudyError
-from slingshot.data import icd10
+from slingshot.data import foreign_codes, icd10
 from slingshot.data import labels as labelling
+from slingshot.data.code_trees import tree_of
 from slingshot.data.intake import EXAMPLES, Intake
 from slingshot.data.near_duplicates import merge
 from slingshot.data.splitting import deal, stratified_order
 
 DUPLICATE = "same text and label as another row"
+
+LEAKED = "leaked: in another of the given splits, too, or in the group of one that is"
 
 
 @dataclass(frozen=True)
@@ -33,53 +36,77 @@ class Plan:
     several_labels: dict[str, Any]
 
 
-def refuse_losses(taken: Intake, data: Data) -> None:
-    """Stop where too much was dropped.
+def refuse_losses(taken: Intake, data: Data, source: str = "data.source") -> None:
+    """Stop where too much was dropped, or where the codes are of another system.
 
     Raises:
         StudyError: names each reason, its rows and an example.
     """
     dropped = taken.dropped.rows
     if not taken.rows_read:
-        raise StudyError("data.source holds no rows")
+        raise StudyError(f"{source} holds no rows")
+    _refuse_other_systems(taken, data, source)
     if dropped <= data.max_dropped_share * taken.rows_read and len(taken):
         return
     reasons = "; ".join(
         f"{entry['rows']} for {reason!r}, e.g. {entry['examples'][0]}"
         for reason, entry in taken.dropped.reasons.items()
     )
-    hint = "mend the source, or raise data.max_dropped_share"
-    if labelling.NOT_IN_CODE_SET in taken.dropped.reasons:
-        hint += f" (codes are checked against {icd10.code_set_version()}; other labels need data.labels: plain)"
+    hint = "fix the source, or raise data.max_dropped_share"
+    if any(reason.startswith("code ") for reason in taken.dropped.reasons):
+        tree = tree_of(data.labels)
+        version = tree.code_set_version() if tree else ""
+        hint += f" (codes are checked against {version}; other labels need data.labels: plain or {{tree: file.csv}})"
+    if labelling.NO_LABEL in taken.dropped.reasons and data.nulls:
+        hint += " (what counts as no label is data.nulls)"
     raise StudyError(
-        f"{dropped} of {taken.rows_read} rows would be dropped, more than data.max_dropped_share = "
+        f"{source}: {dropped} of {taken.rows_read} rows would be dropped, more than data.max_dropped_share = "
         f"{data.max_dropped_share:g} allows: {reasons}; {hint}"
     )
 
 
+def _refuse_other_systems(taken: Intake, data: Data, source: str) -> None:
+    """Stop where a column as a whole is of another system, though some of its codes could be read as ICD-10-CM."""
+    if data.labels != "icd10cm":
+        return
+    fix = "use data.labels: {tree: file.csv} (scripts/convert_tree.py writes it), or convert the codes first"
+    icd9 = taken.dropped.reasons.get(labelling.foreign(foreign_codes.ICD9), {"rows": 0})["rows"]
+    if icd9 and icd9 >= taken.may_be_icd9 > 0:
+        raise StudyError(
+            f"{source}: {icd9} rows hold ICD-9-CM codes, so {taken.may_be_icd9} rows with codes such as E849 or V10 may "
+            f"be ICD-9-CM, too, and mean something else in ICD-10-CM; {fix}"
+        )
+    known_by_category = taken.changed.reasons.get(labelling.CATEGORY_TAKEN, {"rows": 0})["rows"]
+    if known_by_category > data.max_dropped_share * taken.rows_read:
+        raise StudyError(
+            f"{source}: {known_by_category} of {taken.rows_read} codes are not in {icd10.code_set_version()}, only their "
+            f"first three signs are, more than data.max_dropped_share = {data.max_dropped_share:g} allows: is it "
+            f"ICD-10-GM, ICD-10 (WHO) or another release? If so, {fix}"
+        )
+
+
 def make_plan(taken: Intake, data: Data) -> Plan:
     """Work out samples, groups and splits on the remembered numbers alone."""
-    targets = sorted(taken.targets, key=lambda target: (target.label, target.code))
-    rank = np.empty(len(targets), np.int64)
-    rank[[taken.targets[target] for target in targets]] = np.arange(len(targets))
-    names = sorted({target.label for target in targets})
-    label_of_rank = np.searchsorted(names, [target.label for target in targets])
-    target = rank[np.frombuffer(taken.target, np.int32)]
+    names, target, label_of_rank = _targets(taken)
     text, sample = np.frombuffer(taken.text_hash, np.uint64), np.frombuffer(taken.sample_hash, np.uint64)
+    part = np.frombuffer(taken.part, np.int8)
 
     # A text's twins and its rows' groups bind all rows of the text, dropped duplicates included.
     unique_text, first_row, text_number = np.unique(text, return_index=True, return_inverse=True)
-    twins = taken.sketches.clusters(first_row, unique_text)
+    twins = taken.sketches.clusters(first_row + taken.first_text, unique_text)
     groups = _join_groups(text_number, twins, np.frombuffer(taken.group_hash, np.uint64), data)
     group_key = _group_keys(groups[text_number], text, np.frombuffer(taken.group_hash, np.uint64), len(unique_text))
 
-    order = np.lexsort((target, sample))  # of duplicates the one of the least code stays, whatever its place
-    kept = np.r_[True, sample[order][1:] != sample[order][:-1]]
-    _count_duplicates(taken, sample[order], kept)
+    row = _kept_rows(taken, sample, part, target)
     refuse_losses(taken, data)
-    row = order[kept]
     label, group = label_of_rank[target[row]], groups[text_number[row]]
-    split = deal(data.split, group_key[group], label, group)
+    if data.split.given:
+        split = _given_splits(part[row], sample[row], label, group, group_key[group], data)
+        leaked = leaked_samples(split, group) if data.split.drop_leaked else np.zeros(len(row), bool)
+        _count(taken, LEAKED, sample[row][leaked])
+        row, label, group, split = row[~leaked], label[~leaked], group[~leaked], split[~leaked]
+    else:
+        split = deal(data.split, group_key[group], label, group)
     _refuse_no_study(names, label, split, data)
     return Plan(
         row=row,
@@ -90,6 +117,89 @@ def make_plan(taken: Intake, data: Data) -> Plan:
         split=_take_part(split, sample[row], label, data),
         several_labels=_ambiguous(text_number[row], sample[row]),
     )
+
+
+def plan_test_set(taken: Intake, data: Data, name: str, most: int | None) -> Plan:
+    """The samples of a further test set, all of split 0: nothing is dealt, duplicates are dropped."""
+    source = f"data.test_sets.{name}"
+    refuse_losses(taken, data, source)
+    _, target, label_of_rank = _targets(taken)
+    text, sample = np.frombuffer(taken.text_hash, np.uint64), np.frombuffer(taken.sample_hash, np.uint64)
+    unique_text, first_row, text_number = np.unique(text, return_index=True, return_inverse=True)
+    twins = taken.sketches.clusters(first_row + taken.first_text, unique_text)
+    groups = _join_groups(text_number, twins, np.frombuffer(taken.group_hash, np.uint64), data)
+    group_key = _group_keys(groups[text_number], text, np.frombuffer(taken.group_hash, np.uint64), len(unique_text))
+    row = _kept_rows(taken, sample, np.zeros(len(taken), np.int8), target)
+    refuse_losses(taken, data, source)
+    label = label_of_rank[target[row]]
+    split = np.zeros(len(row), np.int8)
+    if most is not None:
+        split[stratified_order(sample[row], label, data.split.seed)[most:]] = -1
+    return Plan(
+        row=row,
+        sample=sample[row],
+        label=label,
+        group=group_key[groups[text_number[row]]],
+        twins=twins[text_number[row]],
+        split=split,
+        several_labels=_ambiguous(text_number[row], sample[row]),
+    )
+
+
+def _targets(taken: Intake) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
+    """Label names in order; each row's target as a rank that no order of rows changes; each rank's label number."""
+    targets = sorted(taken.targets, key=lambda target: (target.label, target.code))
+    rank = np.empty(len(targets), np.int64)
+    rank[[taken.targets[target] for target in targets]] = np.arange(len(targets))
+    names = sorted({target.label for target in targets})
+    label_of_rank = np.searchsorted(names, [target.label for target in targets])
+    return names, rank[np.frombuffer(taken.target, np.int32)], label_of_rank
+
+
+def _kept_rows(
+    taken: Intake, sample: NDArray[np.uint64], part: NDArray[np.int8], target: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """One row of each sample, in the order of the samples; in each split, where the source gives them.
+
+    Of duplicates the one of the least code stays, whatever its place.
+    """
+    order = np.lexsort((target, part, sample))
+    again = (sample[order][1:] == sample[order][:-1]) & (part[order][1:] == part[order][:-1])
+    kept = np.r_[True, ~again]
+    _count(taken, DUPLICATE, sample[order][~kept])
+    return order[kept]
+
+
+def _given_splits(
+    part: NDArray[np.int8],
+    sample: NDArray[np.uint64],
+    label: NDArray[np.int64],
+    group: NDArray[np.int64],
+    key: NDArray[np.uint64],
+    data: Data,
+) -> NDArray[np.int8]:
+    """The splits as the source gives them; validation is dealt from train where it gives none and the study says so.
+
+    Raises:
+        StudyError: a split is empty, or validation is given and to be dealt, too.
+    """
+    split, share = part.copy(), data.split.validation_from_train
+    if share is not None:
+        if (split == 1).any():
+            raise StudyError(
+                f"data.split.validation_from_train: the source gives {int((split == 1).sum())} samples of validation "
+                "itself; remove the key"
+            )
+        train = np.flatnonzero(split == 0)
+        dealt = Split(train=1 - share, validation=share, test=0, seed=data.split.seed)
+        split[train] = deal(dealt, key[train], label[train], group[train])
+    return split
+
+
+def leaked_samples(split: NDArray[np.int8], group: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Samples of train in a group of validation or test, and samples of validation in a group of test."""
+    in_test, in_validation = np.isin(group, group[split == 2]), np.isin(group, group[split == 1])
+    return ((split == 0) & (in_validation | in_test)) | ((split == 1) & in_test)
 
 
 def _join_groups(
@@ -114,12 +224,12 @@ def _group_keys(
     return keys
 
 
-def _count_duplicates(taken: Intake, ordered: NDArray[np.uint64], kept: NDArray[np.bool_]) -> None:
-    again = ordered[~kept]
-    if len(again):
-        for sample in again[:EXAMPLES]:
-            taken.dropped.add(DUPLICATE, sample_id_of(sample), rows=0)
-        taken.dropped.reasons[DUPLICATE]["rows"] = len(again)
+def _count(taken: Intake, reason: str, samples: NDArray[np.uint64]) -> None:
+    """Count samples that are dropped after the rows were read."""
+    if len(samples):
+        for sample in samples[:EXAMPLES]:
+            taken.dropped.add(reason, sample_id_of(sample), rows=0)
+        taken.dropped.reasons[reason]["rows"] = len(samples)
 
 
 def _ambiguous(text_number: NDArray[np.int64], sample: NDArray[np.uint64]) -> dict[str, Any]:
@@ -143,17 +253,23 @@ def _refuse_no_study(names: list[str], label: NDArray[np.int64], split: NDArray[
     if len(names) == 1:
         raise StudyError(f"data.columns.label: {column!r} holds one label only ({names[0]}); a study needs two or more")
     counts = np.bincount(split, minlength=len(SPLITS))
+    for name, count in zip(SPLITS, counts, strict=True):
+        if count or not (data.split.given or getattr(data.split, name)):
+            continue
+        if data.split.given:
+            fix = f"; set data.split.values if it calls {name} something else"
+            fix += ", or data.split.validation_from_train" if name == "validation" else ""
+            why = f" left by drop_leaked or given by the source{fix}" if data.split.drop_leaked else f" given{fix}"
+            raise StudyError(f"data.split.method: {data.split.method}: no sample of {name} is{why}")
+        raise StudyError(
+            f"data.split.{name}: {getattr(data.split, name):g} of {len(label)} samples gives an empty split; "
+            "raise the share, or check data.columns.group and near_duplicate_similarity if all is one group"
+        )
     if counts[0] < len(names):
         raise StudyError(
             f"data.columns.label: {column!r} holds {len(names)} labels in {len(label)} samples, {counts[0]} of them in "
             "train, so most labels would never be seen twice; is it the right column, or is a higher data.level meant?"
         )
-    for name, count in zip(SPLITS, counts, strict=True):
-        if not count and getattr(data.split, name):
-            raise StudyError(
-                f"data.split.{name}: {getattr(data.split, name):g} of {len(label)} samples gives an empty split; "
-                "raise the share, or check data.columns.group and near_duplicate_similarity if all is one group"
-            )
 
 
 def _take_part(

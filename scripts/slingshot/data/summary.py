@@ -16,7 +16,7 @@ from slingshot.core.environment import versions
 from slingshot.data import icd10, leakage
 from slingshot.data.intake import Intake
 from slingshot.data.planning import Plan
-from slingshot.data.readers import Rows
+from slingshot.data.tables import Rows
 
 UNSEEN_NAMED = 50
 

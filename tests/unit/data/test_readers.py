@@ -16,7 +16,8 @@ from huggingface_hub import errors
 
 from slingshot.config.data import Columns, FileData, HubData
 from slingshot.core.errors import StudyError
-from slingshot.data.readers import ROWS_A_BATCH, read_rows, wanted_columns
+from slingshot.data.readers import read_rows, wanted_columns
+from slingshot.data.tables import ROWS_PER_BATCH
 
 COLUMNS = Columns(text="text", label="label")
 ROWS = [{"text": f"text {n}", "label": f"L{n % 3}"} for n in range(5)]
@@ -81,10 +82,10 @@ def test_cells_are_not_guessed_at(tmp_path: Path) -> None:
 
 
 def test_more_rows_than_a_batch_keep_their_numbers(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.csv", "text,label\n" + "x,y\n" * (2 * ROWS_A_BATCH + 1))
+    path = written(tmp_path / "a.csv", "text,label\n" + "x,y\n" * (2 * ROWS_PER_BATCH + 1))
     batches = list(read_rows(FileData(path="a.csv"), COLUMNS, path.parent).batches)
-    assert [batch.first_row for batch in batches] == [1, ROWS_A_BATCH + 1, 2 * ROWS_A_BATCH + 1]
-    assert [len(batch) for batch in batches] == [ROWS_A_BATCH, ROWS_A_BATCH, 1]
+    assert [batch.first_row for batch in batches] == [1, ROWS_PER_BATCH + 1, 2 * ROWS_A_BATCH + 1]
+    assert [len(batch) for batch in batches] == [ROWS_PER_BATCH, ROWS_A_BATCH, 1]
 
 
 # ---------------------------------------------------------------- what is refused

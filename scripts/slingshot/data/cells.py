@@ -1,0 +1,154 @@
+"""Cells that hold a name: a label, a group, a description, a split. What is written there, and what stands for nothing.
+
+Texts are cleaned in cleaning.py; here a value becomes one visible line that two rows can be compared by.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Collection
+from functools import lru_cache
+from typing import Any
+
+from slingshot.config.data import NULLS
+
+FROM_LIST = "label taken out of a list"
+
+FROM_FLOAT = "label written as a float"
+
+GROUP_FLOAT = "group written as a float"
+
+UNSEEN = "invisible characters or Unicode form of the label fixed"
+
+DESCRIPTION_FORM = "description joined, decoded or left out: not one text"
+
+SEVERAL = "several labels in one row"
+
+NOT_A_NAME = "label is an object or bytes that are not UTF-8"
+
+_LIST = re.compile(r"""^\[\s*(.*?)\s*,?\s*\]$""", re.DOTALL)
+
+_QUOTED = re.compile(r"""^(['"])(.*)\1$""", re.DOTALL)
+
+_FLOAT = re.compile(r"^(-?\d+)\.0+$")
+
+# Soft hyphens, zero-width blanks, marks of direction, byte order marks, halves of surrogate pairs.
+_INVISIBLE = re.compile("[\xad\u034f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
+
+_JOINERS = "\u200c\u200d"  # join letters inside words of Persian or Hindi; at a word's edge they only hide
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def visible(text: str) -> str:
+    """One line without what can't be seen: composed (NFC), one blank between words, none around them."""
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())
+    text = _CONTROL.sub(" ", _INVISIBLE.sub("", unicodedata.normalize("NFC", text)))
+    return " ".join(word for part in text.split() if (word := part.strip(_JOINERS)))
+
+
+def shown(value: Any) -> str:
+    """A value as a message may print it: what can't be seen is escaped."""
+    text = str(value)
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+@lru_cache(maxsize=64)
+def _null_words(nulls: tuple[str, ...]) -> frozenset[str]:
+    return frozenset({"", *(visible(word).casefold() for word in nulls)})
+
+
+def is_null(text: str, nulls: Collection[str] = NULLS) -> bool:
+    """Whether a cell says in words that nothing stands in it: `NULL`, `nan`, `N/A`, `-`."""
+    return text.casefold() in _null_words(tuple(nulls))
+
+
+def plain_value(value: Any, nulls: Collection[str] = ()) -> tuple[str | None, list[str]]:
+    """A label's cell as one visible text, or None where it is empty, and what had to be changed for that.
+
+    A list of one is its element, whether a list or written as `['A047']`; a whole number is written without `.0`.
+
+    Raises:
+        ValueError: several labels stand in the cell, or something that is no name.
+    """
+    changes = []
+    if isinstance(value, list | tuple):
+        value = _only(list(value))
+        changes.append(FROM_LIST)
+    elif isinstance(value, str) and (match := _LIST.match(value.strip())):
+        parts = [part for part in re.split(r"\s*,\s*(?=['\"])", match[1]) if part]
+        value = _only([_QUOTED.sub(r"\2", part) for part in parts])
+        changes.append(FROM_LIST)
+    text, how = _name(value)
+    if how == "not":
+        raise ValueError(NOT_A_NAME)
+    if text is None or is_null(text, nulls):
+        return None, []
+    changes += [FROM_FLOAT] if how == "float" else [UNSEEN] if how == "unseen" else []
+    return text, changes
+
+
+def group_value(value: Any, nulls: Collection[str] = NULLS) -> tuple[str | None, list[str]]:
+    """A group's cell as one visible text: `5`, 5 and `5.0` are the same group, `NULL` is none.
+
+    Raises:
+        ValueError: the cell holds something that is no name.
+    """
+    if isinstance(value, list | tuple):
+        value = _only(list(value))
+    text, how = _name(value)
+    if how == "not":
+        raise ValueError(NOT_A_NAME)
+    if text is None or is_null(text, nulls):
+        return None, []
+    return text, [GROUP_FLOAT] if how == "float" else []
+
+
+def description_value(value: Any, nulls: Collection[str] = NULLS) -> tuple[str | None, list[str]]:
+    """A description's cell as one line; the parts of a list are joined by `; `. Numbers and objects are left out."""
+    changes = []
+    if isinstance(value, list | tuple):
+        names = [text for part in value if (text := _name(part)[0]) and not is_null(text, nulls)]
+        value = "; ".join(dict.fromkeys(names))
+        changes.append(DESCRIPTION_FORM)
+    text, how = _name(value)
+    if text is None or is_null(text, nulls):
+        return None, [DESCRIPTION_FORM] if how == "not" else []
+    if not isinstance(value, str | bytes):
+        return None, [DESCRIPTION_FORM]
+    return text, changes
+
+
+def _name(value: Any) -> tuple[str | None, str]:
+    """A scalar as one visible text, and how that was had: "as is", "float", "unseen", or "not" where it is no name."""
+    if isinstance(value, bytes):
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError:
+            return None, "not"
+    if value is None or (isinstance(value, float) and math.isnan(value)) or str(value) == "<NA>":
+        return None, "as is"
+    if isinstance(value, dict | list | tuple | set):
+        return None, "not"
+    if isinstance(value, float) and value.is_integer() and abs(value) >= 1e16:
+        return str(int(value)), "float"  # written 1e+16
+    raw = str(value)
+    text = visible(raw)
+    if match := _FLOAT.match(text):
+        return match[1], "float"
+    return text or None, "as is" if " ".join(raw.split()) == text else "unseen"
+
+
+def _only(values: list[Any]) -> Any:
+    """The one distinct value of a list; None of an empty one.
+
+    Raises:
+        ValueError: it holds several.
+    """
+    names = list(dict.fromkeys(_name(value)[0] for value in values if value is not None))
+    if len(names) > 1:
+        raise ValueError(SEVERAL)
+    return names[0] if names else None

@@ -1,0 +1,284 @@
+"""Rows of text files: CSV, TSV, JSON Lines; and of workbooks."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from slingshot.core.errors import StudyError
+from slingshot.data.formats import encoding_fault, open_bytes
+from slingshot.data.tables import resolve_columns
+
+LONGEST_FIELD = 16 * 2**20  # bytes; a longer one is a quotation mark that was never closed
+
+SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
+
+_LABELS_REMEMBERED = 100_000
+
+_TWICE = "\0twice"  # no column has this name
+
+
+@contextmanager
+def _opened(path: Path, encoding: str, newline: str | None = None) -> Iterator[IO[str]]:
+    """The file's lines; bytes that can't be decoded end in a StudyError."""
+    if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
+        encoding = "utf-8-sig"
+    try:
+        with open_bytes(path) as content, io.TextIOWrapper(content, encoding=encoding, newline=newline) as lines:
+            yield lines
+    except UnicodeError as error:
+        raise StudyError(encoding_fault(path, encoding.removesuffix("-sig"), error)) from None
+    except LookupError:
+        raise StudyError(f"data.source.encoding: Python knows no encoding {encoding!r}; e.g. cp1252, utf-16") from None
+
+
+def delimited_rows(
+    path: Path, names: Sequence[str], label: str | None, separator: str, encoding: str
+) -> Iterator[list[str]]:
+    """Values of the wanted columns, a row at a time. Lines are counted as an editor counts them.
+
+    Quotation marks mean what RFC 4180 says. But most programs that write TSV quote nothing; so where every line of a TSV
+    has all its fields, each line is a row, and a mark that would change the number of fields is a mark and no quote.
+
+    Args:
+        label: the label's column, to find rows that a quotation mark has swallowed
+
+    Raises:
+        StudyError: a line has too few or too many fields, a quotation mark is left open or swallows rows.
+    """
+    csv.field_size_limit(LONGEST_FIELD)
+    header = _header(path, names, separator, encoding)
+    written = resolve_columns(names, header, path.name)
+    positions = [header.index(written[name]) for name in names]
+    if separator == "\t" and _each_line_is_a_row(path, len(header), encoding):
+        rows = _rows_of_lines(path, len(header), encoding)
+    else:
+        at = positions[list(names).index(label)] if label in names else None
+        rows = _rows_of_quoted(path, _Swallowed(separator, len(header), at), encoding)
+    for row in rows:
+        yield [row[position] for position in positions]
+
+
+def _header(path: Path, names: Sequence[str], separator: str, encoding: str) -> list[str]:
+    """The first row.
+
+    Raises:
+        StudyError: another separator would find the columns.
+    """
+    with _opened(path, encoding, newline="") as lines:
+        first = next(lines, "")
+        lines.seek(0)
+        try:
+            header = next(csv.reader(lines, delimiter=separator, strict=True), [])
+        except csv.Error as error:
+            raise StudyError(f"{path}, line 1: {_csv_fault(error)}") from None
+    present = {name.strip() for name in header}
+    if not set(names) <= present:
+        for other, called in SEPARATORS.items():
+            fields = {name.strip().strip('"') for name in first.split(other)}
+            if other != separator and len(fields) > 1 and set(names) <= fields:
+                raise StudyError(
+                    f"{path} has {called} between its fields, not {SEPARATORS[separator]}: set data.source.separator: "
+                    f"{json.dumps(other)}"
+                )
+    return header
+
+
+def _each_line_is_a_row(path: Path, width: int, encoding: str) -> bool:
+    with _opened(path, encoding, newline="") as lines:
+        return all(line.count("\t") == width - 1 for line in lines if line.strip())
+
+
+def _rows_of_lines(path: Path, width: int, encoding: str) -> Iterator[list[str]]:
+    """Rows of a TSV whose every line is one."""
+    with _opened(path, encoding, newline="") as lines:
+        for number, line in enumerate(lines):
+            if number and line.strip():
+                yield _fields(line.rstrip("\r\n"), width)
+
+
+def _fields(line: str, width: int) -> list[str]:
+    plain = line.split("\t")
+    if '"' not in line:
+        return plain
+    try:
+        quoted = next(csv.reader([line], delimiter="\t", strict=True))
+    except csv.Error:
+        return plain
+    return quoted if len(quoted) == width else plain
+
+
+def _rows_of_quoted(path: Path, swallowed: _Swallowed, encoding: str) -> Iterator[list[str]]:
+    with _opened(path, encoding, newline="") as lines:
+        reader = csv.reader(lines, delimiter=swallowed.separator, strict=True)
+        start = 1
+        try:
+            next(reader, [])
+            start = reader.line_num + 1
+            for row in reader:
+                if row and len(row) != swallowed.width:
+                    raise StudyError(
+                        f"{path}, line {start}: {len(row)} fields where the header has {swallowed.width}; fix or remove "
+                        f"the line ({SEPARATORS[swallowed.separator]} or a quotation mark in a text must stand in quotes)"
+                    )
+                if row:
+                    swallowed.see(row, start, reader.line_num)
+                    yield row
+                start = reader.line_num + 1
+        except csv.Error as error:
+            raise StudyError(f"{path}, line {start}: {_csv_fault(error)}") from None
+    swallowed.refuse(path)
+
+
+def _csv_fault(error: csv.Error) -> str:
+    if "unexpected end of data" in str(error) or "field limit" in str(error):
+        return "a quotation mark that opens there is never closed; close it or double it"
+    return f"cannot be read as CSV ({error}); fix or remove the line"
+
+
+@dataclass
+class _Swallowed:
+    """Rows over several lines that look like several rows, of which a quotation mark made one.
+
+    A dialogue that is quoted as it should be may well hold a line with as many commas as the file has columns. So a row
+    counts as swallowed only if such a line would have a label that other rows have.
+    """
+
+    separator: str
+    width: int
+    label: int | None
+    labels: set[str] = field(default_factory=set)
+    suspects: list[tuple[int, int, str]] = field(default_factory=list)
+
+    def see(self, row: list[str], first_line: int, last_line: int) -> None:
+        if self.label is None:
+            return
+        if len(self.labels) < _LABELS_REMEMBERED:
+            self.labels.add(row[self.label])
+        if last_line == first_line:
+            return
+        for number, field_ in enumerate(row):
+            parts = field_.splitlines()
+            if len(parts) > 1:
+                inner = [part.split(self.separator) for part in parts[1:-1]]
+                if number <= self.label:  # otherwise its label is the row's own
+                    inner.append([*row[:number], *parts[0].split(self.separator)])
+                if number >= self.label:
+                    inner.append([*parts[-1].split(self.separator), *row[number + 1 :]])
+                cells = [fields[self.label] for fields in inner if len(fields) == self.width]
+                self.suspects += [(first_line, last_line, cell) for cell in cells]
+
+    def refuse(self, path: Path) -> None:
+        """Raises: StudyError: names the first such row, and how many there are."""
+        found = [suspect for suspect in self.suspects if suspect[2] in self.labels]
+        if found:
+            first, last, label = found[0]
+            places = len({suspect[0] for suspect in found})
+            raise StudyError(
+                f"{path}, lines {first} to {last}: a quotation mark makes one row of them, though a line within has all "
+                f"{self.width} fields and the label {label!r} ({places} such rows); double the mark, or put its whole "
+                "field in quotes"
+            )
+
+
+def json_rows(path: Path, names: Sequence[str], encoding: str) -> Iterator[list[Any]]:
+    """Values of the wanted columns, a line at a time. A key that a line lacks is null, if some line has it.
+
+    Raises:
+        StudyError: a line is no JSON object, a key stands twice in a line, or no line has a wanted key.
+    """
+    missing, seen = set(names), dict[str, None]()
+    with _opened(path, encoding) as lines:
+        for number, line in enumerate(lines, start=1):
+            if not missing:
+                break
+            if line.strip():
+                keys = _json_row(path, number, line)
+                seen |= dict.fromkeys(keys)
+                missing -= {key.strip() for key in keys}
+    resolve_columns(names, [key for key in seen if key != _TWICE], path.name) if missing else None
+    with _opened(path, encoding) as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                row = _json_row(path, number, line)
+                by_name = _by_name(path, number, row, names)
+                yield [row.get(by_name.get(name, name)) for name in names]
+
+
+def _json_row(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        whole = "; JSON Lines need a whole object on each line" if line.strip() in "{[" or number == 1 else ""
+        raise StudyError(f"{path}, line {number}: is not JSON ({error.msg}); fix or remove the line{whole}") from None
+    except RecursionError:
+        raise StudyError(f"{path}, line {number}: lists in lists without end; fix or remove the line") from None
+    if not isinstance(row, dict):
+        hint = "; a JSON array must be written one object per line: jq -c '.[]'" if isinstance(row, list) else ""
+        raise StudyError(f"{path}, line {number}: must be a JSON object, not {type(row).__name__}{hint}")
+    return row
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object that remembers which keys stood in it more than once."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        found[_TWICE] = {name.strip() for name in names if names.count(name) > 1}
+    return found
+
+
+def _by_name(path: Path, number: int, row: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
+    """The wanted names whose key is written with spaces around it.
+
+    Raises:
+        StudyError: a wanted key stands there twice.
+    """
+    twice = row.pop(_TWICE, set())
+    written: dict[str, str] = {}
+    for key in row:
+        name = key.strip()
+        if name in names and (name in written or name in twice):
+            raise StudyError(f"{path}, line {number}: the key {name!r} stands there twice; remove one of them")
+        written[name] = key
+    return written
+
+
+def workbook_rows(path: Path, names: Sequence[str], sheet: str | None) -> Iterator[list[Any]]:
+    """Values of the wanted columns of a workbook's sheet, its first row being the header.
+
+    Raises:
+        StudyError: no such sheet, several with rows and none named, or a missing column.
+    """
+    import openpyxl  # slow to import, and only this source needs it
+
+    with open_bytes(path) as content:
+        try:
+            book = openpyxl.load_workbook(io.BytesIO(content.read()), read_only=True, data_only=True)
+        except (KeyError, ValueError, OSError) as error:
+            raise StudyError(f"{path} is not a whole workbook ({error}); save it again, or as CSV in UTF-8") from None
+    with_rows = [each.title for each in book.worksheets if _first_row(each)]
+    if sheet is None and len(with_rows) != 1:
+        raise StudyError(
+            f"{path} has {len(with_rows)} sheets with rows ({', '.join(with_rows)}): set data.source.sheet to one of them"
+        )
+    if sheet is not None and sheet not in with_rows:
+        raise StudyError(f"data.source.sheet: {path} has no sheet {sheet!r} with rows; it has {', '.join(with_rows)}")
+    rows = book[sheet or with_rows[0]].iter_rows(values_only=True)
+    header = ["" if cell is None else str(cell) for cell in next(rows)]
+    written = resolve_columns(names, header, path.name)
+    positions = [header.index(written[name]) for name in names]
+    for row in rows:
+        cells = [row[position] if position < len(row) else None for position in positions]
+        if any(cell is not None for cell in row):
+            yield cells
+
+
+def _first_row(sheet: Any) -> bool:
+    return any(cell is not None for row in sheet.iter_rows(max_row=1, values_only=True) for cell in row)
