@@ -1,37 +1,28 @@
 """Prepare a study's data: clean, deduplicate, group, split, count.
 
-Writes train, validation and test as Parquet, the label set and dataset.json, all or none.
+Writes train, validation, test and the further test sets as Parquet, the label set, dataset.json and examples.json, all
+or none. Its last lines say what leaks.
 """
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
+from slingshot.artifacts.layout import DataFiles
 from slingshot.config.specs import PrepareDataSpec, parse_spec
 from slingshot.data.prepare import prepare
+from slingshot.data.summary import log_report
 from slingshot.runtime import cli
-
-log = logging.getLogger("prepare_data")
-OUTPUTS = ("train", "validation", "test", "labels", "dataset")
 
 
 def main() -> None:
     arguments = cli.parser(__doc__)
     cli.add_spec(arguments, "PrepareDataSpec")
     arguments.add_argument("--study", type=Path, required=True, help="folder that local sources are relative to")
-    for name in OUTPUTS:
-        arguments.add_argument(f"--{name}", type=Path, required=True, help=f"write {name} here")
+    arguments.add_argument("--data", type=Path, required=True, help="folder that the results go to")
     given = arguments.parse_args()
     spec = parse_spec(PrepareDataSpec, given.spec)
-    report = prepare(spec, given.study, {name: getattr(given, name) for name in OUTPUTS})
-    rows = report["rows"]
-    log.info("%d rows read, %d dropped, %d samples", rows["read"], rows["dropped"], rows["samples"])
-    for kind in ("dropped", "changed"):
-        for reason, entry in report[kind].items():
-            log.info("%s: %d rows, %s (e.g. %s)", kind, entry["rows"], reason, ", ".join(entry["examples"][:2]))
-    for name, split in report["splits"].items():
-        log.info("%s: %d samples, %d labels, %d groups", name, split["samples"], split["labels"], split["groups"])
+    log_report(prepare(spec, given.study, DataFiles(given.data)))
 
 
 if __name__ == "__main__":

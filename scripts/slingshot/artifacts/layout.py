@@ -73,6 +73,10 @@ class ArmFiles:
         """The arm's answers to the validation split."""
         return ArmFiles(self.folder / "validation")
 
+    def test_set(self, name: str) -> ArmFiles:
+        """The arm's answers to a further test set."""
+        return ArmFiles(self.folder / "test_sets" / name)
+
     def record(self, step: str) -> Path:
         """What a step (finetune, predict) says of itself."""
         return self.folder / f"{step}.json"
@@ -114,6 +118,19 @@ class DataFiles:
     @property
     def dataset(self) -> Path:
         return self.folder / "dataset.json"
+
+    @property
+    def examples(self) -> Path:
+        """Texts for the data page: what was dropped or changed, near-duplicates side by side."""
+        return self.folder / "examples.json"
+
+    @property
+    def page(self) -> Path:
+        return self.folder / "data.html"
+
+    def test_set(self, name: str) -> Path:
+        """A further test set; of the same form as a split."""
+        return self.folder / "test_sets" / f"{name}.parquet"
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,8 @@ class TreeLabels(Spec):
     """A code tree of the study's own."""
 
     tree: str = Field(
-        description="CSV with the columns code, parent, description and, if you like, level (chapter, block, category or "
-        "code), relative to the study's folder; scripts/convert_tree.py writes it from published files"
+        description="CSV with the columns code, parent, description and, if you like, level (chapter, block, category "
+        "or code), relative to the study's folder; scripts/convert_tree.py writes it from published files"
     )
     digest: str | None = Field(None, description="of the file, filled in by Slingshot so that an edit reruns the steps")
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag, model_validator
 
-from slingshot.config.base import Key, LabelSystem, Level, Share, Spec, TreeLabels, tagged_by_key
+from slingshot.config.base import Key, LabelSystem, Level, Share, Spec, tagged_by_key
 
 SplitName = Literal["train", "validation", "test"]
 
@@ -34,7 +34,7 @@ class HubData(Spec):
 
 
 class FileData(Spec):
-    """A file, or a folder of shards, relative to the study: .csv, .tsv, .jsonl, .parquet, .xlsx, also .gz, .bz2, .zst."""
+    """A file, or a folder of shards, relative to the study: .csv, .tsv, .jsonl, .parquet, .xlsx, or packed."""
 
     path: str | dict[SplitName, str] = Field(
         description="file or folder, relative to the study's folder; with `split.method: source` one for each split: "
@@ -74,11 +74,12 @@ class Split(Spec):
         "column: as columns.split says; source: the hub's own splits, or one path for each split",
     )
     values: dict[str, SplitName] = Field(
-        {}, description="what columns.split (or the hub) calls our splits, where it is not train, dev, test and the like"
+        {},
+        description="what columns.split (or the hub) calls our splits, where that is not train, dev, test",
     )
     drop_leaked: bool = Field(
         False,
-        description="with given splits: drop from train what shares a group, a text or a near-duplicate with validation "
+        description="with given splits: drop from train what shares a group, text or near-duplicate with validation "
         "or test, and from validation what it shares with test; false: it is reported only",
     )
     validation_from_train: Share | None = Field(
@@ -129,14 +130,16 @@ class Data(Spec):
     source: DataSource = Field(description="a data set of the hub, or a file or folder")
     columns: Columns = Field(Columns(), description="which column holds what")
     labels: LabelSystem = Field(
-        "icd10cm", description="icd10cm: checked against the code set; plain: any; {tree: file.csv}: a code tree of yours"
+        "icd10cm",
+        description="icd10cm: checked against the code set; plain: any; {tree: file.csv}: your own code tree",
     )
     level: Level = Field("code", description="the target's level in the code tree")
     split: Split = Field(Split(), description="how samples are dealt, or which split each is given")
     max_samples: MaxSamples = Field(MaxSamples(), description="take part of each split")
     test_sets: dict[Key, ExternalSet] = Field({}, description="further test sets by name")
     nulls: list[str] = Field(
-        list(NULLS), description="what is written where nothing stands, in any column; [] where none is a label of yours"
+        list(NULLS),
+        description="what is written where nothing stands, in any column; []: nothing is",
     )
     mask_label_mentions: bool = Field(
         False, description="blank a sample's own code or plain label as ___ where its text prints it"

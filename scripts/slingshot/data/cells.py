@@ -35,7 +35,9 @@ _QUOTED = re.compile(r"""^(['"])(.*)\1$""", re.DOTALL)
 _FLOAT = re.compile(r"^(-?\d+)\.0+$")
 
 # Soft hyphens, zero-width blanks, marks of direction, byte order marks, halves of surrogate pairs.
-_INVISIBLE = re.compile("[\xad\u034f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
+_INVISIBLE = re.compile(
+    "[\xad\u034f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
 
 _JOINERS = "\u200c\u200d"  # join letters inside words of Persian or Hindi; at a word's edge they only hide
 

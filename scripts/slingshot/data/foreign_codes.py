@@ -11,7 +11,10 @@ import re
 ICD9 = "ICD-9-CM"
 
 _FORMS = (
-    ("ICD-10 with marks (WHO or GM)", re.compile(r"[A-Z]\d\d(\.?\d{0,2}|\.)(-|[-.]*[*+!#\N{DAGGER}]+|-[*+!\N{DAGGER}])")),
+    (
+        "ICD-10 of WHO or GM",
+        re.compile(r"[A-Z]\d\d(\.?\d{0,2}|\.)(-|[-.]*[*+!#\N{DAGGER}]+|-[*+!\N{DAGGER}])"),
+    ),
     (ICD9, re.compile(r"\d{3}(\.\d{0,2}|\d{0,2})|E\d{3}\.\d?|E\d{4}|V\d{2}\.\d{1,2}|V\d{3,4}")),
     ("SNOMED CT", re.compile(r"\d{6,18}")),
     ("ICD-11", re.compile(r"(?!O[0-9])[0-9A-Z][A-HJ-NP-Z][0-9][0-9A-HJ-NP-Z](\.[0-9A-Z]{1,2})?(/.*)?")),

@@ -45,7 +45,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def kind_of_name(path: Path) -> str:
-    """The suffix that says how to read a file, in small letters, without that of a compression: `.csv` of `A.CSV.gz`."""
+    """The suffix that says how to read a file, without that of a compression: `.csv` of `A.CSV.gz`."""
     if path.suffix.lower() in COMPRESSED_SUFFIXES:
         path = path.with_suffix("")
     return path.suffix.lower()
@@ -62,7 +62,7 @@ def open_bytes(path: Path) -> IO[bytes]:
     compression = next((name for mark, name in _COMPRESSIONS.items() if start.startswith(mark)), None)
     if compression is None:
         return path.open("rb")
-    return io.BufferedReader(_Unpacked(pyarrow.input_stream(str(path), compression=compression)))  # type: ignore[return-value]
+    return io.BufferedReader(_Unpacked(pyarrow.input_stream(str(path), compression=compression)))
 
 
 class _Unpacked(io.RawIOBase):

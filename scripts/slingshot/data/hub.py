@@ -7,7 +7,15 @@ from typing import Any
 
 from slingshot.config.data import HubData
 from slingshot.core.errors import StudyError
-from slingshot.data.tables import ROWS_PER_BATCH, Batch, Rows, names_of_classes, python_value, refuse_objects, resolve_columns
+from slingshot.data.tables import (
+    ROWS_PER_BATCH,
+    Batch,
+    Rows,
+    names_of_classes,
+    python_value,
+    refuse_objects,
+    resolve_columns,
+)
 
 
 def hub_rows(source: HubData, names: list[str]) -> Rows:

@@ -46,6 +46,8 @@ DESCRIPTIONS_A_LABEL = 20
 
 REPORTED_SIMILARITY = 0.8  # of near-duplicates, where the study does not group by them
 
+_EXCERPT = 240  # signs of a changed text that the data page shows
+
 _BUCKET_BYTES = 32 * 2**20
 
 _MOST_BUCKETS = 256
@@ -59,15 +61,22 @@ _SPOOL = pyarrow.schema([("row", pyarrow.int64()), ("text", pyarrow.string())])
 
 @dataclass
 class Tally:
-    """Rows by reason, with a few examples."""
+    """Rows by reason, with a few examples; and for the data page what these rows had before and have now."""
 
     reasons: dict[str, dict[str, Any]] = field(default_factory=dict)
+    excerpts: dict[str, list[dict[str, str]]] = field(default_factory=dict)
 
-    def add(self, reason: str, example: str, rows: int = 1) -> None:
+    def add(self, reason: str, example: str, rows: int = 1) -> bool:
+        """Count rows; returns whether the example was kept."""
         entry = self.reasons.setdefault(reason, {"rows": 0, "examples": []})
         entry["rows"] += rows
-        if len(entry["examples"]) < EXAMPLES:
-            entry["examples"].append(example)
+        if len(entry["examples"]) >= EXAMPLES:
+            return False
+        entry["examples"].append(example)
+        return True
+
+    def show(self, reason: str, where: str, before: str, after: str) -> None:
+        self.excerpts.setdefault(reason, []).append({"where": where, "before": before, "after": after})
 
     @property
     def rows(self) -> int:
@@ -173,6 +182,9 @@ class Row:
     description: str | None = None
     group: str | None = None
     part: int = -1
+    where: str = ""
+    raw_text: str = ""
+    raw_label: str = ""
     changes: list[str] = field(default_factory=list)
 
 
@@ -188,7 +200,7 @@ def _take_batch(taken: Intake, batch: Batch, data: Data) -> Iterator[list[str]]:
     split_cells = batch.columns[names.split.strip()] if names.split else [batch.part] * len(batch)
     taken.rows_read += len(batch)
     for number in range(len(batch)):
-        row = Row()
+        row = Row(where=f"{batch.where} row {batch.first_row + number}")
         label = label_cells[number]
         reason = (
             _clean_text(row, [cells[number] for cells in text_cells], data)
@@ -200,7 +212,7 @@ def _take_batch(taken: Intake, batch: Batch, data: Data) -> Iterator[list[str]]:
             of_label = row.text and not row.target
             cell = label if of_label else split_cells[number] if reason == NO_SPLIT else None
             value = f" ({shown(cell)})" if cell else ""
-            taken.dropped.add(reason, f"{batch.where} row {batch.first_row + number}{value}")
+            taken.dropped.add(reason, f"{row.where}{value}")
             continue
         row.description, changes = description_value(description_cells[number], data.nulls)
         row.changes += changes
@@ -219,7 +231,8 @@ def _clean_text(row: Row, cells: list[Any], data: Data) -> str | None:
             return NOT_TEXT
         if not is_null(cell.strip(), data.nulls):
             parts.append(cell)
-    text, row.changes = texts.clean("\n\n".join(parts))
+    row.raw_text = "\n\n".join(parts)
+    text, row.changes = texts.clean(row.raw_text)
     if not texts.has_words(text):
         return NO_TEXT
     row.text = text
@@ -234,6 +247,7 @@ def _find_target(row: Row, cell: Any, data: Data) -> str | None:
         return str(error)
     if value is None:
         return labelling.NO_LABEL
+    row.raw_label = str(cell)
     row.target, change = labelling.target(value, data.labels, data.level)
     if row.target is None:
         return change
@@ -292,7 +306,11 @@ def _remember(taken: Intake, data: Data, row: Row) -> list[str]:
         for code in sorted(printed, key=len, reverse=True):
             row.text = leakage.mask(row.text, code, data.labels)
     for change in row.changes:
-        taken.changed.add(change, sample.hex())
+        if taken.changed.add(change, sample.hex()):
+            before, after = first_difference(row.raw_text, row.text)
+            if row.raw_label != target.label:
+                before, after = f"[{shown(row.raw_label)}] {before}", f"[{target.label}] {after}"
+            taken.changed.show(change, row.where, before, after)
     taken.may_be_icd9 += data.labels == "icd10cm" and foreign_codes.may_be_icd9(target.code)
     taken.spool.add(len(taken), int.from_bytes(sample, "big"), row.text)
     _remember_target(taken, target, row.description)
@@ -312,3 +330,16 @@ def _group_hash(name: str | None) -> int:
     if name is None:
         return 0
     return int.from_bytes(hashlib.blake2b(f"group\0{name}".encode(), digest_size=8).digest(), "big") | 1
+
+
+def first_difference(before: str, after: str) -> tuple[str, str]:
+    """Both texts around the first place where they differ; what can't be seen is escaped."""
+    same = next(
+        (n for n, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after))
+    )
+    start = max(0, same - _EXCERPT // 4)
+    cut = [
+        f"{'…' if start else ''}{text[start : start + _EXCERPT]}{'…' if len(text) > start + _EXCERPT else ''}"
+        for text in (before, after)
+    ]
+    return "\n".join(map(shown, cut[0].split("\n"))), cut[1]

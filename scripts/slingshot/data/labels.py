@@ -66,7 +66,7 @@ def target(text: str, system: LabelSystem, level: Level) -> tuple[Target | None,
 
 
 def _has_form(text: str, system: LabelSystem) -> bool:
-    """Whether a code's dot, if it has one, stands where ICD-10-CM has it: `E849.0` is of ICD-9-CM, whatever E8490 is."""
+    """Whether a code's dot, if it has one, stands where ICD-10-CM has it: `E849.0` is of ICD-9-CM."""
     return system != "icd10cm" or foreign_codes.has_form("".join(text.split()).upper())
 
 
@@ -83,9 +83,7 @@ def _may_be_code(code: str) -> bool:
     return len(code) >= icd10.CATEGORY_LENGTH and (foreign_codes.has_form(code) or bool(foreign_codes.system_of(code)))
 
 
-def label_of(
-    target: Target, system: LabelSystem, level: Level, description: str | None, train_samples: int
-) -> Label:
+def label_of(target: Target, system: LabelSystem, level: Level, description: str | None, train_samples: int) -> Label:
     """A target's label as labels.json holds it; the code set describes what the data does not."""
     tree = tree_of(system)
     if tree is None:

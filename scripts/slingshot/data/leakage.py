@@ -100,7 +100,7 @@ def overlap(splits: NDArray[np.int8], *identities: NDArray[Any]) -> list[dict[st
     return result
 
 
-def lengths(words: NDArray[np.int64]) -> dict[str, float]:
+def lengths(words: NDArray[Any]) -> dict[str, float]:
     """Mean, extremes and quantiles of lengths in words."""
     if not len(words):
         return {}

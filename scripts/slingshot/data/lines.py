@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import pyarrow
+
 from slingshot.core.errors import StudyError
 from slingshot.data.formats import encoding_fault, open_bytes
 from slingshot.data.tables import resolve_columns
@@ -34,6 +36,8 @@ def _opened(path: Path, encoding: str, newline: str | None = None) -> Iterator[I
             yield lines
     except UnicodeError as error:
         raise StudyError(encoding_fault(path, encoding.removesuffix("-sig"), error)) from None
+    except (pyarrow.ArrowException, EOFError, OSError) as error:
+        raise StudyError(f"{path} can't be unpacked ({error}); copy or download it again") from None
     except LookupError:
         raise StudyError(f"data.source.encoding: Python knows no encoding {encoding!r}; e.g. cp1252, utf-16") from None
 
@@ -43,8 +47,8 @@ def delimited_rows(
 ) -> Iterator[list[str]]:
     """Values of the wanted columns, a row at a time. Lines are counted as an editor counts them.
 
-    Quotation marks mean what RFC 4180 says. But most programs that write TSV quote nothing; so where every line of a TSV
-    has all its fields, each line is a row, and a mark that would change the number of fields is a mark and no quote.
+    Quotation marks mean what RFC 4180 says. But most programs that write TSV quote nothing; so where every line of a
+    TSV has all its fields, each line is a row, and a mark that would change the number of fields is no quote.
 
     Args:
         label: the label's column, to find rows that a quotation mark has swallowed
@@ -59,7 +63,7 @@ def delimited_rows(
     if separator == "\t" and _each_line_is_a_row(path, len(header), encoding):
         rows = _rows_of_lines(path, len(header), encoding)
     else:
-        at = positions[list(names).index(label)] if label in names else None
+        at = positions[list(names).index(label)] if label is not None and label in names else None
         rows = _rows_of_quoted(path, _Swallowed(separator, len(header), at), encoding)
     for row in rows:
         yield [row[position] for position in positions]
@@ -73,7 +77,7 @@ def _header(path: Path, names: Sequence[str], separator: str, encoding: str) -> 
     """
     with _opened(path, encoding, newline="") as lines:
         first = next(lines, "")
-        lines.seek(0)
+    with _opened(path, encoding, newline="") as lines:
         try:
             header = next(csv.reader(lines, delimiter=separator, strict=True), [])
         except csv.Error as error:
@@ -124,8 +128,9 @@ def _rows_of_quoted(path: Path, swallowed: _Swallowed, encoding: str) -> Iterato
             for row in reader:
                 if row and len(row) != swallowed.width:
                     raise StudyError(
-                        f"{path}, line {start}: {len(row)} fields where the header has {swallowed.width}; fix or remove "
-                        f"the line ({SEPARATORS[swallowed.separator]} or a quotation mark in a text must stand in quotes)"
+                        f"{path}, line {start}: {len(row)} fields where the header has {swallowed.width}; fix or "
+                        f"remove the line ({SEPARATORS[swallowed.separator]} or a quotation mark in a text must stand in "
+                        "quotes)"
                     )
                 if row:
                     swallowed.see(row, start, reader.line_num)
@@ -181,8 +186,8 @@ class _Swallowed:
             first, last, label = found[0]
             places = len({suspect[0] for suspect in found})
             raise StudyError(
-                f"{path}, lines {first} to {last}: a quotation mark makes one row of them, though a line within has all "
-                f"{self.width} fields and the label {label!r} ({places} such rows); double the mark, or put its whole "
+                f"{path}, lines {first} to {last}: a quotation mark makes one row of them, though a line within has "
+                f"all {self.width} fields and the label {label!r} ({places} such rows); double the mark, or put its whole "
                 "field in quotes"
             )
 
@@ -266,7 +271,7 @@ def workbook_rows(path: Path, names: Sequence[str], sheet: str | None) -> Iterat
     with_rows = [each.title for each in book.worksheets if _first_row(each)]
     if sheet is None and len(with_rows) != 1:
         raise StudyError(
-            f"{path} has {len(with_rows)} sheets with rows ({', '.join(with_rows)}): set data.source.sheet to one of them"
+            f"{path} has {len(with_rows)} sheets with rows ({', '.join(with_rows)}): set data.source.sheet"
         )
     if sheet is not None and sheet not in with_rows:
         raise StudyError(f"data.source.sheet: {path} has no sheet {sheet!r} with rows; it has {', '.join(with_rows)}")

@@ -73,14 +73,14 @@ def _refuse_other_systems(taken: Intake, data: Data, source: str) -> None:
     icd9 = taken.dropped.reasons.get(labelling.foreign(foreign_codes.ICD9), {"rows": 0})["rows"]
     if icd9 and icd9 >= taken.may_be_icd9 > 0:
         raise StudyError(
-            f"{source}: {icd9} rows hold ICD-9-CM codes, so {taken.may_be_icd9} rows with codes such as E849 or V10 may "
-            f"be ICD-9-CM, too, and mean something else in ICD-10-CM; {fix}"
+            f"{source}: {icd9} rows hold ICD-9-CM codes, so {taken.may_be_icd9} rows with codes such as E849 or V10 "
+            f"may be ICD-9-CM, too, and mean something else in ICD-10-CM; {fix}"
         )
     known_by_category = taken.changed.reasons.get(labelling.CATEGORY_TAKEN, {"rows": 0})["rows"]
     if known_by_category > data.max_dropped_share * taken.rows_read:
         raise StudyError(
-            f"{source}: {known_by_category} of {taken.rows_read} codes are not in {icd10.code_set_version()}, only their "
-            f"first three signs are, more than data.max_dropped_share = {data.max_dropped_share:g} allows: is it "
+            f"{source}: {known_by_category} of {taken.rows_read} codes are not in {icd10.code_set_version()}, only "
+            f"their first three signs are, more than data.max_dropped_share = {data.max_dropped_share:g} allows: is it "
             f"ICD-10-GM, ICD-10 (WHO) or another release? If so, {fix}"
         )
 

@@ -37,10 +37,10 @@ def read_rows(source: HubData | FileData, columns: Columns, study: Path) -> Rows
     names = wanted_columns(columns)
     if isinstance(source, HubData):
         return hub_rows(source, names)
-    parts: dict[str | None, str] = {None: source.path} if isinstance(source.path, str) else {**source.path}
+    parts = [(None, source.path)] if isinstance(source.path, str) else [*source.path.items()]
     files: list[tuple[str | None, Path]] = []
     digests: dict[str, str] = {}
-    for part, name in parts.items():
+    for part, name in parts:
         place = study / name
         folder = place if place.is_dir() else place.parent
         for path in source_files(place, name):

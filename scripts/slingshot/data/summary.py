@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from array import array
 from typing import Any
 
@@ -13,12 +14,17 @@ from slingshot.artifacts.splits import SPLITS
 from slingshot.config.data import Data
 from slingshot.config.specs import PrepareDataSpec
 from slingshot.core.environment import versions
-from slingshot.data import icd10, leakage
+from slingshot.data import leakage
+from slingshot.data.code_trees import tree_of
 from slingshot.data.intake import Intake
 from slingshot.data.planning import Plan
 from slingshot.data.tables import Rows
 
+log = logging.getLogger(__name__)
+
 UNSEEN_NAMED = 50
+
+MUCH_PRINTED = 0.2  # a share of texts that print their own label above which every score is in doubt
 
 
 def describe(spec: PrepareDataSpec, rows: Rows, taken: Intake, plan: Plan, labels: list[Label]) -> dict[str, Any]:
@@ -31,7 +37,7 @@ def describe(spec: PrepareDataSpec, rows: Rows, taken: Intake, plan: Plan, label
         "digest": digest,
         "spec": spec.model_dump(mode="json"),
         "versions": versions(),
-        "code_set": icd10.code_set_version() if data.labels == "icd10cm" else None,
+        "code_set": _code_set(data),
         "rows": {
             "read": taken.rows_read,
             "dropped": taken.dropped.rows,
@@ -42,7 +48,7 @@ def describe(spec: PrepareDataSpec, rows: Rows, taken: Intake, plan: Plan, label
         "changed": taken.changed.reasons,
         "same_text_different_labels": plan.several_labels,
         "labels": {
-            "system": data.labels,
+            "system": data.labels if isinstance(data.labels, str) else data.labels.tree,
             "level": data.level,
             "count": len(labels),
             "not_billable": sum(label.billable is False for label in labels),
@@ -51,6 +57,78 @@ def describe(spec: PrepareDataSpec, rows: Rows, taken: Intake, plan: Plan, label
         "groups": _groups(taken, plan),
         "splits": {name: _split(taken, plan, labels, number) for number, name in enumerate(SPLITS)},
         "leakage": _leakage(taken, plan, labels, data),
+    }
+
+
+def _code_set(data: Data) -> str | None:
+    tree = tree_of(data.labels)
+    return tree.code_set_version() if tree else None
+
+
+def describe_test_set(
+    name: str, rows: Rows, taken: Intake, plan: Plan, main: Intake, main_plan: Plan, labels: list[Label], data: Data
+) -> dict[str, Any]:
+    """What dataset.json says of a further test set: rows, labels, what of it stands in the study's splits."""
+    known = {label.label: label.train_samples for label in labels}
+    own = sorted({target.label for target in taken.targets})
+    written = plan.split >= 0
+    counts = np.bincount(plan.label[written], minlength=len(own))
+    unseen = [label for label in own if not known.get(label)]
+    return {
+        "source": rows.origin,
+        "digest": hashlib.sha256(plan.sample[written].tobytes()).hexdigest(),
+        "code_set": _code_set(data),
+        "rows": {
+            "read": taken.rows_read,
+            "dropped": taken.dropped.rows,
+            "samples": len(plan.row),
+            "left_out_by_max_samples": int((~written).sum()),
+        },
+        "dropped": taken.dropped.reasons,
+        "changed": taken.changed.reasons,
+        "same_text_different_labels": plan.several_labels,
+        "samples": int(written.sum()),
+        "labels": int((counts > 0).sum()),
+        "label_counts": {label: int(count) for label, count in zip(own, counts, strict=True) if count},
+        "words": leakage.lengths(np.frombuffer(taken.words, np.int32)[plan.row[written]]),
+        "leakage": _leakage_of_test_set(taken, plan, main, main_plan, {"labels_unseen_in_train": unseen, "own": own}),
+    }
+
+
+def _leakage_of_test_set(
+    taken: Intake, plan: Plan, main: Intake, main_plan: Plan, names: dict[str, list[str]]
+) -> dict[str, Any]:
+    """How many of a further test set's samples stand in a split of the study, as they are or nearly."""
+    written, in_main = plan.split >= 0, main_plan.split >= 0
+    texts = [np.frombuffer(each.text_hash, np.uint64) for each in (main, taken)]
+    firsts = [np.unique(text, return_index=True) for text in texts]
+    chosen = np.concatenate([first + each.first_text for (_, first), each in zip(firsts, (main, taken), strict=True)])
+    clusters = main.sketches.clusters(chosen, np.concatenate([unique for unique, _ in firsts]))
+    count = len(firsts[0][0])
+    of_main = clusters[:count][np.searchsorted(firsts[0][0], texts[0][main_plan.row])]
+    of_set = clusters[count:][np.searchsorted(firsts[1][0], texts[1][plan.row])]
+    exact, near = {}, {}
+    for number, split in enumerate(SPLITS):
+        members = in_main & (main_plan.split == number)
+        exact[split] = int(np.isin(texts[1][plan.row[written]], texts[0][main_plan.row[members]]).sum())
+        near[split] = int(np.isin(of_set[written], of_main[members]).sum())
+    unseen = np.isin(np.array(names["own"])[plan.label[written]], names["labels_unseen_in_train"])
+    flags = {
+        "prints_own_label": np.frombuffer(taken.prints_label, np.int8)[plan.row[written]],
+        "prints_own_description": np.frombuffer(taken.prints_description, np.int8)[plan.row[written]],
+    }
+    return {
+        "exact_duplicates_in": exact,
+        "near_duplicates_in": near,
+        **{
+            name: {"samples": int(flag.sum()), "share": float(flag.mean()) if len(flag) else 0.0}
+            for name, flag in flags.items()
+        },
+        "labels_unseen_in_train": {
+            "labels": len(names["labels_unseen_in_train"]),
+            "samples": int(unseen.sum()),
+            "first": names["labels_unseen_in_train"][:UNSEEN_NAMED],
+        },
     }
 
 
@@ -86,14 +164,24 @@ def _leakage(taken: Intake, plan: Plan, labels: list[Label], data: Data) -> dict
     exact, near = leakage.overlap(plan.split, text, plan.twins)
     return {
         "exact_duplicates": exact,
+        "groups_across_splits": _groups_across(plan),
         "near_duplicates": near,
         "near_duplicate_similarity": taken.sketches.similarity,
-        "grouped_by_near_duplicates": data.split.near_duplicate_similarity is not None,
+        "grouped_by_near_duplicates": data.split.near_duplicate_similarity is not None and not data.split.given,
         "prints_own_label": _shares(taken.prints_label, plan),
         "prints_own_description": _shares(taken.prints_description, plan),
         "labels_masked": data.mask_label_mentions,
         "test_labels_unseen_in_train": _unseen(plan, labels),
     }
+
+
+def _groups_across(plan: Plan) -> dict[str, int]:
+    """Groups that stand in more than one split, which only splits that the source gives can have; their samples."""
+    written = plan.split >= 0
+    pairs = np.unique(np.stack([plan.group[written], plan.split[written].astype(np.uint64)]), axis=1)
+    groups, count = np.unique(pairs[0], return_counts=True)
+    several = groups[count > 1]
+    return {"groups": len(several), "samples": int(np.isin(plan.group[written], several).sum())}
 
 
 def _shares(flags: array[int], plan: Plan) -> dict[str, dict[str, float]]:
@@ -110,3 +198,54 @@ def _unseen(plan: Plan, labels: list[Label]) -> dict[str, Any]:
     samples = int(np.isin(plan.label[plan.split == 2], unseen).sum())
     named = [labels[number].label for number in unseen[:UNSEEN_NAMED]]
     return {"labels": len(unseen), "samples": samples, "first": named}
+
+
+def log_report(report: dict[str, Any]) -> None:
+    """Say what was read, dropped, changed and split; last, what leaks."""
+    for name, part in {"": report, **report["test_sets"]}.items():
+        rows, where = part["rows"], f"test_sets.{name}: " if name else ""
+        log.info("%s%d rows read, %d dropped, %d samples", where, rows["read"], rows["dropped"], rows["samples"])
+        for kind in ("dropped", "changed"):
+            for reason, entry in part[kind].items():
+                examples = ", ".join(entry["examples"][:2])
+                log.info("%s%s: %d rows, %s (e.g. %s)", where, kind, entry["rows"], reason, examples)
+    for name, split in report["splits"].items():
+        log.info("%s: %d samples, %d labels, %d groups", name, split["samples"], split["labels"], split["groups"])
+    for line in warnings_of(report):
+        log.warning(line)
+
+
+def warnings_of(report: dict[str, Any]) -> list[str]:
+    """What a reader should know before any score is computed: one sentence each, from dataset.json."""
+    leakage_, plain = report["leakage"], report["labels"]["level"] == "code" and report["code_set"] is None
+    found = []
+    masked = leakage_["labels_masked"]
+    for key, what in (("prints_own_label", "label"), ("prints_own_description", "label's description")):
+        share = leakage_[key]["test"]["share"]
+        if share >= MUCH_PRINTED and not (masked and what == "label"):
+            options = "data.drop_closing_turn" + (" or data.mask_label_mentions" if plain or what == "label" else "")
+            found.append(
+                f"{share:.1%} of the texts in test print their own {what}: a score then says who finds it in the text, "
+                f"not who can tell the diagnosis; see {options}"
+            )
+    for kind, name in (("exact_duplicates", "the same text"), ("near_duplicates", "nearly the same text")):
+        for pair in ("test in train", "test in validation", "validation in train"):
+            if count := leakage_[kind][pair]:
+                split, _, other = pair.partition(" in ")
+                of = report["splits"][split]["samples"]
+                found.append(f"{count} of {of} samples of {split} have {name} in {other}: what is learned there is read here")
+    if across := leakage_["groups_across_splits"]["groups"]:
+        samples = leakage_["groups_across_splits"]["samples"]
+        found.append(f"{across} groups with {samples} samples stand in more than one split: see data.split.drop_leaked")
+    unseen = leakage_["test_labels_unseen_in_train"]
+    if unseen["samples"]:
+        found.append(f"{unseen['samples']} samples of test have one of {unseen['labels']} labels that train never shows")
+    for name, part in report["test_sets"].items():
+        own = part["leakage"]
+        for split in SPLITS[:2]:
+            if count := own["near_duplicates_in"][split]:
+                found.append(f"test_sets.{name}: {count} of {part['samples']} samples have (nearly) the same text in {split}")
+        if own["labels_unseen_in_train"]["samples"]:
+            count = own["labels_unseen_in_train"]["samples"]
+            found.append(f"test_sets.{name}: {count} of {part['samples']} samples have a label that train never shows")
+    return found

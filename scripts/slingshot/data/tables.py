@@ -99,7 +99,9 @@ def parquet_batches(path: Path, names: Sequence[str]) -> Iterator[Batch]:
                 classes = _classes_in_metadata(schema)
                 for batch in table.iter_batches(batch_size=ROWS_PER_BATCH, columns=list(written.values())):
                     columns = {
-                        name: [python_value(value, classes.get(written[name])) for value in _values(batch, written[name])]
+                        name: [
+                            python_value(value, classes.get(written[name])) for value in _values(batch, written[name])
+                        ]
                         for name in names
                     }
                     yield Batch(path.name, first, columns)
@@ -129,8 +131,8 @@ def refuse_objects(schema: pyarrow.Schema, written: dict[str, str], where: str) 
         inner = kind.value_type if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind) else kind
         if pyarrow.types.is_struct(inner) or pyarrow.types.is_map(inner) or pyarrow.types.is_union(inner):
             raise StudyError(
-                f"data.columns: {where} has objects in the column {name.strip()!r} ({kind}); write the part that is meant "
-                "into a column of its own"
+                f"data.columns: {where} has objects in the column {name.strip()!r} ({kind}); write the part that is "
+                "meant into a column of its own"
             )
 
 

@@ -73,8 +73,3 @@ def test_no_word_of_the_content_is_lost(content: list[str], marks: list[str]) ->
 def test_words_do_not_depend_on_case_or_unicode_form(text: str) -> None:
     composed, _ = texts.clean(unicodedata.normalize("NFD", text))
     assert texts.words(composed) == texts.words(texts.clean(unicodedata.normalize("NFC", text))[0])
-
-
-@pytest.mark.parametrize("cell", ["", "  ", "NaN", "null", "None", "N/A"])
-def test_what_says_nothing_is_missing(cell: str) -> None:
-    assert texts.is_missing(cell)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from slingshot.artifacts.labels import Label, read_labels, write_labels
 from slingshot.core.errors import StudyError
-from slingshot.data import icd10, labels
+from slingshot.data import cells, icd10, labels
 
 
 @pytest.mark.parametrize(
@@ -33,18 +33,18 @@ from slingshot.data import icd10, labels
     ],
 )
 def test_a_cell_is_one_text(cell: Any, value: str | None) -> None:
-    assert labels.plain_value(cell)[0] == value
+    assert cells.plain_value(cell)[0] == value
 
 
 @pytest.mark.parametrize("cell", [["A047", "B20"], "['A047', 'B20']"])
 def test_several_labels_in_a_cell_are_no_label(cell: Any) -> None:
-    with pytest.raises(ValueError, match=labels.SEVERAL):
-        labels.plain_value(cell)
+    with pytest.raises(ValueError, match=cells.SEVERAL):
+        cells.plain_value(cell)
 
 
 def test_what_was_changed_is_said() -> None:
-    assert labels.plain_value(["A047"])[1] == [labels.FROM_LIST]
-    assert labels.plain_value("1.0")[1] == [labels.FROM_FLOAT]
+    assert cells.plain_value(["A047"])[1] == [cells.FROM_LIST]
+    assert cells.plain_value("1.0")[1] == [cells.FROM_FLOAT]
     assert labels.target("a04.7", "icd10cm", "code")[1] == labels.CODE_FORM
     assert labels.target("A047", "icd10cm", "code")[1] is None
 
@@ -63,7 +63,7 @@ def test_the_target_stands_at_the_level_asked_for(level: Any, label: str) -> Non
 
 
 def test_a_retired_code_has_a_target_only_above_its_level() -> None:
-    assert labels.target("A0499", "icd10cm", "code") == (None, None)
+    assert labels.target("A0499", "icd10cm", "code") == (None, labels.NOT_IN_CODE_SET)
     target, _ = labels.target("A0499", "icd10cm", "category")
     assert target is not None
     assert target.label == "A04"

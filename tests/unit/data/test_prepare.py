@@ -15,12 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slingshot.artifacts.labels import read_labels
+from slingshot.artifacts.layout import DataFiles
 from slingshot.artifacts.splits import SplitWriter, read_split
 from slingshot.config.data import Columns, Data, FileData, MaxSamples, Split
 from slingshot.config.specs import PrepareDataSpec
 from slingshot.core.errors import StudyError
+from slingshot.data import cells, labels
 from slingshot.data import cleaning as texts
-from slingshot.data import labels
 from slingshot.data import prepare as dataset
 from slingshot.data.intake import MASKED, NO_TEXT, NOT_TEXT
 from slingshot.data.planning import DUPLICATE
@@ -30,11 +31,6 @@ CODES = ["A047", "B20", "E1165", "I10", "J189", "K219", "N390", "M545"]
 CODES = [code for code in CODES if labels.target(code, "icd10cm", "code")[0]]
 MEDSYNTH = Columns(text="Dialogue", label="ICD10", description="ICD10_desc")
 PROGRAM = Path(dataset.__file__).parents[2] / "prepare_data.py"
-
-
-def outputs(folder: Path) -> dict[str, Path]:
-    names = {name: folder / f"{name}.parquet" for name in SPLITS}
-    return {**names, "labels": folder / "labels.json", "dataset": folder / "dataset.json"}
 
 
 def run(
@@ -50,10 +46,10 @@ def run(
 def run_file(folder: Path, name: str, columns: Columns = MEDSYNTH, **data: Any) -> tuple[pd.DataFrame, dict]:
     data = {"max_dropped_share": 1.0, **data}
     spec = PrepareDataSpec(data=Data(source=FileData(path=name), columns=columns, **data), source_digest=None)
-    paths = outputs(folder / "out")
-    prepare(spec, folder, paths)
-    frames = [read_split(paths[split]).assign(split=split) for split in SPLITS]
-    return pd.concat(frames, ignore_index=True), json.loads(paths["dataset"].read_text())
+    files = DataFiles(folder / "out")
+    prepare(spec, folder, files)
+    frames = [read_split(files.split(split)).assign(split=split) for split in SPLITS]
+    return pd.concat(frames, ignore_index=True), json.loads(files.dataset.read_text())
 
 
 def dialogue(number: int, words: int = 30) -> str:
@@ -81,7 +77,7 @@ def test_codes_in_lists_with_dots_and_small_letters(tmp_path: Path) -> None:
     rows[0]["ICD10"], rows[1]["ICD10"], rows[2]["ICD10"] = ["A047"], "['B20']", "e11.65"
     samples, report = run(tmp_path, rows)
     assert sorted(samples["label"]) == sorted(row["ICD10"] for row in medsynth())
-    assert report["changed"][labels.FROM_LIST]["rows"] == 2
+    assert report["changed"][cells.FROM_LIST]["rows"] == 2
     assert report["changed"][labels.CODE_FORM]["rows"] == 1
     assert set(report["changed"][labels.CODE_FORM]["examples"]) <= set(samples["sample_id"])
 
@@ -224,7 +220,7 @@ def test_labels_written_as_floats_are_whole_numbers(tmp_path: Path, write: Any) 
     rows[0]["label"] = None
     samples, report = run(tmp_path, rows, Columns(), labels="plain")
     assert set(samples["label"]) == {"0", "1", "2"}
-    assert report["changed"][labels.FROM_FLOAT]["rows"] == 39
+    assert report["changed"][cells.FROM_FLOAT]["rows"] == 39
     with pytest.raises(StudyError, match=r"39 for 'code not in the code set', e\.g\. .*need data\.labels: plain"):
         run(tmp_path, rows, Columns(), max_dropped_share=0.05)
 

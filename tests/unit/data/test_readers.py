@@ -84,8 +84,8 @@ def test_cells_are_not_guessed_at(tmp_path: Path) -> None:
 def test_more_rows_than_a_batch_keep_their_numbers(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", "text,label\n" + "x,y\n" * (2 * ROWS_PER_BATCH + 1))
     batches = list(read_rows(FileData(path="a.csv"), COLUMNS, path.parent).batches)
-    assert [batch.first_row for batch in batches] == [1, ROWS_PER_BATCH + 1, 2 * ROWS_A_BATCH + 1]
-    assert [len(batch) for batch in batches] == [ROWS_PER_BATCH, ROWS_A_BATCH, 1]
+    assert [batch.first_row for batch in batches] == [1, ROWS_PER_BATCH + 1, 2 * ROWS_PER_BATCH + 1]
+    assert [len(batch) for batch in batches] == [ROWS_PER_BATCH, ROWS_PER_BATCH, 1]
 
 
 # ---------------------------------------------------------------- what is refused
@@ -93,18 +93,18 @@ def test_more_rows_than_a_batch_keep_their_numbers(tmp_path: Path) -> None:
 BROKEN: dict[str, tuple[str, str | bytes, str]] = {
     "empty": ("a.csv", "", r"a\.csv is empty"),
     "header only": ("a.csv", "text,label\n", "a.csv has a header but no rows"),
-    "too few fields": ("a.csv", "text,label\nx,y\nz\n", r"a\.csv, line 3: 1 fields where the header has 2; mend"),
+    "too few fields": ("a.csv", "text,label\nx,y\nz\n", r"a\.csv, line 3: 1 fields where the header has 2; fix"),
     "too many fields": ("a.csv", 'text,label\n"x\nx",y\nz,w,v\n', r"a\.csv, line 4: 3 fields where the header has 2"),
     "open quotation": ("a.csv", 'text,label\nx,y\n"z,w\nv,u\n', r"a\.csv, line 3: a quotation mark .* never closed"),
     "text after quotation": ("a.csv", 'text,label\n"x"z,y\n', r"a\.csv, line 2: cannot be read as CSV"),
     "latin-1": ("a.csv", "text,label\nx,y\nm\xfcde,y\n".encode("latin-1"), r"a\.csv, line 3: byte 0xfc is not UTF-8"),
     "latin-1 JSON": ("a.jsonl", '{"text": "\xe9", "label": "y"}\n'.encode("latin-1"), "line 1: byte 0xe9 is not UTF-8"),
-    "utf-16": ("a.csv", "text,label\nx,y\n".encode("utf-16"), r"a\.csv is UTF-16, not csv in UTF-8; convert it"),
+    "utf-16": ("a.csv", "text,label\nx,y\n".encode("utf-16"), r"a\.csv is UTF-16, not UTF-8: set data\.source\.encoding: utf-16"),
     "zipped": ("a.csv", b"PK\x03\x04....", r"a\.csv is a zip archive"),
     "bad JSON": ("a.jsonl", '{"text": "x", "label": "y"}\n{"text": "x"', r"a\.jsonl, line 2: is not JSON"),
     "JSON list": ("a.jsonl", "[1]\n", r"line 1: must be a JSON object, not list"),
     "no Parquet": ("a.parquet", b"text,label\n", r"a\.parquet is not a whole Parquet file"),
-    "unknown format": ("a.xlsx", b"text,label\n", r"a\.xlsx must end in \.csv, \.tsv, \.jsonl, \.parquet"),
+    "unknown format": ("a.txt", b"text,label\n", r"a\.txt must end in \.csv, \.tsv, \.jsonl, \.parquet"),
 }
 
 
