@@ -35,9 +35,9 @@ rule all:
 
 
 rule data:
-    "The splits and the leakage report, without any model."
+    "The splits and data.html, the page to look at before any model runs."
     input:
-        RESULTS.data.dataset,
+        RESULTS.data.page,
 
 
 rule fetch:

@@ -82,8 +82,6 @@ def prepare(path: Path, folder: Path) -> tuple[float, int, dict[str, int]]:
             "columns": {"text": "Dialogue", "label": "ICD10", "description": "ICD10_desc"},
         },
     }
-    outputs = {name: folder / f"{name}.parquet" for name in ("train", "validation", "test")}
-    outputs |= {"labels": folder / "labels.json", "dataset": folder / "dataset.json"}
     command = [
         sys.executable,
         str(SCRIPTS / "prepare_data.py"),
@@ -91,15 +89,16 @@ def prepare(path: Path, folder: Path) -> tuple[float, int, dict[str, int]]:
         json.dumps(spec),
         "--study",
         str(path.parent),
+        "--data",
+        str(folder),
     ]
-    command += [word for name, output in outputs.items() for word in (f"--{name}", str(output))]
     start = time.perf_counter()
     pid = subprocess.Popen(command, stderr=subprocess.DEVNULL).pid
     _, status, usage = os.wait4(pid, 0)
     seconds = time.perf_counter() - start
     if status:
         sys.exit(f"prepare_data failed on {path}")
-    return seconds, usage.ru_maxrss * 1024, json.loads(outputs["dataset"].read_text())["rows"]
+    return seconds, usage.ru_maxrss * 1024, json.loads((folder / "dataset.json").read_text())["rows"]
 
 
 def read_only(path: Path) -> tuple[float, float]:

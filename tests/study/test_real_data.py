@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from slingshot.artifacts.layout import DataFiles
 from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.splits import read_split
 from slingshot.config.specs import PrepareDataSpec
@@ -34,9 +35,9 @@ needs_mts = pytest.mark.skipif(not MTS.exists(), reason="MTS-Dialog is not at ..
 def prepared(folder: Path, **data: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
     """All samples with their split, and dataset.json."""
     spec = PrepareDataSpec.model_validate({"data": data, "source_digest": None})
-    paths = {name: folder / f"{name}.parquet" for name in SPLITS}
-    report = prepare(spec, SHARED, {**paths, "labels": folder / "labels.json", "dataset": folder / "dataset.json"})
-    return pd.concat([read_split(paths[name]).assign(split=name) for name in SPLITS], ignore_index=True), report
+    files = DataFiles(folder)
+    report = prepare(spec, SHARED, files)
+    return pd.concat([read_split(files.split(name)).assign(split=name) for name in SPLITS], ignore_index=True), report
 
 
 def baseline_accuracy(folder: Path) -> float:

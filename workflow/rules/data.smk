@@ -9,6 +9,8 @@ rule prepare_data:
         test=RESULTS.data.test,
         labels=RESULTS.data.labels,
         dataset=RESULTS.data.dataset,
+        examples=RESULTS.data.examples,
+        test_sets=[RESULTS.data.test_set(name) for name in STUDY.data.test_sets],
     log:
         RESULTS.log("prepare_data"),
     benchmark:
@@ -23,5 +25,28 @@ rule prepare_data:
         **facts("prepare_data"),
         spec=spec("prepare_data"),
     shell:
-        "$RUN/prepare_data.py --spec {params.spec:q} --study . --train {output.train} --validation {output.validation}"
-        " --test {output.test} --labels {output.labels} --dataset {output.dataset} 2>&1 | tee {log}"
+        "$RUN/prepare_data.py --spec {params.spec:q} --study . --data $(dirname {output.dataset}) 2>&1 | tee {log}"
+
+
+rule data_page:
+    "The data to look at before any model runs: counts, lengths, what was dropped or changed, what leaks."
+    input:
+        dataset=rules.prepare_data.output.dataset,
+        examples=rules.prepare_data.output.examples,
+    output:
+        page=RESULTS.data.page,
+    log:
+        RESULTS.log("data_page"),
+    benchmark:
+        RESULTS.benchmark("data_page")
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        **facts("data_page"),
+        spec=spec("data_page"),
+    shell:
+        "$RUN/data_page.py --spec {params.spec:q} --data $(dirname {input.dataset}) 2>&1 | tee {log}"

@@ -37,6 +37,11 @@ class StepSpec(Spec):
 class PrepareDataSpec(StepSpec):
     data: Data
     source_digest: str | None = Field(description="digest of the local files' content; null for the hub")
+    test_set_digests: dict[str, str] = Field({}, description="likewise, of each further test set of local files")
+
+
+class DataPageSpec(StepSpec):
+    """Its result depends on prepare_data's alone."""
 
 
 class FetchModelSpec(StepSpec):

@@ -129,8 +129,8 @@ def _rows_of_quoted(path: Path, swallowed: _Swallowed, encoding: str) -> Iterato
                 if row and len(row) != swallowed.width:
                     raise StudyError(
                         f"{path}, line {start}: {len(row)} fields where the header has {swallowed.width}; fix or "
-                        f"remove the line ({SEPARATORS[swallowed.separator]} or a quotation mark in a text must stand in "
-                        "quotes)"
+                        f"remove the line ({SEPARATORS[swallowed.separator]} or a quotation mark in a text must stand "
+                        "in quotes)"
                     )
                 if row:
                     swallowed.see(row, start, reader.line_num)
@@ -187,8 +187,8 @@ class _Swallowed:
             places = len({suspect[0] for suspect in found})
             raise StudyError(
                 f"{path}, lines {first} to {last}: a quotation mark makes one row of them, though a line within has "
-                f"all {self.width} fields and the label {label!r} ({places} such rows); double the mark, or put its whole "
-                "field in quotes"
+                f"all {self.width} fields and the label {label!r} ({places} such rows); double the mark, or put its "
+                "whole field in quotes"
             )
 
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 
-from slingshot.artifacts.layout import DataFiles
 from slingshot.artifacts.labels import Label, write_labels
-from slingshot.artifacts.splits import SPLITS, SplitWriter
+from slingshot.artifacts.layout import DataFiles
+from slingshot.artifacts.splits import ROWS_PER_GROUP, SPLITS, SplitWriter
 from slingshot.config.base import LabelSystem, TreeLabels
 from slingshot.config.data import Data
 from slingshot.config.specs import PrepareDataSpec

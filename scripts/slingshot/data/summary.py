@@ -217,11 +217,11 @@ def log_report(report: dict[str, Any]) -> None:
 
 def warnings_of(report: dict[str, Any]) -> list[str]:
     """What a reader should know before any score is computed: one sentence each, from dataset.json."""
-    leakage_, plain = report["leakage"], report["labels"]["level"] == "code" and report["code_set"] is None
+    leaks, plain = report["leakage"], report["labels"]["level"] == "code" and report["code_set"] is None
     found = []
-    masked = leakage_["labels_masked"]
+    masked = leaks["labels_masked"]
     for key, what in (("prints_own_label", "label"), ("prints_own_description", "label's description")):
-        share = leakage_[key]["test"]["share"]
+        share = leaks[key]["test"]["share"]
         if share >= MUCH_PRINTED and not (masked and what == "label"):
             options = "data.drop_closing_turn" + (" or data.mask_label_mentions" if plain or what == "label" else "")
             found.append(
@@ -230,21 +230,27 @@ def warnings_of(report: dict[str, Any]) -> list[str]:
             )
     for kind, name in (("exact_duplicates", "the same text"), ("near_duplicates", "nearly the same text")):
         for pair in ("test in train", "test in validation", "validation in train"):
-            if count := leakage_[kind][pair]:
+            if count := leaks[kind][pair]:
                 split, _, other = pair.partition(" in ")
                 of = report["splits"][split]["samples"]
-                found.append(f"{count} of {of} samples of {split} have {name} in {other}: what is learned there is read here")
-    if across := leakage_["groups_across_splits"]["groups"]:
-        samples = leakage_["groups_across_splits"]["samples"]
+                found.append(
+                    f"{count} of {of} samples of {split} have {name} in {other}: what is learned there is read here"
+                )
+    if across := leaks["groups_across_splits"]["groups"]:
+        samples = leaks["groups_across_splits"]["samples"]
         found.append(f"{across} groups with {samples} samples stand in more than one split: see data.split.drop_leaked")
-    unseen = leakage_["test_labels_unseen_in_train"]
+    unseen = leaks["test_labels_unseen_in_train"]
     if unseen["samples"]:
-        found.append(f"{unseen['samples']} samples of test have one of {unseen['labels']} labels that train never shows")
+        found.append(
+            f"{unseen['samples']} samples of test have one of {unseen['labels']} labels that train never shows"
+        )
     for name, part in report["test_sets"].items():
         own = part["leakage"]
-        for split in SPLITS[:2]:
-            if count := own["near_duplicates_in"][split]:
-                found.append(f"test_sets.{name}: {count} of {part['samples']} samples have (nearly) the same text in {split}")
+        found += [
+            f"test_sets.{name}: {count} of {part['samples']} samples have (nearly) the same text in {split}"
+            for split in SPLITS[:2]
+            if (count := own["near_duplicates_in"][split])
+        ]
         if own["labels_unseen_in_train"]["samples"]:
             count = own["labels_unseen_in_train"]["samples"]
             found.append(f"test_sets.{name}: {count} of {part['samples']} samples have a label that train never shows")

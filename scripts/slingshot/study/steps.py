@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from slingshot.config.arms import ORIGINS, Arm, arms_of, longest_prompt, name_of, result_key, size_of
-from slingshot.config.base import Spec
-from slingshot.config.data import FileData
+from slingshot.config.base import Spec, TreeLabels
+from slingshot.config.data import FileData, HubData
 from slingshot.config.models import FolderModel, GgufModel
 from slingshot.config.recipe import overridden
 from slingshot.config.rivals import (
@@ -29,6 +29,7 @@ from slingshot.config.specs import (
     AskSpec,
     ChooseSpec,
     CompareSpec,
+    DataPageSpec,
     FetchModelSpec,
     FinetuneSpec,
     FitSpec,
@@ -53,6 +54,7 @@ PROGRAMS = Path(__file__).parents[2]
 
 SPECS: dict[str, type[StepSpec]] = {
     "prepare_data": PrepareDataSpec,
+    "data_page": DataPageSpec,
     "fetch_model": FetchModelSpec,
     "finetune": FinetuneSpec,
     "choose": ChooseSpec,
@@ -123,8 +125,10 @@ def step_spec(study: Study, folder: Path, step: str, target: str = "", written_c
     Raises:
         StudyError: the study has no such model or arm, or a file that it names is missing.
     """
+    study = _with_tree_digest(study, folder)
     makers: dict[str, Callable[[], StepSpec]] = {
         "prepare_data": lambda: _prepare_data(study, folder),
+        "data_page": DataPageSpec,
         "fetch_model": lambda: _fetch_model(study, folder, target),
         "finetune": lambda: _finetune(study, folder, arm_of(study, target)),
         "choose": lambda: _choose(study, arm_of(study, target)),
@@ -159,10 +163,35 @@ def _code(step: str, rival: str | None) -> str:
 
 
 def _prepare_data(study: Study, folder: Path) -> PrepareDataSpec:
-    source = study.data.source
-    local = folder / source.path if isinstance(source, FileData) else None
-    digest = fingerprint(local, "config.yaml: data.source.path", folder / DIGEST_MEMORY) if local else None
-    return PrepareDataSpec(data=study.data, source_digest=digest)
+    data = study.data
+    sets = {name: _source_digest(each.source, f"test_sets.{name}", folder) for name, each in data.test_sets.items()}
+    return PrepareDataSpec(
+        data=data,
+        source_digest=_source_digest(data.source, "source", folder),
+        test_set_digests={name: digest for name, digest in sets.items() if digest},
+    )
+
+
+def _source_digest(source: HubData | FileData, key: str, folder: Path) -> str | None:
+    """Digest of local files, of one path or of one for each split; None for the hub."""
+    if isinstance(source, HubData):
+        return None
+    paths = {"": source.path} if isinstance(source.path, str) else dict(source.path)
+    digests = {
+        part: fingerprint(folder / path, f"config.yaml: data.{key}.path{part and '.'}{part}", folder / DIGEST_MEMORY)
+        for part, path in paths.items()
+    }
+    return digests[""] if "" in digests else digest_of_text(json.dumps(digests, sort_keys=True))
+
+
+def _with_tree_digest(study: Study, folder: Path) -> Study:
+    """The study with the digest of its code tree's file, so that an edit of it changes every spec that reads labels."""
+    labels = study.data.labels
+    if not isinstance(labels, TreeLabels):
+        return study
+    digest = fingerprint(folder / labels.tree, "config.yaml: data.labels.tree", folder / DIGEST_MEMORY)
+    data = study.data.model_copy(update={"labels": labels.model_copy(update={"digest": digest})})
+    return study.model_copy(update={"data": data})
 
 
 def _fetch_model(study: Study, folder: Path, model: str) -> FetchModelSpec:

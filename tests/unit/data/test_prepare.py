@@ -269,7 +269,7 @@ def test_a_larger_max_samples_extends_the_smaller_sample(tmp_path: Path) -> None
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in outputs(folder / "out").values() if path.suffix == ".parquet"}
+    return {path.name: path.read_bytes() for path in (folder / "out").glob("*.parquet")}
 
 
 ROW = st.tuples(st.integers(0, 25), st.sampled_from(CODES[:4]), st.sampled_from([None, "p1", "p2", "p3", "p4"]))
@@ -374,8 +374,7 @@ def test_a_text_that_is_a_number_is_dropped_and_counted(tmp_path: Path) -> None:
 def test_the_program_leaves_nothing_half_written(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "rows.csv").write_bytes(content)
     spec = PrepareDataSpec(data=Data(source=FileData(path="rows.csv"), columns=MEDSYNTH), source_digest=None)
-    out = outputs(tmp_path / "out")
-    arguments = [word for name, path in out.items() for word in (f"--{name}", str(path))]
+    arguments = ["--data", str(tmp_path / "out")]
     command = [sys.executable, str(PROGRAM), "--spec", spec.model_dump_json(), "--study", str(tmp_path), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1

@@ -99,7 +99,11 @@ BROKEN: dict[str, tuple[str, str | bytes, str]] = {
     "text after quotation": ("a.csv", 'text,label\n"x"z,y\n', r"a\.csv, line 2: cannot be read as CSV"),
     "latin-1": ("a.csv", "text,label\nx,y\nm\xfcde,y\n".encode("latin-1"), r"a\.csv, line 3: byte 0xfc is not UTF-8"),
     "latin-1 JSON": ("a.jsonl", '{"text": "\xe9", "label": "y"}\n'.encode("latin-1"), "line 1: byte 0xe9 is not UTF-8"),
-    "utf-16": ("a.csv", "text,label\nx,y\n".encode("utf-16"), r"a\.csv is UTF-16, not UTF-8: set data\.source\.encoding: utf-16"),
+    "utf-16": (
+        "a.csv",
+        "text,label\nx,y\n".encode("utf-16"),
+        r"a\.csv is UTF-16, not UTF-8: set data\.source\.encoding: utf-16",
+    ),
     "zipped": ("a.csv", b"PK\x03\x04....", r"a\.csv is a zip archive"),
     "bad JSON": ("a.jsonl", '{"text": "x", "label": "y"}\n{"text": "x"', r"a\.jsonl, line 2: is not JSON"),
     "JSON list": ("a.jsonl", "[1]\n", r"line 1: must be a JSON object, not list"),
