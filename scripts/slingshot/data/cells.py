@@ -148,9 +148,12 @@ def _only(values: list[Any]) -> Any:
     """The one distinct value of a list; None of an empty one.
 
     Raises:
-        ValueError: it holds several.
+        ValueError: it holds several, or something that is no name.
     """
-    names = list(dict.fromkeys(_name(value)[0] for value in values if value is not None))
+    found = [_name(value) for value in values if value is not None]
+    if any(how == "not" for _, how in found):
+        raise ValueError(NOT_A_NAME)
+    names = list(dict.fromkeys(name for name, _ in found))
     if len(names) > 1:
         raise ValueError(SEVERAL)
     return names[0] if names else None
