@@ -11,6 +11,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from slingshot.config.arms import arms_of  # noqa: E402
 from slingshot.config.study import parse_study
+from slingshot.config.yaml_files import read_yaml
 from slingshot.artifacts.layout import ResultFiles, files_of_arm, files_of_candidate  # noqa: E402
 from slingshot.core.errors import StudyError  # noqa: E402
 from slingshot.core.hashing import digest_of_text  # noqa: E402
@@ -18,6 +19,8 @@ from slingshot.core.files import write_text
 from slingshot.study.steps import fact_of, keys_of, step_spec  # noqa: E402
 
 try:
+    for _path in workflow.configfiles:
+        read_yaml(Path(_path))  # Snakemake takes the last of two keys of one name without a word
     STUDY = parse_study(deepcopy(config))
 except StudyError as error:
     raise WorkflowError(str(error)) from None

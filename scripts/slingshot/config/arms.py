@@ -160,8 +160,22 @@ def size_of(study: Study, arm: Arm) -> str | None:
     return study.networks[arm.model].size if arm.model in study.networks else None
 
 
+def told_apart(study: Study, arm: Arm) -> str:
+    """The name of what answers; with its key where another of the kind has the same, e.g. in another quantization.
+
+    Compared as results.json writes names, in which a dot is an underscore.
+    """
+    name = name_of(study, arm)
+    alike = {
+        other.model
+        for other in arms_of(study)
+        if other.kind == arm.kind and name_of(study, other).replace(".", "_") == name.replace(".", "_")
+    }
+    return f"{name}-{arm.model}" if len(alike) > 1 else name
+
+
 def result_key(study: Study, arm: Arm) -> str:
     """The arm's key in results.json, as the earlier pipeline wrote it: `SLM_Llama-3_2-3B-Instruct_finetuned`."""
-    name, status = name_of(study, arm), arm.training_status
+    name, status = told_apart(study, arm), arm.training_status
     variant = arm.variant if arm.variant != status else None
     return "_".join(part for part in (arm.kind.upper(), name.replace(".", "_"), status, variant) if part)

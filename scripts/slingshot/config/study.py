@@ -11,7 +11,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from slingshot.config.base import Key, Spec
@@ -23,6 +22,7 @@ from slingshot.config.models import Hardware, Model, Network
 from slingshot.config.recipe import Evaluation, FewShot, Finetune, Generation, Prompt, overridden
 from slingshot.config.reporting import Baseline, Cost, Report, Statistics
 from slingshot.config.rivals import Embedding, Encoder, ImportedPredictions
+from slingshot.config.yaml_files import read_yaml
 from slingshot.core.errors import StudyError
 
 
@@ -61,6 +61,18 @@ class Study(Spec):
                 raise ValueError(
                     f"{', '.join(twice)} stands under {first} and under {second}: give each model a key of its own"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _no_split_is_empty(self) -> Study:
+        split = self.data.split
+        if split.given:
+            return self
+        trained = bool(self.slm) or self.baseline.tfidf
+        for name in ("test", "train", "validation"):
+            if not getattr(split, name) and (trained or name == "test"):
+                why = "every arm is scored on it" if name == "test" else "models are trained and chosen on it"
+                raise ValueError(f"data.split.{name} is 0, but {why}: give it a share, e.g. 0.15")
         return self
 
     @model_validator(mode="after")
@@ -124,11 +136,9 @@ def load_study(path: Path | str) -> Study:
     """
     path = Path(path)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = read_yaml(path)
     except FileNotFoundError:
         raise StudyError(f"{path} is missing: a study is a folder with a config.yaml") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} is not YAML: {error}") from None
     return parse_study(raw, path.name)
 
 

@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterator
 from slingshot.config.base import LabelSystem, Level
 from slingshot.data import icd10
 
-_CODE = re.compile(r"(?<![A-Za-z0-9])[A-Za-z][0-9][0-9A-Za-z](?:\.?[0-9A-Za-z]{1,4})?(?![A-Za-z0-9])")
+_CATEGORY = r"[A-Za-z](?:[0-9][0-9A-Za-z]|[A-Za-z][0-9])"  # QA0 is one, too
 
-_BLOCK = re.compile(
-    r"(?<![A-Za-z0-9])[A-Za-z][0-9][0-9A-Za-z]\s*[-\N{EN DASH}]\s*[A-Za-z][0-9][0-9A-Za-z](?![A-Za-z0-9])"
-)
+_CODE = re.compile(rf"(?<![A-Za-z0-9]){_CATEGORY}(?:\.?[0-9A-Za-z]{{1,4}})?(?![A-Za-z0-9])")
+
+_BLOCK = re.compile(rf"(?<![A-Za-z0-9]){_CATEGORY}\s*[-\N{{EN DASH}}]\s*{_CATEGORY}(?![A-Za-z0-9])")
 
 _NUMBER = re.compile(r"(?<![0-9.])[0-9]{1,2}(?![0-9])")
 

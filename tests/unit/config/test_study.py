@@ -6,6 +6,7 @@ import pytest
 
 from slingshot.config.arms import Arm, arms_of, result_key
 from slingshot.config.study import load_study, parse_study
+from slingshot.config.yaml_files import read_yaml
 from slingshot.core.errors import StudyError
 
 STUDY = {
@@ -56,6 +57,9 @@ def test_a_models_override_is_laid_over_the_studys_section_key_by_key():
         ("data.level", "letter", "data.level must be 'code', 'category', 'block' or 'chapter', not 'letter'"),
         ("llm.large.source", {"wheel": "pkg==1", "gguf": "x.gguf"}, "llm.large.source.sha256 is missing"),
         ("llm.small", STUDY["slm"]["small"], "small stands under llm and under slm"),
+        ("data.split", {"train": 0.85, "test": 0}, "data.split.test is 0, but every arm is scored on it"),
+        ("data.split", {"train": 0.85, "validation": 0}, "data.split.validation is 0, but models are trained and"),
+        ("data.split", {"train": 0, "test": 0.85}, "data.split.train is 0, but models are trained and chosen on it"),
         ("llm.a/b", STUDY["slm"]["small"], "llm.a/b must match"),
     ],
 )
@@ -170,3 +174,35 @@ def test_a_key_in_the_place_of_its_variables_name_is_not_shown():
 def test_a_faulty_endpoint_is_refused(study, message):
     with pytest.raises(StudyError, match=message):
         parse_study(study)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: 1\nllm: {}\nseed: 2\n", r"config\.yaml: seed stands in line 1 and in line 3"),
+        ("data:\n  source: {path: a.csv}\n  source: {path: b.csv}\n", r"data\.source stands in line 2 and in line 3"),
+        ("llm:\n  a: {size: 1B, size: 2B}\n", r"llm\.a\.size stands in line 2 and in line 2"),
+        ("x:\n- {a: 1}\n- {a: 1, a: 2}\n", r"x\[1\]\.a stands in line 3 and in line 3"),
+        ("'seed': 1\nseed: 2\n", "seed stands in line 1 and in line 2"),
+    ],
+)
+def test_a_key_that_stands_twice_is_an_error_with_both_lines(tmp_path, text, message):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(StudyError, match=message):
+        load_study(tmp_path / "config.yaml")
+
+
+def test_an_anchor_that_is_merged_and_overridden_is_no_twin(tmp_path):
+    (tmp_path / "a.yaml").write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\n")
+    assert read_yaml(tmp_path / "a.yaml")["b"] == {"x": 3, "y": 2}
+
+
+def test_two_models_of_one_display_name_have_keys_of_their_own_in_the_results():
+    study = parse_study(changed("llm.twin", {"source": {"hub": "another/Large-3_1-8B"}, "size": "8B"}))
+    keys = [result_key(study, arm) for arm in arms_of(study)]
+    assert keys == [
+        "LLM_Large-3_1-8B-large_untrained",
+        "LLM_Large-3_1-8B-twin_untrained",
+        "SLM_small-3B_finetuned",
+        "BASELINE_tfidf_finetuned",
+    ]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from slingshot.data import icd10
 from slingshot.prompting.answers import read_answer
 
 CODES = {"A047", "J4520", "E784", "O321XX0"}
@@ -63,3 +64,16 @@ def test_above_code_level_a_code_counts_for_its_ancestor(raw, level, label):
 )
 def test_plain_labels_match_exactly_then_by_their_one_prefix(raw, label):
     assert read_answer(raw, {"GENHX", "past medical history", "past surgery"}, "plain") == label
+
+
+@pytest.mark.parametrize("level", ["code", "category", "block", "chapter"])
+def test_every_label_of_the_code_set_can_be_answered(level):
+    labels = icd10.all_labels(level)
+    said = [icd10.dotted(label) if level == "code" else label for label in labels]
+    unread = [
+        label
+        for label, name in zip(labels, said, strict=True)
+        if read_answer(name, (label,), "icd10cm", level) != label
+    ]
+    assert unread == []
+    assert "QA00101" in icd10.all_labels("code")  # a letter is the second sign
