@@ -68,7 +68,7 @@ class Study(Spec):
         split = self.data.split
         if split.given:
             return self
-        trained = bool(self.slm) or self.baseline.tfidf
+        trained = self.baseline.tfidf or any((self.slm, self.embedding, self.encoder))
         for name in ("test", "train", "validation"):
             if not getattr(split, name) and (trained or name == "test"):
                 why = "every arm is scored on it" if name == "test" else "models are trained and chosen on it"

@@ -88,16 +88,19 @@ def _names_beside(path: Path) -> list[str]:
     return [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
 
 
-def read_file(path: Path, names: Sequence[str], how: FileData, label: str | None = None) -> Iterator[Batch]:
+def read_file(
+    path: Path, names: Sequence[str], how: FileData | None = None, label: str | None = None
+) -> Iterator[Batch]:
     """Batches of one file's columns `names`.
 
     Args:
-        how: separator, encoding and sheet
+        how: separator, encoding and sheet, where they are not what the file's name says
         label: the label's column
 
     Raises:
         StudyError: the file is empty, broken, in a wrong encoding, or lacks a column.
     """
+    how = how or FileData(path=path.name)
     if path.stat().st_size == 0:
         raise StudyError(f"{path} is empty")
     kind = kind_of_content(path, how.encoding)
