@@ -25,17 +25,13 @@ def main() -> None:
 
     from slingshot.artifacts.model_card import read_model_card
     from slingshot.models.loading import load_model, load_tokenizer
-    from slingshot.nn.adapter_files import merged_weight, read_adapter
+    from slingshot.nn.adapter_files import is_plain_lora, merge_adapter
 
+    if not is_plain_lora(given.adapter):
+        raise StudyError(f"--adapter {given.adapter} is no plain LoRA adapter: merge it with peft")
     card = read_model_card(given.model)
     model = load_model(card, "none", given.dtype, "cpu")
-    config, state = read_adapter(given.adapter)
-    scale = config["lora_alpha"] / config["r"]
-    for name in sorted({key.rsplit(".", 2)[0] for key in state}):
-        module = model.get_submodule(name.removeprefix("base_model.model."))
-        module.weight.data = merged_weight(
-            module.weight.data, state[f"{name}.lora_A.weight"], state[f"{name}.lora_B.weight"], scale
-        )
+    merge_adapter(model, given.adapter)
     partial = given.merged.with_name(f".{given.merged.name}.part")
     model.save_pretrained(partial)
     load_tokenizer(card).save_pretrained(partial)

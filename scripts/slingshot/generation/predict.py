@@ -208,7 +208,7 @@ def settings_of_parts(
         "model": card.revision,
         "layers": card.layers,
         "adapter": adapter,
-        "quantization": "none" if falls_back(spec, device) else spec.quantization,
+        "quantization": weights_of(spec, device),
         "dtype": number_type(spec.dtype, device),
         "end_ids": end_ids,
         "code": code_digest(GENERATION),
@@ -219,6 +219,11 @@ def settings_of_parts(
     if trie and spec.generation.candidates:
         parts["candidates"] = {**common, "candidates": trie.digest, "count": spec.generation.candidates}
     return parts
+
+
+def weights_of(spec: PredictSpec, device: str) -> str:
+    """How the weights are quantized that answer here."""
+    return "none" if falls_back(spec, device) else spec.quantization
 
 
 def falls_back(spec: PredictSpec, device: str) -> bool:
@@ -293,11 +298,16 @@ def load(job: PredictJob, spec: PredictSpec, card: ModelCard, record: StepRecord
 
         from slingshot.generation.generate import load_for_generation
         from slingshot.models.device_memory import limit_memory
+        from slingshot.nn.adapter_files import trained_elsewhere
     limit_memory(torch.device(job.device), job.memory_gb)
     with timed(record.seconds, "load"):
         model = load_for_generation(
             card, spec.quantization, spec.dtype, job.device, job.adapter, spec.unquantized_without_gpu
         )
+    note = trained_elsewhere(job.adapter, weights_of(spec, job.device)) if job.adapter else None
+    if note:
+        log.warning("%s: %s", card.name, note)
+        record.notes.append(note)
     if job.device == "cuda":
         record.device = torch.cuda.get_device_name()
     return model

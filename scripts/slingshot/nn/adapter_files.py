@@ -1,4 +1,4 @@
-"""Folding a LoRA adapter into its base model's weights, so that it costs nothing while answering."""
+"""LoRA adapters as files in peft's format, and folding one into its base model's weights, where it costs nothing."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from slingshot.artifacts.layout import ADAPTER_SETTINGS, ADAPTER_WEIGHTS
 from slingshot.config.recipe import Lora
 from slingshot.core.errors import StudyError
 from slingshot.core.files import replacing, write_json
 
-_PREFIX = "base_model.model."  # what peft puts before a module's name
+PREFIX = "base_model.model."  # what peft puts before a module's name
 
 _PLAIN = {
     "use_dora": False,
@@ -38,55 +40,97 @@ def is_plain_lora(folder: Path) -> bool:
 
 
 @torch.no_grad()
-def merge_adapter(model: nn.Module, folder: Path) -> None:
+def merge_adapter(model: PreTrainedModel, folder: Path) -> None:
     """Add alpha / r B A to the weights in place, summed in float32 and rounded once.
+
+    A head that shares its weight with the embedding gets one of its own first: the adapter is the head's alone.
 
     Raises:
         StudyError: the adapter is not finite, or was made for another model.
     """
-    config = _config(folder)
+    config, factors = read_adapter(folder)
     scale = config["lora_alpha"] / config["r"]
-    factors = load_file(folder / ADAPTER_WEIGHTS)
     for name, down in sorted(factors.items()):
         if ".lora_A" not in name:
             continue
-        up = factors[name.replace(".lora_A", ".lora_B")]
-        _add(_weight(model, name, folder), up, down, scale, name, folder)
+        layer = name.removeprefix(PREFIX).partition(".lora_A")[0]
+        try:
+            add_low_rank(_weight(model, layer), down, factors[name.replace(".lora_A", ".lora_B")], scale)
+        except AttributeError:
+            said = f"holds an adapter of {layer}, which this model lacks"
+            raise StudyError(f"{folder} {said}: finetune it again") from None
+        except ValueError as error:
+            raise StudyError(f"{folder}: {name} {error}: finetune it again") from None
+
+
+def add_low_rank(weight: Tensor, down: Tensor, up: Tensor, scale: float) -> None:
+    """W += scale B A in place, summed in float32; W (out, in), A `down` (rank, in), B `up` (out, rank).
+
+    Raises:
+        ValueError: the shapes do not fit, or the sum is not finite.
+    """
+    if up.shape[0] != weight.shape[0] or down.shape[1] != weight.shape[1]:
+        raise ValueError(f"does not fit a weight of shape {tuple(weight.shape)}")
+    summed = weight.float().addmm_(up.to(weight.device).float(), down.to(weight.device).float(), alpha=scale)
+    if not bool(summed.isfinite().all()):
+        raise ValueError("makes weights that are not finite")
+    weight.copy_(summed)
+
+
+def trained_elsewhere(folder: Path, quantization: str) -> str | None:
+    """A note where an adapter was trained on weights quantized otherwise than those that it is put on; None: alike.
+
+    What it learned to make up for, the other weights do not have.
+    """
+    trained_on = _trained_on(folder)
+    if trained_on in (None, "none", quantization):
+        return None
+    return (
+        f"the adapter was trained on weights in {trained_on} and answers on weights in {quantization} (none: "
+        "unquantized): its answers differ from those that it was chosen by"
+    )
+
+
+def _trained_on(folder: Path) -> str | None:
+    with safe_open(folder / "adapter_model.safetensors", "pt") as file:
+        return (file.metadata() or {}).get("trained_on")
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((folder / ADAPTER_SETTINGS).read_text(encoding="utf-8"))
+    config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     return config
 
 
-def _weight(model: nn.Module, name: str, folder: Path) -> Tensor:
-    layer = name.removeprefix(_PREFIX).partition(".lora_A")[0]
-    try:
-        weight = model.get_submodule(layer).weight
-    except AttributeError:
-        raise StudyError(f"{folder} holds an adapter of {layer}, which this model lacks: finetune it again") from None
+def _weight(model: PreTrainedModel, layer: str) -> Tensor:
+    module = model.get_submodule(layer)
+    head: Any = model.get_output_embeddings()
+    embedding: Any = model.get_input_embeddings()
+    if module is head and head.weight is embedding.weight:
+        head.weight = nn.Parameter(head.weight.clone(), requires_grad=False)
+        model.config.tie_word_embeddings = False
+    weight = module.weight
     assert isinstance(weight, Tensor)
     return weight
 
 
-def _add(weight: Tensor, up: Tensor, down: Tensor, scale: float, name: str, folder: Path) -> None:
-    if up.shape[0] != weight.shape[0] or down.shape[1] != weight.shape[1]:
-        raise StudyError(f"{folder}: {name} does not fit a weight of shape {tuple(weight.shape)}: finetune it again")
-    summed = weight.float().addmm_(up.to(weight.device).float(), down.to(weight.device).float(), alpha=scale)
-    if not bool(summed.isfinite().all()):
-        raise StudyError(f"{folder}: {name} makes weights that are not finite: finetune it again")
-    weight.copy_(summed)
+def save_adapter(
+    folder: Path,
+    state: dict[str, Tensor],
+    lora: Lora,
+    rank: int,
+    alpha: int,
+    base: str,
+    quantization: str = "none",
+) -> None:
+    """Write adapter_model.safetensors and adapter_config.json as peft reads them; the same weights, the same bytes.
 
-
-PREFIX = "base_model.model."  # what peft puts before a module's name
-
-
-def save_adapter(folder: Path, state: dict[str, Tensor], lora: Lora, rank: int, alpha: int, base: str) -> None:
-    """Write adapter_model.safetensors and adapter_config.json as peft reads them; the same weights, the same bytes."""
+    Args:
+        quantization: of the base model's weights while the adapter was trained.
+    """
     leaves = sorted({name.removesuffix(".weight").rsplit(".", 2)[1] for name in state})
     with replacing(folder / ADAPTER_WEIGHTS) as temporary:
         weights = {name: value.detach().cpu().contiguous() for name, value in sorted(state.items())}
-        temporary.write_bytes(save(weights, metadata={"format": "pt"}))
+        temporary.write_bytes(save(weights, metadata={"format": "pt", "trained_on": quantization}))
     write_json(
         folder / ADAPTER_SETTINGS,
         {
@@ -107,10 +151,4 @@ def save_adapter(folder: Path, state: dict[str, Tensor], lora: Lora, rank: int, 
 
 def read_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """adapter_config.json and the weights."""
-    config = json.loads((folder / ADAPTER_SETTINGS).read_text(encoding="utf-8"))
-    return config, load_file(folder / ADAPTER_WEIGHTS)
-
-
-def merged_weight(weight: Tensor, down: Tensor, up: Tensor, scale: float) -> Tensor:
-    """W + scale B A, summed in float32 and returned in W's type; W (out, in), A (rank, in), B (out, rank)."""
-    return (weight.float() + scale * (up.float() @ down.float())).to(weight.dtype)
+    return _config(folder), load_file(folder / "adapter_model.safetensors")

@@ -98,8 +98,9 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
             state = restored(trainer, folder) or State()
             train_until_done(trainer, state, job, folder, exact_match, seconds)
         if workers.rank == 0:
+            weights = spec.quantization if getattr(model, "is_quantized", False) else "none"
             with timed(seconds, "save"):
-                save_adapter(job.adapter, state.best, recipe.lora, rank, alpha, card.name)
+                save_adapter(job.adapter, state.best, recipe.lora, rank, alpha, card.name, weights)
             write_results(job, card, trainer, state, rank, alpha, seconds, notes)
             checkpoints.remove_checkpoints(job.adapter)
 

@@ -9,8 +9,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
+from slingshot.config.recipe import Lora
 from slingshot.core.errors import StudyError
-from slingshot.nn.adapter_files import is_plain_lora, merge_adapter
+from slingshot.nn.adapter_files import is_plain_lora, merge_adapter, save_adapter, trained_elsewhere
 from tests.unit.tiny_models import tiny_model
 
 
@@ -40,6 +41,32 @@ def test_merged_equals_applied(adapter):
     assert is_plain_lora(folder)
     merge_adapter(model, folder)
     torch.testing.assert_close(model(ids).logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_an_adapter_of_a_tied_head_leaves_the_embedding_alone(adapter):
+    """As peft applies it; a merge into the shared weight would change what every token means."""
+    base = tiny_model("qwen2", tie_word_embeddings=True)
+    adapted = get_peft_model(base, LoraConfig(r=4, lora_alpha=12, target_modules=["lm_head"])).eval()
+    torch.manual_seed(1)
+    for name, weight in adapted.named_parameters():
+        if "lora" in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    _, folder = adapter()
+    adapted.save_pretrained(folder)
+    ids = torch.arange(3, 40)[None]
+    expected = adapted(ids).logits
+    model = tiny_model("qwen2", tie_word_embeddings=True)
+    embedding = model.get_input_embeddings().weight.clone()
+    merge_adapter(model, folder)
+    torch.testing.assert_close(model(ids).logits, expected, rtol=1e-4, atol=1e-4)
+    assert model.get_input_embeddings().weight.equal(embedding)
+
+
+def test_an_adapter_says_what_weights_it_was_trained_on(tmp_path):
+    state = {"base_model.model.layer.lora_A.weight": torch.ones(1, 2)}
+    save_adapter(tmp_path, state, Lora(), 1, 2, "base", "nf4")
+    assert trained_elsewhere(tmp_path, "nf4") is None
+    assert "trained on weights in nf4 and answers on weights in none" in trained_elsewhere(tmp_path, "none")
 
 
 @pytest.mark.parametrize("unusual", [{"use_dora": True}, {"use_rslora": True}, {"rank_pattern": {"q_proj": 2}}])

@@ -9,7 +9,7 @@ from peft import PeftModel
 from slingshot.config.recipe import Lora
 from slingshot.core.errors import StudyError
 from slingshot.nn import lora
-from slingshot.nn.adapter_files import merged_weight, save_adapter
+from slingshot.nn.adapter_files import add_low_rank, save_adapter
 from tests.unit.tiny_models import tiny_model
 
 ALL = Lora(r=4, alpha=8, dropout=0.1)
@@ -40,7 +40,7 @@ def test_merged_weights_give_the_adapters_logits():
     model, plain = trained("llama"), tiny_model("llama")
     for name, layer in lora.adapters(model):
         target = plain.get_submodule(name)
-        target.weight.data = merged_weight(target.weight.data, layer.lora_A.data, layer.lora_B.data, 2.0)
+        add_low_rank(target.weight.data, layer.lora_A.data, layer.lora_B.data, 2.0)
     ids = torch.randint(3, 97, (2, 12))
     torch.testing.assert_close(model(ids).logits, plain(ids).logits, rtol=1e-4, atol=1e-4)
 
