@@ -17,6 +17,7 @@ ORDER = [
     {"models"},
     {"nn"},
     {"training", "generation", "rivals"},
+    {"endpoints"},
     {"analysis"},
     {"study"},
     {"report"},

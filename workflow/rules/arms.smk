@@ -132,7 +132,7 @@ use rule predict as predict_validation with:
     benchmark:
         RESULTS.benchmark("{arm}/predict_validation")
     wildcard_constraints:
-        arm=one_of(VALIDATED),
+        arm=one_of([path for path in VALIDATED if path not in ASKED]),
 
 
 use rule predict as predict_shard with:
@@ -147,6 +147,58 @@ use rule predict as predict_shard with:
     wildcard_constraints:
         arm=one_of(PREDICTED if SHARDS > 1 else []),
         shard=r"\d+",
+
+
+rule ask:
+    "Put every dialogue of the test split to an endpoint."
+    input:
+        labels=RESULTS.data.labels,
+        train=RESULTS.data.train,
+        test=RESULTS.data.test,
+    output:
+        predictions=ARM.predictions,
+        record=ARM.record("predict"),
+        process=ARM.process("predict"),
+    log:
+        RESULTS.log("{arm}/ask"),
+    benchmark:
+        RESULTS.benchmark("{arm}/ask")
+    wildcard_constraints:
+        arm=one_of(ASKED),
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        api=1,
+        mem_mb=2000,
+        runtime=runtime_of,
+        asking=asking_flags,
+    params:
+        **facts("ask", "arm"),
+        spec=spec("ask", "arm"),
+        cache=lambda wildcards: RESULTS.cache(ARMS[wildcards.arm].model),
+    shell:
+        "$LAUNCH --gpus 0 --step ask --arm {wildcards.arm} --record {output.process} --"
+        " $RUN/ask.py --spec {params.spec:q} --arm {wildcards.arm} --labels {input.labels} --train {input.train}"
+        " --split {input.test} --predictions {output.predictions} --record {output.record}"
+        " --cache {params.cache} {resources.asking} 2>&1 | tee -i {log}"
+
+
+use rule ask as ask_validation with:
+    input:
+        labels=RESULTS.data.labels,
+        train=RESULTS.data.train,
+        test=RESULTS.data.validation,
+    output:
+        predictions=ARM.validation.predictions,
+        record=ARM.validation.record("predict"),
+        process=ARM.validation.process("predict"),
+    log:
+        RESULTS.log("{arm}/ask_validation"),
+    benchmark:
+        RESULTS.benchmark("{arm}/ask_validation")
+    wildcard_constraints:
+        arm=one_of([path for path in VALIDATED if path in ASKED]),
 
 
 rule gather:

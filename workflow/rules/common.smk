@@ -167,7 +167,7 @@ def asking_flags(wildcards):
     asking = STUDY.models[ARMS[wildcards.arm].model].asking
     return (
         f"--at-once {asking.at_once} --per-minute {asking.per_minute or 'all'}"
-        f" --tokens-per-minute {asking.tokens_per_minute or 'all'} --timeout {asking.timeout_seconds:g}"
+        f" --tokens-per-minute {asking.tokens_per_minute or 'all'} --timeout-seconds {asking.timeout_seconds:g}"
         f" --retries {asking.retries} --allowed-errors {asking.allowed_errors:g}"
     )
 

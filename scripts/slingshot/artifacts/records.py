@@ -20,10 +20,35 @@ class Record(BaseModel):
         write_json(path, self.model_dump(mode="json"))
 
 
+class EndpointUse(Record):
+    """What an endpoint was asked and what it said of itself. Counts and tokens are of all of the arm's answers, those
+    that were kept from earlier included; requests, retries and errors are of this run alone."""
+
+    api: str
+    model: str = Field(description="as the study names it")
+    models: dict[str, int] = Field(default={}, description="the names that came back, with their counts")
+    fingerprints: dict[str, int] = Field(default={}, description="system fingerprints, likewise; empty: none came")
+    finish_reasons: dict[str, int] = Field(default={}, description="why answers ended: stop, length, content_filter")
+    first_answer: str | None = Field(None, description="when the first of the answers came, UTC")
+    last_answer: str | None = Field(None, description="when the last of them came, UTC")
+    prompt_tokens: int = Field(0, description="as the endpoint counts them, of free and constrained answers")
+    cached_tokens: int = Field(0, description="of the prompt tokens, those that the endpoint had in its cache")
+    completion_tokens: int = 0
+    thinking_tokens: int = Field(0, description="of the completion tokens")
+    uncounted: int = Field(0, description="answers that came without a count of tokens")
+    requests: int = 0
+    retries: dict[str, int] = Field(default={}, description="requests that were repeated, by why (429, 500, time-out)")
+    errors: dict[str, int] = Field(default={}, description="samples without an answer after all tries, by why")
+    refusals: int = Field(0, description="samples that the endpoint or its model declined")
+    latency_median: float | None = Field(None, description="seconds from request to whole answer, waiting left out")
+    latency_q95: float | None = Field(None, description="95% of the free answers came within so many seconds")
+    not_possible: list[str] = Field(default=[], description="what the study asks for and the endpoint cannot do")
+
+
 class StepRecord(Record):
     """Written by a model step itself, beside its result. Times in seconds, memory in bytes."""
 
-    step: str = Field(description="predict or finetune")
+    step: str = Field(description="finetune, predict, or ask for a model behind an endpoint")
     arm: str
     spec: dict[str, Any]
     inputs: dict[str, str] = Field(default={}, description="name of an input to its digest or revision")
@@ -44,6 +69,7 @@ class StepRecord(Record):
     token_budget: int | None = Field(None, description="tokens a micro-batch, as used")
     peak_allocated: int | None = Field(None, description="by torch's allocator; null on a CPU")
     notes: list[str] = Field(default=[], description="what a reader should know, e.g. that a slower path was taken")
+    endpoint: EndpointUse | None = Field(None, description="null for what ran here")
 
 
 class ProcessRecord(Record):
@@ -90,4 +116,8 @@ def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
 # spans that overlap with these: `evaluate` is part of `train`, `until_first_answers` counts from the process's start.
 SETUP_PHASES = ("tokenizer", "imports", "load", "prompts", "encode", "probe", "save")
 
-WORK_PHASES = {"predict": ("prefill", "decode", "candidates", "generate", "classify"), "finetune": ("train",)}
+WORK_PHASES = {
+    "predict": ("prefill", "decode", "candidates", "generate", "classify"),
+    "ask": ("ask",),
+    "finetune": ("train",),
+}

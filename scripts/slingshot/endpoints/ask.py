@@ -1,0 +1,321 @@
+"""Put every sample of a split to an endpoint, except where its answer is kept from earlier.
+
+Needs no tokenizer and no torch: the endpoint counts tokens and puts messages into its model's own form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slingshot.artifacts.labels import read_labels
+from slingshot.artifacts.predictions import Prediction, write_predictions
+from slingshot.artifacts.records import StepRecord, timed
+from slingshot.artifacts.splits import read_samples
+from slingshot.config.endpoints import Asking
+from slingshot.config.specs import AskSpec
+from slingshot.core.environment import versions
+from slingshot.core.errors import StudyError
+from slingshot.core.hashing import digest_of_file
+from slingshot.core.progress import progress
+from slingshot.endpoints.asking import Request, Tally, ask_all
+from slingshot.endpoints.client import Client, RequestError
+from slingshot.endpoints.replies import Reply
+from slingshot.endpoints.schema import (
+    JSON_TOKENS,
+    MOST_ALTERNATIVES,
+    answer_schema,
+    label_of,
+    rank_labels,
+    written_labels,
+)
+from slingshot.endpoints.use import describe_use
+from slingshot.generation.cache import PredictionCache
+from slingshot.prompting.answers import read_answer
+from slingshot.prompting.examples import choose_examples
+from slingshot.prompting.messages import Message, chat_messages
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ("sample_id", "text", "label", "description")
+
+NOT_REPEATABLE = (
+    "an endpoint's answers are not bytes that come again: kept answers are used until the step runs with --force"
+)
+
+
+@dataclass(frozen=True)
+class AskJob:
+    """What to ask which endpoint, and where the outputs go."""
+
+    spec: AskSpec
+    arm: str
+    labels: Path
+    train: Path
+    split: Path
+    predictions: Path
+    record: Path
+    cache: Path
+    asking: Asking = field(default_factory=Asking)
+    force: bool = False
+
+
+@dataclass
+class Answers:
+    """What came back, by part (free, listed) and sample's index; the listed part can only be a label."""
+
+    replies: dict[str, dict[int, Reply]]
+    troubles: dict[str, dict[int, RequestError]]
+    not_possible: list[str]
+
+    def of(self, part: str, index: int) -> Reply | None:
+        return self.replies.get(part, {}).get(index)
+
+
+def ask(job: AskJob) -> None:
+    """Ask for every sample and write predictions.jsonl and the step's record.
+
+    Raises:
+        StudyError: the endpoint cannot be asked, or more samples than allowed stay without an answer.
+    """
+    spec = job.spec
+    record = StepRecord(
+        step="ask",
+        arm=job.arm,
+        spec=spec.model_dump(mode="json"),
+        inputs={"split": digest_of_file(job.split), "labels": digest_of_file(job.labels)},
+        versions=versions(),
+        device=f"endpoint {spec.source.host}",
+        seed=spec.few_shot.seed if spec.few_shot.k else None,
+        notes=[NOT_REPEATABLE],
+    )
+    samples, labels = read_samples(job.split, COLUMNS), read_labels(job.labels)
+    written = written_labels(labels, spec.prompt.answer)
+    with timed(record.seconds, "prompts"):
+        messages = make_messages(spec, samples, job.train)
+        requests = make_requests(spec, samples, messages, written)
+    not_possible = []
+    if "listed" not in requests and (spec.generation.constrained or spec.generation.candidates):
+        not_possible.append("constrained answers and candidates: no schema lists all of ICD-10-CM (vocabulary)")
+    tally = Tally()
+    with timed(record.seconds, "ask"):
+        answers = answer_all(job, requests, tally, record, not_possible)
+    predictions = [
+        prediction_of(sample, answers, index, {label.label for label in labels}, written, spec)
+        for index, sample in enumerate(samples)
+    ]
+    predictions = without_ignored_schema(predictions, answers, spec)
+    write_predictions(job.predictions, predictions)
+    record.samples = len(predictions)
+    record.prompt_tokens = sum(prediction.prompt_tokens for prediction in predictions)
+    record.new_tokens = sum(prediction.new_tokens for prediction in predictions)
+    record.truncated_samples = sum(prediction.truncated for prediction in predictions)
+    record.endpoint = describe_use(spec, answers.replies, answers.troubles, tally, answers.not_possible)
+    record.notes += notes_of(answers)
+    record.write(job.record)
+
+
+def make_messages(spec: AskSpec, samples: Sequence[Mapping[str, Any]], train: Path) -> list[list[Message]]:
+    texts = [sample["text"] for sample in samples]
+    if not spec.few_shot.k:
+        return [chat_messages(spec.prompt, text) for text in texts]
+    examples = choose_examples(spec.few_shot, read_samples(train, COLUMNS), texts, spec.prompt.answer)
+    return [chat_messages(spec.prompt, text, some) for text, some in zip(texts, examples, strict=True)]
+
+
+def make_requests(
+    spec: AskSpec,
+    samples: Sequence[Mapping[str, Any]],
+    messages: Sequence[list[Message]],
+    written: Mapping[str, str],
+) -> dict[str, list[Request]]:
+    """The requests of each part: `free`, and `listed` where constrained answers or candidates are wanted."""
+    generation = spec.generation
+    shared = {"model": spec.source.model, "temperature": 0, **spec.source.parameters}
+    fields: dict[str, dict[str, Any]] = {"free": {"max_tokens": generation.max_new_tokens}}
+    if (generation.constrained or generation.candidates) and generation.vocabulary == "study":
+        longest = max(map(len, written), default=0)
+        fields["listed"] = {
+            "max_tokens": max(generation.max_new_tokens, longest + JSON_TOKENS),
+            "response_format": answer_schema(written),
+        }
+        if generation.candidates:
+            fields["listed"] |= {"logprobs": True, "top_logprobs": MOST_ALTERNATIVES}
+    return {
+        part: [
+            Request({**shared, **own, "messages": said}, sample["text"])
+            for sample, said in zip(samples, messages, strict=True)
+        ]
+        for part, own in fields.items()
+    }
+
+
+def request_key(api: str, body: Mapping[str, Any]) -> str:
+    """What an answer depends on: endpoint, model, messages and parameters, as a hex digest."""
+    return hashlib.sha256(json.dumps([api, body], sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def answer_all(
+    job: AskJob, requests: dict[str, list[Request]], tally: Tally, record: StepRecord, not_possible: list[str]
+) -> Answers:
+    """All answers: kept ones, and those that are asked for now and kept as they come.
+
+    Raises:
+        StudyError: more samples than allowed stay without an answer; the answers that came are kept.
+    """
+    force = job.force or os.environ.get("SLINGSHOT_FORCE") == "1"
+    keys = {part: [request_key(job.spec.source.api, each.body) for each in asked] for part, asked in requests.items()}
+    answers = Answers({part: {} for part in requests}, {part: {} for part in requests}, not_possible)
+    with PredictionCache(job.cache) as cache:
+        kept = {} if force else cache.get(key for named in keys.values() for key in named)
+        count_kept(keys, kept, record)
+        client = None
+        try:
+            for part, asked in requests.items():
+                by_key: dict[str, list[int]] = {}
+                for index, key in enumerate(keys[part]):
+                    by_key.setdefault(key, []).append(index)
+                for key in by_key.keys() & kept.keys():
+                    reply = Reply.from_json(kept[key])
+                    answers.replies[part] |= dict.fromkeys(by_key.pop(key), reply)
+                if by_key:
+                    client = client or Client(job.spec.source, job.asking.timeout_seconds)
+                    ask_part(job, client, part, asked, by_key, cache, answers, tally, record)
+        finally:
+            if client:
+                client.close()
+    return answers
+
+
+def count_kept(keys: Mapping[str, list[str]], kept: Mapping[str, Any], record: StepRecord) -> None:
+    """How many samples need no request, or only some of theirs."""
+    for parts in zip(*keys.values(), strict=True):
+        there = sum(key in kept for key in parts)
+        record.cached_samples += there == len(parts)
+        record.partly_cached_samples += 0 < there < len(parts)
+    record.fresh_tokens = 0
+    if record.cached_samples:
+        log.info("%d answers are kept from earlier", record.cached_samples)
+
+
+def ask_part(
+    job: AskJob,
+    client: Client,
+    part: str,
+    requests: Sequence[Request],
+    by_key: Mapping[str, list[int]],
+    cache: PredictionCache,
+    answers: Answers,
+    tally: Tally,
+    record: StepRecord,
+) -> None:
+    """Ask for one part of the answers; equal requests go out once."""
+    places = list(by_key.items())
+    allowed = job.asking.allowed_errors * len(requests)
+    log.info("asking %s for %d answers (%s)", client.source.api, len(places), part)
+    with progress("answers", len(places), "samples") as meter:
+        for position, answer in ask_all(client, [requests[i[0]] for _, i in places], job.asking, tally):
+            key, indices = places[position]
+            if isinstance(answer, Reply):
+                if answer.refusal is None:
+                    cache.put({key: answer.as_json()})
+                answers.replies[part] |= dict.fromkeys(indices, answer)
+                tokens = answer.usage.prompt + answer.usage.completion if answer.usage else 0
+                record.fresh_tokens = (record.fresh_tokens or 0) + tokens
+                meter.advance(1, tokens)
+                continue
+            answers.troubles[part] |= dict.fromkeys(indices, answer)
+            if answer.kind == "schema refused":
+                reason = f"answers from the list of labels: the endpoint takes no such schema ({answer.message})"
+                answers.not_possible.append(reason)
+                log.warning("%s", reason)
+                return
+            if len(answers.troubles[part]) > allowed:
+                raise StudyError(too_many_errors(job, answers.troubles[part], len(requests)))
+            meter.advance(1, note=f"{len(answers.troubles[part])} without an answer")
+
+
+def too_many_errors(job: AskJob, troubles: Mapping[int, RequestError], samples: int) -> str:
+    kinds = ", ".join(f"{kind} {count} times" for kind, count in Counter(t.kind for t in troubles.values()).items())
+    last = list(troubles.values())[-1].message
+    return (
+        f"{job.spec.source.api} gave no answer to {len(troubles)} of {samples} samples after "
+        f"{job.asking.retries + 1} tries each ({kinds}; last: {last}): see to the endpoint and run again, which asks "
+        "only for what is missing, or raise asking.allowed_errors"
+    )
+
+
+def prediction_of(
+    sample: Mapping[str, Any],
+    answers: Answers,
+    index: int,
+    known: set[str],
+    written: Mapping[str, str],
+    spec: AskSpec,
+) -> Prediction:
+    free, listed = answers.of("free", index), answers.of("listed", index)
+    trouble = answers.troubles["free"].get(index)
+    constrained = label_of(listed.content, written) if listed and not listed.refusal else None
+    read = free is not None and free.refusal is None
+    return Prediction(
+        sample_id=sample["sample_id"],
+        label=sample["label"],
+        raw=free.content if free else "",
+        code=read_answer(free.content, known, spec.labels, spec.level) if free and read else None,
+        constrained_code=constrained,
+        candidates=rank_labels(listed.tokens, written, spec.generation.candidates)
+        if listed and constrained and spec.generation.candidates
+        else [],
+        prompt_tokens=free.usage.prompt if free and free.usage else 0,
+        new_tokens=free.usage.completion if free and free.usage else 0,
+        truncated=free is not None and free.kept_share < 1,
+        thinking=free.thinking if free else None,
+        thinking_tokens=free.usage.thinking or None if free and free.usage else None,
+        finish_reason=free.finish_reason if free else None,
+        refusal=free.refusal if free else None,
+        error=f"{trouble.kind}: {trouble.message}" if trouble else None,
+    )
+
+
+def without_ignored_schema(predictions: list[Prediction], answers: Answers, spec: AskSpec) -> list[Prediction]:
+    """The predictions, without constrained answers and candidates where the endpoint ignored what they rest on."""
+    asked = len(answers.replies.get("listed", {}))
+    fitting = sum(prediction.constrained_code is not None for prediction in predictions)
+    keeps = bool(asked) and fitting * 2 > asked
+    if asked and not keeps:
+        answers.not_possible.append(
+            f"answers from the list of labels: the endpoint ignored the schema ({asked - fitting} of {asked} answers "
+            "were of another form)"
+        )
+    ranked = sum(bool(prediction.candidates) for prediction in predictions)
+    if spec.generation.candidates and keeps and ranked * 2 <= asked:
+        answers.not_possible.append(f"candidates: only {ranked} of {asked} answers came with log-probabilities")
+        predictions = [prediction.model_copy(update={"candidates": []}) for prediction in predictions]
+    if not keeps or not spec.generation.constrained:
+        dropped: dict[str, Any] = {"constrained_code": None} | ({} if keeps else {"candidates": []})
+        predictions = [prediction.model_copy(update=dropped) for prediction in predictions]
+    return predictions
+
+
+def notes_of(answers: Answers) -> list[str]:
+    """What a reader should know of the answers, as sentences."""
+    replies = answers.replies["free"]
+    cut = sum(reply.finish_reason == "length" for reply in replies.values())
+    silent = sum(reply.finish_reason == "length" and not reply.content.strip() for reply in replies.values())
+    left_out = sorted({name for part in answers.replies.values() for reply in part.values() for name in reply.left_out})
+    notes = [f"the endpoint cannot give {what}" for what in answers.not_possible]
+    if left_out:
+        notes.append(f"the endpoint takes no {', '.join(left_out)}: asked without")
+    if cut:
+        notes.append(
+            f"{cut} answers were cut at generation.max_new_tokens"
+            + (f", {silent} of them before anything was said, while thinking" if silent else "")
+        )
+    return notes

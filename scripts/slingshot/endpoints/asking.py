@@ -1,0 +1,121 @@
+"""Many requests at once: paced, repeated where that may help, each answer handed over the moment it comes."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from typing import Any
+
+from slingshot.config.endpoints import Asking
+from slingshot.endpoints.client import Client, RequestError
+from slingshot.endpoints.pacing import Pace, wait_after
+from slingshot.endpoints.replies import Reply
+
+SHARES_KEPT = (0.75, 0.5, 0.25, 0.1)  # of a dialogue that is too long for the model's window, one after the other
+
+CHARACTERS_PER_TOKEN = 4  # a guess for pacing alone
+
+GAP = " [...] "
+
+STOPPED = RequestError("stopped", "the step ended before", retry=False)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent for one sample. `text` is the dialogue as it stands in the last message, should it need cutting."""
+
+    body: Mapping[str, Any]
+    text: str
+
+    @property
+    def tokens(self) -> int:
+        """About as many as the request and its answer take."""
+        characters = sum(len(message["content"]) for message in self.body["messages"])
+        return characters // CHARACTERS_PER_TOKEN + int(self.body.get("max_tokens", 0))
+
+    def shortened(self, share: float) -> Request:
+        """The same with only a share of the dialogue: its middle is gone."""
+        kept = int(len(self.text) * share)
+        text = self.text[: kept - kept // 2] + GAP + self.text[len(self.text) - kept // 2 :]
+        *before, last = self.body["messages"]
+        message = last | {"content": last["content"].replace(self.text.strip(), text.strip())}
+        return Request({**self.body, "messages": [*before, message]}, self.text)
+
+
+@dataclass
+class Tally:
+    """What became of the requests."""
+
+    requests: int = 0
+    retries: Counter[str] = field(default_factory=Counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def count(self, retried: str | None = None) -> None:
+        with self.lock:
+            self.requests += 1
+            if retried:
+                self.retries[retried] += 1
+
+
+def ask_all(
+    client: Client, requests: Sequence[Request], asking: Asking, tally: Tally
+) -> Iterator[tuple[int, Reply | RequestError]]:
+    """Answers as they come, each with its request's index; a RequestError where there is none after all tries.
+
+    Raises:
+        StudyError: no request can succeed, e.g. since the key is refused.
+    """
+    pace, stopped = Pace(asking.per_minute, asking.tokens_per_minute), threading.Event()
+    pool = ThreadPoolExecutor(asking.at_once, thread_name_prefix="ask")
+    try:
+        futures: dict[Future[Reply | RequestError], int] = {
+            pool.submit(_ask_one, client, request, asking.retries, pace, stopped, tally): index
+            for index, request in enumerate(requests)
+        }
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _ask_one(
+    client: Client, request: Request, retries: int, pace: Pace, stopped: threading.Event, tally: Tally
+) -> Reply | RequestError:
+    """The answer to one request, whole or, where it does not fit the window, with a dialogue that lost its middle."""
+    failure = STOPPED
+    for share in (1.0, *SHARES_KEPT):
+        answer = _ask_again(client, request if share == 1 else request.shortened(share), retries, pace, stopped, tally)
+        if isinstance(answer, Reply):
+            answer.kept_share = share
+            return answer
+        failure = answer
+        if not failure.too_long:
+            break
+    return failure
+
+
+def _ask_again(
+    client: Client, request: Request, retries: int, pace: Pace, stopped: threading.Event, tally: Tally
+) -> Reply | RequestError:
+    """Ask until there is an answer or no further try is due."""
+    failure = STOPPED
+    for attempt in range(retries + 1):
+        pace.wait_turn(request.tokens, stopped)
+        if stopped.is_set():
+            return failure
+        tally.count(failure.kind if attempt else None)
+        try:
+            return client.ask(request.body)
+        except RequestError as error:
+            failure = error
+        if not failure.retry or attempt == retries:
+            break
+        seconds = wait_after(attempt, failure.headers)
+        if failure.kind == "429":
+            pace.hold(seconds)
+        stopped.wait(seconds)
+    return failure
