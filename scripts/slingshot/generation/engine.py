@@ -124,7 +124,6 @@ def take_apart(model: PreTrainedModel) -> Network:
             module.forward = partial(_rms_norm, module)  # one kernel instead of six
     fused_kernels.fuse(model)
     residual_products.fuse(model)
-    fp8.fuse(model)
     return Network(
         model=model,
         decoder=decoder,

@@ -12,7 +12,7 @@ from slingshot.generation import engine as packed_generation
 from slingshot.generation.decode import logits_after
 from slingshot.generation.engine import Network, lay_out, new_engine, shared_prefix
 from slingshot.generation.types import Decoding, GenerationStats
-from slingshot.nn import agreement
+from slingshot.nn import agreement, fp8
 from slingshot.nn.agreement import Agreement
 from slingshot.nn.network_sizes import sizes_of
 from slingshot.nn.supported_layers import UnknownAttentionArgumentError, rotary_meets_batch, unsupported_layers
@@ -30,11 +30,13 @@ def packable_network(
     reason = _unpackable(model, max(map(len, prompts)) + decoding.max_new_tokens)
     if reason is None:
         sequences = agreement.sequences_to_check(model, prompts)
-        own = agreement.own_logits(model, sequences, _STEPS + 1)
-        noise = agreement.noise_between_shapes(model, sequences, own, _STEPS + 1)
+        with fp8.unquantized_inputs(model):
+            own = agreement.own_logits(model, sequences, _STEPS + 1)
+            noise = agreement.noise_between_shapes(model, sequences, own, _STEPS + 1)
         network = packed_generation.take_apart(model)
         try:
-            found = _compared(network, sequences, own, noise)
+            with fp8.unquantized_inputs(model):
+                found = _compared(network, sequences, own, noise)
             reason = None if found.holds else str(found)
             stats.agreement = found
         except torch.OutOfMemoryError:
@@ -45,6 +47,7 @@ def packable_network(
         except Exception as error:  # a model's own code may fail in any way on arguments that it does not know
             reason = f"its forward pass failed there: {type(error).__name__}: {str(error)[:300]}"
         if reason is None:
+            fp8.fuse(model)
             return network
         packed_generation.put_together(network)
     stats.note(f"{type(model).__name__} takes the slower, padded way: {reason}")
@@ -58,9 +61,10 @@ def padding_changes_answers(model: PreTrainedModel, prompts: Sequence[Sequence[i
     sequences = agreement.sequences_to_check(model, prompts)
     if len(set(map(len, sequences))) < 2:
         return None
-    own = agreement.own_logits(model, sequences, 1)
-    noise = agreement.noise_between_shapes(model, sequences, own, 1)
-    found = agreement.judge(agreement.logits_after_padding(model, sequences), own, noise, model.dtype)
+    with fp8.unquantized_inputs(model):
+        own = agreement.own_logits(model, sequences, 1)
+        noise = agreement.noise_between_shapes(model, sequences, own, 1)
+        found = agreement.judge(agreement.logits_after_padding(model, sequences), own, noise, model.dtype)
     return None if found.holds else f"padding changes its logits by {found.away:.2%}"
 
 

@@ -8,6 +8,8 @@ for: the same values but for the order of sums.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +45,12 @@ class Fp8Linear(nn.Module):
         self.register_buffer("scale", scale)
         self.register_buffer("bias", None if linear.bias is None else linear.bias.data.to(device))
         self.dtype = linear.weight.dtype
+        self.quantizes_inputs = True
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Hidden states (..., in) to (..., out); they may already be e4m3 with their scales in `row_scale`."""
+        if not self.quantizes_inputs:
+            return F.linear(hidden, (self.weight.float() * self.scale).to(self.dtype), self.bias)
         rows = hidden.reshape(-1, self.in_features)
         if hidden.dtype == torch.float8_e4m3fn:
             quantized, scale = rows, hidden.row_scale  # type: ignore[attr-defined]
@@ -107,6 +112,22 @@ def quantize_linears(model: PreTrainedModel, device: torch.device) -> None:
                 setattr(parent, name, Fp8Linear(child, device))
                 child.weight.data = child.weight.data.new_empty(0)
     nn.Module.to(model, device)
+
+
+@contextmanager
+def unquantized_inputs(model: PreTrainedModel) -> Iterator[None]:
+    """Let layers in e4m3 multiply their inputs as they are, for comparisons of two ways through the network.
+
+    A number that lies between two of e4m3 goes to either by the last bit of a sum, which says nothing about the ways.
+    """
+    layers = [module for module in model.modules() if isinstance(module, Fp8Linear)]
+    for layer in layers:
+        layer.quantizes_inputs = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.quantizes_inputs = True
 
 
 def _fits(linear: nn.Linear) -> bool:
