@@ -11,7 +11,7 @@ from slingshot.artifacts.splits import read_split
 from slingshot.config.specs import ScoreSpec, parse_spec
 from slingshot.core.files import read_json
 from slingshot.core.hashing import digest_of_file
-from slingshot.data import icd10
+from slingshot.data.code_trees import tree_of
 from slingshot.runtime import cli
 
 
@@ -26,8 +26,8 @@ def main() -> None:
     given = parser.parse_args()
     spec = parse_spec(ScoreSpec, given.spec)
     provenance = {"predictions": digest_of_file(given.predictions), "test": digest_of_file(given.test)}
-    if spec.labels == "icd10cm":
-        provenance["code_set"] = icd10.code_set_version()
+    if tree := tree_of(spec.labels):
+        provenance["code_set"] = tree.code_set_version()
     score_arm(
         spec,
         read_predictions(given.predictions),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -71,8 +71,7 @@ def without_closing_turn(text: str, states: Callable[[str], bool]) -> str:
     """
     while True:
         starts = [match.start() for match in _TURN.finditer(text)]
-        ends = [*starts[1:], len(text)]
-        closing = list(zip(starts, ends, strict=True))[1:][-CLOSING_TURNS:]
+        closing = list(pairwise([*starts, len(text)]))[1:][-CLOSING_TURNS:]
         cut = next((start for start, end in closing if states(text[start:end])), None)
         if cut is None:
             return text

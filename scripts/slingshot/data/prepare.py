@@ -67,7 +67,7 @@ def prepare(spec: PrepareDataSpec, study: Path, files: DataFiles) -> dict[str, A
     refuse_losses(taken, data)
     main = Source(taken, make_plan(taken, data), data, rows)
     labels = label_set(main)
-    report = describe(spec, rows, taken, main.plan, labels)
+    report = describe(spec, data, rows, taken, main.plan, labels)
     sets = {name: _test_set(name, data, study, scratch, taken) for name in data.test_sets}
     report["test_sets"] = {
         name: describe_test_set(name, each.rows, each.taken, each.plan, main.taken, main.plan, labels, each.data)

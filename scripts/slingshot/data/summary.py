@@ -27,9 +27,10 @@ UNSEEN_NAMED = 50
 MUCH_PRINTED = 0.2  # a share of texts that print their own label above which every score is in doubt
 
 
-def describe(spec: PrepareDataSpec, rows: Rows, taken: Intake, plan: Plan, labels: list[Label]) -> dict[str, Any]:
+def describe(
+    spec: PrepareDataSpec, data: Data, rows: Rows, taken: Intake, plan: Plan, labels: list[Label]
+) -> dict[str, Any]:
     """What dataset.json holds: where the samples come from, what was dropped and changed, what leaks."""
-    data = spec.data
     written = plan.split >= 0
     digest = hashlib.sha256(plan.sample[written].tobytes() + plan.split[written].tobytes()).hexdigest()
     return {

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from slingshot.artifacts.labels import Label
 from slingshot.config.base import AnswerForm, Level
 from slingshot.config.specs import PredictSpec
-from slingshot.data import icd10
+from slingshot.data.code_trees import CodeTree, tree_of
 from slingshot.generation.answer_trie import AnswerTrie, build_trie
 from slingshot.prompting.prompter import Prompter
 from slingshot.prompting.template import written_answer
@@ -16,14 +16,15 @@ from slingshot.prompting.template import written_answer
 def allowed_answers(prompter: Prompter, labels: Sequence[Label], spec: PredictSpec) -> AnswerTrie:
     """A trie over the allowed answers, each written in full in the study's answer form."""
     allowed = {label.label: label.description or "" for label in labels}
-    if spec.generation.vocabulary == "code_set" and spec.labels == "icd10cm":
-        allowed = {**code_set(spec.level), **allowed}
+    tree = tree_of(spec.labels)
+    if spec.generation.vocabulary == "code_set" and tree is not None:
+        allowed = {**code_set(tree, spec.level), **allowed}
     return build_trie(list(allowed), answers_in_tokens(prompter, spec.prompt.answer, allowed), prompter.end_ids)
 
 
-def code_set(level: Level) -> dict[str, str]:
-    """Every label of ICD-10-CM at a level, with its description."""
-    return {label: icd10.describe(label, level) for label in icd10.all_labels(level)}
+def code_set(tree: CodeTree, level: Level) -> dict[str, str]:
+    """Every label of a code tree at a level, with its description."""
+    return {label: tree.describe(label, level) for label in tree.all_labels(level)}
 
 
 def answers_in_tokens(prompter: Prompter, form: AnswerForm, labels: Mapping[str, str]) -> list[list[int]]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-from slingshot.config.base import LabelSystem, Level
+from slingshot.config.base import LabelSystem, Level, TreeLabels
 from slingshot.data import icd10
+from slingshot.data.code_trees import tree_of
 
 _CATEGORY = r"[A-Za-z](?:[0-9][0-9A-Za-z]|[A-Za-z][0-9])"  # QA0 is one, too
 
 _CODE = re.compile(rf"(?<![A-Za-z0-9]){_CATEGORY}(?:\.?[0-9A-Za-z]{{1,4}})?(?![A-Za-z0-9])")
 
 _BLOCK = re.compile(rf"(?<![A-Za-z0-9]){_CATEGORY}\s*[-\N{{EN DASH}}]\s*{_CATEGORY}(?![A-Za-z0-9])")
+
+_RUN = re.compile(r"[^\W_][\w.\-+/]*", re.ASCII)  # of signs that codes are made of
 
 _NUMBER = re.compile(r"(?<![0-9.])[0-9]{1,2}(?![0-9])")
 
@@ -26,15 +29,32 @@ def read_answer(raw: str, labels: Collection[str], system: LabelSystem, level: L
     """
     if system == "plain":
         return _plain(raw, labels)
-    if level == "block":
+    if level == "block" and system == "icd10cm":
         named = (re.sub(r"\s*[-\N{EN DASH}]\s*", "-", match.group()).upper() for match in _BLOCK.finditer(raw))
         found = next((block for block in named if block in labels), None)
         if found:
             return found
+    if isinstance(system, TreeLabels):
+        return _of_tree(raw, labels, system, level)
     code = next(_valid_codes(raw, labels), None)
     if level == "code" or code is None:
         return code or (_chapter(raw, labels) if level == "chapter" else None)
     entry = icd10.find(code)
+    return entry.at(level) if entry else code
+
+
+def _of_tree(raw: str, labels: Collection[str], system: TreeLabels, level: Level) -> str | None:
+    """The first run of signs that is a label of the study or a code of its tree, whatever its dots and case.
+
+    Above code level a label of that level counts first, then the ancestor of the first code.
+    """
+    tree = tree_of(system)
+    assert tree is not None
+    said = [tree.normalize(match.group().rstrip(".")) for match in _RUN.finditer(raw)]
+    if level != "code" and (found := next((label for label in said if label in labels), None)):
+        return found
+    code = next((code for code in said if code in labels or tree.is_valid(code)), None)
+    entry = tree.find(code) if code else None
     return entry.at(level) if entry else code
 
 
