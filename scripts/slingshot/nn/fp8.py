@@ -50,16 +50,17 @@ class Fp8Linear(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Hidden states (..., in) to (..., out); they may already be e4m3 with their scales in `row_scale`."""
         if not self.quantizes_inputs:
-            return F.linear(hidden, (self.weight.float() * self.scale).to(self.dtype), self.bias)
+            return self._shifted(F.linear(hidden, self.weight.to(self.dtype)) * self.scale.t().to(self.dtype))
         rows = hidden.reshape(-1, self.in_features)
         if hidden.dtype == torch.float8_e4m3fn:
             quantized, scale = rows, hidden.row_scale  # type: ignore[attr-defined]
         else:
             quantized, scale = quantize_rows(rows)
         out = multiply(quantized, scale, self.weight, self.scale, self.dtype)
-        if self.bias is not None:
-            out = out + self.bias
-        return out.view(*hidden.shape[:-1], self.out_features)
+        return self._shifted(out.view(*hidden.shape[:-1], self.out_features))
+
+    def _shifted(self, out: Tensor) -> Tensor:
+        return out if self.bias is None else out + self.bias
 
 
 def quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
