@@ -145,6 +145,7 @@ def compare(
         break_even=break_evens_of(pairs, costs),
         currency=spec.cost.currency,
         gpu_hour_price=spec.cost.gpu_hour_price,
+        token_prices=spec.token_prices,
         kwh_price=spec.cost.kwh_price,
         memory_ledger=[
             memory_row(process)
@@ -324,6 +325,7 @@ def cost_of(outcome: Outcome, spec: CompareSpec) -> ArmCost | None:
         outcome.finetune,
         outcome.finetune_process,
         spec.cost,
+        spec.token_prices.get(outcome.path),
     )
 
 

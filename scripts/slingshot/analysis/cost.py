@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
+from slingshot.analysis.endpoint_cost import endpoint_cost
 from slingshot.artifacts.cost import ArmCost, BreakEven, MemoryRow, Resource, ServingCost, StepCost
 from slingshot.artifacts.records import SETUP_PHASES, WORK_PHASES, ProcessRecord, StepRecord
+from slingshot.config.endpoints import TokenPrices
 from slingshot.config.reporting import Cost
 
 RESOURCES: tuple[Resource, ...] = ("device_seconds", "energy_wh", "money")
@@ -20,12 +22,16 @@ def arm_cost(
     finetune: StepRecord | None,
     finetune_process: ProcessRecord | None,
     prices: Cost,
+    token_prices: TokenPrices | None = None,
 ) -> ArmCost:
     """What an arm's steps took, and what 1,000 dialogues take.
 
     Args:
         finetune: null, as is its process, for an arm that was not finetuned by us.
+        token_prices: of an arm behind an endpoint, where the study sets them.
     """
+    if predict.endpoint is not None:
+        return endpoint_cost(arm, predict, predict_process, predict.endpoint, token_prices)
     training = None
     if finetune is not None and finetune_process is not None:
         training = _finetune_cost(finetune, finetune_process, prices)
@@ -194,8 +200,13 @@ def _why_unknown(finetuned: ArmCost, zero_shot: ArmCost, resource: Resource) -> 
     """The first reason why there is no answer, as a sentence; None where there is one."""
     if finetuned.training is None:
         return f"What training {finetuned.arm} took is not on record."
+    if zero_shot.predict.unit == "api":
+        if resource != "money":
+            return f"{zero_shot.arm} answered behind an endpoint: the devices and the energy there are not seen."
+        if zero_shot.per_1000_dialogues.money is None:
+            return f"The tokens of {zero_shot.arm} have no prices (prices), or its endpoint did not count them all."
     for cost in (finetuned, zero_shot):
-        if cost.per_1000_dialogues.device_seconds is None:
+        if cost.per_1000_dialogues.device_seconds is None and cost.predict.unit != "api":
             return f"{cost.arm} answered from the cache: no dialogue was worked on whole, so none has a cost."
     steps = (finetuned.training, finetuned.predict, zero_shot.predict)
     if resource == "device_seconds" and len({step.unit for step in steps}) > 1:
@@ -228,8 +239,10 @@ def _caveats(finetuned: ArmCost, zero_shot: ArmCost, resource: Resource) -> list
     sentences += [
         f"{cost.arm}'s rate rests on the {cost.predict.samples:,} answers that were not in the cache."
         for cost in (finetuned, zero_shot)
-        if cost.predict.cached_samples
+        if cost.predict.cached_samples and cost.predict.unit != "api"
     ]
+    if zero_shot.predict.unit == "api":
+        sentences.append(f"{zero_shot.arm} is priced by its tokens, {finetuned.arm} by the GPU hour.")
     if resource == "energy_wh":
         sentences.append("Each dialogue carries its share of loading the model.")
     return sentences

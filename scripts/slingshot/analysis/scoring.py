@@ -67,7 +67,7 @@ def score_arm(
     """
     check_order(predictions, test, spec.arm)
     kinds: dict[AnswerKind, list[str | None]] = {"free": [prediction.code for prediction in predictions]}
-    if all(prediction.constrained_code is not None for prediction in predictions):
+    if any(prediction.constrained_code is not None for prediction in predictions):  # an endpoint may refuse some
         kinds["constrained"] = [prediction.constrained_code for prediction in predictions]
     answers = {kind: answer_scores(answered, test, labels, spec) for kind, answered in kinds.items()}
     free = answers["free"]
@@ -316,17 +316,21 @@ def confusion_of(
 
 
 def ranked_scores(predictions: Sequence[Prediction], statistics: Statistics) -> RankedScores | None:
-    """Top-k accuracy, and how far the best candidate's probability is from its accuracy; None without candidates."""
-    kept = min(len(prediction.candidates) for prediction in predictions)
-    if kept == 0:
+    """Top-k accuracy, and how far the best candidate's probability is from its accuracy; None without candidates.
+
+    A sample without any, which an endpoint can leave, counts as not found, and is left out of the calibration.
+    """
+    ranked = [prediction for prediction in predictions if prediction.candidates]
+    if not ranked:
         return None
+    kept = min(len(prediction.candidates) for prediction in ranked)
     ranks = np.array([rank_of_truth(prediction) for prediction in predictions])
-    probabilities = np.exp([prediction.candidates[0].log_probability for prediction in predictions])
-    correct = ranks == 0
+    probabilities = np.exp([prediction.candidates[0].log_probability for prediction in ranked])
+    correct = np.array([rank_of_truth(prediction) == 0 for prediction in ranked])
     error = bootstrapped(
         lambda weights: calibration_error(weights, probabilities, correct)[:, None],
         ("expected_calibration_error",),
-        len(predictions),
+        len(ranked),
         statistics,
     )
     return RankedScores(

@@ -11,6 +11,7 @@ from slingshot.artifacts.cost import ArmCost, BreakEven, MemoryRow
 from slingshot.artifacts.metrics import AnswerKind, Difference, Score
 from slingshot.artifacts.records import Record
 from slingshot.config.base import ArmKind
+from slingshot.config.endpoints import TokenPrices
 from slingshot.core.files import read_json
 
 Family = Literal["primary", "baseline", "secondary"]
@@ -231,6 +232,9 @@ class Comparison(Record):
     break_even: list[BreakEven]
     currency: str
     gpu_hour_price: float | None
+    token_prices: dict[str, TokenPrices] = Field(
+        default={}, description="path of an arm behind an endpoint to what its tokens cost"
+    )
     kwh_price: float | None
     memory_ledger: list[MemoryRow]
     provenance: dict[str, str]

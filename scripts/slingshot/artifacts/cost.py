@@ -14,12 +14,13 @@ Resource = Literal["device_seconds", "energy_wh", "money"]
 class StepCost(Record):
     """One step's process. Seconds are of wall time while the process holds the device; null is never a guess."""
 
-    step: Literal["finetune", "predict"]
+    step: Literal["finetune", "predict", "ask"]
     device: str
     device_names: list[str] = Field(default=[], description="each kind of device once")
-    unit: Literal["gpu", "cpu"] = Field(description="whose seconds device_seconds are")
-    device_seconds: float = Field(
-        description="the whole process, start to end, loading included, times its devices; of a resumed finetune with "
+    unit: Literal["gpu", "cpu", "api"] = Field(description="whose seconds device_seconds are; api: of an endpoint")
+    device_seconds: float | None = Field(
+        description="null behind an endpoint, whose devices are not seen; else the whole process, start to end, "
+        "loading included, times its devices; of a resumed finetune with "
         "the processes before it, up to their last checkpoint"
     )
     load_seconds: float = Field(description="wall time that comes once a process: imports, weights, prompts, probing")
@@ -38,7 +39,13 @@ class StepCost(Record):
     peak_device: int | None = Field(description="bytes, by NVML: everything on the device")
     peak_resident: int = Field(description="bytes of main memory")
     energy_wh: float | None = Field(description="by the card's counter, the whole process; null for a resumed finetune")
-    money: float | None
+    money: float | None = Field(
+        description="behind an endpoint: of the tokens of all its answers, those that were kept from earlier included"
+    )
+    latency_median: float | None = Field(
+        None, description="behind an endpoint: seconds from a request to its whole answer; null for what ran here"
+    )
+    latency_q95: float | None = Field(None, description="likewise, of the slowest 5% the fastest")
 
 
 class ServingCost(Record):

@@ -44,7 +44,7 @@ def describe_use(
         cached_tokens=usage.cached,
         completion_tokens=usage.completion,
         thinking_tokens=usage.thinking,
-        uncounted=sum(reply.usage is None for reply in every),
+        uncounted=sum(reply.usage is None and reply.refusal is None for reply in every),
         requests=tally.requests,
         retries=dict(sorted(tally.retries.items())),
         errors=_counted(trouble.kind for trouble in troubles["free"].values()),

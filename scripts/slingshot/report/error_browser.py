@@ -21,6 +21,8 @@ BUDGET = 4_200_000  # bytes of base64; with Plotly's 2 MB and the rest, a page o
 
 LONGEST_RAW = 160  # characters of an answer as generated
 
+LONGEST_THOUGHT = 600  # characters of what a model thought before its answer
+
 SHORTEST_TEXT = 80
 
 CUT = " […] "
@@ -82,21 +84,36 @@ def _coded(values: Sequence[str]) -> dict[str, Any]:
 
 def _answers(ids: Sequence[str], predictions: Mapping[str, Sequence[Prediction]]) -> dict[str, Any]:
     """Each arm's codes and raw answers, as indices into shared lists; -1 is no code, or a raw answer that says no more
-    than the code, or a sample without an answer."""
+    than the code, or a sample without an answer. Notes are indices likewise: see `_notes`."""
     codes: dict[str, int] = {}
     raws: dict[str, int] = {}
+    notes: dict[str, int] = {}
     by_arm = []
     for answers in predictions.values():
         found = {answer.sample_id: answer for answer in answers}
-        code_of, raw_of = [], []
+        code_of, raw_of, note_of = [], [], []
         for sample in ids:
             answer = found.get(sample)
             code = answer.code if answer else None
             code_of.append(codes.setdefault(code, len(codes)) if code is not None else -1)
             raw = _shown_raw(answer.raw) if answer else ""
             raw_of.append(raws.setdefault(raw, len(raws)) if raw and raw != code else -1)
-        by_arm.append({"code": code_of, "raw": raw_of})
-    return {"codes": list(codes), "raws": list(raws), "arms": by_arm}
+            note = json.dumps(_notes(answer)) if answer else "{}"
+            note_of.append(notes.setdefault(note, len(notes)) if note != "{}" else -1)
+        by_arm.append({"code": code_of, "raw": raw_of, "note": note_of})
+    return {"codes": list(codes), "raws": list(raws), "notes": [json.loads(note) for note in notes], "arms": by_arm}
+
+
+def _notes(answer: Prediction) -> dict[str, str]:
+    """What only some answers have: thinking, an end other than the model's own, a refusal, an error."""
+    ended = answer.finish_reason if answer.finish_reason != "stop" else None
+    found = {
+        "thinking": _cut(answer.thinking, LONGEST_THOUGHT) if answer.thinking else None,
+        "ended": ended,
+        "refusal": answer.refusal,
+        "error": answer.error,
+    }
+    return {name: text for name, text in found.items() if text}
 
 
 def _shown_raw(raw: str) -> str:

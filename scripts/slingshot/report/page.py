@@ -125,8 +125,15 @@ def forest_pairs(comparison: Comparison) -> list[PairComparison]:
 def seconds_of(comparison: Comparison) -> str:
     """Whose seconds a study's costs are: GPU, CPU, or device where both occur."""
     steps = [step for arm in comparison.arms if arm.cost for step in (arm.cost.training, arm.cost.predict) if step]
-    units = {step.unit for step in steps}
+    units = {step.unit for step in steps} - {"api"}  # an endpoint's seconds are nobody's
     return {frozenset({"gpu"}): "GPU", frozenset({"cpu"}): "CPU"}.get(frozenset(units), "device")
+
+
+def has_prices(comparison: Comparison) -> bool:
+    """Whether any arm's cost is known in money."""
+    return comparison.gpu_hour_price is not None or any(
+        arm.cost is not None and arm.cost.predict.money is not None for arm in comparison.arms
+    )
 
 
 def render(results: Results, spec: ReportSpec, page: Page, graph: dag_picture.Graph) -> str:
@@ -146,6 +153,8 @@ def render(results: Results, spec: ReportSpec, page: Page, graph: dag_picture.Gr
             results=results,
             page=page,
             unit=seconds_of(comparison),
+            priced=has_prices(comparison),
+            asked={arm: step.endpoint for arm, steps in results.steps.items() for step in steps if step.endpoint},
             columns=columns,
             packed=packed,
             token_lengths=token_lengths(results),

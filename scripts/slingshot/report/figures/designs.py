@@ -260,7 +260,8 @@ def total_seconds(arm: ArmSummary) -> float | None:
     serving = serving_seconds(arm.cost)
     if not serving or arm.cost is None or (arm.finetuned and arm.cost.training is None):
         return None
-    return (arm.cost.training.device_seconds if arm.cost.training else 0) + serving * SERVED / 1000
+    trained = arm.cost.training.device_seconds if arm.cost.training else 0
+    return (trained or 0) + serving * SERVED / 1000
 
 
 def front_of(arms: Sequence[ArmSummary], costs: dict[str, float]) -> list[ArmSummary]:

@@ -190,7 +190,7 @@ def _unsized_label(arm: ArmSummary) -> dict[str, Any]:
         "y": 100 * _score(arm).value,
         "yanchor": "bottom",
         "xanchor": "left",
-        "text": plain(arm.arm),
+        "text": plain(f"{arm.arm} (size unknown)" if arm.kind in ("llm", "slm") else arm.arm),
         "showarrow": False,
         "font": {"size": 12},
     }

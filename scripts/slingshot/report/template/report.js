@@ -178,6 +178,7 @@
     const { arms, answers } = all;
     const codeOf = (arm, sample) => answers.codes[answers.arms[arm].code[sample]] ?? null;
     const rawOf = (arm, sample) => answers.raws[answers.arms[arm].raw[sample]] ?? "";
+    const noteOf = (arm, sample) => answers.notes[answers.arms[arm].note[sample]] ?? {};
     const chapterOf = (sample) => all.chapters.values[all.chapters.index[sample]];
     const descriptionOf = (sample) => all.descriptions.values[all.descriptions.index[sample]];
     const resultOf = (arm, sample) => {
@@ -203,7 +204,7 @@
       if (result && arm === "" && !arms.some((_, index) => matches(resultOf(index, sample), result))) return false;
       if (!words) return true;
       const asked = arm === "" ? arms.map((_, index) => index) : [Number(arm)];
-      const said = [all.ids[sample], all.texts[sample], all.labels[sample], descriptionOf(sample), ...asked.flatMap((index) => [codeOf(index, sample) ?? "", rawOf(index, sample)])];
+      const said = [all.ids[sample], all.texts[sample], all.labels[sample], descriptionOf(sample), ...asked.flatMap((index) => [codeOf(index, sample) ?? "", rawOf(index, sample), ...Object.values(noteOf(index, sample))])];
       return said.some((text) => text.toLowerCase().includes(words));
     };
 
@@ -217,6 +218,15 @@
       const answer = element("td", "", codeOf(arm, sample) ?? "");
       const raw = rawOf(arm, sample);
       if (raw) answer.append(" ", element("span", "raw", `“${raw}”`));
+      const note = noteOf(arm, sample);
+      for (const [key, before] of [["ended", "ended by"], ["refusal", "refused:"], ["error", "no answer:"]]) {
+        if (note[key]) answer.append(" ", element("span", `note ${key}`, `${before} ${note[key]}`));
+      }
+      if (note.thinking) {
+        const thought = element("details", "note thinking");
+        thought.append(element("summary", "", "Thinking"), element("p", "raw", note.thinking));
+        answer.append(thought);
+      }
       row.append(answer);
       return row;
     };
