@@ -26,7 +26,7 @@ from slingshot.generation.cache import PredictionCache, prompt_key
 from slingshot.models.lean_imports import prepare_imports
 from slingshot.models.loading import context_length, load_tokenizer
 from slingshot.models.number_types import number_type
-from slingshot.prompting.answers import read_answer
+from slingshot.prompting.answers import AnswerReader
 from slingshot.prompting.examples import choose_examples
 from slingshot.prompting.prompter import Prompter, Tokens
 
@@ -139,9 +139,9 @@ def predict(job: PredictJob) -> None:
     answers = [{part: known[keys[part][index]] for part in keys} for index in range(len(samples))]
 
     texts = tokenizer.batch_decode([parts["free"]["ids"] for parts in answers], skip_special_tokens=True)
-    in_study = {label.label for label in labels}
+    reader = AnswerReader({label.label: label.description for label in labels}, spec.labels, spec.level)
     predictions = [
-        prediction_of(sample, prompt, parts, text, in_study, spec)
+        prediction_of(sample, prompt, parts, text, reader)
         for sample, prompt, parts, text in zip(samples, prompts, answers, texts, strict=True)
     ]
     write_predictions(job.predictions, predictions)
@@ -318,14 +318,13 @@ def prediction_of(
     prompt: Tokens,
     parts: dict[str, dict[str, Any]],
     raw: str,
-    known: set[str],
-    spec: PredictSpec,
+    reader: AnswerReader,
 ) -> Prediction:
     return Prediction(
         sample_id=sample["sample_id"],
         label=sample["label"],
         raw=raw,
-        code=read_answer(raw, known, spec.labels, spec.level),
+        code=reader.read(raw),
         constrained_code=parts["constrained"]["label"] if "constrained" in parts else None,
         candidates=[
             Candidate(code=code, log_probability=log_probability)

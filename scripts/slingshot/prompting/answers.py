@@ -1,88 +1,259 @@
-"""Reading a label out of what a model said."""
+"""Reading a label out of what a model said, by rules in a fixed order (docs/evaluation.md).
+
+1. What stands after the thinking.
+2. The whole answer is a label, in whatever case and punctuation.
+3. JSON: the value of a key that names the answer.
+4. What stands after an answer mark: boxed or "final answer", then `answer:`, `code:` and their like, then bold.
+5. A first line, or the first entry of a numbered list, that is a label by itself.
+6. The last label in the running text that is not denied. Plain labels and descriptions: if only one is named.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
+from typing import Any
 
-from slingshot.config.base import LabelSystem, Level, TreeLabels
-from slingshot.data import icd10
+from slingshot.config.base import LabelSystem, Level
 from slingshot.data.code_trees import tree_of
+from slingshot.prompting.denials import Mention, undenied
+from slingshot.prompting.mentions import CodeFinder, NameFinder, Words, block_mentions, plain_form, words_of
+from slingshot.prompting.thinking import split_thinking
 
-_CATEGORY = r"[A-Za-z](?:[0-9][0-9A-Za-z]|[A-Za-z][0-9])"  # QA0 is one, too
+_AROUND = " \t\r\n.,;:!?\"'`*_~()[]{}<>#|-\\$"
 
-_CODE = re.compile(rf"(?<![A-Za-z0-9]){_CATEGORY}(?:\.?[0-9A-Za-z]{{1,4}})?(?![A-Za-z0-9])")
+_BOXED = re.compile(r"\\?boxed\s*\{+\s*(?:\\text\s*\{)?([^{}]*)\}")
 
-_BLOCK = re.compile(rf"(?<![A-Za-z0-9]){_CATEGORY}\s*[-\N{{EN DASH}}]\s*{_CATEGORY}(?![A-Za-z0-9])")
+_FINAL = re.compile(
+    r"\b(?:final|correct|best)\s+(?:answer|code|label|diagnosis)\b[\"'*_`\s]*(?::|=|\bis\b|->)", re.IGNORECASE
+)
 
-_RUN = re.compile(r"[^\W_][\w.\-+/]*", re.ASCII)  # of signs that codes are made of
+_MARK = re.compile(
+    r"(?<!alternative )(?<!secondary )(?<!other )(?<!differential )(?<!second )(?<!wrong )"
+    r"\b(?:answer|icd[- ]?10(?:[- ]cm)?(?:[- ]codes?)?|codes?|label|diagnosis|diagnoses|category|class|"
+    r"prediction|respuesta|c\u00f3digo|diagn\u00f3stico|antwort|diagnose|kode|r\u00e9ponse|diagnostic|risposta|codice)"
+    r"\b[\"'*_`\s]*(?:\([^)\n]*\)[\"'*_`\s]*)?(?::|=|->|\bis\b|\bes\b|\bist\b|\best\b)",
+    re.IGNORECASE,
+)
+
+_BOLD = re.compile(r"\*\*([^*\n]+)\*\*|__([^_\n]+)__")
+
+_FIRST_ENTRY = re.compile(r"^\s*(?:1[.)]|\(1\))\s+(.+)$", re.MULTILINE)
+
+_KEYS = ("final_answer", "answer", "code", "icd10cm", "icd10_code", "icd10", "icd_10_code", "icd_code", "label",
+         "diagnosis", "main_diagnosis", "primary_diagnosis", "category", "prediction", "result", "codes", "labels")  # fmt: skip
+
+_CHAPTER = re.compile(r"\bchapter\W{0,4}([0-9]{1,2})\b", re.IGNORECASE)
 
 _NUMBER = re.compile(r"(?<![0-9.])[0-9]{1,2}(?![0-9])")
 
 
-def read_answer(raw: str, labels: Collection[str], system: LabelSystem, level: Level = "code") -> str | None:
-    """The label that an answer gives, or None.
+class AnswerReader:
+    """Reads answers that name labels of one study."""
 
-    ICD-10-CM: the first valid code in the text, whatever its dots and case; valid is what the code set or the study
-    knows. Above code level, a label of that level counts first, then the ancestor of the first valid code. Plain: the
-    whole answer after normalization, else the one label that it begins with or that begins with it.
-    """
-    if system == "plain":
-        return _plain(raw, labels)
-    if level == "block" and system == "icd10cm":
-        named = (re.sub(r"\s*[-\N{EN DASH}]\s*", "-", match.group()).upper() for match in _BLOCK.finditer(raw))
-        found = next((block for block in named if block in labels), None)
-        if found:
-            return found
-    if isinstance(system, TreeLabels):
-        return _of_tree(raw, labels, system, level)
-    code = next(_valid_codes(raw, labels), None)
-    if level == "code" or code is None:
-        return code or (_chapter(raw, labels) if level == "chapter" else None)
-    entry = icd10.find(code)
-    return entry.at(level) if entry else code
+    def __init__(
+        self, labels: Collection[str] | Mapping[str, str | None], system: LabelSystem, level: Level = "code"
+    ) -> None:
+        """Args: labels: the study's; a mapping to their descriptions lets an answer name them by these, too."""
+        self._labels: Mapping[str, str | None] = labels if isinstance(labels, Mapping) else dict.fromkeys(labels)
+        self._system = system
+        self._level = level
 
+    def read(self, raw: str) -> str | None:
+        """The label that an answer gives, or None."""
+        text = plain_form(split_thinking(raw).answer).strip()
+        if not text:
+            return None
+        return (
+            self._whole(text)
+            or self._from_json(text)
+            or self._marked(text)
+            or self._by_itself(text)
+            or self._running(text)
+        )
 
-def _of_tree(raw: str, labels: Collection[str], system: TreeLabels, level: Level) -> str | None:
-    """The first run of signs that is a label of the study or a code of its tree, whatever its dots and case.
+    def mentioned(self, raw: str) -> list[str]:
+        """Every label that an answer names and does not deny, once each, in the order of their first mention."""
+        text = plain_form(split_thinking(raw).answer)
+        mentions = self._mentions(text) or self._named(text)
+        return list(dict.fromkeys(mention.label for mention in undenied(text, mentions)))
 
-    Above code level a label of that level counts first, then the ancestor of the first code.
-    """
-    tree = tree_of(system)
-    assert tree is not None
-    said = [tree.normalize(match.group().rstrip(".")) for match in _RUN.finditer(raw)]
-    if level != "code" and (found := next((label for label in said if label in labels), None)):
-        return found
-    code = next((code for code in said if code in labels or tree.is_valid(code)), None)
-    entry = tree.find(code) if code else None
-    return entry.at(level) if entry else code
+    # ------------------------------------------------------------------ the rules, in their order
 
+    def _whole(self, text: str) -> str | None:
+        """A text that is a label and nothing else but punctuation."""
+        if text in self._labels:
+            return text
+        bare = text.strip(_AROUND)
+        if self._codes is not None:
+            code = self._codes.code(bare)
+            if code is not None:
+                return self._at_level(code)
+            if bare.upper() in self._labels:
+                return bare.upper()
+            block = re.sub(r"\s*-\s*", "-", bare).upper()
+            if block in self._labels:
+                return block
+            return self._descriptions.label_of.get(words_of(bare))
+        return self._plain_whole(bare)
 
-def _valid_codes(raw: str, labels: Collection[str]) -> Iterator[str]:
-    for match in _CODE.finditer(raw):
-        code = icd10.normalize(match.group())
-        if code in labels or icd10.is_valid(code):
-            yield code
+    def _plain_whole(self, bare: str) -> str | None:
+        words = words_of(bare)
+        named = self._names.label_of.get(words) or self._descriptions.label_of.get(words)
+        if named or not words:
+            return named
+        begun = {label for name, label in self._names.label_of.items() if name[: len(words)] == words}
+        return next(iter(begun)) if len(begun) == 1 else self._begun_inside_a_word(words)
 
+    def _begun_inside_a_word(self, words: Words) -> str | None:
+        """A label cut by the limit of tokens, in the middle of a word."""
+        said = " ".join(words)
+        begun = {label for name, label in self._names.label_of.items() if " ".join(name).startswith(said)}
+        return next(iter(begun)) if len(begun) == 1 and len(said) >= 3 else None
 
-def _chapter(raw: str, labels: Collection[str]) -> str | None:
-    return next((match.group() for match in _NUMBER.finditer(raw) if match.group() in labels), None)
-
-
-def _plain(raw: str, labels: Collection[str]) -> str | None:
-    said = _normalized(raw)
-    if not said:
+    def _from_json(self, text: str) -> str | None:
+        for value in _json_values(text):
+            if label := next((found for said in _answers_in(value) if (found := self._in_part(said))), None):
+                return label
         return None
-    by_name = {_normalized(label): label for label in labels}
-    if said in by_name:
-        return by_name[said]
-    opened = [name for name in by_name if said.startswith(f"{name} ")]
-    if opened:
-        return by_name[max(opened, key=len)]
-    begun = [name for name in by_name if name.startswith(said)]
-    return by_name[begun[0]] if len(begun) == 1 else None
+
+    def _marked(self, text: str) -> str | None:
+        boxed = [(match.start(), match[1]) for match in _BOXED.finditer(text)]
+        final = [(match.start(), _after(text, match.end())) for match in _FINAL.finditer(text)]
+        said = [(match.start(), _after(text, match.end())) for match in _MARK.finditer(text)]
+        bold = [(match.start(), match[1] or match[2]) for match in _BOLD.finditer(text)]
+        for marks in (sorted(boxed + final), said):
+            for _, content in reversed(marks):
+                if label := self._in_part(content):
+                    return label
+        for start, content in reversed(bold):
+            label = self._in_part(content)
+            if label and undenied(text, [Mention(label, start, start + len(content) + 4)]):
+                return label
+        return None
+
+    def _by_itself(self, text: str) -> str | None:
+        first, *rest = text.split("\n", 1)
+        if rest and (label := self._whole(first)):
+            return label
+        if self._codes is None and (label := self._opening(text)):
+            return label
+        entry = _FIRST_ENTRY.search(text)
+        return self._in_part(entry[1]) if entry else None
+
+    def _opening(self, text: str) -> str | None:
+        """The plain label that a text begins with, where punctuation or a line's end closes it."""
+        bare = text.lstrip(_AROUND)
+        first = next(iter(self._names.mentions(bare)), None)
+        closed = first and re.match(r"[\"'*_`)\s]*(?:[:(.\n]|-\s)", bare[first.end :])
+        return first.label if first and first.start == 0 and closed and undenied(bare, [first]) else None
+
+    def _running(self, text: str) -> str | None:
+        if self._level == "chapter" and (match := _CHAPTER.search(text)) and match[1] in self._labels:
+            return match[1]
+        if left := undenied(text, self._mentions(text)):
+            return left[-1].label
+        if self._level == "chapter" and self._codes is not None:
+            number = next((match.group() for match in _NUMBER.finditer(text) if match.group() in self._labels), None)
+            if number:
+                return number
+        named = {mention.label for mention in undenied(text, self._named(text))}
+        return next(iter(named)) if len(named) == 1 else None
+
+    # ------------------------------------------------------------------ what they share
+
+    def _in_part(self, said: str) -> str | None:
+        """The label that a marked part of an answer gives: the part itself, or the first one in it."""
+        if label := self._whole(said):
+            return label
+        opening = said.lstrip(_AROUND).split(maxsplit=1)
+        if self._codes is not None and opening and (code := self._codes.code(opening[0].strip(_AROUND))):
+            return self._at_level(code)  # in whatever case
+        left = undenied(said, self._mentions(said))
+        if left:
+            return left[0].label
+        if self._codes is None and (label := self._opening(said + "\n")):
+            return label
+        if self._level == "chapter" and (match := _NUMBER.search(said)) and match.group() in self._labels:
+            return match.group()
+        named = {mention.label for mention in undenied(said, self._named(said))}
+        return next(iter(named)) if len(named) == 1 else None
+
+    def _mentions(self, text: str) -> list[Mention]:
+        """Codes, at the study's level, in their order; none for plain labels."""
+        if self._codes is None:
+            return []
+        blocks = list(block_mentions(text, self._labels)) if self._level == "block" else []
+        if blocks:
+            return blocks
+        return [
+            Mention(self._at_level(each.label), each.start, each.end) for each in self._codes.mentions(text)
+        ]
+
+    def _named(self, text: str) -> list[Mention]:
+        """Plain labels; where none is named, labels by their descriptions."""
+        return (self._names.mentions(text) if self._codes is None else []) or self._descriptions.mentions(text)
+
+    def _at_level(self, code: str) -> str:
+        if self._level == "code" or code in self._labels:
+            return code
+        tree = tree_of(self._system)
+        entry = tree.find(code) if tree else None
+        return entry.at(self._level) if entry else code
+
+    @cached_property
+    def _codes(self) -> CodeFinder | None:
+        tree = tree_of(self._system)
+        return CodeFinder(tree, self._labels, self._system == "icd10cm") if tree else None
+
+    @cached_property
+    def _names(self) -> NameFinder:
+        return NameFinder([(label, label) for label in self._labels])
+
+    @cached_property
+    def _descriptions(self) -> NameFinder:
+        return NameFinder([(said, label) for label, said in self._labels.items() if said])
 
 
-def _normalized(text: str) -> str:
-    """Lower case, one blank between words, no punctuation around them."""
-    return " ".join(word for part in text.casefold().split() if (word := part.strip(".,;:!?\"'`*()[]")))
+def read_answer(
+    raw: str, labels: Collection[str] | Mapping[str, str | None], system: LabelSystem, level: Level = "code"
+) -> str | None:
+    """`AnswerReader.read` for a single answer; for many, make one reader."""
+    return AnswerReader(labels, system, level).read(raw)
+
+
+def _after(text: str, at: int) -> str:
+    """The rest of the line, or the next line where nothing is left."""
+    lines = [line for line in text[at:].split("\n", 3)[:3] if line.strip(_AROUND)]
+    return lines[0] if lines else ""
+
+
+def _json_values(text: str) -> Iterator[Any]:
+    """JSON objects and arrays in a text, the last one first; a text in quotes is one, too."""
+    decoder = json.JSONDecoder()
+    found, at = [], 0
+    while (match := re.compile(r"[{\[]\s*[\"{\[]").search(text, at)) is not None:
+        try:
+            value, at = decoder.raw_decode(text, match.start())
+            found.append(value)
+        except ValueError:
+            at = match.start() + 1
+    yield from reversed(found)
+
+
+def _answers_in(value: Any) -> Iterator[str]:
+    """The texts in a JSON value that may be the answer, the likeliest first."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for each in value:
+            yield from _answers_in(each)
+    elif isinstance(value, dict):
+        by_key = {re.sub(r"[\s-]+", "_", str(key)).strip("_").lower(): each for key, each in value.items()}
+        keys = [key for key in _KEYS if key in by_key]
+        for key in keys:
+            yield from _answers_in(by_key[key])
+        if not keys and len(by_key) == 1:
+            yield from _answers_in(next(iter(by_key.values())))

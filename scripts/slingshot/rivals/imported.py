@@ -15,7 +15,7 @@ from slingshot.config.rivals import PredictionColumns
 from slingshot.config.specs import ImportPredictionsSpec
 from slingshot.core.errors import StudyError
 from slingshot.data.readers import read_file
-from slingshot.prompting.answers import read_answer
+from slingshot.prompting.answers import AnswerReader
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,9 @@ def import_predictions(
             "counts as wrong"
         )
     log.info("%s: %d of %d test samples answered", spec.file, len(keys) - len(missing), len(keys))
+    reader = AnswerReader(labels, spec.labels, spec.level)
     return [
-        _prediction(spec, sample_id, label, rows.get(key, ("", [])), labels)
+        _prediction(reader, sample_id, label, rows.get(key, ("", [])))
         for sample_id, label, key in zip(test["sample_id"], test["label"], keys, strict=True)
     ]
 
@@ -98,13 +99,13 @@ def _candidates(value: Any, where: str) -> list[tuple[str, float | None]]:
 
 
 def _prediction(
-    spec: ImportPredictionsSpec, sample_id: str, label: str, row: Row, labels: Collection[str]
+    reader: AnswerReader, sample_id: str, label: str, row: Row
 ) -> Prediction:
     """Candidates that no label can be read from, or that have no probability, are left out."""
     raw, others = row
     candidates: dict[str, float] = {}
     for answer, share in others:
-        code = read_answer(answer, labels, spec.labels, spec.level)
+        code = reader.read(answer)
         if code is not None and share:
             candidates.setdefault(code, math.log(share))
     ordered = sorted(candidates.items(), key=lambda each: -each[1])
@@ -112,7 +113,7 @@ def _prediction(
         sample_id=sample_id,
         label=label,
         raw=raw,
-        code=read_answer(raw, labels, spec.labels, spec.level) if raw else None,
+        code=reader.read(raw) if raw else None,
         candidates=[Candidate(code=code, log_probability=value) for code, value in ordered],
         prompt_tokens=0,
         new_tokens=0,

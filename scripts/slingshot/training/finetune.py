@@ -35,7 +35,7 @@ from slingshot.models.loading import context_length, load_model, load_tokenizer
 from slingshot.nn import lora
 from slingshot.nn.adapter_files import save_adapter
 from slingshot.nn.packed_attention import attending_by
-from slingshot.prompting.answers import read_answer
+from slingshot.prompting.answers import AnswerReader
 from slingshot.training import batches as packing
 from slingshot.training import checkpoints, forward_paths
 from slingshot.training.batches import Packed, Sample
@@ -324,8 +324,9 @@ def exact_match_of(
     job: FinetuneJob, tokenizer: PreTrainedTokenizerBase, answers: dict[str, str]
 ) -> Callable[[Trainer], float]:
     """A function that decodes the validation prompts greedily and returns the share of right answers."""
-    labels = [entry["label"] for entry in read_json(job.labels)]
-    new_tokens, system, level = job.spec.max_new_tokens, job.spec.labels or "plain", job.spec.level or "code"
+    labels = {entry["label"]: entry["description"] for entry in read_json(job.labels)}
+    reader = AnswerReader(labels, job.spec.labels or "plain", job.spec.level or "code")
+    new_tokens = job.spec.max_new_tokens
     end_ids = sorted({sample_end for sample_end in [tokenizer.eos_token_id] if sample_end is not None})
 
     def exact_match(trainer: Trainer) -> float:
@@ -337,7 +338,7 @@ def exact_match_of(
                 some = trainer.validation[start : start + 16]
                 raw = greedy(trainer.model, tokenizer, [sample.prompt for sample in some], new_tokens or 32, stops)
                 right += sum(
-                    read_answer(text, labels, system, level) == answers[sample.sample_id]
+                    reader.read(text) == answers[sample.sample_id]
                     for text, sample in zip(raw, some, strict=True)
                 )
         # All processes answer everything; their mean makes all of them stop, or go on, together.

@@ -1,0 +1,73 @@
+"""What a model thinks before it answers: told apart from the answer by the marks that model families use."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# What opens and what closes a thought, as the families' chat templates document it.
+_MARKS = (
+    ("<think>", "</think>"),  # Qwen3, DeepSeek R1, GLM-4.5, SmolLM3, Hunyuan, MiniMax
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("[THINK]", "[/THINK]"),  # Magistral
+    ("<seed:think>", "</seed:think>"),  # Seed-OSS
+    ("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A Reasoning
+    ("\N{WHITE LEFT-POINTING TRIANGLE}think\N{WHITE RIGHT-POINTING TRIANGLE}", "\u25c1/think\u25b7"),  # Kimi
+)
+
+# gpt-oss: <|channel|>analysis<|message|>…<|end|><|start|>assistant<|channel|>final<|message|>…
+_CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>(.*?)(?=<\|end\|>|<\|return\|>|<\|start\|>|\Z)", re.S)
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """`answer` is what is left to read; `finished` is false where the thought never ended, so that nothing is."""
+
+    thinking: str | None
+    answer: str
+    finished: bool = True
+
+
+def split_thinking(text: str, opened: bool = False) -> Spoken:
+    """Tell what was thought from what is answered.
+
+    Args:
+        text: what a model wrote, its special tokens included where they mark the channels of gpt-oss.
+        opened: the prompt itself opens the thought, as R1's template does, so that only its end stands in `text`.
+    """
+    if "<|channel|>" in text:
+        return _split_channels(text)
+    closes = [(at, close) for _, close in _MARKS if (at := text.rfind(close)) >= 0]
+    if closes:
+        at, close = max(closes)
+        return Spoken(_without_opening(text[:at]), text[at + len(close) :].strip())
+    begun = text.lstrip()
+    if opened or any(begun.startswith(mark) for mark, _ in _MARKS):
+        return Spoken(_without_opening(text), "", finished=False)
+    return Spoken(None, text)
+
+
+def opens_thinking(prompt_end: str) -> bool:
+    """Whether a prompt ends with an opened thought."""
+    return any(prompt_end.rstrip().endswith(mark) for mark, _ in _MARKS)
+
+
+def closing_mark(prompt_end: str) -> str:
+    """What ends a thought in a template that wrote `prompt_end`; the commonest mark where it shows none."""
+    return next((close for mark, close in _MARKS if prompt_end.rstrip().endswith(mark)), "</think>")
+
+
+def _split_channels(text: str) -> Spoken:
+    parts = _CHANNEL.findall(text)
+    thoughts = [said.strip() for channel, said in parts if channel != "final"]
+    finals = [said.strip() for channel, said in parts if channel == "final"]
+    return Spoken("\n".join(thoughts) or None, finals[-1] if finals else "", finished=bool(finals))
+
+
+def _without_opening(thought: str) -> str:
+    thought = thought.strip()
+    for mark, _ in _MARKS:
+        thought = thought.removeprefix(mark)
+    return thought.strip()
