@@ -38,7 +38,7 @@ from slingshot.endpoints.schema import (
 )
 from slingshot.endpoints.use import describe_use
 from slingshot.generation.cache import PredictionCache
-from slingshot.prompting.answers import read_answer
+from slingshot.prompting.answers import AnswerReader
 from slingshot.prompting.examples import choose_examples
 from slingshot.prompting.messages import Message, chat_messages
 
@@ -107,10 +107,8 @@ def ask(job: AskJob) -> None:
     tally = Tally()
     with timed(record.seconds, "ask"):
         answers = answer_all(job, requests, tally, record, not_possible)
-    predictions = [
-        prediction_of(sample, answers, index, {label.label for label in labels}, written, spec)
-        for index, sample in enumerate(samples)
-    ]
+    reader = AnswerReader({label.label: label.description for label in labels}, spec.labels, spec.level)
+    predictions = [prediction_of(sample, answers, index, reader, written, spec) for index, sample in enumerate(samples)]
     predictions = without_ignored_schema(predictions, answers, spec)
     write_predictions(job.predictions, predictions)
     record.samples = len(predictions)
@@ -256,7 +254,7 @@ def prediction_of(
     sample: Mapping[str, Any],
     answers: Answers,
     index: int,
-    known: set[str],
+    reader: AnswerReader,
     written: Mapping[str, str],
     spec: AskSpec,
 ) -> Prediction:
@@ -268,7 +266,7 @@ def prediction_of(
         sample_id=sample["sample_id"],
         label=sample["label"],
         raw=free.content if free else "",
-        code=read_answer(free.content, known, spec.labels, spec.level) if free and read else None,
+        code=reader.read(free.content) if free and read else None,
         constrained_code=constrained,
         candidates=rank_labels(listed.tokens, written, spec.generation.candidates)
         if listed and constrained and spec.generation.candidates

@@ -1,4 +1,4 @@
-"""Reading a label out of what a model said, by rules in a fixed order (docs/evaluation.md).
+"""Reading a label out of what a model said, by rules in a fixed order (docs/prompting.md).
 
 1. What stands after the thinking.
 2. The whole answer is a label, in whatever case and punctuation.
@@ -42,8 +42,12 @@ _BOLD = re.compile(r"\*\*([^*\n]+)\*\*|__([^_\n]+)__")
 
 _FIRST_ENTRY = re.compile(r"^\s*(?:1[.)]|\(1\))\s+(.+)$", re.MULTILINE)
 
-_KEYS = ("final_answer", "answer", "code", "icd10cm", "icd10_code", "icd10", "icd_10_code", "icd_code", "label",
-         "diagnosis", "main_diagnosis", "primary_diagnosis", "category", "prediction", "result", "codes", "labels")  # fmt: skip
+_KEYS = (
+    *("final_answer", "answer", "code", "icd10cm", "icd10_code", "icd10", "icd_10_code", "icd_code", "label"),
+    *("diagnosis", "main_diagnosis", "primary_diagnosis", "category", "prediction", "result", "codes", "labels"),
+)
+
+_JSON = re.compile(r"[{\[]\s*[\"{\[]")
 
 _CHAPTER = re.compile(r"\bchapter\W{0,4}([0-9]{1,2})\b", re.IGNORECASE)
 
@@ -188,9 +192,7 @@ class AnswerReader:
         blocks = list(block_mentions(text, self._labels)) if self._level == "block" else []
         if blocks:
             return blocks
-        return [
-            Mention(self._at_level(each.label), each.start, each.end) for each in self._codes.mentions(text)
-        ]
+        return [Mention(self._at_level(each.label), each.start, each.end) for each in self._codes.mentions(text)]
 
     def _named(self, text: str) -> list[Mention]:
         """Plain labels; where none is named, labels by their descriptions."""
@@ -234,7 +236,7 @@ def _json_values(text: str) -> Iterator[Any]:
     """JSON objects and arrays in a text, the last one first; a text in quotes is one, too."""
     decoder = json.JSONDecoder()
     found, at = [], 0
-    while (match := re.compile(r"[{\[]\s*[\"{\[]").search(text, at)) is not None:
+    while (match := _JSON.search(text, at)) is not None:
         try:
             value, at = decoder.raw_decode(text, match.start())
             found.append(value)

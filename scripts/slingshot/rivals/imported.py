@@ -98,9 +98,7 @@ def _candidates(value: Any, where: str) -> list[tuple[str, float | None]]:
     return found
 
 
-def _prediction(
-    reader: AnswerReader, sample_id: str, label: str, row: Row
-) -> Prediction:
+def _prediction(reader: AnswerReader, sample_id: str, label: str, row: Row) -> Prediction:
     """Candidates that no label can be read from, or that have no probability, are left out."""
     raw, others = row
     candidates: dict[str, float] = {}

@@ -338,8 +338,7 @@ def exact_match_of(
                 some = trainer.validation[start : start + 16]
                 raw = greedy(trainer.model, tokenizer, [sample.prompt for sample in some], new_tokens or 32, stops)
                 right += sum(
-                    reader.read(text) == answers[sample.sample_id]
-                    for text, sample in zip(raw, some, strict=True)
+                    reader.read(text) == answers[sample.sample_id] for text, sample in zip(raw, some, strict=True)
                 )
         # All processes answer everything; their mean makes all of them stop, or go on, together.
         share = torch.tensor(right / len(trainer.validation), dtype=torch.float64, device=trainer.workers.device)

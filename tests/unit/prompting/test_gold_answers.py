@@ -1,4 +1,4 @@
-"""What a reader would take from true-to-life outputs of language models, by the rules of docs/evaluation.md."""
+"""What a reader would take from true-to-life outputs of language models, by the rules of docs/prompting.md."""
 
 from __future__ import annotations
 
