@@ -13,6 +13,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/arms.smk"
 include: "workflow/rules/rivals.smk"
+include: "workflow/rules/test_sets.smk"
 include: "workflow/rules/comparison.smk"
 include: "workflow/rules/estimate.smk"
 

@@ -32,6 +32,7 @@ rule report:
     input:
         files_of_arms,
         comparison=rules.compare.output.comparison,
+        test_sets=[RESULTS.test_sets] if TEST_SETS else [],
         dataset=RESULTS.data.dataset,
         test=RESULTS.data.test,
         cards=[RESULTS.model_card(model) for model in FETCHED],

@@ -158,6 +158,11 @@ class ResultFiles:
         return self.folder / "comparison.json"
 
     @property
+    def test_sets(self) -> Path:
+        """The arms on the further test sets."""
+        return self.folder / "test_sets.json"
+
+    @property
     def results(self) -> Path:
         return self.folder / "results.json"
 

@@ -111,3 +111,6 @@ class ImportedPredictions(Spec):
     name: str | None = Field(None, description="the name in tables and pictures; null: the key")
     human: bool = Field(False, description="a human coder: the agreement is shown as the ceiling")
     allow_missing: bool = Field(False, description="a sample without an answer counts as wrong instead of an error")
+    test_sets: dict[str, str] = Field(
+        default={}, description="likewise a file for each of data.test_sets that the system answered"
+    )

@@ -143,6 +143,12 @@ class CompareSpec(StepSpec):
     token_prices: dict[str, TokenPrices] = Field(default={}, description="path of an arm to its endpoint's prices")
 
 
+class CompareTestSetsSpec(StepSpec):
+    test_sets: list[str]
+    arms: dict[str, list[str]] = Field(description="test set to the paths of the arms that answer it")
+    statistics: Statistics
+
+
 class ReportSpec(StepSpec):
     report: Report
     statistics: Statistics

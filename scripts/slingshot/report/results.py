@@ -15,6 +15,7 @@ from slingshot.artifacts.metrics import Metrics, read_metrics
 from slingshot.artifacts.predictions import Prediction, read_predictions
 from slingshot.artifacts.records import StepRecord, read_step_record
 from slingshot.artifacts.splits import read_split
+from slingshot.artifacts.test_sets import TestSets, read_test_sets
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, read_jsonl
 
@@ -33,6 +34,7 @@ class Results:
     steps: dict[str, list[StepRecord]]
     cards: dict[str, dict[str, Any]]
     dataset: dict[str, Any]
+    test_sets: TestSets | None
     test: pd.DataFrame
 
 
@@ -55,6 +57,7 @@ def read_results(folder: Path) -> Results:
         steps={arm: _steps(files) for arm, files in arms.items()},
         cards={model: read_json(card) for model, card in cards.items() if card.exists()},
         dataset=_required(results.data.dataset, read_json),
+        test_sets=read_test_sets(results.test_sets) if results.test_sets.exists() else None,
         test=_required(results.data.test, read_split),
     )
 

@@ -33,6 +33,7 @@ STEP_OF_RULE: dict[str, Step] = {
     "predict": "predict",
     "predict_shard": "predict",
     "predict_validation": "predict",
+    "predict_test_set": "predict",
 }
 
 DESIGNS = ("study", "crossed", "learning_curve", "seeds", "few_shot", "sweep")

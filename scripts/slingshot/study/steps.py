@@ -29,6 +29,7 @@ from slingshot.config.specs import (
     AskSpec,
     ChooseSpec,
     CompareSpec,
+    CompareTestSetsSpec,
     DataPageSpec,
     FetchModelSpec,
     FinetuneSpec,
@@ -66,6 +67,7 @@ SPECS: dict[str, type[StepSpec]] = {
     "import_predictions": ImportPredictionsSpec,
     "score": ScoreSpec,
     "compare": CompareSpec,
+    "compare_test_sets": CompareTestSetsSpec,
     "report": ReportSpec,
 }
 
@@ -137,9 +139,10 @@ def step_spec(study: Study, folder: Path, step: str, target: str = "", written_c
         "gather": lambda: GatherSpec(shards=study.evaluation.shards),
         "fit": lambda: _fit(study, arm_of(study, target)),
         "predict_fitted": lambda: _predict_fitted(study, arm_of(study, target)),
-        "import_predictions": lambda: _import_predictions(study, folder, arm_of(study, target)),
+        "import_predictions": lambda: _import_predictions(study, folder, target),
         "score": lambda: _score(study, arm_of(study, target)),
         "compare": lambda: _compare(study),
+        "compare_test_sets": lambda: _compare_test_sets(study),
         "report": lambda: _report(study, written_config),
     }
     if step not in makers:
@@ -272,12 +275,16 @@ def _predict_fitted(study: Study, arm: Arm) -> PredictFittedSpec:
     return PredictFittedSpec(rival=_recipe(study, arm).rival, candidates=max(5, study.generation.candidates))
 
 
-def _import_predictions(study: Study, folder: Path, arm: Arm) -> ImportPredictionsSpec:
-    system = study.predictions[arm.model]
-    where = f"config.yaml: predictions.{arm.model}.file"
+def _import_predictions(study: Study, folder: Path, target: str) -> ImportPredictionsSpec:
+    """`target` is an arm's path, or `ARM@SET` for its answers to a further test set."""
+    path, _, test_set = target.partition("@")
+    model = arm_of(study, path).model
+    system = study.predictions[model]
+    file = system.test_sets[test_set] if test_set else system.file
+    where = f"config.yaml: predictions.{model}.{f'test_sets.{test_set}' if test_set else 'file'}"
     return ImportPredictionsSpec(
-        file=system.file,
-        file_digest=fingerprint(folder / system.file, where, folder / DIGEST_MEMORY),
+        file=file,
+        file_digest=fingerprint(folder / file, where, folder / DIGEST_MEMORY),
         columns=system.columns,
         allow_missing=system.allow_missing,
         labels=study.data.labels,
@@ -312,6 +319,19 @@ def _compare(study: Study) -> CompareSpec:
         statistics=study.statistics,
         cost=study.cost,
         token_prices={arm.path: prices for arm in arms if arm.asked and (prices := study.models[arm.model].prices)},
+    )
+
+
+def _compare_test_sets(study: Study) -> CompareTestSetsSpec:
+    names = list(study.data.test_sets)
+    arms = scored_arms(study)
+    return CompareTestSetsSpec(
+        test_sets=names,
+        arms={
+            name: [arm.path for arm in arms if arm.steps or name in study.predictions[arm.model].test_sets]
+            for name in names
+        },
+        statistics=study.statistics,
     )
 
 

@@ -1,0 +1,27 @@
+"""Further test sets in the plan of the workflow."""
+
+import re
+
+import pytest
+import yaml
+
+from tests.workflow import small_study
+
+pytestmark = pytest.mark.workflow
+
+
+def test_every_arm_answers_a_further_test_set_and_none_is_trained_on_it(tmp_path):
+    folder = tmp_path / "study"
+    small_study.write_study(folder)
+    config = small_study.config()
+    config["data"]["test_sets"] = {"hospital_b": {"source": {"path": "dialogues.csv"}}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    code, said = small_study.run(folder, "--dry-run", "--cores", "1")
+    assert code == 0, said[-2000:]
+    found = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", said, flags=re.MULTILINE)}
+    assert found["predict_test_set"] == found["predict"]
+    assert found["predict_fitted_test_set"] == found["predict_fitted"] == 1
+    assert found["score_test_set"] == found["score"]
+    assert found["compare_test_sets"] == 1
+    for block in re.findall(r"rule (?:finetune|fit|compare):\n((?:    .*\n)+)", said):
+        assert "hospital_b" not in block

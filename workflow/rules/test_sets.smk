@@ -1,0 +1,143 @@
+"""Further test sets: every arm answers them too. No model is trained or chosen on them."""
+
+TEST_SETS = list(STUDY.data.test_sets)
+SET = RESULTS.data.test_set("{test_set}")
+ON_SET = ARM.test_set("{test_set}")
+
+
+def answers_set(path, test_set):
+    """Whether an arm has answers to a further test set; answers that are imported need a file of their own."""
+    return path not in IMPORTED or test_set in STUDY.predictions[ARMS[path].model].test_sets
+
+
+def files_on_test_sets(wildcards):
+    """The scores and answers of every arm on every further test set."""
+    files = [RESULTS.arm(path).test_set(name) for name in TEST_SETS for path in SCORED if answers_set(path, name)]
+    return [file for each in files for file in (each.metrics, each.predictions)]
+
+
+def arm_on_set(wildcards):
+    return f"{wildcards.arm}@{wildcards.test_set}"
+
+
+use rule predict as predict_test_set with:
+    input:
+        model=card_of,
+        adapter=adapter_of,
+        labels=RESULTS.data.labels,
+        train=RESULTS.data.train,
+        test=SET,
+    output:
+        predictions=ON_SET.predictions,
+        record=ON_SET.record("predict"),
+        process=ON_SET.process("predict"),
+    log:
+        RESULTS.log("{arm}/predict_test_set.{test_set}"),
+    benchmark:
+        RESULTS.benchmark("{arm}/predict_test_set.{test_set}")
+    wildcard_constraints:
+        arm=one_of(PREDICTED),
+        test_set=one_of(TEST_SETS),
+
+
+use rule ask as ask_test_set with:
+    input:
+        labels=RESULTS.data.labels,
+        train=RESULTS.data.train,
+        test=SET,
+    output:
+        predictions=ON_SET.predictions,
+        record=ON_SET.record("predict"),
+        process=ON_SET.process("predict"),
+    log:
+        RESULTS.log("{arm}/ask_test_set.{test_set}"),
+    benchmark:
+        RESULTS.benchmark("{arm}/ask_test_set.{test_set}")
+    wildcard_constraints:
+        arm=one_of(ASKED),
+        test_set=one_of(TEST_SETS),
+
+
+use rule predict_fitted as predict_fitted_test_set with:
+    input:
+        pipeline=ARM.pipeline,
+        test=SET,
+    output:
+        predictions=ON_SET.predictions,
+        record=ON_SET.record("predict"),
+        process=ON_SET.process("predict"),
+    log:
+        RESULTS.log("{arm}/predict_fitted_test_set.{test_set}"),
+    benchmark:
+        RESULTS.benchmark("{arm}/predict_fitted_test_set.{test_set}")
+    wildcard_constraints:
+        arm=one_of(arms_by_step("predict_fitted")),
+        test_set=one_of(TEST_SETS),
+
+
+use rule import_predictions as import_predictions_test_set with:
+    input:
+        test=SET,
+        labels=RESULTS.data.labels,
+    output:
+        predictions=ON_SET.predictions,
+    log:
+        RESULTS.log("{arm}/import_predictions_test_set.{test_set}"),
+    benchmark:
+        RESULTS.benchmark("{arm}/import_predictions_test_set.{test_set}")
+    wildcard_constraints:
+        arm=one_of(IMPORTED),
+        test_set=one_of(TEST_SETS),
+    params:
+        **{
+            key.replace(".", "_"): (lambda key: lambda wildcards: fact_of(
+                resolved("import_predictions", arm_on_set(wildcards)), key
+            ))(key)
+            for key in keys_of("import_predictions")
+        },
+        spec=lambda wildcards: resolved("import_predictions", arm_on_set(wildcards)).model_dump_json(),
+
+
+use rule score as score_test_set with:
+    input:
+        predictions=ON_SET.predictions,
+        test=SET,
+        labels=RESULTS.data.labels,
+        training=[],
+    output:
+        metrics=ON_SET.metrics,
+    log:
+        RESULTS.log("{arm}/score.{test_set}"),
+    benchmark:
+        RESULTS.benchmark("{arm}/score.{test_set}")
+    wildcard_constraints:
+        arm=one_of(SCORED),
+        test_set=one_of(TEST_SETS),
+
+
+rule compare_test_sets:
+    "From the study's own test split to each further test set: the arms' drops, and the pairs of the verdict there."
+    input:
+        files_on_test_sets,
+        files_of_arms,
+        comparison=RESULTS.comparison,
+        test=RESULTS.data.test,
+        sets=[RESULTS.data.test_set(name) for name in TEST_SETS],
+    output:
+        test_sets=RESULTS.test_sets,
+    log:
+        RESULTS.log("compare_test_sets"),
+    benchmark:
+        RESULTS.benchmark("compare_test_sets")
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        **facts("compare_test_sets"),
+        spec=spec("compare_test_sets"),
+    shell:
+        "$RUN/compare_test_sets.py --spec {params.spec:q} --results results --test-sets {output.test_sets}"
+        " 2>&1 | tee {log}"
