@@ -74,7 +74,7 @@ def test_the_page_tells_of_the_endpoint_and_escapes_what_it_said(results):
     assert "https://api.example.org/v1" in section and "1 (500: 1)" in section
     assert "only 0 of 40 answers came with log-probabilities" in section
     assert "<script>window.hacked" not in page and "&lt;script&gt;window.hacked" in section
-    assert "1.5 (95%: 3.5)" in page
+    assert "1.50 (95%: 3.50)" in page
 
 
 def test_an_arm_of_unknown_size_stands_beside_the_axis(results):
