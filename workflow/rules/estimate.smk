@@ -12,13 +12,15 @@ def say_estimate():
     from snakemake.settings.enums import Quietness
 
     from slingshot.study.estimate import jobs_of, table
+    from slingshot.study.sending import describe_sending
 
     if Quietness.ALL in (workflow.output_settings.quiet or ()):
         return
     needed = workflow.dag.needrun_jobs(exclude_finished=False)  # a dry run leaves every job finished
     jobs = jobs_of((job.rule.name, dict(job.wildcards.items()).get("arm")) for job in needed)
-    if said := table(STUDY, jobs, STUDY_FOLDER / "results"):
-        print(f"\n{said}")
+    for describe in (table, describe_sending):
+        if said := describe(STUDY, jobs, STUDY_FOLDER / "results"):
+            print(f"\n{said}")
 
 
 atexit.register(say_estimate)

@@ -1,0 +1,64 @@
+"""What a plan sends to endpoints: how many texts and tokens go where, and what they will cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from slingshot.config.arms import Arm, arms_of
+from slingshot.config.endpoints import ApiModel, is_loopback
+from slingshot.config.models import Model
+from slingshot.config.study import Study
+from slingshot.study.estimate import Job, Volume, volume_of
+
+ASKING_RULES = {"ask": "test", "ask_validation": "validation"}
+
+MILLION = 1_000_000
+
+
+def describe_sending(study: Study, jobs: Sequence[Job], results: Path) -> str:
+    """A sentence for each job that asks an endpoint; empty where none does.
+
+    Prompts are counted as for the plan's other steps, answers at their longest.
+    """
+    asking = [job for job in jobs if job.rule in ASKING_RULES]
+    if not asking:
+        return ""
+    arms = {arm.path: arm for arm in arms_of(study)}
+    volume = volume_of(study, results)
+    lines = ["Texts that are sent to endpoints:"]
+    lines += [_sentence(study, arms[job.arm], ASKING_RULES[job.rule], volume) for job in asking]
+    basis = f"Samples: {volume.source}." if volume else "How many texts there are is known after `snakemake data`."
+    return "\n".join([*lines, basis, "Answers that are kept from earlier are not asked for again."])
+
+
+def _sentence(study: Study, arm: Arm, split: str, volume: Volume | None) -> str:
+    model = study.models[arm.model]
+    source = model.source
+    assert isinstance(source, ApiModel)
+    place = "this machine" if is_loopback(source.host) else "another machine"
+    where = f"to {source.api} ({source.model}; {place})"
+    if volume is None:
+        return f"  {arm.path}: the {split} split {where}"
+    samples = volume.validation if split == "validation" else volume.test
+    shots = model.few_shot.k if arm.shots is None else arm.shots
+    requests = samples * requests_per_sample(model)
+    prompt = round(requests * (1 + shots) * volume.tokens)
+    answers = requests * model.generation.max_new_tokens
+    texts = f"{samples:,} texts in {requests:,} requests" + (f", each with {shots} of train" if shots else "")
+    return f"  {arm.path}: {texts}, about {prompt:,} tokens, {where}; {_money(study, model, prompt, answers)}"
+
+
+def requests_per_sample(model: Model) -> int:
+    """One for the free answer, and one where constrained answers or candidates are wanted."""
+    generation = model.generation
+    return 2 if (generation.constrained or generation.candidates) and generation.vocabulary == "study" else 1
+
+
+def _money(study: Study, model: Model, prompt: int, answers: int) -> str:
+    if model.prices is None:
+        return "no prices are set, so the cost is not known"
+    sent, received = prompt * model.prices.input / MILLION, answers * model.prices.output / MILLION
+    return (
+        f"about {sent:,.2f} {study.cost.currency} for these and up to {received:,.2f} for {answers:,} tokens of answers"
+    )

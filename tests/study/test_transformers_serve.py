@@ -1,0 +1,139 @@
+"""A real endpoint: `transformers serve` with SmolLM2 in float32 gives the answers of predict, through ask.
+
+Needs SmolLM2-135M-Instruct as a folder of safetensors (SLINGSHOT_SMOLLM2, or what studies/demo has fetched) and
+FastAPI, Uvicorn and python-multipart (`pip install "transformers[serving]"`); skipped without.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from slingshot.artifacts.model_card import ModelCard
+from slingshot.artifacts.predictions import read_predictions
+from slingshot.artifacts.records import read_step_record
+from slingshot.config.specs import AskSpec, PredictSpec
+from slingshot.core.files import write_json
+
+ROOT = Path(__file__).parents[2]
+MODEL = Path(os.environ.get("SLINGSHOT_SMOLLM2", ROOT / "studies/demo/results/models/smol30"))
+LABELS = {
+    "I10": "Essential (primary) hypertension",
+    "J069": "Acute upper respiratory infection",
+    "M545": "Low back pain",
+}
+COMPLAINTS = ("my blood pressure was high again", "I have a runny nose and a sore throat", "my lower back hurts")
+SAMPLES = 12
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (MODEL / "model.safetensors").exists(), reason="SmolLM2's weights are not here"),
+    pytest.mark.skipif(
+        any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn", "multipart")),
+        reason="FastAPI, Uvicorn or python-multipart are not installed",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    nothing = {"category": None, "block": None, "chapter": None, "billable": None, "train_samples": 1}
+    write_json(
+        folder / "labels.json", [{"label": code, "description": said, **nothing} for code, said in LABELS.items()]
+    )
+    codes = [list(LABELS)[number % 3] for number in range(SAMPLES)]
+    rows = {
+        "sample_id": [f"{number:016x}" for number in range(SAMPLES)],
+        "text": [
+            f"Doctor: What brings you in? Patient: For {number + 2} days {COMPLAINTS[number % 3]}, worse than in May."
+            for number in range(SAMPLES)
+        ],
+        "label": codes,
+        "description": [LABELS[code] for code in codes],
+    }
+    for name in ("train", "test"):
+        pd.DataFrame(rows).to_parquet(folder / f"{name}.parquet")
+    ModelCard(
+        name="smol", source={"folder": str(MODEL)}, revision="r", folder=str(MODEL), files={"model.safetensors": "d"},
+        parameters=134_515_008, layers=30, architecture="LlamaForCausalLM",
+    ).write(folder / "smol.json")  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url():
+    """The address of a server of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(MODEL)]
+    options = ["--device", "cpu", "--dtype", "float32", "--host", "127.0.0.1", "--port", str(port)]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    process = subprocess.Popen([*program, *options], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 180
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    process.kill()
+                    pytest.fail(f"no server: {process.communicate()[0].decode()[-2000:]}")
+                time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answered(folder: Path, program: str, spec: str, *more: str):
+    files = {name: folder / f"{program}.{name}" for name in ("predictions", "record", "cache")}
+    command = [
+        sys.executable, str(ROOT / "scripts" / f"{program}.py"), "--spec", spec, "--arm", "llm/smol",
+        "--labels", str(folder / "labels.json"), "--train", str(folder / "train.parquet"),
+        "--split", str(folder / "test.parquet"), *more,
+    ]  # fmt: skip
+    for name, path in files.items():
+        command += [f"--{name}", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return read_predictions(files["predictions"]), read_step_record(files["record"])
+
+
+@pytest.mark.parametrize("k", [0, 2], ids=["no examples", "two examples"])
+def test_an_endpoint_gives_the_answers_of_predict(folder, url, k):
+    shared = {
+        "prompt": {
+            "system": "You are a medical coder.",
+            "user": "{{ text }}\n\nAnswer with the ICD-10-CM code, like {{ answer_form }}.",
+            "answer": "code description",
+            "max_tokens": 2048,
+        },
+        "generation": {"max_new_tokens": 24},
+        "few_shot": {"k": k},
+        "labels": "icd10cm",
+        "level": "code",
+    }
+    local = PredictSpec.model_validate(
+        {**shared, "quantization": "none", "unquantized_without_gpu": False, "dtype": "float32"}
+    )
+    remote = AskSpec.model_validate({**shared, "source": {"api": url, "model": str(MODEL)}})
+    here, _ = answered(
+        folder, "predict", local.model_dump_json(), "--model", str(folder / "smol.json"), "--device", "cpu"
+    )
+    there, record = answered(folder, "ask", remote.model_dump_json(), "--at-once", "2")
+    assert [(one.raw, one.code) for one in there] == [(one.raw, one.code) for one in here]
+    assert [one.prompt_tokens for one in there] == [one.prompt_tokens for one in here]
+    assert len({one.raw for one in here}) > 1  # the dialogues are told apart
+    assert record.endpoint.errors == {} and record.endpoint.uncounted == 0

@@ -1,0 +1,58 @@
+"""What a dry run says of texts that go to endpoints."""
+
+from __future__ import annotations
+
+import pytest
+
+from slingshot.config.study import parse_study
+from slingshot.core.files import write_json
+from slingshot.study.estimate import Job
+from slingshot.study.sending import describe_sending
+
+GPT = {
+    "source": {"api": "https://api.example.org/v1", "model": "big-1", "sends_texts": True},
+    "prices": {"input": 2.5, "output": 10},
+    "generation": {"max_new_tokens": 20},
+}
+LOCAL = {"source": {"api": "http://127.0.0.1:8000/v1", "model": "llama"}, "size": "70B"}
+
+
+def study(**designs):
+    config = {"data": {"source": {"path": "x.csv"}}, "llm": {"gpt": GPT, "llama": LOCAL}, "slm": {}, "designs": designs}
+    return parse_study(config)
+
+
+@pytest.fixture
+def results(tmp_path):
+    splits = {
+        name: {"samples": count, "words": {"mean": 1000}}
+        for name, count in {"train": 800, "validation": 100, "test": 200}.items()
+    }
+    write_json(tmp_path / "data/dataset.json", {"splits": splits})
+    return tmp_path
+
+
+def test_texts_tokens_place_and_cost(results):
+    said = describe_sending(study(), [Job("ask", "llm/gpt"), Job("ask_validation", "llm/llama")], results)
+    assert (
+        "llm/gpt: 200 texts in 200 requests, about 270,000 tokens, to https://api.example.org/v1 "
+        "(big-1; another machine); about 0.68 USD for these and up to 0.04 for 4,000 tokens of answers" in said
+    )
+    assert "llm/llama: 100 texts in 100 requests, about 135,000 tokens, to http://127.0.0.1:8000/v1" in said
+    assert "(llama; this machine); no prices are set, so the cost is not known" in said
+
+
+def test_examples_are_texts_that_leave_too(results):
+    few = study(few_shot={"models": ["gpt"], "k": [3]})
+    said = describe_sending(few, [Job("ask", "llm/gpt/shots3")], results)
+    assert "200 texts in 200 requests, each with 3 of train, about 1,080,000 tokens" in said
+
+
+def test_without_data_the_place_is_said_all_the_same(tmp_path):
+    said = describe_sending(study(), [Job("ask", "llm/gpt")], tmp_path)
+    assert "llm/gpt: the test split to https://api.example.org/v1 (big-1; another machine)" in said
+    assert "known after `snakemake data`" in said
+
+
+def test_where_nothing_is_sent_nothing_is_said(results):
+    assert describe_sending(study(), [Job("predict", "llm/gpt")], results) == ""
