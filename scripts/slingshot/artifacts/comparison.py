@@ -16,7 +16,11 @@ from slingshot.core.files import read_json
 
 Family = Literal["primary", "baseline", "secondary"]
 
-Outcome = Literal["specialization", "size", "mixed", "undecided"]
+Outcome = Literal["specialization", "size", "both", "mixed", "undecided"]
+
+Side = Literal["small", "large", "rival"]
+
+MarginFinding = Literal["equivalent", "first_not_worse", "second_not_worse"]
 
 
 class ArmSummary(Record):
@@ -29,6 +33,10 @@ class ArmSummary(Record):
     finetuned: bool
     name: str = Field(description="the model's name, as people know it")
     size: str | None
+    side: Side = Field(description="of the study's question; rival: an arm of neither side, e.g. TF-IDF")
+    treatment: str = Field(description="what was done with the model, in words, e.g. `untrained, 5 examples`")
+    design: str | None = Field(description="the design that added the arm; null: the study itself")
+    competes: bool = Field(description="it may be recommended, and its pairs are primary or baseline ones")
     result_key: str
     scores: dict[str, Score] = Field(
         description="exact_match, macro_f1, weighted_f1, parsable, known always; valid, category_accuracy, "
@@ -42,24 +50,28 @@ class PairComparison(Record):
     """`first` minus `second`, exact matches on the same samples. Positive: first is better."""
 
     family: Family = Field(
-        description="primary: finetuned small against zero-shot large models, which the verdict rests on; "
-        "baseline: an arm against TF-IDF; secondary: any other finetuned against zero-shot pair"
+        description="primary: finetuned small against large models, however these are used, which the verdict rests "
+        "on; baseline: a competing arm against a rival such as TF-IDF; secondary: every other pair"
     )
+    family_size: int = Field(description="pairs of the same family and answer")
     answer: AnswerKind
     first: str
     second: str
-    difference: Difference
+    difference: Difference = Field(description="interval of this pair alone; it leaves out 0 only where p says so")
+    simultaneous: Difference = Field(
+        description="interval at 1 - (1 - confidence) / family_size: with that probability all of the family's hold "
+        "at once; it leaves out 0 exactly where the pair is significant"
+    )
     only_first_right: int
     only_second_right: int
     p: float = Field(description="exact McNemar test, two-sided")
-    adjusted_p: float = Field(description="Holm's, over the pairs of the same family and answer")
-    significant: bool = Field(description="adjusted_p <= 1 - confidence")
+    adjusted_p: float = Field(description="Bonferroni's: p times family_size, at most 1")
+    significant: bool = Field(description="adjusted_p <= 1 - confidence and the simultaneous interval leaves out 0")
+    margin: MarginFinding | None = Field(
+        description="what the simultaneous interval says of statistics.margin; null: nothing, or no margin is set"
+    )
     cohens_g: float | None = Field(description="share of discordant pairs that first wins, minus 1/2; null without any")
     odds_ratio: float | None = Field(description="only_first_right / only_second_right; null where that is not finite")
-    minimal_detectable_difference: float | None = Field(
-        description="smallest difference that n samples with this discordance show with 80% power at the level "
-        "1 - confidence over the family's size; null where not even one-sided discordance would have sufficed"
-    )
     levels: dict[str, Difference] = Field(
         description="differences of category_accuracy, block_accuracy, chapter_accuracy, hierarchical_f1 where they "
         "exist; intervals only, not tested"
@@ -70,9 +82,12 @@ class Verdict(Record):
     """What the evidence allows and no more; docs/statistics.md defines the rule."""
 
     outcome: Outcome
-    sentence: str
+    sentence: str = Field(description="the headline: what to use, and how size and specialization compare")
+    evidence: list[str] = Field(default=[], description="each primary pair's difference, in words")
+    facts: list[str] = Field(default=[], description="how many arms competed, the correction, the margin")
     caveats: list[str] = Field(description="sentences that belong beside it")
     answer: AnswerKind
+    best: str | None = Field(None, description="the competing arm that the headline recommends or names first")
     winners: list[str] = Field(description="arms of the winning side that beat every arm of the other side")
 
 
@@ -245,27 +260,24 @@ def read_comparison(path: Path | str) -> Comparison:
     return Comparison.model_validate(read_json(path))
 
 
-Votes = Literal["probabilities", "answers"]
-
-
 class Ensemble(Record):
-    """Two arms that vote. Shares are of the test samples; the four shares add up to 1.
+    """Two arms that vote with the probabilities of their candidates. Shares are of the test samples.
 
-    A member is judged as it votes: by its best candidate where votes are probabilities, else by its answer. So the
-    gain is that of voting, and not that of ranking candidates rather than answering freely.
+    A member is judged by its best candidate, which is what it votes for: the gain is that of voting, and not that of
+    ranking candidates rather than answering freely.
     """
 
     finetuned: str
     zero_shot: str
     weights: Literal["validation", "equal"] = Field(description="fitted on validation answers, or 1/2 each")
     finetuned_weight: float = Field(description="the zero-shot arm's is 1 minus this")
-    votes: Votes = Field(description="candidates' probabilities, or one vote an answer")
     accuracy: Score
-    best_member: str
-    gain: Difference = Field(description="ensemble minus its better member")
+    best_member: str | None = Field(description="by exact matches on validation; null without validation answers")
+    gain: Difference | None = Field(description="ensemble minus best_member; null where that is null")
+    gain_over_finetuned: Difference
+    gain_over_zero_shot: Difference
     both_right: float
     only_finetuned_right: float
     only_zero_shot_right: float
     both_wrong: float
-    oracle_accuracy: float = Field(description="share where at least one was right")
-    oracle_gap: float = Field(description="oracle accuracy minus the better member's accuracy")
+    oracle_accuracy: float = Field(description="share where at least one member was right; a pooled vote may exceed it")

@@ -1,0 +1,83 @@
+"""Which pairs are compared, and why: declared by the config's arms alone, before any of them has answered.
+
+An arm is asked only for its side, its treatment and its design, so a new kind of arm needs no change here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from slingshot.artifacts.comparison import Family, Side
+from slingshot.config.arms import Arm
+
+REPEATS = ("seeds", "learning_curve")  # designs whose arms repeat a recipe or weaken it: they never compete
+
+SIDES: dict[str, Side] = {"slm": "small", "llm": "large"}
+
+
+@dataclass(frozen=True)
+class DeclaredPair:
+    """Two arms to compare on the same samples, in the order first minus second."""
+
+    family: Family
+    first: Arm
+    second: Arm
+
+
+def side_of(arm: Arm) -> Side:
+    """The arm's side of the study's question; whatever is on neither is a rival to both."""
+    return SIDES.get(arm.kind, "rival")
+
+
+def competes(arm: Arm) -> bool:
+    """Whether the arm may be recommended: any way to use a model, but no repetition and no untrained small model."""
+    return arm.design not in REPEATS and (side_of(arm) != "small" or arm.finetuned)
+
+
+def describe_treatment(arm: Arm, shots: int) -> str:
+    """What was done with the arm's model, e.g. `finetuned on 48 samples` or `untrained, 5 examples`.
+
+    Args:
+        shots: worked examples in the arm's prompt
+    """
+    if side_of(arm) == "rival":
+        return "trained" if arm.finetuned else "untrained"
+    words = "finetuned" if arm.finetuned else "untrained"
+    if arm.train_size is not None:
+        words += f" on {arm.train_size:,} samples"
+    if shots:
+        words += f", {shots} example{'s' if shots != 1 else ''}"
+    if arm.best_of:
+        words += ", settings chosen on validation"
+    return words if arm.seed is None else f"{words}, seed {arm.seed}"
+
+
+def declare_pairs(arms: Sequence[Arm]) -> list[DeclaredPair]:
+    """Every pair that is compared, the primary ones first.
+
+    primary: each finetuned small arm against each way to use a large model. baseline: each competing arm against each
+    rival. secondary: every other finetuned model against every untrained one, and every other arm against the rivals.
+    """
+    models = [arm for arm in arms if side_of(arm) != "rival"]
+    rivals = [arm for arm in arms if side_of(arm) == "rival"]
+    pairs = [
+        DeclaredPair("primary", first, second)
+        for first in models
+        for second in models
+        if (side_of(first), side_of(second)) == ("small", "large") and competes(first) and competes(second)
+    ]
+    primary = {(pair.first.path, pair.second.path) for pair in pairs}
+    pairs += [
+        DeclaredPair("secondary", first, second)
+        for first in models
+        for second in models
+        if first.finetuned and not second.finetuned and (first.path, second.path) not in primary
+    ]
+    pairs += [DeclaredPair("secondary", second, first) for first, second in combinations(rivals, 2)]
+    return pairs + [
+        DeclaredPair("baseline" if competes(first) and competes(second) else "secondary", first, second)
+        for first in models
+        for second in rivals
+    ]
