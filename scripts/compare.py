@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slingshot.analysis.compare import compare, original_results, read_outcomes
+from slingshot.analysis.compare import compare, original_results
+from slingshot.analysis.outcomes import read_outcomes
 from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.layout import ResultFiles
 from slingshot.artifacts.splits import read_split

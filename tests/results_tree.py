@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from slingshot.analysis.compare import compare, read_outcomes
+from slingshot.analysis.compare import compare
+from slingshot.analysis.outcomes import read_outcomes
 from slingshot.analysis.scoring import score_arm
 from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.predictions import Candidate, Prediction, write_predictions

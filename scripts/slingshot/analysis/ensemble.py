@@ -1,4 +1,8 @@
-"""Votes of a large zero-shot model and a small finetuned one, and what the best possible vote would reach."""
+"""Votes of a large zero-shot model and a small finetuned one, where both rank candidates.
+
+Two arms with one answer each can't vote: where they differ there is no majority. So an arm without candidates is in no
+ensemble.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from numpy.typing import NDArray
 
 from slingshot.analysis.scoring import proportion
 from slingshot.analysis.significance import paired_difference
-from slingshot.artifacts.comparison import Ensemble, Votes
+from slingshot.artifacts.comparison import Ensemble
 from slingshot.artifacts.predictions import Prediction
 from slingshot.core.errors import StudyError
 
@@ -34,8 +38,8 @@ def ensemble(
 
     The vote is a linear opinion pool (Stone 1961): a label's votes are the finetuned arm's weight times the
     probability that this arm gives it, plus 1 minus the weight times the zero-shot arm's. An arm's probabilities are
-    those of its candidates, scaled to add up to 1; without candidates its answer has probability 1, and an answer
-    that could not be read casts no vote. A tie goes to the finetuned arm.
+    those of its candidates, scaled to add up to 1; on a sample without candidates it casts no vote. A tie goes to the
+    finetuned arm. The better member is picked on validation, never on test.
 
     Args:
         finetuned, zero_shot: the arms' paths.
@@ -44,36 +48,42 @@ def ensemble(
             weight is the one with most exact matches there, of equals the nearest to 1/2; else it is 1/2.
 
     Raises:
-        StudyError: the arms answered different samples, or none.
+        StudyError: the arms answered different samples, or none, or an arm has no candidates.
     """
-    test = (finetuned_predictions, zero_shot_predictions)
-    validation = (finetuned_validation, zero_shot_validation) if finetuned_validation and zero_shot_validation else ()
-    every = [predictions for predictions in (*test, *validation) if predictions is not None]
-    votes: Votes = "probabilities" if all(one.candidates for split in every for one in split) else "answers"
-    ballots = _ballots(finetuned, zero_shot, *test, votes)
-    weight = EQUAL
+    for path, answers in ((finetuned, finetuned_predictions), (zero_shot, zero_shot_predictions)):
+        if answers and not has_candidates(answers):
+            raise StudyError(f"{path} has no candidates to vote with: set generation.candidates and predict again")
+    ballots = _ballots(finetuned, zero_shot, finetuned_predictions, zero_shot_predictions)
+    weight, better = EQUAL, None
     if finetuned_validation and zero_shot_validation:
-        weight = _fitted_weight(_ballots(finetuned, zero_shot, finetuned_validation, zero_shot_validation, votes))
+        validated = _ballots(finetuned, zero_shot, finetuned_validation, zero_shot_validation)
+        weight = _fitted_weight(validated)
+        better = finetuned if validated.right(1.0).sum() >= validated.right(0.0).sum() else zero_shot
     right, small, large = (ballots.right(share) for share in (weight, 1.0, 0.0))
-    finetuned_is_better = small.sum() >= large.sum()
-    better = small if finetuned_is_better else large
-    oracle = float(np.mean(small | large))
+    over_small, over_large = (
+        paired_difference(right, member, confidence, resamples, seed) for member in (small, large)
+    )
     return Ensemble(
         finetuned=finetuned,
         zero_shot=zero_shot,
-        weights="validation" if validation else "equal",
+        weights="validation" if better else "equal",
         finetuned_weight=weight,
-        votes=votes,
         accuracy=proportion(right, confidence),
-        best_member=finetuned if finetuned_is_better else zero_shot,
-        gain=paired_difference(right, better, confidence, resamples, seed),
+        best_member=better,
+        gain={finetuned: over_small, zero_shot: over_large}.get(better or ""),
+        gain_over_finetuned=over_small,
+        gain_over_zero_shot=over_large,
         both_right=float(np.mean(small & large)),
         only_finetuned_right=float(np.mean(small & ~large)),
         only_zero_shot_right=float(np.mean(large & ~small)),
         both_wrong=float(np.mean(~small & ~large)),
-        oracle_accuracy=oracle,
-        oracle_gap=oracle - float(np.mean(better)),
+        oracle_accuracy=float(np.mean(small | large)),
     )
+
+
+def has_candidates(predictions: Sequence[Prediction]) -> bool:
+    """Whether an arm ranks candidates, on any sample."""
+    return any(one.candidates for one in predictions)
 
 
 @dataclass(frozen=True)
@@ -103,10 +113,10 @@ def _fitted_weight(ballots: _Ballots) -> float:
 
 
 def _ballots(
-    finetuned: str, zero_shot: str, small: Sequence[Prediction], large: Sequence[Prediction], votes: Votes
+    finetuned: str, zero_shot: str, small: Sequence[Prediction], large: Sequence[Prediction]
 ) -> _Ballots:
     _check_same_samples(finetuned, zero_shot, small, large)
-    sides = [[_probabilities(prediction, votes) for prediction in side] for side in (small, large)]
+    sides = [[_probabilities(prediction) for prediction in side] for side in (small, large)]
     pairs = list(zip(*sides, strict=True))
     labels = [list(dict.fromkeys([*first, *second])) for first, second in pairs]
     shape = (len(pairs), max(1, *map(len, labels)))
@@ -119,10 +129,10 @@ def _ballots(
     return ballots
 
 
-def _probabilities(prediction: Prediction, votes: Votes) -> dict[str, float]:
-    """Label to its share of one vote, the best first; empty for an answer that could not be read."""
-    if votes == "answers":
-        return {} if prediction.code is None else {prediction.code: 1.0}
+def _probabilities(prediction: Prediction) -> dict[str, float]:
+    """Label to its share of one vote, the best first; empty without candidates."""
+    if not prediction.candidates:
+        return {}
     best = prediction.candidates[0].log_probability
     shares = {one.code: float(np.exp(one.log_probability - best)) for one in prediction.candidates}
     total = sum(shares.values())

@@ -28,7 +28,7 @@ class DeclaredPair:
 
 def side_of(arm: Arm) -> Side:
     """The arm's side of the study's question; whatever is on neither is a rival to both."""
-    return SIDES.get(arm.kind, "rival")
+    return SIDES.get(arm.kind, "rival") if arm.generates else "rival"
 
 
 def competes(arm: Arm) -> bool:

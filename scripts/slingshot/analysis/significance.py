@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.stats import binom, norm
+from scipy.stats import norm
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
@@ -16,8 +15,6 @@ from slingshot.artifacts.metrics import Difference
 Correct = NDArray[np.bool_]
 
 FEW_DISCORDANT = 10  # below, a resample often holds no discordant pair and the bootstrap's interval is too short
-
-POWER = 0.8
 
 
 def discordant(first: Correct, second: Correct) -> tuple[int, int]:
@@ -67,22 +64,3 @@ def cohens_g(only_first: int, only_second: int) -> float | None:
     """Share of the discordant pairs that the first arm wins, minus one half (Cohen 1988); None without any."""
     both = only_first + only_second
     return only_first / both - 0.5 if both else None
-
-
-def minimal_detectable_difference(discordant_pairs: int, n: int, level: float) -> float | None:
-    """Smallest difference that McNemar's exact test would have found with a chance of POWER, given the discordance.
-
-    Conditional on the number of discordant pairs m, the first arm's wins are binomial(m, w). The smallest w with a
-    rejection probability of POWER at a two-sided `level` gives the difference (2 w - 1) m / n (Connor 1987,
-    Biometrics 43:207, exact instead of approximate). None where even w = 1 would not have been enough.
-    """
-    critical = binom.isf(level / 2, discordant_pairs, 0.5) + 1  # the fewest wins that reject
-    if discordant_pairs == 0 or critical > discordant_pairs:
-        return None
-
-    def power(win: float) -> float:
-        upper = binom.sf(critical - 1, discordant_pairs, win)
-        return float(upper + binom.cdf(discordant_pairs - critical, discordant_pairs, win))
-
-    win = brentq(lambda win: power(win) - POWER, 0.5, 1.0)
-    return (2 * win - 1) * discordant_pairs / n

@@ -152,7 +152,9 @@ def name_of(study: Study, arm: Arm) -> str:
     """The name of what answers, as people know it."""
     if arm.kind == "predictions":
         return study.predictions[arm.model].name or arm.model
-    return study.networks[arm.model].display_name if arm.model in study.networks else arm.model
+    if arm.model in study.networks:
+        return study.networks[arm.model].display_name
+    return "TF-IDF" if arm.model == "tfidf" else arm.model
 
 
 def size_of(study: Study, arm: Arm) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, overload
 
 from pydantic import Field, Tag, model_validator
 
@@ -28,6 +28,20 @@ class Hardware(Spec):
     checkpoint_minutes: float = Field(10, gt=0, description="at most so much training is lost by a kill")
     checkpoint_steps: int | None = Field(None, ge=1, description="also write a checkpoint every N steps")
     tensorboard: bool = Field(False, description="a finetune also writes TensorBoard files, results/ARM/tensorboard")
+
+
+SCALES = {"K": 1e3, "M": 1e6, "B": 1e9}
+
+
+@overload
+def parameters_of(size: str) -> float: ...
+@overload
+def parameters_of(size: None) -> None: ...
+@overload
+def parameters_of(size: str | None) -> float | None: ...
+def parameters_of(size: str | None) -> float | None:
+    """`8B` as 8e9; None where the size is not said."""
+    return float(size[:-1]) * SCALES[size[-1]] if size else None
 
 
 class HubModel(Spec):

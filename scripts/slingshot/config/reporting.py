@@ -13,6 +13,20 @@ class Statistics(Spec):
     confidence: float = Field(0.95, gt=0, lt=1, description="of every interval")
     resamples: int = Field(10_000, ge=100, description="bootstrap resamples")
     seed: int = Field(42, description="of the resamples")
+    margin: float | None = Field(
+        None,
+        gt=0,
+        lt=100,
+        description="percentage points of exact match that do not matter in use: the verdict then says which arms are "
+        "equivalent or not worse; set it before the study runs; null: no such statement",
+    )
+    assumed_discordance: float = Field(
+        0.3,
+        gt=0,
+        le=1,
+        description="share of test samples that one arm of a pair alone has right, assumed before the study runs: how "
+        "small a difference the test split can show is estimated from it",
+    )
 
 
 class Cost(Spec):

@@ -23,6 +23,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from slingshot.artifacts.comparison import Comparison, PairComparison
+from slingshot.config.models import parameters_of
 from slingshot.config.specs import ReportSpec
 from slingshot.core.files import write_text
 from slingshot.report import dag as dag_picture
@@ -35,7 +36,7 @@ from slingshot.report.figures import scores as score_figures
 from slingshot.report.figures.export import write_figures
 from slingshot.report.figures.style import Figure
 from slingshot.report.results import Results
-from slingshot.report.tables import SCORES, arm_table, as_csv, as_latex
+from slingshot.report.tables import SCORES, arm_table, as_csv, as_latex, leaders
 
 log = logging.getLogger(__name__)
 
@@ -156,9 +157,10 @@ def render(results: Results, spec: ReportSpec, page: Page, graph: dag_picture.Gr
             priced=has_prices(comparison),
             asked={arm: step.endpoint for arm, steps in results.steps.items() for step in steps if step.endpoint},
             columns=columns,
+            leaders=leaders(comparison),
             packed=packed,
             token_lengths=token_lengths(results),
-            sizes={arm.arm: figures.parameters(arm.size) for arm in comparison.arms},
+            sizes={arm.arm: parameters_of(arm.size) for arm in comparison.arms},
             graph=graph,
             dag=dag_picture.draw(graph),
             config=yaml.safe_dump(spec.config, sort_keys=False, allow_unicode=True, width=100),

@@ -37,7 +37,7 @@ def arm_table(comparison: Comparison, columns: Sequence[tuple[str, str, str]]) -
     """A row an arm: identity, each score with its interval as shares, and cost; None where there is no number."""
     rows = []
     for arm in comparison.arms:
-        row: dict[str, Any] = {"arm": arm.arm, "model": arm.name, "size": arm.size, "training": _treatment(arm)}
+        row: dict[str, Any] = {"arm": arm.arm, "model": arm.name, "size": arm.size, "training": arm.treatment}
         for key, _, _ in columns:
             score = arm.scores.get(key)
             row |= {
@@ -59,8 +59,26 @@ def arm_table(comparison: Comparison, columns: Sequence[tuple[str, str, str]]) -
     return rows
 
 
-def _treatment(arm: ArmSummary) -> str:
-    return "finetuned" if arm.finetuned else "untrained"
+def leaders(comparison: Comparison) -> list[tuple[str, ArmSummary]]:
+    """The best arm of each side under each treatment, by exact match, each with what it is.
+
+    Arms that repeat a recipe or weaken it (other seeds, parts of train) lead nothing.
+    """
+    groups: dict[tuple[str, bool], list[ArmSummary]] = {}
+    for arm in comparison.arms:
+        if arm.competes or not arm.finetuned:
+            groups.setdefault((arm.side, arm.finetuned or arm.side == "rival"), []).append(arm)
+    order = [(side, trained) for side in ("small", "large", "rival") for trained in (True, False)]
+    return [
+        (
+            "Best of neither side"
+            if side == "rival"
+            else f"Best {'finetuned' if trained else 'untrained'} {side} model",
+            max(groups[side, trained], key=lambda arm: arm.scores["exact_match"].value),
+        )
+        for side, trained in order
+        if (side, trained) in groups
+    ]
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -19,7 +19,7 @@ from slingshot.artifacts.splits import SPLITS
 from slingshot.config.arms import Arm, arms_of, longest_prompt
 from slingshot.config.base import Quantization
 from slingshot.config.data import HubData
-from slingshot.config.models import Model
+from slingshot.config.models import Model, parameters_of
 from slingshot.config.recipe import FewShot, Finetune, overridden
 from slingshot.config.study import Study
 from slingshot.core.files import read_json
@@ -37,8 +37,6 @@ STEP_OF_RULE: dict[str, Step] = {
 }
 
 DESIGNS = ("study", "crossed", "learning_curve", "seeds", "few_shot", "sweep")
-
-SCALES = {"K": 1e3, "M": 1e6, "B": 1e9}
 
 TOKENS_A_WORD = 1.35  # English text, byte-pair tokenizers; used only until a step of the study has counted tokens
 
@@ -219,9 +217,10 @@ def parameters(size: str | None) -> float:
     Raises:
         ValueError: the size is not known, as of a model behind an endpoint, which runs no model step here.
     """
-    if size is None:
+    value = parameters_of(size)
+    if value is None:
         raise ValueError("a model of unknown size has no rate")
-    return float(size[:-1]) * SCALES[size[-1]]
+    return value
 
 
 def own_rates(study: Study, results: Path) -> list[Rate]:

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from slingshot.artifacts.comparison import ArmSummary, Comparison, PairComparison
 from slingshot.artifacts.cost import ArmCost
+from slingshot.config.models import parameters_of
 from slingshot.report.figures.style import COLORS, KINDS, Figure, Table, error_bars, layout_of, plain, plot_of
 from slingshot.report.formats import MISSING, count, difference, number, p_value, percent, with_interval
 
@@ -23,13 +24,6 @@ FEW_PAIRS = 20
 AXIS = "#8a8f98"
 
 
-def parameters(size: str | None) -> float | None:
-    """`8B` as 8e9; None where the size is not said."""
-    if not size:
-        return None
-    return float(size[:-1]) * {"K": 1e3, "M": 1e6, "B": 1e9}[size[-1]]
-
-
 def serving_seconds(cost: ArmCost | None) -> float | None:
     """Device seconds per 1,000 dialogues."""
     return cost.per_1000_dialogues.device_seconds if cost else None
@@ -38,8 +32,8 @@ def serving_seconds(cost: ArmCost | None) -> float | None:
 def size_against_score(comparison: Comparison, unit: str) -> Figure:
     """Exact match over parameters; the marker's area is the cost of serving."""
     arms = comparison.arms
-    sized = [arm for arm in arms if parameters(arm.size)]
-    unsized = [arm for arm in arms if not parameters(arm.size)]
+    sized = [arm for arm in arms if parameters_of(arm.size)]
+    unsized = [arm for arm in arms if not parameters_of(arm.size)]
     costs = {arm.arm: serving_seconds(arm.cost) for arm in arms}
     places = _dodged(sized)
     traces = []
@@ -75,7 +69,7 @@ def _dodged(arms: Sequence[ArmSummary]) -> dict[str, float]:
     for size in {arm.size for arm in arms}:
         same = [arm for arm in arms if arm.size == size]
         for index, arm in enumerate(same):
-            places[arm.arm] = cast(float, parameters(size)) * DODGE ** (index - (len(same) - 1) / 2)
+            places[arm.arm] = cast(float, parameters_of(size)) * DODGE ** (index - (len(same) - 1) / 2)
     return places
 
 
@@ -153,8 +147,8 @@ def _clusters(arms: Sequence[ArmSummary], gap: float) -> list[list[ArmSummary]]:
     """Arms whose sizes lie so close (in decades) that names beside them could meet."""
     clusters: list[list[ArmSummary]] = []
     last = -math.inf
-    for arm in sorted(arms, key=lambda arm: cast(float, parameters(arm.size))):
-        here = math.log10(cast(float, parameters(arm.size)))
+    for arm in sorted(arms, key=lambda arm: cast(float, parameters_of(arm.size))):
+        here = math.log10(cast(float, parameters_of(arm.size)))
         if here - last > gap:
             clusters.append([])
         clusters[-1].append(arm)
@@ -198,7 +192,7 @@ def _unsized_label(arm: ArmSummary) -> dict[str, Any]:
 
 def _size_range(arms: Sequence[ArmSummary]) -> tuple[float, float]:
     """The size axis in decades, with room on the right for names."""
-    sizes = [math.log10(cast(float, parameters(arm.size))) for arm in arms]
+    sizes = [math.log10(cast(float, parameters_of(arm.size))) for arm in arms]
     low, high = min(sizes, default=0), max(sizes, default=1)
     return low - 0.15, high + max(0.3, 0.4 * (high - low))
 
@@ -209,7 +203,7 @@ def _size_ticks(arms: Sequence[ArmSummary]) -> dict[str, Any]:
         return {"visible": False}
     low, high = _size_range(arms)
     ticks: list[tuple[float, str | None]] = []
-    for value, text in sorted({(cast(float, parameters(arm.size)), arm.size) for arm in arms}):
+    for value, text in sorted({(cast(float, parameters_of(arm.size)), arm.size) for arm in arms}):
         if not ticks or math.log10(value / ticks[-1][0]) > 0.03 * (high - low):
             ticks.append((value, text))
     return {
@@ -220,7 +214,7 @@ def _size_ticks(arms: Sequence[ArmSummary]) -> dict[str, Any]:
 
 
 def forest(pairs: Sequence[PairComparison], confidence: float) -> Figure:
-    """Paired differences of exact match with their intervals, a row a pair."""
+    """Paired differences of exact match with their simultaneous intervals, one row per pair."""
     rows = list(reversed(pairs))
     layout = layout_of(
         90 + (44 if len(rows) <= FEW_PAIRS else 30) * len(rows),
@@ -233,9 +227,9 @@ def forest(pairs: Sequence[PairComparison], confidence: float) -> Figure:
     )
     layout.xaxis.update(title="difference, percentage points")
     layout.yaxis.update(visible=False, range=[-0.6, len(rows) - 0.1])
-    columns = ["First", "Second", f"Difference, points [{percent(confidence, 0)}% interval]"]
-    columns += ["Only first right", "Only second right", "p (McNemar)", "p (Holm)", "n"]
-    said = " ".join(f"{pair.first} minus {pair.second}: {difference(pair.difference)}." for pair in pairs[:20])
+    columns = ["First", "Second", f"Difference, points [simultaneous {percent(confidence, 0)}% interval]"]
+    columns += ["Only first right", "Only second right", "p (McNemar)", "p (adjusted)", "n"]
+    said = " ".join(f"{pair.first} minus {pair.second}: {difference(pair.simultaneous)}." for pair in pairs[:20])
     alt = f"Paired differences of exact match in percentage points. {said}"
     table = Table(columns, [_pair_row(pair) for pair in pairs])
     return Figure("paired_differences", plot_of(_differences(rows), layout), alt, table)
@@ -244,12 +238,12 @@ def forest(pairs: Sequence[PairComparison], confidence: float) -> Figure:
 def _differences(rows: Sequence[PairComparison]) -> list[go.Scatter]:
     """Filled markers where the difference is significant, hollow ones where it is not."""
     traces = []
-    for significant, said in ((True, "significant after Holm"), (False, "not significant")):
+    for significant, said in ((True, "significant in its family"), (False, "not significant")):
         chosen = [(index, pair) for index, pair in enumerate(rows) if pair.significant == significant]
         if not chosen:
             continue
         color = COLORS["slm"] if significant else COLORS["baseline"]
-        differences = [pair.difference for _, pair in chosen]
+        differences = [pair.simultaneous for _, pair in chosen]
         traces.append(
             go.Scatter(
                 x=[100 * value.value for value in differences],
@@ -280,7 +274,7 @@ def _pair_label(pair: PairComparison, row: int) -> dict[str, Any]:
         "yshift": 11,
         "showarrow": False,
         "align": "left",
-        "text": f"{plain(pair.first)} − {plain(pair.second)}: {difference(pair.difference)}",
+        "text": f"{plain(pair.first)} − {plain(pair.second)}: {difference(pair.simultaneous)}",
         "font": {"size": 12},
     }
 
@@ -289,7 +283,7 @@ def _pair_row(pair: PairComparison) -> list[str]:
     return [
         pair.first,
         pair.second,
-        difference(pair.difference),
+        difference(pair.simultaneous),
         count(pair.only_first_right),
         count(pair.only_second_right),
         p_value(pair.p),
@@ -301,7 +295,7 @@ def _pair_row(pair: PairComparison) -> list[str]:
 def _pair_said(pair: PairComparison) -> str:
     return (
         f"<b>{plain(pair.first)} − {plain(pair.second)}</b>"
-        f"<br>{difference(pair.difference)} points, n = {count(pair.difference.n)}"
+        f"<br>{difference(pair.simultaneous)} points, n = {count(pair.difference.n)}"
         f"<br>only the first right: {count(pair.only_first_right)}, only the second: {count(pair.only_second_right)}"
-        f"<br>exact McNemar p {p_value(pair.p)}, after Holm {p_value(pair.adjusted_p)}"
+        f"<br>exact McNemar p {p_value(pair.p)}, adjusted {p_value(pair.adjusted_p)}"
     )

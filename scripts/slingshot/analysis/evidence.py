@@ -1,0 +1,132 @@
+"""What a verdict rests on, and how its arms and numbers are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slingshot.artifacts.comparison import ArmSummary, PairComparison
+from slingshot.artifacts.metrics import AnswerKind, Difference
+
+READABLE = 0.9  # below this share of readable answers an arm's form counts beside its knowledge
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Arms by their paths, and all pairs of one kind of answer."""
+
+    arms: dict[str, ArmSummary]
+    pairs: Sequence[PairComparison]
+    answer: AnswerKind
+    confidence: float
+    margin: float | None
+    currency: str
+
+    @property
+    def primary(self) -> list[PairComparison]:
+        return [pair for pair in self.pairs if pair.family == "primary"]
+
+    @property
+    def competing(self) -> list[ArmSummary]:
+        return [arm for arm in self.arms.values() if arm.competes]
+
+    @property
+    def models(self) -> list[ArmSummary]:
+        """The competing arms of the study's two sides."""
+        return [arm for arm in self.competing if arm.side != "rival"]
+
+    @property
+    def rivals(self) -> list[ArmSummary]:
+        return [arm for arm in self.competing if arm.side == "rival"]
+
+    def score(self, arm: ArmSummary) -> float:
+        """Exact match as a share, of constrained answers where these are asked for and there."""
+        name = "constrained_exact_match" if self.answer == "constrained" else "exact_match"
+        return arm.scores.get(name, arm.scores["exact_match"]).value
+
+    def best_of(self, arms: Sequence[ArmSummary]) -> ArmSummary:
+        return max(arms, key=self.score)
+
+    def between(self, first: ArmSummary, second: ArmSummary) -> PairComparison | None:
+        """The pair of two arms, seen from the first; None where they were not compared."""
+        for pair in self.pairs:
+            if (pair.first, pair.second) == (first.arm, second.arm):
+                return pair
+            if (pair.first, pair.second) == (second.arm, first.arm):
+                return turned(pair)
+        return None
+
+    def named(self, arm: ArmSummary) -> str:
+        """`Qwen2.5-3B (3B, finetuned)`; with the arm's path where another arm would read the same."""
+        name = _plain_name(arm)
+        twins = [other for other in self.arms.values() if _plain_name(other) == name]
+        return name if len(twins) == 1 else f"{name} [{arm.arm}]"
+
+    def named_with_score(self, arm: ArmSummary) -> str:
+        return f"{self.named(arm)} {percent(self.score(arm))}"
+
+    def pair_in_words(self, pair: PairComparison) -> str:
+        """`A against B: +4.0 points (95% interval +1.0 to +7.0, p = 0.004)`, both corrected for the pair's family."""
+        corrected = pair.family_size > 1
+        interval = f"{'simultaneous ' if corrected else ''}{100 * self.confidence:g}% interval"
+        p = "p < 0.001" if pair.adjusted_p < 0.001 else f"p = {pair.adjusted_p:.3f}"
+        found = {
+            "equivalent": f"equal within {self.margin:g} points" if self.margin else "",
+            "first_not_worse": f"the first is at most {self.margin:g} points worse" if self.margin else "",
+            "second_not_worse": f"the second is at most {self.margin:g} points worse" if self.margin else "",
+        }.get(pair.margin or "", "")
+        shown = found and not pair.significant
+        return (
+            f"{self.named(self.arms[pair.first])} against {self.named(self.arms[pair.second])}: "
+            f"{points(pair.simultaneous.value)} points ({interval} {span(pair.simultaneous)}, "
+            f"{'adjusted ' if corrected else ''}{p}){f'; {found}' if shown else ''}."
+        )
+
+
+def _plain_name(arm: ArmSummary) -> str:
+    said = [arm.size] if arm.size else []
+    if arm.side != "rival" or arm.treatment != "trained":
+        said.append(arm.treatment)
+    return f"{arm.name} ({', '.join(said)})" if said else arm.name
+
+
+def turned(pair: PairComparison) -> PairComparison:
+    """The pair seen from the second arm."""
+    swapped = {"first_not_worse": "second_not_worse", "second_not_worse": "first_not_worse"}
+    return pair.model_copy(
+        update={
+            "first": pair.second,
+            "second": pair.first,
+            "difference": _negative(pair.difference),
+            "simultaneous": _negative(pair.simultaneous),
+            "only_first_right": pair.only_second_right,
+            "only_second_right": pair.only_first_right,
+            "cohens_g": None if pair.cohens_g is None else -pair.cohens_g,
+            "odds_ratio": 1 / pair.odds_ratio if pair.odds_ratio else None,
+            "margin": swapped.get(pair.margin or "", pair.margin),
+            "levels": {level: _negative(difference) for level, difference in pair.levels.items()},
+        }
+    )
+
+
+def _negative(difference: Difference) -> Difference:
+    return difference.model_copy(
+        update={"value": -difference.value, "low": -difference.high, "high": -difference.low}
+    )
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f}%"
+
+
+def points(share: float) -> str:
+    """A difference in percentage points with its sign."""
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def span(difference: Difference) -> str:
+    return f"{points(difference.low)} to {points(difference.high)}"
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' if number != 1 else ''}"

@@ -1,0 +1,197 @@
+"""The headline: which arm to use and what it costs, then how size and specialization compare, in short sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slingshot.analysis.evidence import READABLE, Evidence, counted, percent, points, span
+from slingshot.artifacts.comparison import ArmSummary, Outcome, Verdict
+from slingshot.config.models import parameters_of
+
+ONE_SIZE = 1.5  # models whose sizes differ by less than this factor are of nearly one size
+
+
+def headline(
+    evidence: Evidence, outcome: Outcome, winners: Sequence[str], constrained: Verdict | None
+) -> tuple[ArmSummary | None, str]:
+    """The competing arm of the highest score, and the sentences.
+
+    Args:
+        constrained: the verdict on constrained answers; None where there is none, or this is it
+    """
+    if not evidence.competing:
+        return None, "No verdict: no arm that competes has results yet."
+    best = evidence.best_of(evidence.competing)
+    said = [
+        recommendation(evidence, best, winners),
+        rivals_in_words(evidence, best),
+        question(evidence, outcome, winners),
+        form(evidence, outcome, constrained),
+        sizes(evidence),
+        seeds(evidence),
+    ]
+    opening = "With only known labels allowed: " if evidence.answer == "constrained" else ""
+    return best, opening + " ".join(sentence for sentence in said if sentence)
+
+
+def recommendation(evidence: Evidence, best: ArmSummary, winners: Sequence[str]) -> str:
+    """`Use` an arm that is shown to be better than what it was compared with, else only the highest score."""
+    n = best.scores["exact_match"].n
+    shown = best.arm in winners or (best.side == "rival" and _beats_every_model(evidence, best))
+    opening = "Use" if shown else f"Highest score of {counted(len(evidence.competing), 'arm')}:"
+    return (
+        f"{opening} {evidence.named(best)}: it answers {percent(evidence.score(best))} of {n:,} test dialogues exactly"
+        f"{cost_in_words(best, evidence.currency)}."
+    )
+
+
+def _beats_every_model(evidence: Evidence, rival: ArmSummary) -> bool:
+    pairs = [evidence.between(rival, arm) for arm in evidence.models]
+    return all(pair is not None and pair.significant and pair.difference.value > 0 for pair in pairs)
+
+
+def cost_in_words(arm: ArmSummary, currency: str) -> str:
+    """What serving and training cost, as far as that was measured: money before device time."""
+    if arm.cost is None:
+        return ""
+    serving, training = arm.cost.per_1000_dialogues, arm.cost.training
+    said = []
+    if serving.money is not None:
+        said.append(f"{serving.money:.2g} {currency} per 1,000 dialogues")
+    elif serving.device_seconds is not None:
+        unit = arm.cost.predict.unit.upper()
+        said.append(f"{serving.device_seconds:,.3g} {unit} seconds per 1,000 dialogues")
+    if training is not None and training.money is not None:
+        said.append(f"{training.money:.2g} {currency} of training")
+    elif training is not None:
+        said.append(f"{training.device_seconds / 3600:.2g} {training.unit.upper()} hours of training")
+    return f", for {' after '.join(said)}" if said else ""
+
+
+def rivals_in_words(evidence: Evidence, best: ArmSummary) -> str:
+    """Whether an arm of neither side, such as TF-IDF, does as well as the best model."""
+    if not evidence.models or not evidence.rivals:
+        return ""
+    model = evidence.best_of(evidence.models)
+    if best.side == "rival":
+        pair = evidence.between(best, model)
+        if pair is None:
+            return ""
+        behind = "significantly better than" if pair.significant else "not shown to differ from"
+        return (
+            f"It is {behind} the best language model, {evidence.named_with_score(model)} "
+            f"(difference {points(pair.simultaneous.value)} points, {span(pair.simultaneous)})"
+            f"{'' if pair.significant else ': try it first'}."
+        )
+    rival = evidence.best_of(evidence.rivals)
+    pair = evidence.between(model, rival)
+    if pair is None:
+        return ""
+    if pair.significant:
+        return f"It is significantly better than {evidence.named_with_score(rival)}."
+    equal = pair.margin == "equivalent" and evidence.margin is not None
+    finding = f"equals it within {evidence.margin:g} points" if equal else "is not shown to be worse"
+    return (
+        f"{evidence.named(rival)} {finding} ({percent(evidence.score(rival))}; difference "
+        f"{points(pair.simultaneous.value)} points, {span(pair.simultaneous)}): try it first."
+    )
+
+
+def question(evidence: Evidence, outcome: Outcome, winners: Sequence[str]) -> str:
+    """The study's own question, answered by the primary pairs."""
+    primary = evidence.primary
+    if not primary:
+        return "Size against specialization is not tested: no finetuned small model stands beside a large one."
+    small = evidence.best_of([evidence.arms[pair.first] for pair in primary])
+    large = evidence.best_of([evidence.arms[pair.second] for pair in primary])
+    winner = evidence.best_of([evidence.arms[path] for path in winners]) if winners else small
+    if outcome == "specialization":
+        others = {pair.second for pair in primary}
+        of = f", the best of {len(others)} large arms" if len(others) > 1 else ""
+        return (
+            f"Specialization beats size here: {evidence.named_with_score(winner)} against "
+            f"{evidence.named_with_score(large)}{of}."
+        )
+    if outcome in ("size", "both"):
+        others = {pair.first for pair in primary}
+        of = f", the best of {len(others)} finetuned small arms" if len(others) > 1 else ""
+        opening = "Size beats specialization" if outcome == "size" else "Size and specialization together win"
+        return f"{opening} here: {evidence.named_with_score(winner)} against {evidence.named_with_score(small)}{of}."
+    n = primary[0].difference.n
+    between = f"best small {evidence.named_with_score(small)}, best large {evidence.named_with_score(large)}"
+    if outcome == "mixed":
+        found = sum(pair.significant for pair in primary)
+        return (
+            f"Mixed on size against specialization: {found} of {counted(len(primary), 'pair')} differ, but no arm "
+            f"beats the whole other side; {between}."
+        )
+    if evidence.margin is not None and all(pair.margin == "equivalent" for pair in primary):
+        return f"Size and specialization are equal within {evidence.margin:g} points; {between}: choose by cost."
+    return (
+        f"Undecided on size against specialization at n = {n:,}; {between}: more test samples would narrow it, "
+        "until then choose by cost."
+    )
+
+
+def form(evidence: Evidence, outcome: Outcome, constrained: Verdict | None) -> str:
+    """Whether the large arms answered in form, and what is left of the outcome where only known labels are allowed."""
+    paths = dict.fromkeys(pair.second for pair in evidence.primary)
+    arms = [evidence.arms[path] for path in paths]
+    if evidence.answer == "constrained" or not arms:
+        return ""
+    large = evidence.best_of(arms)
+    parsable = large.scores["parsable"].value
+    unread = (
+        f"Only {percent(parsable)} of the answers of {evidence.named(large)} could be read. "
+        if parsable < READABLE
+        else ""
+    )
+    if constrained is not None and constrained.evidence:
+        if constrained.outcome == outcome:
+            return f"{unread}The same holds with only known labels allowed: it is knowledge, not form."
+        return (
+            f"{unread}With only known labels allowed the outcome is {OUTCOMES[constrained.outcome]}, so form decides "
+            "here: compare both verdicts."
+        )
+    if unread:
+        return f"{unread}So form counts as much as knowledge: set generation.constrained: true to tell them apart."
+    return ""
+
+
+OUTCOMES: dict[Outcome, str] = {
+    "specialization": "specialization",
+    "size": "size",
+    "both": "size and specialization together",
+    "mixed": "mixed",
+    "undecided": "undecided",
+}
+
+
+def sizes(evidence: Evidence) -> str:
+    """Whether the two sides differ in size at all."""
+    primary = evidence.primary
+    small = {evidence.arms[pair.first].size for pair in primary}
+    large = {evidence.arms[pair.second].size for pair in primary}
+    known = [parameters_of(size) for size in (*small, *large)]
+    if not primary or not all(known):
+        return "The size of some arms is not known, so size itself is not tested." if primary else ""
+    most_small = max(parameters_of(size) or 0.0 for size in small)
+    least_large = min(parameters_of(size) or 0.0 for size in large)
+    if least_large >= ONE_SIZE * most_small:
+        return ""
+    shown = sorted({size for size in (*small, *large) if size}, key=lambda size: parameters_of(size) or 0.0)
+    return f"The two sides are of nearly one size ({', '.join(shown)}): this tests training, not size."
+
+
+def seeds(evidence: Evidence) -> str:
+    """Whether any finetuned model of the question was trained more than once."""
+    models = {
+        arm.model
+        for pair in evidence.primary
+        for arm in (evidence.arms[pair.first], evidence.arms[pair.second])
+        if arm.finetuned
+    }
+    repeated = {arm.model for arm in evidence.arms.values() if arm.design == "seeds"}
+    if not models or models <= repeated:
+        return ""
+    return "One seed: another may move a finetuned arm (designs.seeds)."

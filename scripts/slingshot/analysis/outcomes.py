@@ -1,0 +1,112 @@
+"""What each arm of a study left behind, as the comparison reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slingshot.artifacts.layout import ResultFiles
+from slingshot.artifacts.metrics import AnswerKind, Metrics, read_metrics
+from slingshot.artifacts.predictions import Prediction, read_predictions
+from slingshot.artifacts.records import ProcessRecord, StepRecord, read_process_record, read_step_record
+from slingshot.config.arms import Arm
+from slingshot.config.specs import CompareSpec
+from slingshot.core.errors import StudyError
+
+Correct = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one arm left behind."""
+
+    arm: Arm
+    metrics: Metrics
+    predictions: list[Prediction]
+    predict: StepRecord | None
+    predict_process: ProcessRecord | None
+    finetune: StepRecord | None
+    finetune_process: ProcessRecord | None
+    validation: list[Prediction] | None
+
+    @property
+    def path(self) -> str:
+        return self.arm.path
+
+    def way(self, kind: AnswerKind) -> AnswerKind | None:
+        """How the arm answers where `kind` is asked for: what writes nothing answers in one way, which stands for both."""
+        if kind in self.metrics.answers:
+            return kind
+        return None if self.arm.generates else "free"
+
+    def answers(self, kind: AnswerKind) -> list[str | None]:
+        """One label per sample, None where none could be read.
+
+        Raises:
+            ValueError: the arm does not answer in this way.
+        """
+        way = self.way(kind)
+        if way is None:
+            raise ValueError(f"{self.path} has no {kind} answers")
+        return [each.code if way == "free" else each.constrained_code for each in self.predictions]
+
+    def correct(self, kind: AnswerKind) -> Correct:
+        """Shape (samples,)."""
+        return np.array(
+            [answer == each.label for answer, each in zip(self.answers(kind), self.predictions, strict=True)],
+            dtype=bool,
+        )
+
+    @property
+    def shots(self) -> int:
+        """Worked examples in the prompt."""
+        predicted = self.predict.spec if self.predict else {}
+        return int(predicted.get("few_shot", {}).get("k", self.arm.shots or 0))
+
+
+def read_outcome(arm: Arm, results: Path, with_validation: bool = False) -> Outcome:
+    """Read an arm's folder.
+
+    Raises:
+        FileNotFoundError: a file that the arm's steps write is not there.
+    """
+    files = ResultFiles(results).arm(arm.path)
+    predicts, trained = "predict" in arm.steps, "finetune" in arm.steps
+    validated = with_validation and arm.generates and arm.design is None
+    return Outcome(
+        arm=arm,
+        metrics=read_metrics(files.metrics),
+        predictions=read_predictions(files.predictions),
+        predict=read_step_record(files.record("predict")) if predicts else None,
+        predict_process=read_process_record(files.process("predict")) if predicts else None,
+        finetune=read_step_record(files.record("finetune")) if trained else None,
+        finetune_process=read_process_record(files.process("finetune")) if trained else None,
+        validation=read_predictions(files.validation.predictions) if validated else None,
+    )
+
+
+def read_outcomes(spec: CompareSpec, results: Path, allow_missing: bool) -> tuple[list[Outcome], list[str]]:
+    """All arms that are there, and the paths of those that are not.
+
+    Raises:
+        StudyError: an arm is not there and `allow_missing` is false, or no arm is.
+    """
+    outcomes, missing = [], []
+    for arm in spec.arms:
+        try:
+            outcomes.append(read_outcome(arm, results, spec.ensemble_weights == "validation"))
+        except FileNotFoundError as error:
+            if not allow_missing:
+                raise StudyError(
+                    f"{arm.path}: {error.filename} is missing; run its steps with `snakemake "
+                    f"results/{arm.path}/metrics.json`, or compare what is there with `snakemake report_available`"
+                ) from None
+            missing.append(arm.path)
+    if not outcomes:
+        raise StudyError("no arm has results yet: there is nothing to compare")
+    return outcomes, missing
+
+
