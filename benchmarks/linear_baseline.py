@@ -12,6 +12,7 @@ import argparse
 import resource
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def codiesp(characters: int | None, seed: int) -> list[Split]:
     documents = np.array(sorted(set(frame["document"])))
     np.random.default_rng(seed).shuffle(documents)
     bounds = [0, int(0.7 * len(documents)), int(0.85 * len(documents)), len(documents)]
-    parts = [frame[frame["document"].isin(documents[low:high])] for low, high in zip(bounds, bounds[1:], strict=False)]
+    parts = [frame[frame["document"].isin(documents[low:high])] for low, high in pairwise(bounds)]
     return [(part["sentence"].tolist(), part["label"].tolist()) for part in parts]
 
 
@@ -46,7 +47,8 @@ def mts_dialog() -> list[Split]:
 def invented(samples: int, labels: int) -> list[Split]:
     """Dialogues of 800 words that follow Zipf's law, 20 of them of the label's own 30."""
     random = np.random.default_rng(0)
-    vocabulary = np.array(["".join(random.choice(list("etaoinshrdlucmfw"), random.integers(2, 11))) for _ in range(20_000)])
+    letters = list("etaoinshrdlucmfw")
+    vocabulary = np.array(["".join(random.choice(letters, random.integers(2, 11))) for _ in range(20_000)])
     chance = 1 / (np.arange(len(vocabulary)) + 3)
     own = random.integers(len(vocabulary), size=(labels, 30))
 

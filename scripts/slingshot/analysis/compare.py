@@ -30,7 +30,9 @@ def compare(
         check_order(outcome.predictions, test, outcome.path)
     costs = {outcome.path: cost for outcome in outcomes if (cost := cost_of(outcome, spec)) is not None}
     pairs = pairs_of(spec.arms, outcomes)
-    kinds: list[AnswerKind] = ["free", *(["constrained"] if separates_form(pairs, outcomes) else [])]
+    kinds: list[AnswerKind] = ["free"]
+    if separates_form(pairs, outcomes):
+        kinds.append("constrained")
     compared = {kind: compare_pairs(pairs, kind, labels, spec.statistics) for kind in kinds}
     summaries = [summary_of(outcome, spec, costs) for outcome in outcomes]
     verdict, constrained = judge_both(spec, summaries, compared)

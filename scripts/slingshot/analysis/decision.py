@@ -33,9 +33,7 @@ def agree_with_test(
     if p <= 1 - confidence or difference.low <= 0 <= difference.high:
         return difference
     low, high = conditional_interval(only_first, only_second, difference.n, confidence)
-    return difference.model_copy(
-        update={"low": min(difference.low, low, 0.0), "high": max(difference.high, high, 0.0)}
-    )
+    return difference.model_copy(update={"low": min(difference.low, low, 0.0), "high": max(difference.high, high, 0.0)})
 
 
 def excludes_zero(difference: Difference) -> bool:

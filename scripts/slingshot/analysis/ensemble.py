@@ -112,9 +112,7 @@ def _fitted_weight(ballots: _Ballots) -> float:
     return float(best[np.abs(best - EQUAL).argmin()])
 
 
-def _ballots(
-    finetuned: str, zero_shot: str, small: Sequence[Prediction], large: Sequence[Prediction]
-) -> _Ballots:
+def _ballots(finetuned: str, zero_shot: str, small: Sequence[Prediction], large: Sequence[Prediction]) -> _Ballots:
     _check_same_samples(finetuned, zero_shot, small, large)
     sides = [[_probabilities(prediction) for prediction in side] for side in (small, large)]
     pairs = list(zip(*sides, strict=True))

@@ -110,9 +110,7 @@ def turned(pair: PairComparison) -> PairComparison:
 
 
 def _negative(difference: Difference) -> Difference:
-    return difference.model_copy(
-        update={"value": -difference.value, "low": -difference.high, "high": -difference.low}
-    )
+    return difference.model_copy(update={"value": -difference.value, "low": -difference.high, "high": -difference.low})
 
 
 def percent(share: float) -> str:

@@ -37,7 +37,7 @@ class Outcome:
         return self.arm.path
 
     def way(self, kind: AnswerKind) -> AnswerKind | None:
-        """How the arm answers where `kind` is asked for: what writes nothing answers in one way, which stands for both."""
+        """How the arm answers where `kind` is asked for: the one answer of what writes nothing stands for both."""
         if kind in self.metrics.answers:
             return kind
         return None if self.arm.generates else "free"
@@ -108,5 +108,3 @@ def read_outcomes(spec: CompareSpec, results: Path, allow_missing: bool) -> tupl
     if not outcomes:
         raise StudyError("no arm has results yet: there is nothing to compare")
     return outcomes, missing
-
-

@@ -10,7 +10,7 @@ import numpy as np
 from slingshot.analysis.bootstrap import Floats, intervals
 from slingshot.analysis.decision import agree_with_test, excludes_zero, margin_finding
 from slingshot.analysis.families import declare_pairs
-from slingshot.analysis.outcomes import Correct, Outcome
+from slingshot.analysis.outcomes import Outcome
 from slingshot.analysis.scoring import TREE, at_level, hierarchical_counts, hierarchical_f1
 from slingshot.analysis.significance import cohens_g, discordant, mcnemar_p, paired_difference
 from slingshot.artifacts.comparison import Family, PairComparison
@@ -67,9 +67,7 @@ def compare_pairs(
     return compared
 
 
-def compare_pair(
-    pair: Pair, kind: AnswerKind, labels: Sequence[Label], statistics: Statistics
-) -> PairComparison:
+def compare_pair(pair: Pair, kind: AnswerKind, labels: Sequence[Label], statistics: Statistics) -> PairComparison:
     """Bonferroni's correction (Dunn 1961), as its intervals and its test agree; Holm's has no such intervals."""
     first, second = pair.first.correct(kind), pair.second.correct(kind)
     counts = discordant(first, second)
@@ -150,5 +148,3 @@ def hierarchical_differences(
         name: Difference(value=float(value), low=float(low), high=float(high), n=n, method="bootstrap")
         for name, value, (low, high) in zip(names, values, bounds, strict=True)
     }
-
-

@@ -178,6 +178,7 @@ def told_apart(study: Study, arm: Arm) -> str:
 
 def result_key(study: Study, arm: Arm) -> str:
     """The arm's key in results.json, as the earlier pipeline wrote it: `SLM_Llama-3_2-3B-Instruct_finetuned`."""
-    name, status = told_apart(study, arm), arm.training_status
+    name = arm.model if arm.kind == "baseline" else told_apart(study, arm)
+    status = arm.training_status
     variant = arm.variant if arm.variant != status else None
     return "_".join(part for part in (arm.kind.upper(), name.replace(".", "_"), status, variant) if part)

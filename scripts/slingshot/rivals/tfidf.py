@@ -272,9 +272,7 @@ def _fit_descent(
     log.info("TF-IDF: %d samples, %d labels, %d words", len(train), len(names), features.shape[1])
 
     def solve(setting: Setting) -> SGDClassifier:
-        model = SGDClassifier(
-            loss="log_loss", alpha=setting.penalty, max_iter=SGD_EPOCHS, tol=None, random_state=seed
-        )
+        model = SGDClassifier(loss="log_loss", alpha=setting.penalty, max_iter=SGD_EPOCHS, tol=None, random_state=seed)
         return model.fit(features, target)
 
     settings = [Setting(penalty, False) for penalty in SGD_PENALTIES]
@@ -312,7 +310,11 @@ class FittedTfidf:
     def save(self, folder: Path) -> None:
         scorer = self.classifier.scorer
         if isinstance(scorer, Ridge):
-            parts = {"vectorizers": scorer.vectorizers, "features": scorer.features, "coefficients": scorer.coefficients}
+            parts = {
+                "vectorizers": scorer.vectorizers,
+                "features": scorer.features,
+                "coefficients": scorer.coefficients,
+            }
         else:
             assert isinstance(scorer, Descent)
             parts = {"vectorizer": scorer.vectorizer, "model": scorer.model}
@@ -334,11 +336,14 @@ def fit_rival(job: FitJob) -> FittedTfidf:
 def load_rival(folder: Path, device: str) -> FittedTfidf:
     """Read what FittedTfidf.save wrote; it runs on any device's host."""
     kept = read_object(folder / "classifier.skops")
-    scorer: Scorer = (
-        Descent(kept["vectorizer"], kept["model"])
-        if "model" in kept
-        else Ridge(kept["vectorizers"], kept["features"], kept["coefficients"])
-    )
+    if "model" in kept:
+        scorer: Scorer = Descent(kept["vectorizer"], kept["model"])
+    else:
+        features = [
+            csr_matrix((data, indices, pointers), shape=(rows, columns))
+            for data, indices, pointers, rows, columns in kept["features"]
+        ]
+        scorer = Ridge(kept["vectorizers"], features, kept["coefficients"])
     setting = Setting(kept["penalty"], kept["characters"])
     return FittedTfidf(Classifier(scorer, Link(kept["link_floor"], kept["link_exponent"]), kept["labels"], setting))
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from slingshot.analysis.ensemble import ensemble
+from slingshot.analysis.ensemble import ensemble, has_candidates
 from slingshot.artifacts.comparison import Ensemble
 from slingshot.artifacts.predictions import Candidate, Prediction
 from slingshot.core.errors import StudyError
@@ -30,7 +30,9 @@ def prediction(sample: int, label: str, code: str | None, probabilities: dict[st
 
 
 def answers(truths: Sequence[str], given: Sequence[str | None]) -> list[Prediction]:
-    return [prediction(index, truth, code) for index, (truth, code) in enumerate(zip(truths, given, strict=True))]
+    """Answers with one sure candidate each; none where nothing could be read."""
+    pairs = enumerate(zip(truths, given, strict=True))
+    return [prediction(index, truth, code, {code: 0.9} if code else None) for index, (truth, code) in pairs]
 
 
 def simulated(random: np.random.Generator, truths: Sequence[str], sharpness: float) -> list[Prediction]:
@@ -78,7 +80,7 @@ def test_probabilities_are_pooled_as_by_a_plain_loop() -> None:
     small, large = simulated(random, truths, 1.5), simulated(random, truths, 1.0)
     result = voted(small, large)
     right = [pooled_by_a_loop(one, other, 0.5) == truth for one, other, truth in zip(small, large, truths, strict=True)]
-    assert (result.votes, result.weights, result.finetuned_weight) == ("probabilities", "equal", 0.5)
+    assert (result.weights, result.finetuned_weight, result.best_member, result.gain) == ("equal", 0.5, None, None)
     assert result.accuracy.value == pytest.approx(np.mean(right))
     assert result.accuracy.n == 300
     assert result.accuracy.low < result.accuracy.value < result.accuracy.high
@@ -88,8 +90,7 @@ def test_two_independent_arms_of_like_skill_gain_by_pooling() -> None:
     random = np.random.default_rng(5)
     truths = [str(code) for code in random.choice(CODES, 2000)]
     result = voted(simulated(random, truths, 1.5), simulated(random, truths, 1.5))
-    assert result.gain.low > 0
-    assert result.accuracy.value <= result.oracle_accuracy
+    assert result.gain_over_finetuned.low > 0 and result.gain_over_zero_shot.low > 0
 
 
 def test_shares_and_oracle_by_hand() -> None:
@@ -100,18 +101,40 @@ def test_shares_and_oracle_by_hand() -> None:
     result = voted(small, large)
     shares = (result.both_right, result.only_finetuned_right, result.only_zero_shot_right, result.both_wrong)
     assert shares == pytest.approx((0.3, 0.4, 0.2, 0.1))
-    assert result.best_member == "slm/small"
     assert result.oracle_accuracy == pytest.approx(0.9)
-    assert result.oracle_gap == pytest.approx(0.2)
-    assert (result.votes, result.gain.value) == ("answers", 0.0)  # ties go to the finetuned arm
+    assert result.gain_over_finetuned.value == 0.0  # ties go to the finetuned arm
+    assert result.gain_over_zero_shot.value == pytest.approx(0.2)
 
 
-def test_an_unreadable_answer_casts_no_vote() -> None:
+def test_a_sample_without_candidates_casts_no_vote() -> None:
     truths = ["A", "A", "A", "A"]
     result = voted(answers(truths, [None, None, "A", "B"]), answers(truths, ["A", None, "B", "A"]))
     assert result.accuracy.value == pytest.approx(0.5)  # the first by the zero-shot arm, the third by the tie
+    assert result.gain_over_finetuned.value == pytest.approx(0.25)
+
+
+def test_a_pooled_vote_can_exceed_what_one_right_member_reaches() -> None:
+    """Both have the truth second, each behind another label: together it comes first."""
+    small = [prediction(0, "A", "B", {"B": 0.5, "A": 0.45})]
+    large = [prediction(0, "A", "C", {"C": 0.5, "A": 0.45})]
+    result = voted(small, large)
+    assert (result.accuracy.value, result.oracle_accuracy) == (1.0, 0.0)
+
+
+def test_arms_without_candidates_are_no_ensemble() -> None:
+    truths = ["A", "B"]
+    bare = [prediction(index, truth, truth) for index, truth in enumerate(truths)]
+    assert not has_candidates(bare)
+    with pytest.raises(StudyError, match="llm/large has no candidates to vote with"):
+        voted(answers(truths, truths), bare)
+
+
+def test_the_better_member_is_picked_on_validation_whatever_test_says() -> None:
+    truths = ["A", "B", "C"]
+    wrong, right = answers(truths, ["X"] * 3), answers(truths, truths)
+    result = voted(right, wrong, (wrong, right))
     assert result.best_member == "llm/large"
-    assert result.gain.value == pytest.approx(0.0)
+    assert result.gain == result.gain_over_zero_shot
 
 
 def test_the_weight_is_the_best_on_validation_and_nothing_of_test_moves_it() -> None:
@@ -148,19 +171,11 @@ def test_a_better_zero_shot_arm_gets_the_vote() -> None:
     assert result.best_member == "llm/large"
 
 
-def test_candidates_that_one_arm_lacks_leave_one_vote_an_answer() -> None:
-    truths = ["A", "B"]
-    ranked = [prediction(index, truth, "Z", {truth: 0.9, "Z": 0.1}) for index, truth in enumerate(truths)]
-    result = voted(ranked, answers(truths, truths))
-    assert result.votes == "answers"
-    assert result.only_zero_shot_right == 1.0  # the finetuned arm's answer is Z, whatever its candidates
-
-
 def test_a_member_is_judged_by_its_votes() -> None:
     truths = ["A", "B"]
     ranked = [prediction(index, truth, None, {truth: 0.9, "Z": 0.1}) for index, truth in enumerate(truths)]
     result = voted(ranked, ranked)
-    assert (result.votes, result.both_right, result.gain.value) == ("probabilities", 1.0, 0.0)
+    assert (result.both_right, result.gain_over_finetuned.value) == (1.0, 0.0)
 
 
 def test_the_same_input_gives_the_same_result() -> None:

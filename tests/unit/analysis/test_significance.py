@@ -13,7 +13,6 @@ from slingshot.analysis.significance import (
     discordant,
     holm,
     mcnemar_p,
-    minimal_detectable_difference,
     paired_difference,
 )
 from slingshot.config.reporting import Statistics
@@ -45,21 +44,6 @@ def test_a_family_of_equal_arms_is_called_different_no_more_often_than_the_level
         pairs = [paired_answers(generator, 200, 0.1, 0.1) for _ in range(4)]
         false += min(holm([mcnemar_p(*discordant(*pair)) for pair in pairs])) <= 0.05
     assert false / 2000 <= 0.05
-
-
-def test_the_smallest_detectable_difference_is_found_with_its_stated_power():
-    generator = np.random.default_rng(5)
-    discordant_pairs, n = 60, 400
-    least = minimal_detectable_difference(discordant_pairs, n, 0.05)
-    wins = (least * n / discordant_pairs + 1) / 2
-    drawn = generator.binomial(discordant_pairs, wins, size=4000)
-    found = np.mean([mcnemar_p(int(first), int(discordant_pairs - first)) <= 0.05 for first in drawn])
-    assert found == pytest.approx(0.8, abs=0.03)
-
-
-@pytest.mark.parametrize("pairs", [0, 1, 5])
-def test_too_few_discordant_pairs_can_show_nothing(pairs):
-    assert minimal_detectable_difference(pairs, 100, 0.05) is None
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 0), (7, 0), (12, 5), (30, 31), (500, 420)])

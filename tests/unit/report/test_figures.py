@@ -118,7 +118,7 @@ def test_the_forest_marks_significance_and_puts_the_verdicts_pairs_first(results
     assert [pair.family for pair in pairs] == ["primary"] * 4 + ["baseline"] * 4
     plot = figures.forest(pairs, 0.95).plot
     drawn = {trace.name: len(trace.x) for trace in plot.data}
-    assert drawn["significant after Holm"] == sum(pair.significant for pair in pairs)
+    assert drawn["significant in its family"] == sum(pair.significant for pair in pairs)
     assert sum(drawn.values()) == len(pairs)
     assert plot.layout.annotations[-1].text.startswith("slm/llama3b − llm/llama8b")  # the last row is the highest
 
