@@ -312,7 +312,7 @@ class FittedTfidf:
         if isinstance(scorer, Ridge):
             parts = {
                 "vectorizers": scorer.vectorizers,
-                "features": scorer.features,
+                "features": [[each.data, each.indices, each.indptr, *each.shape] for each in scorer.features],
                 "coefficients": scorer.coefficients,
             }
         else:

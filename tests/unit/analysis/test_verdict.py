@@ -390,7 +390,7 @@ def test_interval_and_test_agree_for_every_count(confidence: float) -> None:
 
 
 def test_all_intervals_of_a_family_hold_at_once() -> None:
-    """Four pairs with true differences of 5 points: the simultaneous intervals cover all four, the single ones do not."""
+    """Four pairs with true differences of 5 points: simultaneous intervals cover all four, single ones do not."""
     generator = np.random.default_rng(6)
     held = {"difference": 0, "simultaneous": 0}
     for _ in range(150):

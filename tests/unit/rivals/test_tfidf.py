@@ -69,7 +69,7 @@ def test_one_label_is_refused() -> None:
 
 
 def test_probabilities_are_calibrated_where_labels_are_many() -> None:
-    """60 labels that share most of their words: the mean confidence is near the share of hits, and likelihood counts."""
+    """60 labels that share most of their words: the mean confidence is near the share of hits."""
     rng = np.random.default_rng(3)
 
     def drawn(count: int) -> tuple[list[str], list[str]]:
