@@ -63,7 +63,7 @@ def cost_in_words(arm: ArmSummary, currency: str) -> str:
         said.append(f"{serving.device_seconds:,.3g} {unit} seconds per 1,000 dialogues")
     if training is not None and training.money is not None:
         said.append(f"{training.money:.2g} {currency} of training")
-    elif training is not None:
+    elif training is not None and training.device_seconds is not None:
         said.append(f"{training.device_seconds / 3600:.2g} {training.unit.upper()} hours of training")
     return f", for {' after '.join(said)}" if said else ""
 
