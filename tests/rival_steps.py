@@ -24,6 +24,8 @@ def fit_and_answer(
         "labels": data / "labels.json",
         "fitted": out / "fitted",
         "training": out / "training.json",
+        "log": out / "training_log.jsonl",
+        "checkpoints": out / "checkpoints",
         "record": out / "finetune.json",
         "model": card,
     }

@@ -128,6 +128,10 @@ def hardware_of(wildcards):
     return STUDY.hardware.model_copy(update={"device": "cpu", "mem_mb": 8000, "runtime_minutes": 120})
 
 
+def checkpoints_of(wildcards):
+    return str(RESULTS.arm(wildcards.arm).checkpoints)
+
+
 def device_of(wildcards):
     """A resource, so that a change of it reruns nothing."""
     return hardware_of(wildcards).device

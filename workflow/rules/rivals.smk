@@ -11,6 +11,7 @@ rule fit:
     output:
         pipeline=ARM.pipeline,
         training=ARM.training,
+        log=ARM.training_log,
         record=ARM.record("finetune"),
         process=ARM.process("finetune"),
     log:
@@ -28,6 +29,7 @@ rule fit:
         mem_mb=mem_mb_of,
         runtime=runtime_of,
         device=device_of,
+        checkpoints=checkpoints_of,
     params:
         **facts("fit", "arm"),
         spec=spec("fit", "arm"),
@@ -36,13 +38,15 @@ rule fit:
         " --record {output.process} --"
         " $RUN/fit.py --spec {params.spec:q} --arm {wildcards.arm} --model {input.model} --labels {input.labels}"
         " --train {input.train} --validation {input.validation} --fitted $(dirname {output.pipeline})"
-        " --training {output.training} --record {output.record} --device {resources.device} 2>&1 | tee -i {log}"
+        " --training {output.training} --log {output.log} --record {output.record}"
+        " --checkpoints {resources.checkpoints} --device {resources.device} 2>&1 | tee -i {log}"
 
 
 rule predict_fitted:
     "Answer every dialogue of the test split with a fitted pipeline."
     input:
         pipeline=ARM.pipeline,
+        model=card_of,
         test=RESULTS.data.test,
     output:
         predictions=ARM.predictions,

@@ -199,7 +199,7 @@ def files_of_arm(arm: Arm, files: ArmFiles, validated: bool) -> list[Path]:
     found = [files.metrics, files.predictions]
     for record in arm.steps:
         found += [files.record(record), files.process(record)]
-    if arm.generates and arm.finetuned:
+    if "finetune" in arm.steps:
         found.append(files.training_log)
     return [*found, files.validation.predictions] if validated else found
 

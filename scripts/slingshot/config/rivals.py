@@ -16,6 +16,19 @@ class TfidfRecipe(Spec):
     rival: Literal["tfidf"] = "tfidf"
 
 
+class LinearClassifier(Spec):
+    """scikit-learn's logistic regression, multinomial, over standardized vectors; the best on validation is taken."""
+
+    regularization: Annotated[list[Annotated[float, Field(gt=0)]], Different] = Field(
+        default=[0.0001, 0.001, 0.01, 0.1, 1.0], min_length=1, description="values of C that are tried"
+    )
+    class_weights: Annotated[list[Literal["none", "balanced"]], Different] = Field(
+        default=["none"],
+        min_length=1,
+        description="what is tried: each sample counts the same, or as the inverse of its label's frequency",
+    )
+
+
 class EmbeddingSettings(Spec):
     """How texts become vectors, and what is tried on them."""
 
@@ -26,14 +39,7 @@ class EmbeddingSettings(Spec):
     max_tokens: int = Field(
         256, ge=16, description="tokens per window; a longer text has several, whose vectors are averaged"
     )
-    classifier: Literal["logistic_regression", "linear_svm"] = Field(
-        "logistic_regression", description="of scikit-learn, over the standardized vectors"
-    )
-    regularization: Annotated[list[Annotated[float, Field(gt=0)]], Different] = Field(
-        default=[0.0001, 0.001, 0.01, 0.1, 1.0, 10.0],
-        min_length=1,
-        description="values of the classifier's C; the best on validation is taken",
-    )
+    classifier: LinearClassifier = LinearClassifier()
     dtype: Dtype = Field("float32", description="number type of the network's weights")
 
 

@@ -4,79 +4,113 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from slingshot.artifacts.model_card import ModelCard
+from slingshot.artifacts.labels import read_labels
+from slingshot.artifacts.model_card import read_model_card
 from slingshot.artifacts.predictions import Prediction
 from slingshot.artifacts.records import StepRecord, timed
+from slingshot.artifacts.splits import read_split
 from slingshot.config.specs import FitSpec, PredictFittedSpec
 from slingshot.core.environment import processor_name, versions
-from slingshot.core.files import write_json
+from slingshot.core.files import write_json, write_jsonl
+from slingshot.core.hashing import digest_of_file, digest_of_text
 from slingshot.data.splitting import stratified_order
-from slingshot.rivals.pipeline import PIPELINE, FitJob, Pipeline, Texts, load_fitted, predictions_of, rival_module
+from slingshot.rivals.pipeline import (
+    PIPELINE,
+    FitJob,
+    Fitted,
+    Pipeline,
+    Texts,
+    load_fitted,
+    predictions_of,
+    rival_module,
+)
 
 log = logging.getLogger(__name__)
+
+COLUMNS = ("sample_id", "text", "label")
 
 MOST_TRAIN_SAMPLES = 200_000  # more hardly help a linear classifier, and all are in memory at once
 
 
-def fit(
-    spec: FitSpec,
-    arm: str,
-    train: pd.DataFrame,
-    validation: pd.DataFrame,
-    card: ModelCard | None,
-    device: str,
-    folder: Path,
-    training: Path,
-) -> StepRecord:
-    """Fit a rival, and write its pipeline to `folder` and what was chosen to `training`.
+@dataclass(frozen=True)
+class FitFiles:
+    """Where a fit reads and writes; `fitted` and `checkpoints` are folders."""
+
+    train: Path
+    validation: Path
+    labels: Path
+    model: Path | None
+    fitted: Path
+    training: Path
+    log: Path
+    record: Path
+    checkpoints: Path
+
+
+def fit(spec: FitSpec, arm: str, files: FitFiles, device: str) -> None:
+    """Fit a rival on train, and write its pipeline, what was chosen, its log and its record.
+
+    Checkpoints are kept until the pipeline is written, and used only by a fit of the same spec, data and network.
 
     Raises:
         StudyError: train cannot be learned from, e.g. as it holds one label.
     """
+    known = {label.label for label in read_labels(files.labels)}
+    train, validation = (read_split(path, COLUMNS, known) for path in (files.train, files.validation))
     train = _at_most(train, spec.seed)
-    with tempfile.TemporaryDirectory() as scratch:
-        job = FitJob(
-            recipe=spec.recipe,
-            seed=spec.seed,
-            train=Texts(train["text"].tolist(), train["label"].tolist()),
-            validation=Texts(validation["text"].tolist(), validation["label"].tolist()),
-            card=card,
-            device=device,
-            folder=Path(scratch),
-        )
-        fitted = rival_module(spec.recipe.rival).fit_rival(job)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    with timed(job.seconds, "save"):
-        fitted.save(folder)
-    Pipeline(
-        rival=spec.recipe.rival,
-        labels=list(fitted.labels),
-        recipe=spec.recipe.model_dump(mode="json"),
+    card = read_model_card(files.model) if files.model else None
+    inputs = {"train": digest_of_file(files.train), "validation": digest_of_file(files.validation)}
+    inputs |= {"model": card.revision} if card else {}
+    job = FitJob(
+        recipe=spec.recipe,
         seed=spec.seed,
-        model=card.revision if card else None,
-        versions=versions(),
-    ).write(folder / PIPELINE)
-    tokens = fitted.training.get("trained_tokens", 0)
-    write_json(training, {"train_samples": len(train), "labels": len(fitted.labels), **fitted.training})
-    return StepRecord(
+        train=Texts(train["text"].tolist(), train["label"].tolist()),
+        validation=Texts(validation["text"].tolist(), validation["label"].tolist()),
+        device=device,
+        folder=files.checkpoints / digest_of_text(f"{spec.model_dump_json()}{sorted(inputs.items())}"),
+        card=card,
+        card_path=files.model,
+    )
+    fitted = rival_module(spec.recipe.rival).fit_rival(job)
+    with timed(job.seconds, "save"):
+        save(fitted, spec, job, files.fitted)
+    shutil.rmtree(files.checkpoints, ignore_errors=True)
+    write_jsonl(files.log, job.log)
+    write_json(files.training, {"train_samples": len(train), "labels": len(fitted.labels), **fitted.training})
+    StepRecord(
         step="finetune",
         arm=arm,
         spec=spec.model_dump(mode="json"),
-        inputs={"model": card.revision} if card else {},
+        inputs=inputs,
         versions=versions(),
         device=device_name(device),
         seed=spec.seed,
         seconds=job.seconds,
         samples=len(train),
-        trained_tokens=tokens,
-    )
+        trained_tokens=fitted.training.get("trained_tokens", 0),
+        peak_allocated=peak_allocated(device),
+    ).write(files.record)
+
+
+def save(fitted: Fitted, spec: FitSpec, job: FitJob, folder: Path) -> None:
+    """Write a pipeline that `load_fitted` reads; what stood in the folder is lost."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    fitted.save(folder)
+    Pipeline(
+        rival=spec.recipe.rival,
+        labels=list(fitted.labels),
+        recipe=spec.recipe.model_dump(mode="json"),
+        seed=spec.seed,
+        model=job.card.revision if job.card else None,
+        versions=versions(),
+    ).write(folder / PIPELINE)
 
 
 def predict(
@@ -106,8 +140,18 @@ def predict(
         samples=len(predictions),
         prompt_tokens=sum(answered.tokens),
         truncated_samples=sum(answered.truncated),
+        peak_allocated=peak_allocated(device),
     )
     return predictions, record
+
+
+def peak_allocated(device: str) -> int | None:
+    """Bytes of device memory that tensors took at most, by torch's allocator; None on a CPU."""
+    if device != "cuda":
+        return None
+    import torch
+
+    return torch.cuda.max_memory_allocated()
 
 
 def device_name(device: str) -> str:

@@ -38,16 +38,18 @@ class Texts:
 
 @dataclass(frozen=True)
 class FitJob:
-    """What a rival is fitted from. `seconds` and `log_lines` are filled by the rival."""
+    """What a rival is fitted from; the rival fills `seconds` and `log`."""
 
     recipe: Any
     seed: int
     train: Texts
     validation: Texts
-    card: ModelCard | None
     device: str
-    folder: Path  # where checkpoints may be kept until the fit has ended
+    folder: Path  # for checkpoints, which a run that was killed goes on from
+    card: ModelCard | None = None
+    card_path: Path | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    log: list[dict[str, Any]] = field(default_factory=list)  # lines of training_log.jsonl
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,219 @@
+"""Arms whose network is finetuned whole with a classification head, by transformers' Trainer.
+
+Every epoch is judged on validation by its loss; the best is kept, and training stops where it no longer gains. A
+killed run goes on from its last epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slingshot.artifacts.records import timed
+from slingshot.config.rivals import EncoderSettings
+from slingshot.core.errors import StudyError
+from slingshot.core.files import read_json, write_json
+from slingshot.rivals.pipeline import Answered, FitJob, Texts
+from slingshot.rivals.token_windows import (
+    TOKENS_PER_BATCH,
+    batches_by_length,
+    longest_input,
+    padded_tokenizer,
+    without_middle,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FittedEncoder:
+    """slingshot.rivals.pipeline.Fitted. `length` is the most tokens of an input."""
+
+    tokenizer: Any
+    network: Any
+    labels: list[str]
+    length: int
+    device: str
+    training: dict[str, Any]
+
+    def answer(self, texts: Sequence[str]) -> Answered:
+        import torch
+
+        rows, truncated = encode(self.tokenizer, texts, self.length)
+        probabilities = np.zeros((len(texts), len(self.labels)))
+        self.network.eval()
+        for places in batches_by_length(rows, TOKENS_PER_BATCH[self.device]):
+            inputs = self.tokenizer.pad({"input_ids": [rows[place] for place in places]}, return_tensors="pt")
+            with torch.inference_mode():
+                logits = self.network(**inputs.to(self.device)).logits
+                probabilities[places] = logits.double().softmax(dim=1).cpu().numpy()
+        return Answered(probabilities, [len(row) for row in rows], truncated)
+
+    def save(self, folder: Path) -> None:
+        self.network.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        write_json(folder / "classes.json", {"labels": self.labels, "length": self.length})
+
+
+def encode(tokenizer: Any, texts: Sequence[str], length: int) -> tuple[list[list[int]], list[bool]]:
+    """Token ids of each text with special tokens, at most `length`, and whether its middle had to go for that."""
+    cut = [without_middle(tokenizer, text, length) for text in texts]
+    if not cut:
+        return [], []
+    ids = tokenizer([text for text, _ in cut], truncation=True, max_length=length)["input_ids"]
+    return list(ids), [truncated for _, truncated in cut]
+
+
+def fit_rival(job: FitJob) -> FittedEncoder:
+    """Finetune the network.
+
+    Raises:
+        StudyError: train holds one label only.
+    """
+    labels = sorted(set(job.train.labels))
+    if len(labels) < 2:
+        raise StudyError("train holds one label; an encoder needs two or more")
+    assert job.card is not None
+    settings = EncoderSettings.model_validate(job.recipe.model_dump(include=set(EncoderSettings.model_fields)))
+    with timed(job.seconds, "imports"):
+        import torch
+        from transformers import AutoModelForSequenceClassification, set_seed
+    with timed(job.seconds, "load"):
+        set_seed(job.seed)  # of the new head
+        tokenizer = padded_tokenizer(job.card.folder)
+        network = AutoModelForSequenceClassification.from_pretrained(
+            job.card.folder, num_labels=len(labels), use_safetensors=True, dtype=torch.float32
+        )
+        network.config.pad_token_id = tokenizer.pad_token_id
+    length = longest_input(job.card, settings.max_tokens)
+    with timed(job.seconds, "encode"):
+        train, validation = (_rows(tokenizer, split, labels, length) for split in (job.train, job.validation))
+    with timed(job.seconds, "train"):
+        training = _train(job, settings, tokenizer, network, train, validation, len(labels))
+    training["trained_tokens"] = round(sum(len(row["input_ids"]) for row in train) * training["epochs"])
+    return FittedEncoder(tokenizer, network.to(job.device), labels, length, job.device, training)
+
+
+def _rows(tokenizer: Any, split: Texts, labels: list[str], length: int) -> list[dict[str, Any]]:
+    """Samples as the Trainer takes them; those whose label train lacks cannot be learned or judged."""
+    place = {label: number for number, label in enumerate(labels)}
+    ids, _ = encode(tokenizer, split.texts, length)
+    return [
+        {"input_ids": row, "labels": place[label]}
+        for row, label in zip(ids, split.labels, strict=True)
+        if label in place
+    ]
+
+
+def _train(
+    job: FitJob,
+    settings: EncoderSettings,
+    tokenizer: Any,
+    network: Any,
+    train: list[dict[str, Any]],
+    validation: list[dict[str, Any]],
+    count: int,
+) -> dict[str, Any]:
+    """Train in place; gives what training.json says."""
+    from transformers import DataCollatorWithPadding, EarlyStoppingCallback, Trainer
+    from transformers.trainer_utils import get_last_checkpoint
+
+    weights = label_weights([row["labels"] for row in train], count, settings.class_weights)
+    judged = bool(validation)
+    trainer = Trainer(
+        model=network,
+        args=_arguments(job, settings, len(train), judged),
+        train_dataset=train,
+        eval_dataset=validation if judged else None,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        compute_loss_func=weighted_loss(weights),
+        callbacks=[EarlyStoppingCallback(settings.patience)] if judged and settings.patience else [],
+    )
+    job.folder.mkdir(parents=True, exist_ok=True)
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(job.folder)))
+    job.log.extend(log_lines(trainer.state.log_history))
+    best = trainer.state.best_metric
+    return {
+        "epochs": float(trainer.state.epoch or 0.0),
+        "steps": trainer.state.global_step,
+        "best_step": trainer.state.best_global_step if judged else trainer.state.global_step,
+        "best_validation_loss": None if best is None else float(best),
+    }
+
+
+def _arguments(job: FitJob, settings: EncoderSettings, samples: int, judged: bool) -> Any:
+    from transformers import TrainingArguments
+
+    steps = max(1, round(settings.epochs * samples / settings.batch_size))
+    steps = min(steps, settings.max_steps or steps)
+    return TrainingArguments(
+        output_dir=str(job.folder),
+        num_train_epochs=settings.epochs,
+        max_steps=settings.max_steps or -1,
+        learning_rate=settings.learning_rate,
+        warmup_steps=round(settings.warmup_share * steps),
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=4 * settings.batch_size,
+        weight_decay=settings.weight_decay,
+        load_best_model_at_end=judged,
+        metric_for_best_model="eval_loss" if judged else None,
+        greater_is_better=False if judged else None,
+        save_total_limit=2,
+        logging_steps=max(1, steps // 50),
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=job.device == "cpu",
+        bf16=settings.dtype == "bfloat16",
+        seed=job.seed,
+        data_seed=job.seed,
+        dataloader_pin_memory=job.device == "cuda",
+        save_strategy="epoch",
+        eval_strategy="epoch" if judged else "no",
+    )
+
+
+def label_weights(labels: Sequence[int], count: int, kind: str) -> list[float]:
+    """What a sample of each of `count` labels counts in the loss; the mean over the samples is 1."""
+    if kind == "none":
+        return [1.0] * count
+    frequency = Counter(labels)
+    raw = [(1 / frequency[label]) ** (0.5 if kind == "root" else 1.0) for label in range(count)]
+    mean = sum(raw[label] for label in labels) / len(labels)
+    return [weight / mean for weight in raw]
+
+
+def weighted_loss(weights: Sequence[float]) -> Any:
+    """The Trainer's loss: cross-entropy of each sample times its label's weight, over the number of samples."""
+    import torch
+
+    def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+        each = torch.nn.functional.cross_entropy(outputs.logits.float(), labels, reduction="none")
+        weighted = each * torch.tensor(weights, device=each.device)[labels]
+        return weighted.sum() / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+
+    return loss
+
+
+def log_lines(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The Trainer's log as lines of training_log.jsonl, a step each."""
+    names = {"epoch": "epoch", "loss": "loss", "learning_rate": "learning_rate", "eval_loss": "validation_loss"}
+    lines: dict[int, dict[str, Any]] = {}
+    for entry in history:
+        line = lines.setdefault(int(entry["step"]), {"step": int(entry["step"])})
+        line |= {ours: float(entry[theirs]) for theirs, ours in names.items() if theirs in entry}
+    return [lines[step] for step in sorted(lines) if {"loss", "validation_loss"} & set(lines[step])]
+
+
+def load_rival(folder: Path, device: str) -> FittedEncoder:
+    """Read what FittedEncoder.save wrote."""
+    from transformers import AutoModelForSequenceClassification
+
+    kept = read_json(folder / "classes.json")
+    network = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True).to(device)
+    return FittedEncoder(padded_tokenizer(str(folder)), network, kept["labels"], kept["length"], device, {})

@@ -1,0 +1,85 @@
+"""Texts as tokens for networks that read a bounded number of them: windows, lost middles, batches by length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slingshot.artifacts.model_card import ModelCard
+from slingshot.models.loading import context_length
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 131_072}  # padding included
+
+RESERVED_POSITIONS = 2  # RoBERTa and its kin count positions from 2
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of texts: token ids with the tokenizer's special tokens, and the text that each belongs to."""
+
+    ids: list[list[int]]
+    text: list[int]
+
+
+def padded_tokenizer(folder: str) -> PreTrainedTokenizerBase:
+    """A folder's tokenizer, which pads on the right, with the end token where it has none for padding."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True)
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def longest_input(card: ModelCard, wanted: int) -> int:
+    """Tokens that an input may have: as many as wanted, and no more than the network has positions for."""
+    positions = context_length(card)
+    return wanted if positions is None else min(wanted, positions - RESERVED_POSITIONS)
+
+
+def windows_of(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], length: int) -> Windows:
+    """Cut each text into windows of at most `length` tokens, special tokens included; an empty text has one.
+
+    >>> windows_of(tokenizer, ["a b c d e"], 4).text  # with two special tokens: ab, cd, e
+    [0, 0, 0]
+    """
+    encoded: Any = tokenizer(
+        list(texts), truncation=True, max_length=length, return_overflowing_tokens=True, return_attention_mask=False
+    )
+    return Windows(list(encoded["input_ids"]), list(encoded["overflow_to_sample_mapping"]))
+
+
+def without_middle(tokenizer: PreTrainedTokenizerBase, text: str, length: int) -> tuple[str, bool]:
+    """A text that fits into `length` tokens, special tokens included, and whether its middle had to go for that."""
+    encoded: Any = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False)
+    room = length - tokenizer.num_special_tokens_to_add()
+    offsets = encoded["offset_mapping"]
+    if len(offsets) <= room:
+        return text, False
+    room -= GAP_TOKENS
+    head, tail = (room + 1) // 2, room // 2
+    ending = text[offsets[-tail][0] :] if tail else ""
+    return f"{text[: offsets[head - 1][1]]}{GAP}{ending}", True
+
+
+GAP, GAP_TOKENS = " ... ", 4  # in the place of the middle; at most so many tokens in the tokenizers of our families
+
+
+def batches_by_length(rows: Sequence[Sequence[int]], tokens: int) -> Iterator[list[int]]:
+    """Places of rows that go through a network together: of similar length, `tokens` per batch with padding."""
+    order = np.argsort([-len(row) for row in rows], kind="stable").tolist()
+    batch: list[int] = []
+    for place in order:
+        if batch and len(rows[batch[0]]) * (len(batch) + 1) > tokens:
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
