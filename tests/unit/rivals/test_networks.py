@@ -1,0 +1,182 @@
+"""Embedding and encoder arms on a tiny network: what they learn, keep in files and do with long texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from slingshot.artifacts.labels import Label, write_labels
+from slingshot.artifacts.model_card import read_model_card
+from slingshot.artifacts.predictions import read_predictions
+from slingshot.artifacts.records import read_step_record
+from slingshot.config.rivals import EmbeddingSettings
+from slingshot.core.errors import StudyError
+from slingshot.core.files import read_json, read_jsonl, write_json
+from slingshot.rivals import encoder
+from slingshot.rivals.embedding import load_embedder, pooled
+from slingshot.rivals.pipeline import load_fitted
+from slingshot.rivals.token_windows import windows_of, without_middle
+from tests.rival_steps import fit_and_answer
+from tests.tiny_encoder import encoder_card, word_tokenizer
+from tests.unit.rivals.test_tfidf import samples
+
+WORDS = [f"own{label}x{number}" for label in range(4) for number in range(6)] + [f"any{n}" for n in range(200)]
+RECIPES = {
+    "embedding": {"rival": "embedding", "classifier": {"regularization": [0.001, 0.1]}},
+    "encoder": {"rival": "encoder", "epochs": 6, "learning_rate": 0.01, "batch_size": 8, "patience": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    encoder_card(folder, WORDS)
+    data = folder / "results/data"
+    data.mkdir()
+    for number, (name, count) in enumerate({"train": 120, "validation": 40, "test": 60}.items()):
+        samples(count, number).to_parquet(data / f"{name}.parquet")
+    write_labels(data / "labels.json", [Label(label=f"L{n}", train_samples=30) for n in range(4)])
+    return folder
+
+
+@pytest.fixture(scope="module", params=list(RECIPES))
+def arm(request: pytest.FixtureRequest, study: Path) -> Path:
+    """The folder of a finished arm."""
+    out = study / f"results/{request.param}/tiny"
+    out.mkdir(parents=True)
+    card = study / "results/models/tiny.json"
+    fit_and_answer(study / "results/data", out, RECIPES[request.param], card, candidates=3)
+    return out
+
+
+def test_what_the_words_say_is_learned(arm: Path) -> None:
+    answers = read_predictions(arm / "predictions.jsonl")
+    assert sum(answer.code == answer.label for answer in answers) >= 30  # of 60; by chance 15
+    assert {len(answer.candidates) for answer in answers} == {3}
+    assert all(answer.prompt_tokens == 14 for answer in answers)  # 12 words and two special tokens
+
+
+def test_the_pipeline_in_files_answers_new_texts_alike(arm: Path) -> None:
+    fitted = load_fitted(arm / "fitted")
+    answers = read_predictions(arm / "predictions.jsonl")
+    probabilities = fitted.answer(samples(60, 2)["text"].tolist()).probabilities
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    assert [fitted.labels[column] for column in probabilities.argmax(axis=1)] == [answer.code for answer in answers]
+    likeliest = [answer.candidates[0].log_probability for answer in answers]
+    np.testing.assert_allclose(np.log(probabilities.max(axis=1)), likeliest, atol=1e-4)
+
+
+def test_no_file_of_a_pipeline_holds_code(arm: Path) -> None:
+    suffixes = {path.suffix for path in (arm / "fitted").iterdir()}
+    assert suffixes <= {".json", ".safetensors", ".skops", ".txt", ".jinja"}
+
+
+def test_the_records_say_what_cost_needs(arm: Path) -> None:
+    fit, predict = (read_step_record(arm / f"{step}.json") for step in ("finetune", "predict"))
+    assert fit.trained_tokens >= 120 * 14
+    assert fit.inputs["model"] == read_model_card(arm.parents[1] / "models/tiny.json").revision
+    assert predict.prompt_tokens == 60 * 14
+    assert read_json(arm / "training.json")["train_samples"] == 120
+
+
+def test_an_embedding_refuses_another_network(arm: Path, tmp_path: Path) -> None:
+    if arm.parent.name != "embedding":
+        pytest.skip("an encoder keeps its own network")
+    kept = read_json(arm / "fitted/network.json")
+    for path in (arm / "fitted").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    card = (arm / "fitted" / kept["card"]).resolve()
+    write_json(tmp_path / "network.json", kept | {"revision": "another", "card": str(card)})
+    with pytest.raises(StudyError, match="was fitted with revision another"):
+        load_fitted(tmp_path)
+
+
+def test_an_encoder_logs_each_epoch(arm: Path) -> None:
+    if arm.parent.name != "encoder":
+        pytest.skip("an embedding trains no network")
+    judged = [line for line in read_jsonl(arm / "training_log.jsonl") if "validation_loss" in line]
+    training = read_json(arm / "training.json")
+    assert len(judged) == round(training["epochs"])
+    best = min(judged, key=lambda line: line["validation_loss"])
+    assert (best["step"], best["validation_loss"]) == (training["best_step"], training["best_validation_loss"])
+    assert not (arm / "checkpoints").exists()
+
+
+def test_a_long_text_is_the_mean_of_its_windows(study: Path) -> None:
+    card = read_model_card(study / "results/models/tiny.json")
+    embedder = load_embedder(card, EmbeddingSettings(max_tokens=16), "cpu")
+    first, second = " ".join(WORDS[:14]), " ".join(WORDS[30:44])
+    both, tokens = embedder.embed([f"{first} {second}"])
+    apart, _ = embedder.embed([first, second])
+    np.testing.assert_allclose(both[0], apart.mean(axis=0), atol=1e-5)
+    assert tokens == [32]
+
+
+def test_batching_and_padding_change_no_vector(study: Path) -> None:
+    card = read_model_card(study / "results/models/tiny.json")
+    for pooling in ("mean", "cls", "last"):
+        embedder = load_embedder(card, EmbeddingSettings(pooling=pooling), "cpu")
+        texts = [" ".join(WORDS[:length]) for length in (3, 40, 1, 17)]
+        together = embedder.embed(texts)[0]
+        alone = np.concatenate([embedder.embed([text])[0] for text in texts])
+        np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_pooling_by_hand() -> None:
+    hidden = torch.tensor([[[3.0, 0.0], [0.0, 4.0], [9.0, 9.0]]])
+    mask = torch.tensor([[1, 1, 0]])
+    assert pooled(hidden, mask, "cls").tolist() == [[1.0, 0.0]]
+    assert pooled(hidden, mask, "last").tolist() == [[0.0, 1.0]]
+    np.testing.assert_allclose(pooled(hidden, mask, "mean"), [[0.6, 0.8]])
+
+
+def test_windows_hold_every_token_once() -> None:
+    tokenizer = word_tokenizer(WORDS)
+    windows = windows_of(tokenizer, [" ".join(WORDS[:25]), "", WORDS[3]], 12)
+    assert windows.text == [0, 0, 0, 1, 2]
+    inner = [number for ids in windows.ids[:3] for number in ids[1:-1]]
+    assert inner == tokenizer(" ".join(WORDS[:25]), add_special_tokens=False)["input_ids"]
+    assert max(map(len, windows.ids)) == 12
+
+
+def test_a_text_that_is_too_long_loses_its_middle() -> None:
+    tokenizer = word_tokenizer(WORDS)
+    text = " ".join(WORDS[:30])
+    assert without_middle(tokenizer, text, 32) == (text, False)
+    cut, truncated = without_middle(tokenizer, text, 16)
+    assert truncated
+    assert cut.startswith(" ".join(WORDS[:5])) and cut.endswith(" ".join(WORDS[25:30]))
+    assert len(tokenizer(cut)["input_ids"]) <= 16
+
+
+@pytest.mark.parametrize(("kind", "ratio"), [("none", 1), ("root", 3), ("balanced", 9)])
+def test_rare_labels_weigh_more(kind: str, ratio: float) -> None:
+    labels = [0] * 9 + [1]
+    weights = encoder.label_weights(labels, 2, kind)
+    assert weights[1] / weights[0] == pytest.approx(ratio)
+    assert sum(weights[label] for label in labels) / len(labels) == pytest.approx(1)
+
+
+def test_train_with_one_label_is_refused(study: Path) -> None:
+    for name in ("embedding", "encoder"):
+        job = encoder.FitJob(
+            recipe=None,
+            seed=1,
+            train=encoder.Texts(["a", "b"], ["L", "L"]),
+            validation=encoder.Texts([], []),
+            device="cpu",
+            folder=study,
+        )
+        module = __import__(f"slingshot.rivals.{name}", fromlist=["fit_rival"])
+        with pytest.raises(StudyError, match="train holds one label"):
+            module.fit_rival(job)
+
+
+def test_the_samples_have_words_that_the_tokenizer_knows() -> None:
+    known = set(WORDS)
+    frame: pd.DataFrame = samples(40, 1)
+    assert all(set(text.split()) <= known for text in frame["text"])
