@@ -17,7 +17,8 @@ def say_estimate():
     if Quietness.ALL in (workflow.output_settings.quiet or ()):
         return
     needed = workflow.dag.needrun_jobs(exclude_finished=False)  # a dry run leaves every job finished
-    jobs = jobs_of((job.rule.name, dict(job.wildcards.items()).get("arm")) for job in needed)
+    wildcards = [(job.rule.name, dict(job.wildcards.items())) for job in needed]
+    jobs = jobs_of((rule, values.get("arm"), values.get("test_set")) for rule, values in wildcards)
     for describe in (table, describe_sending):
         if said := describe(STUDY, jobs, STUDY_FOLDER / "results"):
             print(f"\n{said}")

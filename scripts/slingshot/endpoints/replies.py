@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from slingshot.prompting.thinking import split_thinking
+
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion
-
-_THINKING = re.compile(r"\s*<think>(.*?)(?:</think>\s*|\Z)", re.DOTALL)
 
 
 class MalformedReplyError(Exception):
@@ -100,8 +99,9 @@ def read_reply(completion: ChatCompletion, seconds: float) -> Reply:
         raise MalformedReplyError("a reply without an answer")
     if content is not None and not isinstance(content, str):
         raise MalformedReplyError("an answer that is no text")
-    if not thinking and content and (found := _THINKING.match(content)):
-        thinking, content = found[1].strip(), content[found.end() :]
+    if not thinking and content:
+        spoken = split_thinking(content)
+        thinking, content = spoken.thinking, spoken.answer
     return Reply(
         content=content or "",
         thinking=str(thinking) if thinking else None,

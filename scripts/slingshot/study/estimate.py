@@ -98,6 +98,7 @@ class Volume:
 class Job:
     rule: str
     arm: str
+    test_set: str | None = None
 
 
 def table(study: Study, jobs: Sequence[Job], results: Path) -> str:
@@ -313,6 +314,6 @@ def in_splits(samples: Sequence[int]) -> str:
     return ", ".join(f"{count:,} {name}" for count, name in zip(samples, SPLITS, strict=True))
 
 
-def jobs_of(needed: Iterable[tuple[str, str | None]]) -> list[Job]:
-    """Pairs of a rule and its arm as jobs; rules without an arm are left out."""
-    return [Job(rule, arm) for rule, arm in needed if arm is not None]
+def jobs_of(needed: Iterable[tuple[str, str | None, str | None]]) -> list[Job]:
+    """Rules with their arm and further test set as jobs; rules without an arm are left out."""
+    return [Job(rule, arm, test_set) for rule, arm, test_set in needed if arm is not None]

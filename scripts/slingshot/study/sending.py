@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from slingshot.artifacts.layout import ResultFiles
 from slingshot.config.arms import Arm, arms_of
 from slingshot.config.endpoints import ApiModel, is_loopback
 from slingshot.config.models import Model
 from slingshot.config.study import Study
+from slingshot.core.files import read_json
 from slingshot.study.estimate import Job, Volume, volume_of
 
-ASKING_RULES = {"ask": "test", "ask_validation": "validation"}
+ASKING_RULES = {"ask": "test", "ask_validation": "validation", "ask_test_set": ""}  # rule to the split that it answers
 
 MILLION = 1_000_000
 
@@ -27,26 +29,40 @@ def describe_sending(study: Study, jobs: Sequence[Job], results: Path) -> str:
     arms = {arm.path: arm for arm in arms_of(study)}
     volume = volume_of(study, results)
     lines = ["Texts that are sent to endpoints:"]
-    lines += [_sentence(study, arms[job.arm], ASKING_RULES[job.rule], volume) for job in asking]
+    lines += [_sentence(study, job, arms[job.arm], volume, results) for job in asking]
     basis = f"Samples: {volume.source}." if volume else "How many texts there are is known after `snakemake data`."
     return "\n".join([*lines, basis, "Answers that are kept from earlier are not asked for again."])
 
 
-def _sentence(study: Study, arm: Arm, split: str, volume: Volume | None) -> str:
+def _sentence(study: Study, job: Job, arm: Arm, volume: Volume | None, results: Path) -> str:
     model = study.models[arm.model]
     source = model.source
     assert isinstance(source, ApiModel)
     place = "this machine" if is_loopback(source.host) else "another machine"
     where = f"to {source.api} ({source.model}; {place})"
-    if volume is None:
-        return f"  {arm.path}: the {split} split {where}"
-    samples = volume.validation if split == "validation" else volume.test
+    split = job.test_set or f"the {ASKING_RULES[job.rule]} split"
+    samples = _samples(job, volume, results)
+    if volume is None or samples is None:
+        return f"  {arm.path}: {split} {where}"
     shots = model.few_shot.k if arm.shots is None else arm.shots
     requests = samples * requests_per_sample(model)
     prompt = round(requests * (1 + shots) * volume.tokens)
     answers = requests * model.generation.max_new_tokens
-    texts = f"{samples:,} texts in {requests:,} requests" + (f", each with {shots} of train" if shots else "")
+    texts = f"{samples:,} texts of {split} in {requests:,} requests" + (
+        f", each with {shots} of train" if shots else ""
+    )
     return f"  {arm.path}: {texts}, about {prompt:,} tokens, {where}; {_money(study, model, prompt, answers)}"
+
+
+def _samples(job: Job, volume: Volume | None, results: Path) -> int | None:
+    if job.test_set:
+        try:
+            return int(read_json(ResultFiles(results).data.dataset)["test_sets"][job.test_set]["samples"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+    if volume is None:
+        return None
+    return volume.validation if ASKING_RULES[job.rule] == "validation" else volume.test
 
 
 def requests_per_sample(model: Model) -> int:

@@ -154,4 +154,4 @@ def test_a_rate_of_another_quantization_or_device_is_not_used() -> None:
 
 
 def test_a_plan_without_model_steps_says_nothing(tmp_path: Path) -> None:
-    assert table(study_with(), jobs_of([("score", "slm/small"), ("report", None)]), tmp_path) == ""
+    assert table(study_with(), jobs_of([("score", "slm/small", None), ("report", None, None)]), tmp_path) == ""

@@ -28,24 +28,32 @@ def results(tmp_path):
         name: {"samples": count, "words": {"mean": 1000}}
         for name, count in {"train": 800, "validation": 100, "test": 200}.items()
     }
-    write_json(tmp_path / "data/dataset.json", {"splits": splits})
+    write_json(tmp_path / "data/dataset.json", {"splits": splits, "test_sets": {"clinic": {"samples": 30}}})
     return tmp_path
 
 
 def test_texts_tokens_place_and_cost(results):
     said = describe_sending(study(), [Job("ask", "llm/gpt"), Job("ask_validation", "llm/llama")], results)
     assert (
-        "llm/gpt: 200 texts in 200 requests, about 270,000 tokens, to https://api.example.org/v1 "
+        "llm/gpt: 200 texts of the test split in 200 requests, about 270,000 tokens, to https://api.example.org/v1 "
         "(big-1; another machine); about 0.68 USD for these and up to 0.04 for 4,000 tokens of answers" in said
     )
-    assert "llm/llama: 100 texts in 100 requests, about 135,000 tokens, to http://127.0.0.1:8000/v1" in said
+    assert (
+        "llm/llama: 100 texts of the validation split in 100 requests, about 135,000 tokens, to http://127.0.0.1:8000/v1"
+        in said
+    )
     assert "(llama; this machine); no prices are set, so the cost is not known" in said
 
 
 def test_examples_are_texts_that_leave_too(results):
     few = study(few_shot={"models": ["gpt"], "k": [3]})
     said = describe_sending(few, [Job("ask", "llm/gpt/shots3")], results)
-    assert "200 texts in 200 requests, each with 3 of train, about 1,080,000 tokens" in said
+    assert "200 texts of the test split in 200 requests, each with 3 of train, about 1,080,000 tokens" in said
+
+
+def test_a_further_test_set_is_sent_too(results):
+    said = describe_sending(study(), [Job("ask_test_set", "llm/gpt", "clinic")], results)
+    assert "llm/gpt: 30 texts of clinic in 30 requests" in said
 
 
 def test_without_data_the_place_is_said_all_the_same(tmp_path):
