@@ -10,6 +10,7 @@ from slingshot.analysis.cost import arm_cost, break_even, memory_row
 from slingshot.analysis.designs import Scored, findings
 from slingshot.analysis.ensemble import ensemble, has_candidates
 from slingshot.analysis.families import competes, describe_treatment, side_of
+from slingshot.analysis.groups import Groups, groups_of
 from slingshot.analysis.outcomes import Outcome
 from slingshot.analysis.pairs import Pair, answering, compare_pairs, pairs_of
 from slingshot.analysis.scoring import check_order
@@ -18,7 +19,6 @@ from slingshot.artifacts.comparison import ArmSummary, Comparison, Ensemble, Pai
 from slingshot.artifacts.cost import ArmCost, BreakEven
 from slingshot.artifacts.labels import Label
 from slingshot.artifacts.metrics import AnswerKind, Metrics, Score
-from slingshot.config.reporting import Statistics
 from slingshot.config.specs import CompareSpec
 
 
@@ -28,12 +28,13 @@ def compare(
     """The whole comparison over one test split."""
     for outcome in outcomes:
         check_order(outcome.predictions, test, outcome.path)
+    groups = groups_of(test)
     costs = {outcome.path: cost for outcome in outcomes if (cost := cost_of(outcome, spec)) is not None}
     pairs = pairs_of(spec.arms, outcomes)
     kinds: list[AnswerKind] = ["free"]
     if separates_form(pairs, outcomes):
         kinds.append("constrained")
-    compared = {kind: compare_pairs(pairs, kind, labels, spec.statistics) for kind in kinds}
+    compared = {kind: compare_pairs(pairs, kind, labels, spec.statistics, groups) for kind in kinds}
     summaries = [summary_of(outcome, spec, costs) for outcome in outcomes]
     verdict, constrained = judge_both(spec, summaries, compared)
     return Comparison(
@@ -46,7 +47,7 @@ def compare(
         verdict=verdict,
         constrained_verdict=constrained,
         comparisons=[pair for kind in kinds for pair in compared[kind]],
-        ensembles=ensembles_of(pairs, spec.statistics),
+        ensembles=ensembles_of(pairs, spec.statistics.confidence, groups),
         break_even=break_evens_of(pairs, costs),
         currency=spec.cost.currency,
         gpu_hour_price=spec.cost.gpu_hour_price,
@@ -59,7 +60,7 @@ def compare(
             if process
         ],
         provenance={f"{outcome.path} predictions": outcome.metrics.provenance["predictions"] for outcome in outcomes},
-        designs=findings([scored_of(outcome) for outcome in outcomes], spec.statistics),
+        designs=findings([scored_of(outcome) for outcome in outcomes], spec.statistics, groups),
     )
 
 
@@ -157,6 +158,7 @@ def scores_of(metrics: Metrics) -> dict[str, Score]:
     target = free.levels["label" if metrics.labels == "plain" else metrics.level]
     scores: dict[str, Score | None] = {
         "exact_match": free.exact_match,
+        "micro_f1": target.micro_f1,
         "macro_f1": target.macro_f1,
         "weighted_f1": target.weighted_f1,
         "parsable": free.parsable,
@@ -173,11 +175,11 @@ def scores_of(metrics: Metrics) -> dict[str, Score]:
         scores["constrained_exact_match"] = metrics.answers["constrained"].exact_match
     if ranked := metrics.ranked:
         scores |= {"top_1": ranked.top_1, "top_3": ranked.top_3, "top_5": ranked.top_5}
-        scores["expected_calibration_error"] = ranked.expected_calibration_error
+        scores |= {"brier": ranked.brier, "calibration_error": ranked.calibration_error}
     return {name: score for name, score in scores.items() if score is not None}
 
 
-def ensembles_of(pairs: Sequence[Pair], statistics: Statistics) -> list[Ensemble]:
+def ensembles_of(pairs: Sequence[Pair], confidence: float, groups: Groups) -> list[Ensemble]:
     """One for each pair of the study's own arms that the verdict rests on, where both rank candidates to vote with."""
     return [
         ensemble(
@@ -187,9 +189,8 @@ def ensembles_of(pairs: Sequence[Pair], statistics: Statistics) -> list[Ensemble
             pair.second.predictions,
             pair.first.validation,
             pair.second.validation,
-            statistics.confidence,
-            statistics.resamples,
-            statistics.seed,
+            confidence,
+            groups,
         )
         for pair in pairs
         if pair.family == "primary"

@@ -11,11 +11,12 @@ from itertools import product
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import norm
 
 from slingshot.analysis import learning_curve
-from slingshot.analysis.bootstrap import Floats, resample_weights
-from slingshot.analysis.significance import FEW_DISCORDANT, Correct, discordant, paired_difference
+from slingshot.analysis.bootstrap import resample_weights
+from slingshot.analysis.groups import Floats, Groups, design_effect
+from slingshot.analysis.intervals import mean_interval
+from slingshot.analysis.significance import Correct, compare_runs, discordant, paired_difference
 from slingshot.artifacts.comparison import (
     Crossed,
     CurvePoint,
@@ -38,7 +39,7 @@ from slingshot.config.reporting import Statistics
 
 Resampled = dict[str, Floats]  # an arm's path to its exact match in each resample
 
-FEW_SEEDS = 5  # with fewer, resampling seeds knows their spread too badly for the interval to hold its level
+FEW_DISCORDANT = 10  # with fewer, resamples of two arms look too sure
 
 
 @dataclass(frozen=True)
@@ -59,34 +60,33 @@ class Scored:
         return self.arm.path
 
 
-def findings(scored: Sequence[Scored], statistics: Statistics) -> DesignFindings | None:
+def findings(scored: Sequence[Scored], statistics: Statistics, groups: Groups) -> DesignFindings | None:
     """Everything that the designs' arms say; None for a study without designs."""
     if not any(each.arm.design for each in scored):
         return None
-    resampled = resampled_means(scored, statistics)
-    variations = (seeds_of(model, scored, resampled, statistics) for model in _models(scored, "seeds"))
+    resampled = resampled_means(scored, statistics, groups)
+    variations = (seeds_of(model, scored, statistics, groups) for model in _models(scored, "seeds"))
     seeds = [variation for variation in variations if variation is not None]
     return DesignFindings(
-        crossed=list(crossed_of(scored, statistics)),
-        gains=list(gains_of(scored, statistics)),
+        crossed=list(crossed_of(scored, statistics, groups)),
+        gains=list(gains_of(scored, statistics, groups)),
         curves=[
             curve
             for model in _models(scored, "learning_curve")
             if (curve := curve_of(model, scored, resampled, statistics)) is not None
         ],
         seeds=seeds,
-        seeds_verdict=seeds_verdict(seeds, scored, resampled, statistics) if seeds else None,
-        ladders=[ladder_of(model, scored, statistics) for model in _models(scored, "few_shot")],
+        seeds_verdict=seeds_verdict(seeds, scored, statistics, groups) if seeds else None,
+        ladders=[ladder_of(model, scored, statistics, groups) for model in _models(scored, "few_shot")],
         sweeps=[sweep_of(each) for each in scored if each.arm.best_of],
     )
 
 
-def resampled_means(scored: Sequence[Scored], statistics: Statistics) -> Resampled:
+def resampled_means(scored: Sequence[Scored], statistics: Statistics, groups: Groups) -> Resampled:
     """Each arm's exact match in each of m resamples of the test samples, the same resamples for all arms."""
     right = np.array([each.correct for each in scored], dtype=float)
-    n = right.shape[1]
     means = np.concatenate(
-        [weights @ right.T / n for weights in resample_weights(n, statistics.resamples, statistics.seed)]
+        [weights @ right.T / weights.sum(axis=1)[:, None] for weights in resample_weights(groups, statistics)]
     )
     return {each.path: means[:, column] for column, each in enumerate(scored)}
 
@@ -105,7 +105,7 @@ def _own(model: str, finetuned: bool, scored: Sequence[Scored]) -> Scored | None
     return next(found, None)
 
 
-def crossed_of(scored: Sequence[Scored], statistics: Statistics) -> Iterator[Crossed]:
+def crossed_of(scored: Sequence[Scored], statistics: Statistics, groups: Groups) -> Iterator[Crossed]:
     """Each small with each large model of which both treatments are there.
 
     Main effects are differences of means; the interaction is the difference of the two gains, not halved (Box, Hunter
@@ -123,9 +123,9 @@ def crossed_of(scored: Sequence[Scored], statistics: Statistics) -> Iterator[Cro
             small=one,
             large=other,
             arms={name: cell.path for name, cell in zip(names, there, strict=True)},
-            size=contrast(right, (-0.5, -0.5, 0.5, 0.5), statistics),
-            specialization=contrast(right, (-0.5, 0.5, -0.5, 0.5), statistics),
-            interaction=contrast(right, (-1, 1, 1, -1), statistics),
+            size=contrast(right, (-0.5, -0.5, 0.5, 0.5), statistics.confidence, groups),
+            specialization=contrast(right, (-0.5, 0.5, -0.5, 0.5), statistics.confidence, groups),
+            interaction=contrast(right, (-1, 1, 1, -1), statistics.confidence, groups),
         )
 
 
@@ -133,7 +133,7 @@ def _models_of_kind(kind: str, scored: Sequence[Scored]) -> list[str]:
     return list(dict.fromkeys(each.arm.model for each in scored if each.arm.kind == kind))
 
 
-def gains_of(scored: Sequence[Scored], statistics: Statistics) -> Iterator[TrainingGain]:
+def gains_of(scored: Sequence[Scored], statistics: Statistics, groups: Groups) -> Iterator[TrainingGain]:
     """Finetuned minus untrained for each model that has both."""
     for model in dict.fromkeys(each.arm.model for each in scored):
         untrained, finetuned = _own(model, False, scored), _own(model, True, scored)
@@ -142,44 +142,22 @@ def gains_of(scored: Sequence[Scored], statistics: Statistics) -> Iterator[Train
                 model=model,
                 untrained=untrained.path,
                 finetuned=finetuned.path,
-                difference=paired_difference(
-                    finetuned.correct,
-                    untrained.correct,
-                    statistics.confidence,
-                    statistics.resamples,
-                    statistics.seed,
-                ),
+                difference=paired_difference(finetuned.correct, untrained.correct, statistics.confidence, groups),
             )
 
 
-def contrast(right: Floats, weights: Sequence[float], statistics: Statistics) -> Difference:
-    """A weighted sum of the arms' exact matches, with its paired bootstrap interval.
-
-    A resample of n samples matters only through how often each value of the contrast stands in it, which is
-    multinomial: drawing these counts is the bootstrap over samples, exactly. Percentile interval. Where fewer than
-    FEW_DISCORDANT samples have a contrast other than 0 it would be too short; then Wald's after one pseudo-sample at 0
-    and half a one at either extreme, which for two arms is Agresti and Min's (2005, Statistics in Medicine 24:729).
+def contrast(right: Floats, weights: Sequence[float], confidence: float, groups: Groups) -> Difference:
+    """A weighted sum of the arms' exact matches, with its paired interval (`intervals.mean_interval`).
 
     Args:
         right: shape (arms, n), 1 where an arm is right
-        weights: one an arm, of sum 0
+        weights: one per arm, of sum 0
     """
     each = np.asarray(weights) @ right
-    n, value = len(each), float(each.mean())
-    values, counts = np.unique(each, return_counts=True)
-    tails = [(1 - statistics.confidence) / 2, (1 + statistics.confidence) / 2]
-    if np.count_nonzero(each) < FEW_DISCORDANT:
-        extreme = float(np.maximum(np.asarray(weights), 0).sum())
-        total = n + 2
-        center = each.sum() / total
-        spread = (np.sum(each**2) + extreme**2) / total - center**2
-        low, high = np.clip(center + norm.ppf(tails) * np.sqrt(spread / total), -extreme, extreme)
-        method: Literal["bootstrap", "agresti-min"] = "agresti-min"
-    else:
-        drawn = np.random.default_rng(statistics.seed).multinomial(n, counts / n, size=statistics.resamples)
-        low, high = np.quantile(drawn @ values / n, tails)
-        method = "bootstrap"
-    return Difference(value=value, low=min(float(low), value), high=max(float(high), value), n=n, method=method)
+    extreme = float(np.maximum(np.asarray(weights), 0).sum())
+    low, high = mean_interval(each, extreme, groups, confidence)
+    effect = design_effect(each, groups) if groups.matter else None
+    return Difference(value=float(each.mean()), low=low, high=high, n=len(each), method="student", design_effect=effect)
 
 
 def curve_of(
@@ -231,9 +209,7 @@ def curve_of(
     )
 
 
-def seeds_of(
-    model: str, scored: Sequence[Scored], resampled: Resampled, statistics: Statistics
-) -> SeedVariation | None:
+def seeds_of(model: str, scored: Sequence[Scored], statistics: Statistics, groups: Groups) -> SeedVariation | None:
     """Runs of one recipe with several seeds, their mean, and it beside each untrained large arm.
 
     None where there is but one run.
@@ -242,17 +218,21 @@ def seeds_of(
     if len(runs) < 2:
         return None
     shares = np.array([each.exact_match.value for each in runs])
+    nothing = [np.zeros(len(runs[0].correct))]
+    answers = [each.correct.astype(float) for each in runs]
+    mean = compare_runs(answers, nothing, statistics.confidence, groups).difference
     share = float(shares.mean())
+    against = {
+        other.path: compare_runs(answers, [other.correct.astype(float)], statistics.confidence, groups).difference
+        for other in _large_untrained(scored)
+    }
     return SeedVariation(
         model=model,
         runs=[SeedRun(arm=each.path, seed=each.seed, exact_match=each.exact_match) for each in runs],
-        mean=mean_over_seeds(runs, None, resampled, statistics, statistics.confidence),
+        mean=Estimate(value=mean.value, low=max(mean.low, 0.0), high=mean.high),
         between_seeds=float(shares.std(ddof=1)),
         between_samples=float(np.sqrt(share * (1 - share) / len(runs[0].correct))),
-        against={
-            other.path: mean_over_seeds(runs, other, resampled, statistics, statistics.confidence)
-            for other in _large_untrained(scored)
-        },
+        against={path: Estimate(value=each.value, low=each.low, high=each.high) for path, each in against.items()},
     )
 
 
@@ -266,39 +246,8 @@ def _large_untrained(scored: Sequence[Scored]) -> list[Scored]:
     return [each for each in scored if each.arm.kind == "llm" and not each.arm.finetuned and each.arm.design is None]
 
 
-def mean_over_seeds(
-    runs: Sequence[Scored], other: Scored | None, resampled: Resampled, statistics: Statistics, confidence: float
-) -> Estimate:
-    """The runs' mean exact match, minus that of `other` if given, with an interval over seeds and samples.
-
-    Seeds and samples are both resampled. Every seed answers the same samples, so these are drawn once for all seeds
-    (crossed, not nested: Owen 2007, Annals of Applied Statistics 1:386, on the pigeonhole bootstrap). Of m seeds m - 1
-    are drawn: m draws would understate the variance between few seeds by 1/m (Rao and Wu 1988, JASA 83:231). Where a
-    run differs from `other` in fewer than FEW_DISCORDANT answers, resamples look too sure: the interval then spans
-    that run's own (Agresti and Min's) too.
-    """
-    means = np.stack([resampled[each.path] for each in runs], axis=1)
-    value = float(np.mean([each.correct.mean() for each in runs]))
-    if other is not None:
-        means, value = means - resampled[other.path][:, None], value - float(other.correct.mean())
-    m = len(runs)
-    drawn = np.random.default_rng([statistics.seed, m]).integers(m, size=(len(means), m - 1))
-    replicates = np.take_along_axis(means, drawn, axis=1).mean(axis=1)
-    low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2])
-    single = [
-        paired_difference(each.correct, other.correct, confidence, statistics.resamples, statistics.seed)
-        for each in runs
-        if other is not None and sum(discordant(each.correct, other.correct)) < FEW_DISCORDANT
-    ]
-    return Estimate(
-        value=value,
-        low=min(float(low), value, *(each.low for each in single)),
-        high=max(float(high), value, *(each.high for each in single)),
-    )
-
-
 def seeds_verdict(
-    variations: Sequence[SeedVariation], scored: Sequence[Scored], resampled: Resampled, statistics: Statistics
+    variations: Sequence[SeedVariation], scored: Sequence[Scored], statistics: Statistics, groups: Groups
 ) -> Verdict:
     """The study's question again, with the mean over seeds in the place of one finetune.
 
@@ -308,18 +257,14 @@ def seeds_verdict(
     small = {each.model: _seed_runs(each.model, scored) for each in variations if _is_small(each.model, scored)}
     large = _large_untrained(scored)
     pairs = [(model, other) for model in small for other in large]
-    caveats = [
-        f"{model} has {len(runs)} seeds: with fewer than {FEW_SEEDS} their spread is known badly, and the interval may "
-        "be too short."
-        for model, runs in small.items()
-        if len(runs) < FEW_SEEDS
-    ]
     if not pairs:
         sentence = "No verdict over seeds: no small model with several seeds stands beside an untrained large one."
         return Verdict(outcome="undecided", sentence=sentence, caveats=[], answer="free", winners=[])
     level = 1 - (1 - statistics.confidence) / len(pairs)
     between = {
-        (model, other.path): mean_over_seeds(small[model], other, resampled, statistics, level)
+        (model, other.path): compare_runs(
+            [run.correct.astype(float) for run in small[model]], [other.correct.astype(float)], level, groups
+        ).difference
         for model, other in pairs
     }
     said = "; ".join(
@@ -341,18 +286,18 @@ def seeds_verdict(
         outcome, opening = "undecided", "Undecided, seeds counted"
     corrected = f" (intervals over seeds and samples at {100 * level:.4g}%, Bonferroni's for {len(pairs)} pairs)"
     sentence = f"{opening}: {said}{corrected if len(pairs) > 1 else f' (over seeds and samples, {100 * level:g}%)'}."
-    return Verdict(outcome=outcome, sentence=sentence, caveats=caveats, answer="free", winners=wins or losses)
+    return Verdict(outcome=outcome, sentence=sentence, caveats=[], answer="free", winners=wins or losses)
 
 
 def _is_small(model: str, scored: Sequence[Scored]) -> bool:
     return any(each.arm.model == model and each.arm.kind == "slm" for each in scored)
 
 
-def _points(estimate: Estimate, part: str = "value") -> str:
+def _points(estimate: Difference, part: str = "value") -> str:
     return f"{100 * getattr(estimate, part):+.1f}"
 
 
-def ladder_of(model: str, scored: Sequence[Scored], statistics: Statistics) -> ShotLadder:
+def ladder_of(model: str, scored: Sequence[Scored], statistics: Statistics, groups: Groups) -> ShotLadder:
     """A model's scores by the number of examples in the prompt, each beside the fewest."""
     rungs = [each for each in scored if each.arm.model == model and each.arm.design == "few_shot"]
     own = _own(model, False, scored)
@@ -367,9 +312,7 @@ def ladder_of(model: str, scored: Sequence[Scored], statistics: Statistics) -> S
                 exact_match=each.exact_match,
                 gain=None
                 if each is least
-                else paired_difference(
-                    each.correct, least.correct, statistics.confidence, statistics.resamples, statistics.seed
-                ),
+                else paired_difference(each.correct, least.correct, statistics.confidence, groups),
             )
             for each in rungs
         ],

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from slingshot.analysis.groups import Groups
 from slingshot.analysis.scoring import proportion
 from slingshot.analysis.significance import paired_difference
 from slingshot.artifacts.comparison import Ensemble
@@ -31,8 +32,7 @@ def ensemble(
     finetuned_validation: Sequence[Prediction] | None,
     zero_shot_validation: Sequence[Prediction] | None,
     confidence: float,
-    resamples: int,
-    seed: int,
+    groups: Groups | None = None,
 ) -> Ensemble:
     """Let two arms vote on the test samples.
 
@@ -46,6 +46,7 @@ def ensemble(
         finetuned_predictions, zero_shot_predictions: their answers on test, in the same order.
         finetuned_validation, zero_shot_validation: their answers on validation, in the same order. With both, the
             weight is the one with most exact matches there, of equals the nearest to 1/2; else it is 1/2.
+        groups: of the test samples; None where each stands for itself.
 
     Raises:
         StudyError: the arms answered different samples, or none, or an arm has no candidates.
@@ -60,15 +61,13 @@ def ensemble(
         weight = _fitted_weight(validated)
         better = finetuned if validated.right(1.0).sum() >= validated.right(0.0).sum() else zero_shot
     right, small, large = (ballots.right(share) for share in (weight, 1.0, 0.0))
-    over_small, over_large = (
-        paired_difference(right, member, confidence, resamples, seed) for member in (small, large)
-    )
+    over_small, over_large = (paired_difference(right, member, confidence, groups) for member in (small, large))
     return Ensemble(
         finetuned=finetuned,
         zero_shot=zero_shot,
         weights="validation" if better else "equal",
         finetuned_weight=weight,
-        accuracy=proportion(right, confidence),
+        accuracy=proportion(right, confidence, groups),
         best_member=better,
         gain={finetuned: over_small, zero_shot: over_large}.get(better or ""),
         gain_over_finetuned=over_small,

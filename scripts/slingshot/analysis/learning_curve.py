@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from slingshot.analysis.bootstrap import Floats
+from slingshot.analysis.groups import Floats
 from slingshot.artifacts.comparison import PowerLaw, PowerLawPoint, TrainSize
 
 FEWEST_SIZES = 3  # as many as the power law has parameters

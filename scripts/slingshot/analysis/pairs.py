@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slingshot.analysis.bootstrap import Floats, intervals
-from slingshot.analysis.decision import agree_with_test, excludes_zero, margin_finding
+from slingshot.analysis.decision import excludes_zero, margin_finding
 from slingshot.analysis.families import declare_pairs
+from slingshot.analysis.groups import Groups, independent
+from slingshot.analysis.intervals import difference_of, jackknife
 from slingshot.analysis.outcomes import Outcome
 from slingshot.analysis.scoring import TREE, at_level, hierarchical_counts, hierarchical_f1
-from slingshot.analysis.significance import cohens_g, discordant, mcnemar_p, paired_difference
+from slingshot.analysis.significance import cohens_g, compare_runs, discordant, paired_difference
 from slingshot.artifacts.comparison import Family, PairComparison
 from slingshot.artifacts.labels import Label
 from slingshot.artifacts.metrics import AnswerKind, Difference
@@ -22,12 +23,17 @@ from slingshot.config.reporting import Statistics
 
 @dataclass(frozen=True)
 class Pair:
-    """Two arms and the number of pairs that their family declares, whether or not all of them have results."""
+    """Two arms and the number of pairs that their family declares, whether or not all of them have results.
+
+    `first_runs` and `second_runs` are all finetunes of the arm's recipe: itself and those with other seeds.
+    """
 
     family: Family
     family_size: int
     first: Outcome
     second: Outcome
+    first_runs: tuple[Outcome, ...]
+    second_runs: tuple[Outcome, ...]
 
 
 def pairs_of(arms: Sequence[Arm], outcomes: Sequence[Outcome]) -> list[Pair]:
@@ -41,10 +47,26 @@ def pairs_of(arms: Sequence[Arm], outcomes: Sequence[Outcome]) -> list[Pair]:
     declared = declare_pairs(arms)
     families = [pair.family for pair in declared]
     return [
-        Pair(pair.family, families.count(pair.family), there[pair.first.path], there[pair.second.path])
+        Pair(
+            pair.family,
+            families.count(pair.family),
+            there[pair.first.path],
+            there[pair.second.path],
+            runs_of(there[pair.first.path], outcomes),
+            runs_of(there[pair.second.path], outcomes),
+        )
         for pair in declared
         if pair.first.path in there and pair.second.path in there
     ]
+
+
+def runs_of(outcome: Outcome, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
+    """The arm and, where it is a model finetuned by its plain recipe, its repetitions with other seeds."""
+    arm = outcome.arm
+    if not arm.finetuned or arm.design not in (None, "crossed"):
+        return (outcome,)
+    repeats = (each for each in outcomes if each.arm.design == "seeds")
+    return (outcome, *(each for each in repeats if (each.arm.kind, each.arm.model) == (arm.kind, arm.model)))
 
 
 def answering(pairs: Sequence[Pair], kind: AnswerKind) -> list[Pair]:
@@ -53,39 +75,52 @@ def answering(pairs: Sequence[Pair], kind: AnswerKind) -> list[Pair]:
 
 
 def compare_pairs(
-    pairs: Sequence[Pair], kind: AnswerKind, labels: Sequence[Label], statistics: Statistics
+    pairs: Sequence[Pair],
+    kind: AnswerKind,
+    labels: Sequence[Label],
+    statistics: Statistics,
+    groups: Groups | None = None,
 ) -> list[PairComparison]:
-    """Each pair's difference and test; p-values and simultaneous intervals count the pair's whole family."""
+    """Each pair's difference and test; p-values and simultaneous intervals count the pair's whole family.
+
+    Args:
+        groups: of the test samples; None where each stands for itself
+    """
     pairs = answering(pairs, kind)
-    hierarchical = hierarchical_differences(pairs, kind, statistics)
+    groups = groups or independent(len(pairs[0].first.predictions) if pairs else 0)
+    hierarchical = hierarchical_differences(pairs, kind, statistics.confidence, groups)
     compared = []
     for pair in pairs:
-        found = compare_pair(pair, kind, labels, statistics)
+        found = compare_pair(pair, kind, labels, statistics, groups)
         difference = hierarchical.get((pair.first.path, pair.second.path))
         levels = found.levels | ({"hierarchical_f1": difference} if difference else {})
         compared.append(found.model_copy(update={"levels": levels}))
     return compared
 
 
-def compare_pair(pair: Pair, kind: AnswerKind, labels: Sequence[Label], statistics: Statistics) -> PairComparison:
+def compare_pair(
+    pair: Pair, kind: AnswerKind, labels: Sequence[Label], statistics: Statistics, groups: Groups
+) -> PairComparison:
     """Bonferroni's correction (Dunn 1961), as its intervals and its test agree; Holm's has no such intervals."""
-    first, second = pair.first.correct(kind), pair.second.correct(kind)
-    counts = discordant(first, second)
-    p = mcnemar_p(*counts)
+    counts = discordant(pair.first.correct(kind), pair.second.correct(kind))
+    first, second = (
+        [run.correct(kind).astype(float) for run in runs if run.way(kind)]
+        for runs in (pair.first_runs, pair.second_runs)
+    )
     level = 1 - statistics.confidence
-    own = paired_difference(first, second, statistics.confidence, statistics.resamples, statistics.seed)
-    strict = 1 - level / pair.family_size
-    wide = paired_difference(first, second, strict, statistics.resamples, statistics.seed)
-    simultaneous = agree_with_test(wide, p, strict, *counts)
-    adjusted = min(1.0, p * pair.family_size)
+    own = compare_runs(first, second, statistics.confidence, groups)
+    simultaneous = compare_runs(first, second, 1 - level / pair.family_size, groups).difference
+    p, adjusted = own.p, min(1.0, own.p * pair.family_size)
     return PairComparison(
         family=pair.family,
         family_size=pair.family_size,
         answer=kind,
         first=pair.first.path,
         second=pair.second.path,
-        difference=agree_with_test(own, p, statistics.confidence, *counts),
+        difference=own.difference,
         simultaneous=simultaneous,
+        first_runs=len(first),
+        second_runs=len(second),
         only_first_right=counts[0],
         only_second_right=counts[1],
         p=p,
@@ -94,12 +129,12 @@ def compare_pair(pair: Pair, kind: AnswerKind, labels: Sequence[Label], statisti
         margin=margin_finding(simultaneous, statistics.margin),
         cohens_g=cohens_g(*counts),
         odds_ratio=counts[0] / counts[1] if counts[1] else None,
-        levels=level_differences(pair, kind, labels, statistics),
+        levels=level_differences(pair, kind, labels, statistics.confidence, groups),
     )
 
 
 def level_differences(
-    pair: Pair, kind: AnswerKind, labels: Sequence[Label], statistics: Statistics
+    pair: Pair, kind: AnswerKind, labels: Sequence[Label], confidence: float, groups: Groups
 ) -> dict[str, Difference]:
     """Differences of accuracy above the target's level, where the labels have a tree."""
     metrics = pair.first.metrics
@@ -120,31 +155,20 @@ def level_differences(
             )
             for given in answers
         )
-        differences[f"{level}_accuracy"] = paired_difference(
-            first, second, statistics.confidence, statistics.resamples, statistics.seed
-        )
+        differences[f"{level}_accuracy"] = paired_difference(first, second, confidence, groups)
     return differences
 
 
 def hierarchical_differences(
-    pairs: Sequence[Pair], kind: AnswerKind, statistics: Statistics
+    pairs: Sequence[Pair], kind: AnswerKind, confidence: float, groups: Groups
 ) -> dict[tuple[str, str], Difference]:
-    """Differences of hierarchical F1, by the paths of a pair's arms; all from the same resamples, drawn once."""
+    """Differences of hierarchical F1, by the paths of a pair's arms."""
     trees = [pair for pair in pairs if pair.first.metrics.answers["free"].hierarchical is not None]
-    if not trees:
-        return {}
-    truths = [prediction.label for prediction in trees[0].first.predictions]
     arms = {outcome.path: outcome for pair in trees for outcome in (pair.first, pair.second)}
-    counts = {path: hierarchical_counts(outcome.answers(kind), truths) for path, outcome in arms.items()}
+    found = {}
+    for path, outcome in arms.items():
+        truths = [prediction.label for prediction in outcome.predictions]
+        counts = hierarchical_counts(outcome.answers(kind), truths)
+        found[path] = jackknife(lambda sums: hierarchical_f1(sums)[:, 2:], counts, groups)
     names = [(pair.first.path, pair.second.path) for pair in trees]
-
-    def differences(weights: Floats) -> Floats:
-        f1 = {path: hierarchical_f1(weights @ each)[:, 2] for path, each in counts.items()}
-        return np.stack([f1[first] - f1[second] for first, second in names], axis=1)
-
-    n = len(truths)
-    values, bounds = intervals(differences, n, statistics.confidence, statistics.resamples, statistics.seed)
-    return {
-        name: Difference(value=float(value), low=float(low), high=float(high), n=n, method="bootstrap")
-        for name, value, (low, high) in zip(names, values, bounds, strict=True)
-    }
+    return {(first, second): difference_of(found[first], found[second], groups, confidence) for first, second in names}

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
+from scipy.stats import norm
 from sklearn.metrics import confusion_matrix
-from statsmodels.stats.proportion import proportion_confint
 
-from slingshot.analysis.bootstrap import Floats, intervals
+from slingshot.analysis.calibration import brier_parts, brier_score, calibration_bins, calibration_error
+from slingshot.analysis.groups import Floats, Groups, design_effect, groups_of, independent
+from slingshot.analysis.intervals import Function, critical, jackknife, jackknife_interval, score_interval
 from slingshot.artifacts.labels import Label
 from slingshot.artifacts.metrics import (
     AnswerKind,
     AnswerScores,
-    CalibrationBin,
     Confusion,
     GroupScore,
     HierarchicalScores,
@@ -29,7 +30,6 @@ from slingshot.artifacts.metrics import (
     ScoredLevel,
 )
 from slingshot.artifacts.predictions import Prediction
-from slingshot.config.reporting import Statistics
 from slingshot.config.specs import ScoreSpec
 from slingshot.core.errors import StudyError
 from slingshot.data import icd10
@@ -43,8 +43,6 @@ NO_ANSWER = ""  # no label is empty, so it is wrong everywhere
 TREE: tuple[ScoredLevel, ...] = ("code", "category", "block", "chapter")
 
 FREQUENCIES = ((0, 0), (1, 4), (5, 9), (10, 49), (50, math.inf))
-
-CALIBRATION_BINS = 10
 
 LARGEST_PLAIN_CONFUSION = 40
 
@@ -60,7 +58,7 @@ def score_arm(
     """All scores of one arm.
 
     Args:
-        test: the split, with sample_id, text, label and, for ICD-10-CM, category, block and chapter.
+        test: the split, with sample_id, text, label, group and, for ICD-10-CM, category, block and chapter.
 
     Raises:
         StudyError: the predictions are not of this split, sample for sample.
@@ -69,7 +67,8 @@ def score_arm(
     kinds: dict[AnswerKind, list[str | None]] = {"free": [prediction.code for prediction in predictions]}
     if any(prediction.constrained_code is not None for prediction in predictions):  # an endpoint may refuse some
         kinds["constrained"] = [prediction.constrained_code for prediction in predictions]
-    answers = {kind: answer_scores(answered, test, labels, spec) for kind, answered in kinds.items()}
+    groups = groups_of(test)
+    answers = {kind: answer_scores(answered, test, labels, spec, groups) for kind, answered in kinds.items()}
     free = answers["free"]
     target = free.levels["label" if spec.labels == "plain" else spec.level]
     return Metrics(
@@ -89,7 +88,7 @@ def score_arm(
         confidence=spec.statistics.confidence,
         resamples=spec.statistics.resamples,
         answers=answers,
-        ranked=ranked_scores(predictions, spec.statistics),
+        ranked=ranked_scores(predictions, groups, spec.statistics.confidence),
         truncated_samples=sum(prediction.truncated for prediction in predictions),
         provenance=provenance,
     )
@@ -104,35 +103,43 @@ def check_order(predictions: Sequence[Prediction], test: pd.DataFrame, arm: str)
         raise StudyError(f"{arm}: its predictions are not of this test split ({where}); run its predict step again")
 
 
-def answer_scores(answered: Answers, test: pd.DataFrame, labels: Sequence[Label], spec: ScoreSpec) -> AnswerScores:
+def answer_scores(
+    answered: Answers, test: pd.DataFrame, labels: Sequence[Label], spec: ScoreSpec, groups: Groups
+) -> AnswerScores:
     """Scores of one way to answer."""
     by_name = {label.label: label for label in labels}
-    statistics = spec.statistics
+    confidence = spec.statistics.confidence
     correct = np.array([answer == truth for answer, truth in zip(answered, test["label"], strict=True)], dtype=bool)
     parsable = np.array([answer is not None for answer in answered])
     known = np.array([answer in by_name for answer in answered])
     valid = np.array([answer is not None and is_valid(answer, by_name) for answer in answered])
     plain = spec.labels == "plain"
     lifted = lifted_answers(answered, test, by_name, spec)
-    groups = grouped(test, by_name, correct, plain, statistics.confidence)
+    tree = not plain and spec.level not in ("block", "chapter")
     return AnswerScores(
-        exact_match=proportion(correct, statistics.confidence),
-        parsable=proportion(parsable, statistics.confidence),
-        valid=None if plain else proportion(valid, statistics.confidence),
-        known=proportion(known, statistics.confidence),
-        levels={level: level_scores(truths, given, statistics) for level, (truths, given) in lifted.items()},
-        hierarchical=None if plain or spec.level in ("block", "chapter") else hierarchical(answered, test, statistics),
-        **groups,
+        exact_match=proportion(correct, confidence, groups),
+        parsable=proportion(parsable, confidence, groups),
+        valid=None if plain else proportion(valid, confidence, groups),
+        known=proportion(known, confidence, groups),
+        levels={level: level_scores(truths, given, groups, confidence) for level, (truths, given) in lifted.items()},
+        hierarchical=hierarchical(answered, test, groups, confidence) if tree else None,
+        **by_parts(test, by_name, correct, plain, groups, confidence),
         confusion=confusion_of(lifted, by_name, plain),
     )
 
 
-def proportion(correct: Correct, confidence: float) -> Score:
-    """A share with Wilson's score interval (Wilson 1927), which holds near 0 and 1 where the bootstrap collapses."""
-    n, hits = len(correct), int(np.sum(correct))
-    low, high = proportion_confint(hits, n, alpha=1 - confidence, method="wilson")
-    share = hits / n
-    return Score(value=share, low=min(max(low, 0.0), share), high=max(min(high, 1.0), share), n=n, method="wilson")
+def proportion(correct: Correct, confidence: float, groups: Groups | None = None) -> Score:
+    """A share with Wilson's score interval (1927), which holds near 0 and 1 where the bootstrap collapses.
+
+    Groups count as the number of independent samples that would give the same variance: n over the design effect, with
+    Student's quantile of as many degrees of freedom as there are groups but one.
+    """
+    n, groups = len(correct), groups or independent(len(correct))
+    share = int(np.sum(correct)) / n
+    effect = design_effect(correct.astype(float), groups)
+    quantile = critical(confidence, groups) if groups.matter else float(norm.ppf((1 + confidence) / 2))
+    low, high = score_interval(share, n / effect, quantile)
+    return Score(value=share, low=low, high=high, n=n, method="wilson", design_effect=effect if groups.matter else None)
 
 
 def is_valid(answer: str, by_name: dict[str, Label]) -> bool:
@@ -165,37 +172,43 @@ def at_level(label: str, level: ScoredLevel, by_name: dict[str, Label]) -> str:
     return (getattr(known, level, None) or label) if known else label
 
 
-def level_scores(truths: list[str], given: list[str], statistics: Statistics) -> LevelScores:
+def level_scores(truths: list[str], given: list[str], groups: Groups, confidence: float) -> LevelScores:
     """Accuracy, and precision, recall and F1 as macro and weighted averages over the labels among the truths.
 
-    As scikit-learn's precision_recall_fscore_support with `labels` set to the truths' labels and zero_division 0. An
-    answer outside them misses its truth and has no row of its own, so that all arms are averaged over the same labels.
-    In a resample the average is over the labels that stand in it.
+    Answers outside these labels are not averaged over but count against the truth that they miss. So are the scores
+    of scikit-learn's precision_recall_fscore_support with `labels` set to the labels among the truths.
     """
     labels = sorted(set(truths))
     index = {label: number for number, label in enumerate(labels)}
-    n = len(truths)
     true = np.array([index[label] for label in truths])
     answer = np.array([index.get(label, -1) for label in given])
     hit = true == answer
-    truth_of, answer_of = one_hot(true, len(labels)), one_hot(answer, len(labels))
-    hit_of = one_hot(np.where(hit, true, -1), len(labels))
+    count = len(labels)
+    counted = hstack(
+        [
+            one_hot(np.where(hit, true, -1), count),
+            one_hot(true, count),
+            one_hot(answer, count),
+            csr_matrix(np.array([label != NO_ANSWER for label in given], dtype=float)[:, None]),
+        ],
+        format="csr",
+    )
 
-    def averages(weights: Floats) -> Floats:
-        hits, asked, said = weights @ hit_of, weights @ truth_of, weights @ answer_of
+    def averages(sums: Floats) -> Floats:
+        hits, asked, said, answered = np.split(sums, (count, 2 * count, 3 * count), axis=1)
         precision = np.divide(hits, said, out=np.zeros_like(hits), where=said > 0)
         recall = np.divide(hits, asked, out=np.zeros_like(hits), where=asked > 0)
-        both = precision + recall
-        f1 = np.divide(2 * precision * recall, both, out=np.zeros_like(hits), where=both > 0)
-        present = (asked > 0).sum(axis=1)
+        f1 = np.divide(2 * hits, asked + said, out=np.zeros_like(hits), where=asked > 0)
+        present, n = (asked > 0).sum(axis=1), asked.sum(axis=1)
         macro = [np.where(asked > 0, score, 0).sum(axis=1) / present for score in (precision, recall, f1)]
-        weighted = [(score * asked).sum(axis=1) / asked.sum(axis=1) for score in (precision, recall, f1)]
-        return np.stack([*macro, *weighted], axis=1)
+        weighted = [(score * asked).sum(axis=1) / n for score in (precision, recall, f1)]
+        micro = 2 * hits.sum(axis=1) / (n + answered[:, 0])
+        return np.stack([*macro, *weighted, micro], axis=1)
 
     names = ("macro_precision", "macro_recall", "macro_f1", "weighted_precision", "weighted_recall", "weighted_f1")
     return LevelScores(
-        accuracy=proportion(hit, statistics.confidence),
-        **bootstrapped(averages, names, n, statistics),
+        accuracy=proportion(hit, confidence, groups),
+        **jackknifed(averages, counted, (*names, "micro_f1"), groups, confidence),
         true_labels=len(labels),
         answered_labels=len(set(given) - {NO_ANSWER}),
     )
@@ -207,32 +220,36 @@ def one_hot(labels: NDArray[np.int64], count: int) -> csr_matrix:
     return csr_matrix((np.ones(len(rows)), (rows, labels[rows])), shape=(len(labels), count))
 
 
-def bootstrapped(
-    function: Callable[[Floats], Floats], names: Sequence[str], n: int, statistics: Statistics
+def jackknifed(
+    function: Function, features: Floats | csr_matrix, names: Sequence[str], groups: Groups, confidence: float
 ) -> dict[str, Score]:
-    """The named statistics with their bootstrap intervals."""
-    estimates, bounds = intervals(function, n, statistics.confidence, statistics.resamples, statistics.seed)
-    return {
-        name: Score(value=float(estimate), low=float(low), high=float(high), n=n, method="bootstrap")
-        for name, estimate, (low, high) in zip(names, estimates, bounds, strict=True)
-    }
+    """The named statistics with their intervals; `function` and `features` as `intervals.jackknife` takes them."""
+    found = jackknife(function, features, groups)
+    scores = {}
+    for name, value, variance in zip(names, found.values, found.variances, strict=True):
+        low, high = jackknife_interval(float(value), float(variance), groups, confidence)
+        scores[name] = Score(value=float(value), low=low, high=high, n=len(groups.index), method="jackknife")
+    return scores
 
 
-def hierarchical(answered: Answers, test: pd.DataFrame, statistics: Statistics) -> HierarchicalScores:
+def hierarchical(answered: Answers, test: pd.DataFrame, groups: Groups, confidence: float) -> HierarchicalScores:
     """Precision, recall and F1 over codes with all their ancestors (Kiritchenko, Matwin, Nock and Famili 2006)."""
     counts = hierarchical_counts(answered, list(test["label"]))
     names = ("precision", "recall", "f1")
-    return HierarchicalScores(
-        **bootstrapped(lambda weights: hierarchical_f1(weights @ counts), names, len(counts), statistics)
-    )
+    return HierarchicalScores(**jackknifed(hierarchical_f1, counts, names, groups, confidence))
 
 
 def hierarchical_counts(answered: Answers, truths: Sequence[str]) -> Floats:
-    """Shape (n, 3): nodes of the tree that answer and truth share, that the answer has, that the truth has."""
+    """Shape (n, 3): nodes of the tree that answer and truth share, that the answer has, that the truth has.
+
+    An answer that could not be read is wrong at every level: it counts as one with as many nodes as the truth and none
+    of them shared. Left out it would not lower precision: 10% right and the rest unreadable would be perfect.
+    """
     rows = []
     for answer, truth in zip(answered, truths, strict=True):
-        said, asked = icd10.lineage(answer) if answer else frozenset(), icd10.lineage(truth)
-        rows.append((len(said & asked), len(said), len(asked)))
+        asked = icd10.lineage(truth)
+        said = icd10.lineage(answer) if answer else frozenset()
+        rows.append((len(said & asked), len(said) if answer else len(asked), len(asked)))
     return np.array(rows, dtype=np.float64)
 
 
@@ -246,31 +263,30 @@ def hierarchical_f1(sums: Floats) -> Floats:
     return np.stack([precision, recall, f1], axis=1)
 
 
-def grouped(
-    test: pd.DataFrame, by_name: dict[str, Label], correct: Correct, plain: bool, confidence: float
+def by_parts(
+    test: pd.DataFrame, by_name: dict[str, Label], correct: Correct, plain: bool, groups: Groups, confidence: float
 ) -> dict[str, list[GroupScore]]:
     """Exact matches by chapter, by how often the label stands in train, and by length."""
     frequency = np.array([by_name[label].train_samples if label in by_name else 0 for label in test["label"]])
     words = np.array([len(text.split()) for text in test["text"]])
-    chapters = [] if plain else [at_level(label, "chapter", by_name) for label in test["label"]]
+    chapters = np.array([] if plain else [at_level(label, "chapter", by_name) for label in test["label"]])
+
+    def part(members: Correct, name: str, title: str | None = None) -> GroupScore:
+        accuracy = proportion(correct[members], confidence, groups.among(members))
+        return GroupScore(group=name, title=title, accuracy=accuracy)
+
     return {
         "by_chapter": [
-            group_score(np.array(chapters) == chapter, correct, confidence, chapter, chapter_title(chapter))
-            for chapter in sorted(set(chapters), key=lambda chapter: (len(chapter), chapter))
+            part(chapters == chapter, chapter, chapter_title(chapter))
+            for chapter in sorted(set(chapters.tolist()), key=lambda chapter: (len(chapter), chapter))
         ],
         "by_train_frequency": [
-            group_score(members, correct, confidence, span(low, high))
+            part(members, span(low, high))
             for low, high in FREQUENCIES
             if (members := (low <= frequency) & (frequency <= high)).any()
         ],
-        "by_length": by_fifths(words, correct, confidence),
+        "by_length": [part(members, span(words[members].min(), words[members].max())) for members in fifths(words)],
     }
-
-
-def group_score(
-    members: Correct, correct: Correct, confidence: float, group: str, title: str | None = None
-) -> GroupScore:
-    return GroupScore(group=group, title=title, accuracy=proportion(correct[members], confidence))
 
 
 def span(low: float, high: float) -> str:
@@ -279,16 +295,12 @@ def span(low: float, high: float) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def by_fifths(words: NDArray[np.int64], correct: Correct, confidence: float) -> list[GroupScore]:
-    """Groups of about equal size; equal lengths stay together."""
+def fifths(words: NDArray[np.int64]) -> list[Correct]:
+    """Masks of five parts of about equal count; equal lengths stay together."""
     edges = np.unique(np.quantile(words, np.linspace(0, 1, 6), method="lower"))
     upper = edges[1:] if len(edges) > 1 else edges
     fifth = np.searchsorted(upper, words, side="left")
-    groups = []
-    for number in np.unique(fifth):
-        members = fifth == number
-        groups.append(group_score(members, correct, confidence, span(words[members].min(), words[members].max())))
-    return groups
+    return [fifth == number for number in np.unique(fifth)]
 
 
 def chapter_title(chapter: str) -> str | None:
@@ -315,29 +327,24 @@ def confusion_of(
     return Confusion(level=level, labels=labels, titles=titles, counts=counts.tolist())
 
 
-def ranked_scores(predictions: Sequence[Prediction], statistics: Statistics) -> RankedScores | None:
-    """Top-k accuracy, and how far the best candidate's probability is from its accuracy; None without candidates.
-
-    A sample without any, which an endpoint can leave, counts as not found, and is left out of the calibration.
-    """
-    ranked = [prediction for prediction in predictions if prediction.candidates]
-    if not ranked:
+def ranked_scores(predictions: Sequence[Prediction], groups: Groups, confidence: float) -> RankedScores | None:
+    """Top-k accuracy, and what the best candidate's probability is worth; None where no sample has candidates."""
+    counts = np.array([len(prediction.candidates) for prediction in predictions])
+    if counts.max() == 0:
         return None
-    kept = min(len(prediction.candidates) for prediction in ranked)
     ranks = np.array([rank_of_truth(prediction) for prediction in predictions])
-    probabilities = np.exp([prediction.candidates[0].log_probability for prediction in ranked])
-    correct = np.array([rank_of_truth(prediction) == 0 for prediction in ranked])
-    error = bootstrapped(
-        lambda weights: calibration_error(weights, probabilities, correct)[:, None],
-        ("expected_calibration_error",),
-        len(ranked),
-        statistics,
-    )
+    having = counts > 0
+    probabilities = np.exp([each.candidates[0].log_probability for each in predictions if each.candidates])
+    correct, among = ranks[having] == 0, groups.among(having)
+    judged = len(correct) > 1
     return RankedScores(
-        top_1=proportion(ranks < 1, statistics.confidence),
-        top_3=proportion(ranks < 3, statistics.confidence) if kept >= 3 else None,
-        top_5=proportion(ranks < 5, statistics.confidence) if kept >= 5 else None,
-        **error,
+        top_1=proportion(ranks < 1, confidence, groups),
+        top_3=proportion(ranks < 3, confidence, groups) if counts.max() >= 3 else None,
+        top_5=proportion(ranks < 5, confidence, groups) if counts.max() >= 5 else None,
+        without_candidates=int(np.sum(~having)),
+        brier=brier_score(probabilities, correct, among, confidence) if judged else None,
+        brier_parts=brier_parts(probabilities, correct, among) if judged else None,
+        calibration_error=calibration_error(probabilities, correct, among, confidence) if judged else None,
         calibration=calibration_bins(probabilities, correct),
     )
 
@@ -345,30 +352,3 @@ def ranked_scores(predictions: Sequence[Prediction], statistics: Statistics) -> 
 def rank_of_truth(prediction: Prediction) -> float:
     codes = [candidate.code for candidate in prediction.candidates]
     return codes.index(prediction.label) if prediction.label in codes else np.inf
-
-
-def bin_of(probabilities: Floats) -> NDArray[np.int64]:
-    return np.minimum((probabilities * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-
-
-def calibration_error(weights: Floats, probabilities: Floats, correct: Correct) -> Floats:
-    """Expected calibration error with equal bins (Guo et al. 2017, arXiv:1706.04599), of shape (m,)."""
-    gaps = one_hot(bin_of(probabilities), CALIBRATION_BINS).multiply((correct - probabilities)[:, None]).tocsr()
-    return np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
-
-
-def calibration_bins(probabilities: Floats, correct: Correct) -> list[CalibrationBin]:
-    bins = bin_of(probabilities)
-    made = []
-    for number in range(CALIBRATION_BINS):
-        members = bins == number
-        made.append(
-            CalibrationBin(
-                low=number / CALIBRATION_BINS,
-                high=(number + 1) / CALIBRATION_BINS,
-                n=int(members.sum()),
-                confidence=float(probabilities[members].mean()) if members.any() else None,
-                accuracy=float(correct[members].mean()) if members.any() else None,
-            )
-        )
-    return made

@@ -1,20 +1,51 @@
-"""Paired comparisons of two arms on the same samples: interval, exact test, effect size, power."""
+"""Paired comparisons of two arms on the same samples: interval, exact test, effect size."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
-from statsmodels.stats.contingency_tables import mcnemar
+from scipy.optimize import brentq
+from scipy.stats import beta, binom
+from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
 
+from slingshot.analysis.groups import Floats, Groups, design_effect, independent
+from slingshot.analysis.intervals import critical, mean_interval, padded_mean
 from slingshot.artifacts.metrics import Difference
 
 Correct = NDArray[np.bool_]
 
-FEW_DISCORDANT = 10  # below, a resample often holds no discordant pair and the bootstrap's interval is too short
+FLIPS = 20_000  # random signs tried where the exact distribution can't be counted
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The mean difference of two arms on the same samples, and the two-sided p of the hypothesis that it is 0."""
+
+    difference: Difference
+    p: float
+
+
+def compare_runs(first: Sequence[Floats], second: Sequence[Floats], confidence: float, groups: Groups) -> Paired:
+    """Compare two arms, each with one run or several (finetunes with other seeds).
+
+    Args:
+        first, second: each run's score of each of the n samples, in [0, 1]; right or wrong is 1 or 0
+        groups: of the n samples
+
+    Returns:
+        With one run each the interval is of these two runs: that of `paired_difference`, the p that of `paired_p`.
+        With several it is of the mean run of the recipe, and counts samples and seeds (`seeds_difference`).
+    """
+    if len(first) == 1 == len(second):
+        p = paired_p(first[0], second[0], groups)
+        return Paired(paired_difference(first[0], second[0], confidence, groups), p)
+    spread = _spread_of(first, second, groups)
+    return Paired(_seeds_difference(spread, confidence), _seeds_p(spread))
 
 
 def discordant(first: Correct, second: Correct) -> tuple[int, int]:
@@ -22,37 +53,177 @@ def discordant(first: Correct, second: Correct) -> tuple[int, int]:
     return int(np.sum(first & ~second)), int(np.sum(~first & second))
 
 
-def paired_difference(first: Correct, second: Correct, confidence: float, resamples: int, seed: int) -> Difference:
-    """Accuracy of `first` minus that of `second`, with a paired bootstrap interval.
+def paired_difference(
+    first: Correct | Floats, second: Correct | Floats, confidence: float, groups: Groups | None = None
+) -> Difference:
+    """The mean of `first` minus that of `second` over the same n samples, with its interval.
 
-    A resample of n pairs matters only through its counts of pairs that one arm alone has right, which are multinomial:
-    drawing these counts is the bootstrap over samples, exactly, in a thousandth of the time. Percentile interval. With
-    fewer than FEW_DISCORDANT such pairs it is Agresti and Min's (2005, Statistics in Medicine 24:729) instead: Wald's
-    interval after half a pair is added to each of the four cells.
+    Right or wrong: Tango's score interval (1998, Statistics in Medicine 17:891), which keeps its width where no pair or
+    every pair differs, with Student's quantile, over n divided by the design effect of the groups. It is widened where
+    it would leave out a difference that the exact test does not reject: so the interval holds 0 if `paired_p` is above
+    1 - confidence. Scores between 0 and 1: `mean_interval`, widened to 0 likewise.
     """
-    n = len(first)
-    only_first, only_second = discordant(first, second)
-    value = (only_first - only_second) / n
-    if only_first + only_second < FEW_DISCORDANT:
-        low, high = _agresti_min(only_first, only_second, n, confidence)
-        return Difference(value=value, low=min(low, value), high=max(high, value), n=n, method="agresti-min")
-    shares = np.array([only_first, only_second, n - only_first - only_second]) / n
-    counts = np.random.default_rng(seed).multinomial(n, shares, size=resamples)
-    low, high = np.quantile((counts[:, 0] - counts[:, 1]) / n, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Difference(value=value, low=min(float(low), value), high=max(float(high), value), n=n, method="bootstrap")
+    groups = groups or independent(len(first))
+    each = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+    n, value = len(each), float(each.mean())
+    effect = design_effect(each, groups)
+    if np.isin(each, (-1, 0, 1)).all():
+        only_first, only_second = int(np.sum(each > 0)), int(np.sum(each < 0))
+        low, high = tango(only_first / effect, only_second / effect, n / effect, critical(confidence, groups))
+        if not groups.matter:
+            least, most = conditional_interval(only_first, only_second, n, confidence)
+            low, high = min(low, least), max(high, most)
+        method: Literal["tango", "student"] = "tango"
+    else:
+        low, high = mean_interval(each, 1.0, groups, confidence)
+        method = "student"
+    if (low > 0 or high < 0) and paired_p(first, second, groups) > 1 - confidence:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Difference(
+        value=value,
+        low=min(low, value),
+        high=max(high, value),
+        n=n,
+        method=method,
+        design_effect=effect if groups.matter else None,
+    )
 
 
-def _agresti_min(only_first: int, only_second: int, n: int, confidence: float) -> tuple[float, float]:
-    total = n + 2
-    first, second = (only_first + 0.5) / total, (only_second + 0.5) / total
-    center = first - second
-    reach = norm.ppf((1 + confidence) / 2) * np.sqrt((first + second - center**2) / total)
-    return max(float(center - reach), -1.0), min(float(center + reach), 1.0)
+def tango(only_first: float, only_second: float, n: float, quantile: float) -> tuple[float, float]:
+    """All differences d of paired shares that the score test does not reject; the counts may be broken numbers.
+
+    The test's variance at d is (2 q + d (1 - d)) / n, with q the likeliest share of pairs that the second arm alone has
+    right, given d.
+    """
+
+    def excess(d: float) -> float:
+        b = 2 * n - only_first + only_second
+        linear = b * d - only_first - only_second
+        constant = -only_second * d * (1 - d)
+        q = (np.sqrt(max(linear**2 - 8 * n * constant, 0.0)) - linear) / (4 * n)
+        variance = max(n * (2 * q + d * (1 - d)), 0.0)
+        return float((only_first - only_second - n * d) ** 2 - quantile**2 * variance)
+
+    value, step = (only_first - only_second) / n, 1e-9  # at the value itself the excess may be 0 by rounding
+    low = -1.0 if value - step <= -1 or excess(-1.0) <= 0 else brentq(excess, -1.0, value - step)
+    high = 1.0 if value + step >= 1 or excess(1.0) <= 0 else brentq(excess, value + step, 1.0)
+    return float(low), float(high)
+
+
+def conditional_interval(only_first: int, only_second: int, n: int, confidence: float) -> tuple[float, float]:
+    """Interval of the difference given the number of discordant pairs, the inversion of McNemar's exact test.
+
+    Of m discordant samples the first arm wins a binomial number; Clopper and Pearson's (1934) interval of the winning
+    share w gives (2 w - 1) m / n. It leaves out 0 exactly where McNemar's exact two-sided p is at most 1 - confidence.
+    """
+    m, tail = only_first + only_second, (1 - confidence) / 2
+    low = float(beta.ppf(tail, only_first, only_second + 1)) if only_first else 0.0
+    high = float(beta.isf(tail, only_first + 1, only_second)) if only_second else 1.0
+    return (2 * low - 1) * m / n, (2 * high - 1) * m / n
+
+
+def paired_p(first: Correct | Floats, second: Correct | Floats, groups: Groups | None = None) -> float:
+    """Two-sided p of the test that flips which arm is which, in whole groups: were the two arms the same?
+
+    Without groups, for right or wrong, it is McNemar's exact test. With them it is the randomization test whose normal
+    approximation is the generalized McNemar test of Eliasziw and Donner (1991, Statistics in Medicine 10:1981) and
+    Obuchowski (1998, Statistics in Medicine 17:1495). Exact where the groups' differences are whole numbers.
+    """
+    each = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+    return sign_flip_p((groups or independent(len(each))).sums(each))
+
+
+def sign_flip_p(totals: Floats) -> float:
+    """The chance that random signs of the totals make their sum as far from 0 as it is; 1 where all are 0."""
+    sizes, observed = np.abs(totals[totals != 0]), abs(float(totals.sum()))
+    if len(sizes) == 0:
+        return 1.0
+    if np.array_equal(sizes, np.round(sizes)):
+        chances = _signed_sums(sizes.astype(np.int64))
+        reached = np.abs(np.arange(len(chances)) - len(chances) // 2) >= round(observed)
+        return float(min(chances[reached].sum(), 1.0))
+    generator = np.random.default_rng(len(sizes))
+    sums = np.concatenate(
+        [np.abs(generator.choice((-1.0, 1.0), size=(FLIPS // 20, len(sizes))) @ sizes) for _ in range(20)]
+    )
+    return float((1 + np.sum(sums >= observed * (1 - 1e-12))) / (1 + FLIPS))
+
+
+def _signed_sums(sizes: NDArray[np.int64]) -> Floats:
+    """Chances of each sum from -total to total, of whole numbers with random signs."""
+    chances = np.ones(1)
+    for size, count in zip(*np.unique(sizes, return_counts=True), strict=True):
+        steps = np.zeros(2 * size * count + 1)
+        steps[:: 2 * size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        chances = np.convolve(chances, steps)
+    return chances
 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:
     """Two-sided p of McNemar's exact test (McNemar 1947): are both arms equally often alone in the right?"""
-    return float(mcnemar([[0, only_first], [only_second, 0]], exact=True).pvalue)
+    fewer, both = min(only_first, only_second), only_first + only_second
+    return float(min(1.0, 2 * binom.cdf(fewer, both, 0.5)))
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """A difference of two mean runs with its two sources of error: samples, and seeds on either side.
+
+    `parts` are (variance, degrees of freedom): the first of the samples, about `center`, the others of the seeds.
+    """
+
+    value: float
+    center: float
+    parts: tuple[tuple[float, float], ...]
+    n: int
+    effect: float | None
+
+    def reach(self, confidence: float) -> float:
+        """Half the interval's width: each part's variance with its own Student's quantile.
+
+        Quantiles squared are averaged, weighted by variance, which is a little wider than Cochran's (1964, Biometrics
+        20:191) average of the quantiles themselves, known to hold its level (Mickey and Brown 1966, Annals of
+        Mathematical Statistics 37:639). Satterthwaite's degrees of freedom do not: with two or three seeds a spread
+        that is small by chance would pass for certain.
+        """
+        return float(np.sqrt(sum(variance * student.ppf((1 + confidence) / 2, df) ** 2 for variance, df in self.parts)))
+
+
+def _spread_of(first: Sequence[Floats], second: Sequence[Floats], groups: Groups) -> _Spread:
+    sides = [np.array(side, dtype=float) for side in (first, second)]
+    each = sides[0].mean(axis=0) - sides[1].mean(axis=0)
+    center, variance = padded_mean(each, 1.0, groups)
+    seeds = [(float(side.mean(axis=1).var(ddof=1)) / len(side), len(side) - 1.0) for side in sides if len(side) > 1]
+    return _Spread(
+        value=float(each.mean()),
+        center=center,
+        parts=((variance, max(groups.count - 1.0, 1.0)), *seeds),
+        n=len(each),
+        effect=design_effect(each, groups) if groups.matter else None,
+    )
+
+
+def _seeds_difference(spread: _Spread, confidence: float) -> Difference:
+    reach = spread.reach(confidence)
+    return Difference(
+        value=spread.value,
+        low=min(max(spread.center - reach, -1.0), spread.value),
+        high=max(min(spread.center + reach, 1.0), spread.value),
+        n=spread.n,
+        method="seeds",
+        design_effect=spread.effect,
+    )
+
+
+def _seeds_p(spread: _Spread) -> float:
+    """The level at which the interval ends at 0, so that interval and test always agree."""
+    if spread.center == 0 or spread.reach(1e-9) >= abs(spread.center):
+        return 1.0
+    least = 1e-12
+    if spread.reach(1 - least) < abs(spread.center):
+        return least
+    exponent = brentq(lambda power: spread.reach(1 - 10**power) - abs(spread.center), np.log10(least), -1e-9)
+    return float(10**exponent)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -39,8 +39,8 @@ class ArmSummary(Record):
     competes: bool = Field(description="it may be recommended, and its pairs are primary or baseline ones")
     result_key: str
     scores: dict[str, Score] = Field(
-        description="exact_match, macro_f1, weighted_f1, parsable, known always; valid, category_accuracy, "
-        "block_accuracy, chapter_accuracy, hierarchical_f1, top_1, top_3, top_5, expected_calibration_error, "
+        description="exact_match, micro_f1, macro_f1, weighted_f1, parsable, known always; valid, category_accuracy, "
+        "block_accuracy, chapter_accuracy, hierarchical_f1, top_1, top_3, top_5, brier, calibration_error, "
         "constrained_exact_match where they exist"
     )
     cost: ArmCost | None = Field(description="null where nothing ran here: imported predictions")
@@ -62,9 +62,14 @@ class PairComparison(Record):
         description="interval at 1 - (1 - confidence) / family_size: with that probability all of the family's hold "
         "at once; it leaves out 0 exactly where the pair is significant"
     )
-    only_first_right: int
+    first_runs: int = Field(1, description="finetunes with different seeds whose mean the difference is of")
+    second_runs: int = 1
+    only_first_right: int = Field(description="of the two arms' own runs, whatever the number of seeds")
     only_second_right: int
-    p: float = Field(description="exact McNemar test, two-sided")
+    p: float = Field(
+        description="two-sided: exact McNemar test, of whole groups where the split has groups; with several runs the "
+        "level at which the interval over samples and seeds ends at 0"
+    )
     adjusted_p: float = Field(description="Bonferroni's: p times family_size, at most 1")
     significant: bool = Field(description="adjusted_p <= 1 - confidence and the simultaneous interval leaves out 0")
     margin: MarginFinding | None = Field(

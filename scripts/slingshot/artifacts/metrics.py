@@ -23,13 +23,23 @@ class Score(Record):
     low: float
     high: float
     n: int = Field(description="samples that the score rests on")
-    method: Literal["wilson", "bootstrap"]
+    method: Literal["wilson", "jackknife"]
+    design_effect: float | None = Field(
+        None,
+        description="of a share: its variance over that of independent samples; null where no group of the split has "
+        "more than one member",
+    )
 
 
 class LevelScores(Record):
-    """Scores of answers and truths lifted to one level of the tree; an unreadable answer is wrong at every level."""
+    """Scores of answers and truths lifted to one level of the tree; an unreadable answer is wrong at every level.
+
+    A macro average is over the labels that occur in the split. Where many occur once or twice its expectation depends
+    on the size of the split: it is that of a split of n samples, not of the population. Accuracy and micro F1 are not.
+    """
 
     accuracy: Score
+    micro_f1: Score = Field(description="of all labels' hits together; accuracy where every sample has an answer")
     macro_precision: Score
     macro_recall: Score
     macro_f1: Score
@@ -41,7 +51,8 @@ class LevelScores(Record):
 
 
 class HierarchicalScores(Record):
-    """Over codes with all their ancestors (Kiritchenko et al. 2006)."""
+    """Over codes with all their ancestors (Kiritchenko et al. 2006). An answer that could not be read counts as a wrong
+    one with as many ancestors as the truth."""
 
     precision: Score
     recall: Score
@@ -90,13 +101,29 @@ class CalibrationBin(Record):
     accuracy: float | None
 
 
+class BrierParts(Record):
+    """Of the Brier score over bins of equal count, each without bias (Ferro and Fricker 2012)."""
+
+    reliability: float = Field(description="squared distance of probability and accuracy; near 0 for a calibrated arm")
+    resolution: float = Field(description="how far the accuracies of the bins lie apart; high is good")
+    uncertainty: float = Field(description="variance of right or wrong itself")
+
+
 class RankedScores(Record):
-    """Scores of the ranked candidates."""
+    """Scores of the ranked candidates. A sample without candidates is missed at every k and has no probability."""
 
     top_1: Score
-    top_3: Score | None = Field(description="null where fewer than 3 candidates were kept")
+    top_3: Score | None = Field(description="null where no sample has 3 candidates")
     top_5: Score | None
-    expected_calibration_error: Score
+    without_candidates: int = Field(description="samples")
+    brier: Score | None = Field(
+        description="mean squared distance of the best candidate's probability and whether it is right; null with "
+        "fewer than 2 samples with candidates"
+    )
+    brier_parts: BrierParts | None
+    calibration_error: Score | None = Field(
+        description="root of the mean squared distance of probability and accuracy, without the bias of small bins"
+    )
     calibration: list[CalibrationBin] = Field(description="of the best candidate's probability, ten equal bins")
 
 
@@ -137,4 +164,10 @@ class Difference(Record):
     low: float
     high: float
     n: int
-    method: Literal["bootstrap", "agresti-min"]
+    method: Literal["tango", "student", "seeds", "jackknife"] = Field(
+        description="tango: right or wrong; student: other scores and contrasts; seeds: means over several runs, seeds "
+        "counted; jackknife: scores that are no means"
+    )
+    design_effect: float | None = Field(
+        None, description="variance over that of independent samples; null where no group has more than one member"
+    )

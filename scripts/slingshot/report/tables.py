@@ -13,7 +13,8 @@ from slingshot.artifacts.comparison import ArmSummary, Comparison
 SCORES = (
     ("exact_match", "Exact match", "the answer is the label"),
     ("constrained_exact_match", "Exact match, constrained", "decoding may say only known labels"),
-    ("macro_f1", "Macro F1", "mean over labels"),
+    ("micro_f1", "Micro F1", "of all labels' hits together; depends on no label's count"),
+    ("macro_f1", "Macro F1", "mean over the labels of a split of this size; rare labels make it depend on the size"),
     ("weighted_f1", "Weighted F1", "weighted by how often a label is true"),
     ("category_accuracy", "Category", "accuracy of the first three characters"),
     ("block_accuracy", "Block", "accuracy of the block of categories"),
@@ -25,11 +26,8 @@ SCORES = (
     ("parsable", "Parsable", "a label could be read from the answer"),
     ("valid", "Valid", "the answer is in the ICD-10-CM code set"),
     ("known", "Known", "the answer is a label of this study"),
-    (
-        "expected_calibration_error",
-        "ECE",
-        "expected calibration error of the best candidate's probability; low is good",
-    ),
+    ("brier", "Brier score", "mean squared distance of the best candidate's probability and outcome; low is good"),
+    ("calibration_error", "Calibration error", "root mean squared, without the bias of small bins; low is good"),
 )
 
 

@@ -11,15 +11,22 @@ from scipy.optimize import curve_fit
 from scipy.stats import norm
 
 from slingshot.analysis import learning_curve
-from slingshot.analysis.designs import Scored, contrast, findings, mean_over_seeds, resampled_means
+from slingshot.analysis.designs import Scored, contrast, seeds_of
+from slingshot.analysis.designs import findings as findings_of
+from slingshot.analysis.groups import independent
 from slingshot.analysis.scoring import proportion
 from slingshot.analysis.significance import paired_difference
+from slingshot.artifacts.comparison import DesignFindings, Estimate
 from slingshot.config.arms import Arm
 from slingshot.config.reporting import Statistics
 
 N = 1500
 STATISTICS = Statistics(resamples=1000)
 SIZES = np.array([100, 300, 1000, 3000, 7000], dtype=float)
+
+
+def findings(scored: list[Scored], statistics: Statistics) -> DesignFindings | None:
+    return findings_of(scored, statistics, independent(len(scored[0].correct)))
 
 
 def law(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -196,7 +203,7 @@ def test_interaction_intervals_cover() -> None:
     covered = 0
     for seed in range(60):
         right = answers(np.random.default_rng(seed), shares, 400).astype(float)
-        found = contrast(right, (-1, 1, 1, -1), Statistics(resamples=600))
+        found = contrast(right, (-1, 1, 1, -1), 0.95, independent(400))
         covered += found.low <= 0.20 <= found.high
     assert covered >= 52  # of 60 at 95%: fewer with a chance under 1%
 
@@ -206,10 +213,9 @@ def test_a_contrast_of_two_arms_is_the_paired_difference(only_first: int, only_s
     first, second = np.zeros(200, dtype=bool), np.zeros(200, dtype=bool)
     first[:only_first] = True
     second[100 : 100 + only_second] = True
-    ours = contrast(np.array([first, second], dtype=float), (1, -1), STATISTICS)
-    known = paired_difference(first, second, 0.95, 1000, 42)
-    assert ours.method == known.method
-    assert (ours.value, ours.low, ours.high) == pytest.approx((known.value, known.low, known.high), abs=0.012)
+    ours = contrast(np.array([first, second], dtype=float), (1, -1), 0.95, independent(200))
+    known = paired_difference(first, second, 0.95)
+    assert (ours.value, ours.low, ours.high) == pytest.approx((known.value, known.low, known.high), abs=0.015)
 
 
 # ---------------------------------------------------------------- seeds
@@ -223,13 +229,18 @@ def seed_runs(generator: np.random.Generator, shares: NDArray[np.float64], n: in
     ]
 
 
+def mean_of(runs: list[Scored]) -> Estimate:
+    found = seeds_of("s", runs, STATISTICS, independent(len(runs[0].correct)))
+    assert found is not None
+    return found.mean
+
+
 def test_an_interval_over_seeds_covers_the_recipes_mean_and_one_seed_does_not() -> None:
     spread, covered, by_one = 0.06, 0, 0
     for trial in range(60):
         generator = np.random.default_rng(trial)
         runs = seed_runs(generator, np.clip(generator.normal(0.6, spread, size=8), 0.05, 0.95))
-        few = Statistics(resamples=400)
-        mean = mean_over_seeds(runs, None, resampled_means(runs, few), few, 0.95)
+        mean = mean_of(runs)
         covered += mean.low <= 0.6 <= mean.high
         by_one += runs[0].exact_match.low <= 0.6 <= runs[0].exact_match.high
     assert covered >= 51
@@ -248,7 +259,6 @@ def test_seeds_and_samples_are_told_apart_and_the_verdict_counts_both() -> None:
     assert 0.02 < variation.between_samples < 0.03
     assert found.seeds_verdict is not None
     assert "mean of 4 seeds" in found.seeds_verdict.sentence
-    assert "s has 4 seeds" in found.seeds_verdict.caveats[0]
 
 
 @pytest.mark.parametrize(("large", "outcome"), [(0.10, "specialization"), (0.95, "size"), (0.60, "undecided")])
@@ -275,15 +285,14 @@ def test_four_answers_decide_nothing_however_the_seeds_agree() -> None:
 def test_equal_seeds_leave_the_variation_between_samples() -> None:
     right = answers(np.random.default_rng(0), [0.5], 400)[0]
     runs = [scored("slm/s", right), scored("slm/s/seed1", right, "seeds")]
-    mean = mean_over_seeds(runs, None, resampled_means(runs, STATISTICS), STATISTICS, 0.95)
+    mean = mean_of(runs)
     assert mean.value == pytest.approx(right.mean())
     assert 0.08 < mean.high - mean.low < 0.12
 
 
-def test_of_two_seeds_one_is_drawn() -> None:
-    """Drawing two of two would give their mean half of the time, and so too short an interval."""
+def test_two_seeds_that_contradict_each_other_say_nothing() -> None:
     runs = [scored("slm/s", np.zeros(50, dtype=bool)), scored("slm/s/seed1", np.ones(50, dtype=bool), "seeds")]
-    mean = mean_over_seeds(runs, None, resampled_means(runs, STATISTICS), STATISTICS, 0.4)
+    mean = mean_of(runs)
     assert (mean.low, mean.value, mean.high) == (0, 0.5, 1)
 
 

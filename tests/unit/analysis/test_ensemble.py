@@ -60,8 +60,6 @@ def voted(
         large,
         *on_validation,
         confidence=0.95,
-        resamples=200,
-        seed=1,
     )
 
 

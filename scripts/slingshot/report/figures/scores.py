@@ -225,7 +225,7 @@ def _reliability(arm: str, scores: RankedScores, index: int, kind: str) -> go.Sc
         x=[100 * cast(float, entry.confidence) for entry in bins],
         y=[100 * cast(float, entry.accuracy) for entry in bins],
         mode="lines+markers",
-        name=f"{plain(arm)}: ECE {percent(scores.expected_calibration_error.value)} %",
+        name=f"{plain(arm)}: calibration error {with_interval(scores.calibration_error)} %",
         line=line_of(index),
         marker={"symbol": SYMBOLS[kind], "size": 8},
         text=[
