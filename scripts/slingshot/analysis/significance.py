@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import beta, binom
 from scipy.stats import t as student
-from statsmodels.stats.multitest import multipletests
 
 from slingshot.analysis.groups import Floats, Groups, design_effect, independent
 from slingshot.analysis.intervals import critical, mean_interval, padded_mean
@@ -228,7 +227,12 @@ def _seeds_p(spread: _Spread) -> float:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """P-values adjusted for the whole family (Holm 1979): the chance of any false finding stays at the level."""
-    return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []
+    order, count = np.argsort(p_values, kind="stable"), len(p_values)
+    adjusted = np.zeros(count)
+    for rank, which in enumerate(order):
+        least = adjusted[order[rank - 1]] if rank else 0.0
+        adjusted[which] = min(1.0, max(least, (count - rank) * p_values[which]))
+    return [float(p) for p in adjusted]
 
 
 def cohens_g(only_first: int, only_second: int) -> float | None:

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binomtest, norm
 from sklearn.metrics import precision_recall_fscore_support
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 
 from slingshot.analysis.bootstrap import resample_weights
 from slingshot.analysis.groups import Groups, independent, of_names
@@ -226,7 +227,8 @@ def test_effect_sizes():
     assert cohens_g(30, 10) == 0.25
     assert cohens_g(0, 0) is None
     assert holm([]) == []
-    assert holm([0.01, 0.04]) == [0.02, 0.04]
+    values = [0.04, 0.01, 0.2, 0.01, 0.9]
+    assert holm(values) == pytest.approx(list(multipletests(values, method="holm")[1]))
 
 
 def test_resamples_hold_whole_groups_whatever_the_block(monkeypatch):
