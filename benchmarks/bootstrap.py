@@ -26,9 +26,9 @@ import numpy as np  # noqa: E402 (needs the path above)
 from scipy.stats import bootstrap  # noqa: E402
 from sklearn.metrics import f1_score  # noqa: E402
 
+from slingshot.analysis.groups import independent  # noqa: E402
 from slingshot.analysis.scoring import level_scores  # noqa: E402
 from slingshot.analysis.significance import paired_difference  # noqa: E402
-from slingshot.config.reporting import Statistics  # noqa: E402
 
 CONFIDENCE = 0.95
 LOOP_SECONDS = 10  # a plain loop runs about so long, then its time is scaled up
@@ -63,7 +63,7 @@ def paired(n: int, resamples: int) -> None:
     first, second = rng.random(n) < 0.5, rng.random(n) < 0.45
 
     def ours() -> tuple[float, float]:
-        made = paired_difference(first, second, CONFIDENCE, resamples, 0)
+        made = paired_difference(first, second, CONFIDENCE)
         return made.low, made.high
 
     def by_scipy() -> tuple[float, float]:
@@ -84,7 +84,7 @@ def paired(n: int, resamples: int) -> None:
 
     ours()  # once to warm up
     seconds, bounds = timed(ours)
-    line("ours (multinomial counts)", seconds, bounds)
+    line("ours (Tango's score interval)", seconds, bounds)
     line("scipy, percentile, in batches", *timed(by_scipy), seconds)
     slow, slow_bounds, drawn = looped(lambda draw: float(first[draw].mean() - second[draw].mean()), n, resamples)
     line("plain loop, percentile", slow, slow_bounds, seconds, f"from {drawn:,} resamples" if drawn < resamples else "")
@@ -99,7 +99,7 @@ def by_level(n: int, resamples: int, labels: int) -> None:
     known = sorted(set(truth))
 
     def ours() -> tuple[float, float]:
-        made = level_scores(truths, answers, Statistics(resamples=resamples, confidence=CONFIDENCE)).macro_f1
+        made = level_scores(truths, answers, independent(n), CONFIDENCE).macro_f1
         return made.low, made.high
 
     def macro_f1(draw: np.ndarray) -> float:
@@ -107,7 +107,7 @@ def by_level(n: int, resamples: int, labels: int) -> None:
         return float(f1_score(truth[draw], answer[draw], labels=present, average="macro", zero_division=0))
 
     seconds, bounds = timed(ours)
-    line("ours, BCa, all six at once", seconds, bounds)
+    line("ours, jackknife, all seven at once", seconds, bounds)
     slow, slow_bounds, drawn = looped(macro_f1, n, resamples)
     line("plain loop, scikit-learn, one of six", slow, slow_bounds, seconds, f"from {drawn:,} resamples")
     fewer = max(100, min(resamples, drawn))
