@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from slingshot.analysis.groups import Groups, groups_of
 from slingshot.analysis.scoring import check_order
-from slingshot.analysis.significance import discordant, mcnemar_p, paired_difference
+from slingshot.analysis.significance import paired_difference, paired_p
 from slingshot.artifacts.comparison import PairComparison, read_comparison
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.metrics import AnswerKind, Metrics, Score, read_metrics
@@ -53,7 +54,7 @@ def _one(
         main_n_samples=next(iter(main.values())).n_samples if main else 0,
         arms=[_arm(arm, results.arm(arm).test_set(name), main[arm], answer) for arm in arms],
         pairs=[
-            _pair(pair, right[pair.first], right[pair.second], spec)
+            _pair(pair, right[pair.first], right[pair.second], spec, groups_of(split))
             for pair in pairs
             if pair.first in right and pair.second in right
         ],
@@ -107,12 +108,13 @@ def drop_of(main: Score, here: Score) -> Drop:
     return Drop(value=value, low=max(low, -1.0), high=min(high, 1.0))
 
 
-def _pair(pair: PairComparison, first: Correct, second: Correct, spec: CompareTestSetsSpec) -> PairOnTestSet:
-    statistics = spec.statistics
+def _pair(
+    pair: PairComparison, first: Correct, second: Correct, spec: CompareTestSetsSpec, groups: Groups
+) -> PairOnTestSet:
     return PairOnTestSet(
         first=pair.first,
         second=pair.second,
-        difference=paired_difference(first, second, statistics.confidence, statistics.resamples, statistics.seed),
+        difference=paired_difference(first, second, spec.statistics.confidence, groups),
         main_difference=pair.difference,
-        p=mcnemar_p(*discordant(first, second)),
+        p=paired_p(first, second, groups),
     )
