@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +31,6 @@ from slingshot.artifacts.comparison import (
     SweptCandidate,
     TrainingGain,
     TrainSizeBreakEven,
-    Verdict,
 )
 from slingshot.artifacts.metrics import Difference, Score
 from slingshot.config.arms import Arm
@@ -76,7 +75,6 @@ def findings(scored: Sequence[Scored], statistics: Statistics, groups: Groups) -
             if (curve := curve_of(model, scored, resampled, statistics)) is not None
         ],
         seeds=seeds,
-        seeds_verdict=seeds_verdict(seeds, scored, statistics, groups) if seeds else None,
         ladders=[ladder_of(model, scored, statistics, groups) for model in _models(scored, "few_shot")],
         sweeps=[sweep_of(each) for each in scored if each.arm.best_of],
     )
@@ -244,57 +242,6 @@ def _seed_runs(model: str, scored: Sequence[Scored]) -> list[Scored]:
 
 def _large_untrained(scored: Sequence[Scored]) -> list[Scored]:
     return [each for each in scored if each.arm.kind == "llm" and not each.arm.finetuned and each.arm.design is None]
-
-
-def seeds_verdict(
-    variations: Sequence[SeedVariation], scored: Sequence[Scored], statistics: Statistics, groups: Groups
-) -> Verdict:
-    """The study's question again, with the mean over seeds in the place of one finetune.
-
-    A model beats another if the interval of their difference leaves out 0 at Bonferroni's level over all pairs. The
-    outcomes are those of verdict.verdict_of.
-    """
-    small = {each.model: _seed_runs(each.model, scored) for each in variations if _is_small(each.model, scored)}
-    large = _large_untrained(scored)
-    pairs = [(model, other) for model in small for other in large]
-    if not pairs:
-        sentence = "No verdict over seeds: no small model with several seeds stands beside an untrained large one."
-        return Verdict(outcome="undecided", sentence=sentence, caveats=[], answer="free", winners=[])
-    level = 1 - (1 - statistics.confidence) / len(pairs)
-    between = {
-        (model, other.path): compare_runs(
-            [run.correct.astype(float) for run in small[model]], [other.correct.astype(float)], level, groups
-        ).difference
-        for model, other in pairs
-    }
-    said = "; ".join(
-        f"{model} (mean of {len(small[model])} seeds) against {other}: {_points(estimate)} points, "
-        f"interval {_points(estimate, 'low')} to {_points(estimate, 'high')}"
-        for (model, other), estimate in between.items()
-    )
-    wins = [m for m in small if all(each.low > 0 for (model, _), each in between.items() if model == m)]
-    losses = [o.path for o in large if all(each.high < 0 for (_, other), each in between.items() if other == o.path)]
-    decided = [each for each in between.values() if each.low > 0 or each.high < 0]
-    outcome: Literal["specialization", "size", "mixed", "undecided"]
-    if wins:
-        outcome, opening = "specialization", "Specialization beats size, seeds counted"
-    elif losses:
-        outcome, opening = "size", "Size beats specialization, seeds counted"
-    elif decided:
-        outcome, opening = "mixed", "Mixed, seeds counted: no side beats the whole other one"
-    else:
-        outcome, opening = "undecided", "Undecided, seeds counted"
-    corrected = f" (intervals over seeds and samples at {100 * level:.4g}%, Bonferroni's for {len(pairs)} pairs)"
-    sentence = f"{opening}: {said}{corrected if len(pairs) > 1 else f' (over seeds and samples, {100 * level:g}%)'}."
-    return Verdict(outcome=outcome, sentence=sentence, caveats=[], answer="free", winners=wins or losses)
-
-
-def _is_small(model: str, scored: Sequence[Scored]) -> bool:
-    return any(each.arm.model == model and each.arm.kind == "slm" for each in scored)
-
-
-def _points(estimate: Difference, part: str = "value") -> str:
-    return f"{100 * getattr(estimate, part):+.1f}"
 
 
 def ladder_of(model: str, scored: Sequence[Scored], statistics: Statistics, groups: Groups) -> ShotLadder:

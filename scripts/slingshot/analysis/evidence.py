@@ -78,9 +78,14 @@ class Evidence:
         shown = found and not pair.significant
         return (
             f"{self.named(self.arms[pair.first])} against {self.named(self.arms[pair.second])}: "
-            f"{points(pair.simultaneous.value)} points ({interval} {span(pair.simultaneous)}, "
+            f"{points(pair.simultaneous.value)} points{_seeds(pair)} ({interval} {span(pair.simultaneous)}, "
             f"{'adjusted ' if corrected else ''}{p}){f'; {found}' if shown else ''}."
         )
+
+
+def _seeds(pair: PairComparison) -> str:
+    runs = max(pair.first_runs, pair.second_runs)
+    return f" over {runs} seeds" if runs > 1 else ""
 
 
 def _plain_name(arm: ArmSummary) -> str:
@@ -99,6 +104,8 @@ def turned(pair: PairComparison) -> PairComparison:
             "second": pair.first,
             "difference": _negative(pair.difference),
             "simultaneous": _negative(pair.simultaneous),
+            "first_runs": pair.second_runs,
+            "second_runs": pair.first_runs,
             "only_first_right": pair.only_second_right,
             "only_second_right": pair.only_first_right,
             "cohens_g": None if pair.cohens_g is None else -pair.cohens_g,

@@ -55,6 +55,32 @@ def winners_of(pairs: Sequence[PairComparison], side: str) -> list[str]:
     ]
 
 
+def facts_on_seeds(evidence: Evidence) -> list[str]:
+    """Whose intervals count what another seed would have changed; empty where none do."""
+    runs = {pair.first: pair.first_runs for pair in evidence.primary}
+    runs |= {pair.second: pair.second_runs for pair in evidence.primary}
+    if max(runs.values()) == 1:
+        return []
+    said = ", ".join(f"{evidence.named(evidence.arms[path])} {count}" for path, count in runs.items() if count > 1)
+    return [
+        f"Seeds: {said}. A difference of such an arm is that of its mean, and its interval and test count samples and "
+        "seeds."
+    ]
+
+
+def facts_on_groups(pairs: Sequence[PairComparison]) -> list[str]:
+    """What samples that belong together cost; empty where each stands for itself."""
+    effects = [pair.difference.design_effect for pair in pairs if pair.difference.design_effect is not None]
+    if not effects:
+        return []
+    least, most = min(effects), max(effects)
+    between = f"{least:.1f}" if most - least < 0.05 else f"{least:.1f} to {most:.1f}"
+    return [
+        "Test samples come in groups, which intervals and tests take as wholes: the variance of a difference is "
+        f"{between} times that of as many independent samples (the design effect)."
+    ]
+
+
 def facts_of(evidence: Evidence) -> list[str]:
     """How many arms competed, what that does to the correction, and what counts as equal."""
     facts = []
@@ -73,6 +99,8 @@ def facts_of(evidence: Evidence) -> list[str]:
             f"{counted(len(evidence.competing), 'arm')} competed; {counted(size, 'pair')} of a finetuned small and a "
             f"large arm, declared by the config: {correction}"
         )
+        facts += facts_on_seeds(evidence)
+        facts += facts_on_groups(primary)
         facts.append(
             f"A difference under {evidence.margin:g} points does not matter here (statistics.margin)."
             if evidence.margin

@@ -229,7 +229,6 @@ class DesignFindings(Record):
     gains: list[TrainingGain]
     curves: list[MeasuredCurve]
     seeds: list[SeedVariation]
-    seeds_verdict: Verdict | None = Field(description="the verdict that counts seeds and samples; null without seeds")
     ladders: list[ShotLadder]
     sweeps: list[SweepChoice]
 
