@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slingshot.config.endpoints import Asking
+from slingshot.core.errors import StudyError
 from slingshot.endpoints.client import Client, RequestError
 from slingshot.endpoints.pacing import Pace, wait_after
 from slingshot.endpoints.replies import Reply
@@ -101,7 +102,11 @@ def _ask_one(
 def _ask_again(
     client: Client, request: Request, retries: int, pace: Pace, stopped: threading.Event, tally: Tally
 ) -> Reply | RequestError:
-    """Ask until there is an answer or no further try is due."""
+    """Ask until there is an answer or no further try is due.
+
+    Raises:
+        StudyError: no request can succeed; nothing more goes out.
+    """
     failure = STOPPED
     for attempt in range(retries + 1):
         pace.wait_turn(request.tokens, stopped)
@@ -112,6 +117,9 @@ def _ask_again(
             return client.ask(request.body)
         except RequestError as error:
             failure = error
+        except StudyError:
+            stopped.set()  # the other threads send nothing more
+            raise
         if not failure.retry or attempt == retries:
             break
         seconds = wait_after(attempt, failure.headers)
