@@ -120,7 +120,7 @@ def test_an_endpoint_gives_the_answers_of_predict(folder, url, k):
             "answer": "code description",
             "max_tokens": 2048,
         },
-        "generation": {"max_new_tokens": 24},
+        "generation": {"max_new_tokens": 24, "constrained": False},
         "few_shot": {"k": k},
         "labels": "icd10cm",
         "level": "code",

@@ -21,7 +21,12 @@ class Generation(Spec):
     """How an answer is decoded. Always greedy."""
 
     max_new_tokens: int = Field(32, ge=1, description="an answer is cut after N tokens")
-    constrained: bool = Field(False, description="also decode with only known labels allowed; both are scored")
+    constrained: bool = Field(
+        True,
+        description="also decode with only known labels allowed; both are scored, so that the verdict tells knowledge "
+        "from form. Behind an endpoint it is a second request per dialogue, sent only where a model or the study "
+        "sets it",
+    )
     vocabulary: Literal["study", "code_set"] = Field(
         "study", description="what constrained decoding may say: the study's labels, or all of ICD-10-CM"
     )

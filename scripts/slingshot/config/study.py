@@ -164,6 +164,8 @@ def _inherited(raw: dict[str, Any]) -> dict[str, Any]:
         for model in (merged.get(kind) or {}).values():
             for section in sections:
                 model[section] = _overlaid(raw.get(section) or {}, model.get(section) or {})
+            if "generation" in sections and "api" in (model.get("source") or {}):
+                model["generation"].setdefault("constrained", False)  # it would be asked, and paid, twice
     return merged
 
 

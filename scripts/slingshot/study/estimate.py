@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from slingshot.analysis.families import declare_pairs
 from slingshot.artifacts.layout import ResultFiles
 from slingshot.artifacts.records import WORK_PHASES, StepRecord, read_process_record, read_step_record
 from slingshot.artifacts.splits import SPLITS
@@ -23,6 +24,7 @@ from slingshot.config.models import Model, parameters_of
 from slingshot.config.recipe import FewShot, Finetune, overridden
 from slingshot.config.study import Study
 from slingshot.core.files import read_json
+from slingshot.data.power import power_in_words
 
 Step = Literal["finetune", "predict"]
 
@@ -132,8 +134,19 @@ def table(study: Study, jobs: Sequence[Job], results: Path) -> str:
     lines.append(
         f"Samples: {volume.source}." if volume else "How many samples there are is known after `snakemake data`."
     )
+    if volume:
+        lines.append(power(study, volume.test))
     lines += basis(study, rates, arms)
     return "\n".join([*lines, "Early stopping and remembered answers can make it less."])
+
+
+def power(study: Study, test_samples: int) -> str:
+    """What the test split can show, from an assumption of the config alone."""
+    declared = declare_pairs([arm for arm in arms_of(study) if not arm.candidate])
+    pairs = max(1, sum(pair.family == "primary" for pair in declared))
+    statistics = study.statistics
+    words = power_in_words(test_samples, statistics.assumed_discordance, (1 - statistics.confidence) / pairs)
+    return f"{words} (statistics.assumed_discordance), for each of {pairs} primary pair{'s' if pairs > 1 else ''}."
 
 
 def basis(study: Study, rates: dict[Job, Rate | None], arms: dict[str, Arm]) -> list[str]:

@@ -137,6 +137,17 @@ def test_an_endpoint_is_a_model_of_unknown_size_whose_arm_is_asked():
     }  # fmt: skip
 
 
+def test_constrained_answers_are_the_default_where_they_cost_no_second_request():
+    study = parse_study(with_endpoint())
+    assert {name: model.generation.constrained for name, model in study.models.items()} == {
+        name: not model.is_asked for name, model in study.models.items()
+    }
+    asked = parse_study({**with_endpoint(), "generation": {"constrained": True}})
+    assert all(model.generation.constrained for model in asked.models.values())
+    unasked = parse_study({**with_endpoint(), "generation": {"constrained": False}})
+    assert not any(model.generation.constrained for model in unasked.models.values())
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "[::1]", "box.localhost"])
 def test_this_machine_may_be_asked_without_more_ado(host):
     parse_study(with_endpoint(source={"api": f"http://{host}:8000/v1"}))

@@ -62,7 +62,7 @@ def spec_of(url: str, source: dict | None = None, generation: dict | None = None
         {
             "source": {"api": url, "model": "big-1", **(source or {})},
             "prompt": {"system": "Code it.", "user": "<<{{ text }}>>", "answer": "code", "max_tokens": 2048},
-            "generation": {"max_new_tokens": 8, **(generation or {})},
+            "generation": {"max_new_tokens": 8, "constrained": False, **(generation or {})},
             "few_shot": {"k": k},
             "labels": "icd10cm",
             "level": "code",

@@ -73,7 +73,7 @@ def spec_of(few_shot=0, prompt_tokens=400, quantization="none", fall_back=False,
         prompt=PromptText(
             system="Code.", user="{{ text }} {{ answer_form }}?", answer="code", max_tokens=prompt_tokens
         ),
-        generation=Generation(**{"max_new_tokens": 5, **generation}),
+        generation=Generation(**{"max_new_tokens": 5, "constrained": False, **generation}),
         few_shot=FewShot(k=few_shot),
         labels="icd10cm",
         level="code",

@@ -1,0 +1,63 @@
+"""How small a difference a test split can show, from its size and an assumption, before any model has run."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import binom
+
+POWER = 0.8
+
+CONFIDENCE = 0.95
+
+ASSUMED_DISCORDANCE = 0.3  # share of samples that one arm of a pair alone has right
+
+DISCORDANCES = (0.1, ASSUMED_DISCORDANCE, 0.5)
+
+
+def chance_to_find(difference: float, n: int, discordance: float, level: float) -> float:
+    """Probability that McNemar's exact test finds a true difference, whatever the number of discordant samples.
+
+    Of n samples M are discordant, binomial with `discordance`; given M the better arm wins a binomial number with
+    chance (1 + difference / discordance) / 2. The test's power given M (Connor 1987, Biometrics 43:207, with exact
+    instead of normal probabilities) is averaged over M. Nothing here is taken from answers.
+
+    Args:
+        difference: share of samples, from 0 to `discordance`
+        level: of the two-sided test
+    """
+    likely = binom.ppf((1e-9, 1 - 1e-9), n, discordance)
+    m = np.arange(likely[0], likely[1] + 1)
+    critical = binom.isf(level / 2, m, 0.5) + 1  # the fewest wins that reject
+    wins = (1 + difference / discordance) / 2
+    found = binom.sf(critical - 1, m, wins) + binom.cdf(m - critical, m, wins)
+    found = np.where(critical > m, 0.0, found)
+    return float(np.sum(binom.pmf(m, n, discordance) * found))
+
+
+def smallest_difference(n: int, discordance: float, level: float) -> float | None:
+    """The smallest true difference, as a share, that n samples show with a chance of POWER; None: not even the largest."""
+    if n == 0 or chance_to_find(discordance, n, discordance, level) < POWER:
+        return None
+    return float(
+        brentq(lambda value: chance_to_find(value, n, discordance, level) - POWER, 0.0, discordance, xtol=1e-5)
+    )
+
+
+def describe_power(n: int) -> dict[str, object]:
+    """What dataset.json says of a test split of n samples, for one pair of arms."""
+    return {
+        "test_samples": n,
+        "confidence": CONFIDENCE,
+        "power": POWER,
+        "smallest_difference": {f"{share:g}": smallest_difference(n, share, 1 - CONFIDENCE) for share in DISCORDANCES},
+    }
+
+
+def power_in_words(n: int, discordance: float, level: float) -> str:
+    """One sentence for the terminal."""
+    least = smallest_difference(n, discordance, level)
+    assumed = f"where one arm of a pair alone is right on {discordance:.0%} of them"
+    if least is None:
+        return f"{n:,} test samples can't show any difference with a chance of {POWER:.0%}, {assumed}"
+    return f"{n:,} test samples show a difference of {100 * least:.1f} points with a chance of {POWER:.0%}, {assumed}"
