@@ -36,7 +36,7 @@ def chance_to_find(difference: float, n: int, discordance: float, level: float) 
 
 
 def smallest_difference(n: int, discordance: float, level: float) -> float | None:
-    """The smallest true difference, as a share, that n samples show with a chance of POWER; None: not even the largest."""
+    """The smallest true difference, as a share, that n samples show with a chance of POWER; None: none is shown."""
     if n == 0 or chance_to_find(discordance, n, discordance, level) < POWER:
         return None
     return float(
