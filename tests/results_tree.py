@@ -226,7 +226,8 @@ def _write_arm(tree: Tree, contender: Contender, random_: random.Random, gpu: bo
     folder = tree.folder / contender.path
     answers = [_answer(row, contender, random_) for row in tree.samples]
     if hostile:
-        answers[0] = answers[0].model_copy(update={"raw": HOSTILE, "code": None})
+        hurt = dict.fromkeys(("raw", "thinking", "refusal", "error", "finish_reason"), HOSTILE)
+        answers[0] = answers[0].model_copy(update={**hurt, "code": None})
     tree.predictions[contender.path] = answers
     write_predictions(folder / "predictions.jsonl", answers)
     arm = contender.arm

@@ -40,6 +40,9 @@ def test_hostile_texts_are_shown_and_do_not_run(open_report: Open) -> None:
     until(page, "document.getElementById('found').textContent.startsWith('1 of')")
     assert HOSTILE.split("\u2028")[0] in page.locator("#samples-list .text").inner_text()
     assert HOSTILE.split("\u2028")[0] in page.locator("#samples-list .raw").first.inner_text()
+    page.locator("#samples-list details.thinking summary").first.click()
+    for note in ("details.thinking p", ".refusal", ".error", ".ended"):
+        assert HOSTILE.split("\u2028")[0] in page.locator(f"#samples-list {note}").first.inner_text()
     assert "<script>" in page.locator("h1").inner_text()
     for plot in page.locator(".plot").all():
         plot.hover(force=True)

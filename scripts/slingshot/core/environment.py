@@ -17,6 +17,7 @@ PACKAGES = (
     "numpy",
     "pandas",
     "scikit-learn",
+    "openai",
 )
 
 

@@ -11,6 +11,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -218,8 +219,9 @@ def ask_part(
     places = list(by_key.items())
     allowed = job.asking.allowed_errors * len(requests)
     log.info("asking %s for %d answers (%s)", client.source.api, len(places), part)
-    with progress("answers", len(places), "samples") as meter:
-        for position, answer in ask_all(client, [requests[i[0]] for _, i in places], job.asking, tally):
+    asked = closing(ask_all(client, [requests[i[0]] for _, i in places], job.asking, tally))
+    with progress("answers", len(places), "samples") as meter, asked as coming:
+        for position, answer in coming:
             key, indices = places[position]
             if isinstance(answer, Reply):
                 if answer.refusal is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,7 +63,7 @@ class Tally:
 
 def ask_all(
     client: Client, requests: Sequence[Request], asking: Asking, tally: Tally
-) -> Iterator[tuple[int, Reply | RequestError]]:
+) -> Generator[tuple[int, Reply | RequestError], None, None]:
     """Answers as they come, each with its request's index; a RequestError where there is none after all tries.
 
     Raises:

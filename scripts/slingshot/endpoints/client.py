@@ -51,7 +51,12 @@ class Client:
         self._key = key_of(source)
         # No redirects: they would take texts to a host that nobody named. No proxy or .netrc between us and ourselves.
         own_machine = is_loopback(source.host)
-        http = httpx2.Client(timeout=timeout, follow_redirects=False, trust_env=not own_machine)
+        http = httpx2.Client(
+            timeout=timeout,
+            follow_redirects=False,
+            trust_env=not own_machine,
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),  # asking.at_once is the limit
+        )
         # Each credential is given, so that none is taken from a variable that the study does not name.
         self._openai = openai.OpenAI(
             api_key=self._key or "none",

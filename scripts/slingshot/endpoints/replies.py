@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion
 
 
+IMPOSSIBLE = -10_000.0  # the log-probability of a token that cannot be
+
+
 class MalformedReplyError(Exception):
     """A reply that is no answer: half of one, or of another form. Worth another try."""
 
@@ -132,9 +135,18 @@ def _usage(completion: ChatCompletion) -> Usage | None:
 def _tokens(choice: Any) -> list[TokenChoice]:
     chosen = choice.logprobs.content if choice.logprobs and choice.logprobs.content else []
     return [
-        TokenChoice(token.token, token.logprob, [(other.token, other.logprob) for other in token.top_logprobs or []])
-        for token in chosen
+        TokenChoice(one.token, _finite(one.logprob), [(other.token, _finite(other.logprob)) for other in _others(one)])
+        for one in chosen
     ]
+
+
+def _others(token: Any) -> list[Any]:
+    return token.top_logprobs or []
+
+
+def _finite(log_probability: float) -> float:
+    """Servers write impossible tokens as -inf or NaN, which JSON does not know."""
+    return max(log_probability, IMPOSSIBLE) if log_probability == log_probability else IMPOSSIBLE
 
 
 def _now() -> str:
