@@ -14,9 +14,10 @@ import numpy as np
 
 from slingshot.analysis import learning_curve
 from slingshot.analysis.bootstrap import resample_weights
+from slingshot.analysis.curve_shapes import FittedShape, fit_best_shape
 from slingshot.analysis.groups import Floats, Groups, design_effect
 from slingshot.analysis.intervals import mean_interval
-from slingshot.analysis.significance import Correct, compare_runs, discordant, paired_difference
+from slingshot.analysis.significance import Correct, compare_runs, paired_difference
 from slingshot.artifacts.comparison import (
     Crossed,
     CurvePoint,
@@ -30,6 +31,7 @@ from slingshot.artifacts.comparison import (
     SweepChoice,
     SweptCandidate,
     TrainingGain,
+    TrainingNoise,
     TrainSizeBreakEven,
 )
 from slingshot.artifacts.metrics import Difference, Score
@@ -37,8 +39,6 @@ from slingshot.config.arms import Arm
 from slingshot.config.reporting import Statistics
 
 Resampled = dict[str, Floats]  # an arm's path to its exact match in each resample
-
-FEW_DISCORDANT = 10  # with fewer, resamples of two arms look too sure
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def findings(scored: Sequence[Scored], statistics: Statistics, groups: Groups) -
         curves=[
             curve
             for model in _models(scored, "learning_curve")
-            if (curve := curve_of(model, scored, resampled, statistics)) is not None
+            if (curve := curve_of(model, scored, resampled, statistics, groups)) is not None
         ],
         seeds=seeds,
         ladders=[ladder_of(model, scored, statistics, groups) for model in _models(scored, "few_shot")],
@@ -159,7 +159,7 @@ def contrast(right: Floats, weights: Sequence[float], confidence: float, groups:
 
 
 def curve_of(
-    model: str, scored: Sequence[Scored], resampled: Resampled, statistics: Statistics
+    model: str, scored: Sequence[Scored], resampled: Resampled, statistics: Statistics, groups: Groups
 ) -> MeasuredCurve | None:
     """A model's finetunes by train size, the fitted law, and where it meets each untrained arm."""
     runs = [each for each in scored if each.arm.model == model and each.arm.design == "learning_curve"]
@@ -170,40 +170,81 @@ def curve_of(
     )
     if not runs:
         return None
-    sizes = np.array([each.train_samples for each in runs], dtype=float)
-    others = [each for each in scored if not each.arm.finetuned]
-    law, met = None, []
-    if len(set(sizes)) >= learning_curve.FEWEST_SIZES:
-        errors = np.array([1 - each.correct.mean() for each in runs])
-        fitted = learning_curve.fit(sizes, errors[None])
-        fits = learning_curve.fit(sizes, 1 - np.stack([resampled[each.path] for each in runs], axis=1))
-        law = learning_curve.power_law(sizes, errors, fitted, fits, statistics.confidence)
-        for other in others:
-            ends = learning_curve.break_even_sizes(
-                fitted, float(1 - other.correct.mean()), fits, 1 - resampled[other.path], statistics.confidence
-            )
-            if all(sum(discordant(each.correct, other.correct)) < FEW_DISCORDANT for each in runs):
-                ends = (ends[0], *learning_curve.ANYWHERE)  # resamples of so few differences look too sure
-            words = learning_curve.in_words(ends, int(sizes[0]), int(sizes[-1]), statistics.confidence)
-            met.append(
-                TrainSizeBreakEven(
-                    untrained=other.path,
-                    shots=other.shots,
-                    estimate=ends[0],
-                    low=ends[1],
-                    high=ends[2],
-                    sentence=f"{model} matches {other.path}: {words}.",
-                )
-            )
-    return MeasuredCurve(
+    curve = MeasuredCurve(
         model=model,
         hold="steps" if any(each.hold_steps for each in runs) else "epochs",
         points=[
             CurvePoint(arm=each.path, train_samples=each.train_samples or 0, exact_match=each.exact_match)
             for each in runs
         ],
-        power_law=law,
-        break_even=met,
+        power_law=None,
+        break_even=[],
+    )
+    if len({each.train_samples for each in runs}) < learning_curve.FEWEST_SIZES:
+        return curve
+    seeds = [each.exact_match.value for each in _seed_runs(model, scored)]
+    return curve.model_copy(update=_fitted(runs, seeds, scored, resampled, statistics, groups))
+
+
+def _fitted(
+    runs: Sequence[Scored],
+    seeds: Sequence[float],
+    scored: Sequence[Scored],
+    resampled: Resampled,
+    statistics: Statistics,
+    groups: Groups,
+) -> dict[str, Any]:
+    """The fields of a MeasuredCurve that rest on a fit: at least three sizes, in rising order."""
+    sizes = np.array([each.train_samples for each in runs], dtype=float)
+    errors = np.array([1 - each.correct.mean() for each in runs])
+    shape = fit_best_shape(sizes, errors)
+    noise = learning_curve.training_noise(shape, seeds)
+    again = 1 - np.stack([resampled[each.path] for each in runs], axis=1)
+    again += np.random.default_rng([statistics.seed, len(runs)]).normal(0, noise.deviation, size=again.shape)
+    fitted = learning_curve.fit(sizes, errors[None])
+    law = learning_curve.power_law(
+        sizes, errors, fitted, learning_curve.fit(sizes, np.clip(again, 0, 1)), statistics.confidence
+    )
+    fits = learning_curve.fits_well(shape, errors, len(runs[0].correct), noise)
+    return {
+        "power_law": law,
+        "shapes": shape.shapes,
+        "best_shape": shape.best,
+        "fits": fits,
+        "training_noise": noise,
+        "break_even": [
+            _break_even(runs, other, sizes, shape if fits else None, noise, statistics.confidence, groups)
+            for other in scored
+            if not other.arm.finetuned
+        ],
+    }
+
+
+def _break_even(
+    runs: Sequence[Scored],
+    other: Scored,
+    sizes: Floats,
+    shape: FittedShape | None,
+    noise: TrainingNoise,
+    confidence: float,
+    groups: Groups,
+) -> TrainSizeBreakEven:
+    """From which size the runs match an untrained arm; `shape` is None where none fits."""
+    differences = [each.correct.astype(float) - other.correct for each in runs]
+    low, high = learning_curve.break_even_bounds(sizes, differences, noise, confidence, groups)
+    estimate = None
+    if shape is not None:
+        estimate = learning_curve.enclosed(shape.size_at(float(1 - other.correct.mean())), low, high)
+    ends = learning_curve.train_size(low), learning_curve.train_size(high)
+    words = learning_curve.in_words(estimate, *ends, int(sizes[0]), int(sizes[-1]), confidence)
+    counted = "" if noise.source != "none" else " Training noise is not counted: it takes more sizes or designs.seeds."
+    return TrainSizeBreakEven(
+        untrained=other.path,
+        shots=other.shots,
+        estimate=estimate,
+        low=ends[0],
+        high=ends[1],
+        sentence=f"{runs[0].arm.model} matches {other.path}: {words}.{counted}",
     )
 
 

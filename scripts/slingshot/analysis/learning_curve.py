@@ -1,4 +1,4 @@
-"""Error against train size: a power law fitted to finetunes, and the size from which they match another arm."""
+"""Error against train size: a power law fitted to finetunes, training noise, and the size that matches another arm."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
-from slingshot.analysis.groups import Floats
-from slingshot.artifacts.comparison import PowerLaw, PowerLawPoint, TrainSize
+from slingshot.analysis.curve_shapes import FittedShape
+from slingshot.analysis.groups import Floats, Groups
+from slingshot.analysis.intervals import critical, padded_mean
+from slingshot.artifacts.comparison import PowerLaw, PowerLawPoint, TrainingNoise, TrainSize
+
+ASSUMED_NOISE = 0.02  # between seeds, a share, where nothing says it
 
 FEWEST_SIZES = 3  # as many as the power law has parameters
 
 EXPONENTS = np.geomspace(0.01, 5, 320)
 
 LINE_POINTS = 40
-
-ANYWHERE = (TrainSize(place="below", train_samples=None), TrainSize(place="above", train_samples=None))
 
 
 @dataclass(frozen=True)
@@ -35,17 +38,6 @@ class Fits:
         """Errors of shape (m, k) at k sizes; none is above 1, where nothing is right."""
         powers = (sizes[None, :] / self.smallest) ** -self.exponent[:, None]
         return np.minimum(self.asymptote[:, None] + self.excess[:, None] * powers, 1.0)
-
-    def sizes_at(self, errors: Floats) -> Floats:
-        """The sizes, shape (m,), at which each law falls to the m errors given.
-
-        -inf where it is there at the smallest size measured, inf where it is not at the largest: never a size beyond.
-        """
-        ends = self.errors(np.array([self.smallest, self.largest]))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = self.excess / (errors - self.asymptote)
-            inside = self.smallest * ratio ** (1 / self.exponent)
-        return np.where(ends[:, 0] <= errors, -np.inf, np.where(ends[:, 1] > errors, np.inf, inside))
 
 
 def fit(sizes: Floats, errors: Floats) -> Fits:
@@ -79,7 +71,7 @@ def power_law(sizes: Floats, errors: Floats, fitted: Fits, resampled: Fits, conf
     Args:
         errors: k measured errors
         fitted: one law, of these errors
-        resampled: m laws, of m resamples of the test samples
+        resampled: m laws, of m resamples of the test samples, training noise added
     """
     sizes_drawn = np.geomspace(fitted.smallest, fitted.largest, LINE_POINTS)
     drawn, bands = fitted.errors(sizes_drawn)[0], resampled.errors(sizes_drawn)
@@ -103,39 +95,85 @@ def power_law(sizes: Floats, errors: Floats, fitted: Fits, resampled: Fits, conf
     )
 
 
-def break_even_sizes(
-    fitted: Fits, error: float, resampled: Fits, errors: Floats, confidence: float
-) -> tuple[TrainSize, TrainSize, TrainSize]:
-    """The train size from which the law is no worse than another arm, and the ends of its percentile interval.
+def training_noise(shape: FittedShape, seeds: Sequence[float]) -> TrainingNoise:
+    """From exact matches of runs that differ in their seeds alone, where there are two; else from the curve's fit."""
+    if len(seeds) > 1:
+        return TrainingNoise(deviation=float(np.std(seeds, ddof=1)), source="seeds", freedom=len(seeds) - 1)
+    if shape.freedom > 0:
+        return TrainingNoise(deviation=math.sqrt(shape.variance), source="residuals", freedom=shape.freedom)
+    return TrainingNoise(deviation=0.0, source="none", freedom=0)
+
+
+def fits_well(shape: FittedShape, errors: Floats, n: int, noise: TrainingNoise) -> bool:
+    """Whether the best shape predicts held-out sizes within twice the noise of a point, of test samples and training.
+
+    Where no seeds say the training noise, ASSUMED_NOISE stands for it: distances from the curve would excuse it.
+    """
+    training = noise.deviation if noise.source == "seeds" else ASSUMED_NOISE
+    point = math.sqrt(float(np.mean(errors * (1 - errors))) / n + training**2)
+    held_out = min((each.held_out_error for each in shape.shapes if each.held_out_error is not None), default=0.0)
+    return held_out <= 2 * point
+
+
+def break_even_bounds(
+    sizes: Floats, differences: Sequence[Floats], noise: TrainingNoise, confidence: float, groups: Groups
+) -> tuple[float, float]:
+    """The ends of the interval of the train size from which the model is no worse: measured sizes, -inf or inf.
+
+    From the smallest size up, the low end is the last size before one is no longer significantly worse; from the
+    largest down, the high end is the last that is still significantly better. Each is a sequence of one-sided tests
+    that stops at the first that does not reject, so each errs with half of 1 - confidence at most, however many sizes
+    there are (Maurer, Hothorn and Lehmacher 1995). Nothing is assumed of the curve but that its error does not rise.
 
     Args:
-        error: the other arm's
-        errors: the other arm's in the m resamples that the resampled laws come from
+        sizes: k train sizes in rising order
+        differences: for each size the scores of the n samples, finetuned minus untrained
     """
-    estimate = float(fitted.sizes_at(np.array([error]))[0])
-    low, high = _bounds(resampled.sizes_at(errors), confidence)
-    return _train_size(estimate), _train_size(min(low, estimate)), _train_size(max(high, estimate))
+    quantile = float(student.ppf((1 + confidence) / 2, noise.freedom)) if noise.freedom else 0.0
+    worse, better = [], []
+    for each in differences:
+        center, variance = padded_mean(each, 1.0, groups)
+        reach = math.sqrt(critical(confidence, groups) ** 2 * variance + (quantile * noise.deviation) ** 2)
+        worse.append(center + reach < 0)
+        better.append(center - reach > 0)
+    below = worse.index(False) if False in worse else len(worse)
+    above = better[::-1].index(False) if False in better else len(better)
+    low = -math.inf if below == 0 else math.inf if below == len(sizes) else float(sizes[below - 1])
+    high = math.inf if above == 0 else -math.inf if above == len(sizes) else float(sizes[len(sizes) - above])
+    return low, high
 
 
-def in_words(sizes: Sequence[TrainSize], smallest: int, largest: int, confidence: float) -> str:
-    """`about 420 train samples (95% interval 210 to 900)`, or that the size is not within what was measured."""
-    estimate, low, high = sizes
-    if estimate.place == "below":
-        said = f"not within this range: already at the smallest size, {smallest:,}"
-    elif estimate.place == "above":
-        said = f"not within this range: not yet at the largest size, {largest:,}"
-    else:
-        said = f"about {estimate.train_samples:,} train samples"
+def in_words(
+    estimate: TrainSize | None, low: TrainSize, high: TrainSize, smallest: int, largest: int, confidence: float
+) -> str:
+    """`about 420 train samples (95% interval 210 to 900)`, or what can be said instead of a number."""
+    sure = f"{100 * confidence:g}% interval"
     if low.place == high.place != "within":
-        return f"{said}; so says the whole {100 * confidence:g}% interval"
+        outside = {
+            "below": f"already at the smallest size, {smallest:,}",
+            "above": f"not yet at the largest size, {largest:,}",
+        }
+        return f"not within this range: {outside[low.place]}; so says the whole {sure}"
     ends = [
         {"below": f"under {smallest:,}", "above": f"over {largest:,}"}.get(end.place) or f"{end.train_samples:,}"
         for end in (low, high)
     ]
-    return f"{said} ({100 * confidence:g}% interval {ends[0]} to {ends[1]})"
+    if estimate is None:
+        return f"between {ends[0]} and {ends[1]} train samples ({sure}; no shape of curve fits the sizes measured)"
+    if estimate.place == "within":
+        return f"about {estimate.train_samples:,} train samples ({sure} {ends[0]} to {ends[1]})"
+    side = (
+        f"at the smallest size, {smallest:,}" if estimate.place == "below" else f"beyond the largest size, {largest:,}"
+    )
+    return f"perhaps {side} ({sure} {ends[0]} to {ends[1]})"
 
 
-def _train_size(value: float) -> TrainSize:
+def enclosed(estimate: float, low: float, high: float) -> TrainSize:
+    """The estimate as a record, moved to the interval's end where the curve lies outside of it."""
+    return train_size(min(max(estimate, low), high))
+
+
+def train_size(value: float) -> TrainSize:
     if math.isinf(value):
         return TrainSize(place="below" if value < 0 else "above", train_samples=None)
     return TrainSize(place="within", train_samples=math.ceil(value - 1e-9))

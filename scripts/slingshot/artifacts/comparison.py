@@ -151,6 +151,29 @@ class PowerLaw(Record):
     line: list[PowerLawPoint] = Field(description="the curve and its band, from the smallest to the largest size")
 
 
+ShapeName = Literal["power law", "sigmoid", "logarithm"]
+
+
+class CurveShape(Record):
+    """A shape and how well it predicts measured sizes that it was not fitted to."""
+
+    shape: ShapeName
+    held_out_error: float | None = Field(
+        description="root mean square, a share; null with too few sizes to hold one out"
+    )
+
+
+class TrainingNoise(Record):
+    """How far two runs of one size with other seeds lie apart."""
+
+    deviation: float = Field(description="standard deviation of exact match, a share")
+    source: Literal["seeds", "residuals", "none"] = Field(
+        description="the model's runs with several seeds; else distances of the sizes from the curve, which hold test "
+        "noise, too; none: too few sizes for either, and the intervals are over test samples alone"
+    )
+    freedom: int = Field(description="degrees of freedom of the estimate")
+
+
 class TrainSize(Record):
     """A train size, or on which side of the measured range it lies."""
 
@@ -159,23 +182,36 @@ class TrainSize(Record):
 
 
 class TrainSizeBreakEven(Record):
-    """The train size from which the finetuned model is no worse than an untrained arm, by the fitted curve."""
+    """The train size from which the finetuned model is no worse than an untrained arm.
+
+    The interval's ends are measured sizes: the last that is surely worse, and the first that is surely better. It needs
+    no shape, only a curve that does not get worse. The estimate is the curve's of the best shape.
+    """
 
     untrained: str
     shots: int = Field(description="examples in the untrained arm's prompt")
-    estimate: TrainSize
+    estimate: TrainSize | None = Field(
+        description="null where no shape fits: the sentence then names the interval only"
+    )
     low: TrainSize
     high: TrainSize
     sentence: str
 
 
 class MeasuredCurve(Record):
-    """Finetunes of one model on nested, stratified subsets of train. Intervals are over test samples."""
+    """Finetunes of one model on nested, stratified subsets of train.
+
+    Intervals of points are over test samples, those of the curve and of break-even sizes over training noise, too.
+    """
 
     model: str
     hold: Literal["epochs", "steps"] = Field(description="what was the same for every size")
     points: list[CurvePoint]
     power_law: PowerLaw | None = Field(description="null with fewer than three different sizes")
+    shapes: list[CurveShape] = Field(default=[])
+    best_shape: ShapeName | None = Field(None, description="by held-out error; break-even estimates are from it")
+    fits: bool = Field(True, description="false: no shape predicts held-out sizes within their noise")
+    training_noise: TrainingNoise | None = None
     break_even: list[TrainSizeBreakEven]
 
 

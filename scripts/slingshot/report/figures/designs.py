@@ -118,8 +118,10 @@ def _band_label(arm: ArmSummary) -> dict[str, Any]:
     }
 
 
-def train_size(size: TrainSize) -> str:
-    """A train size, or on which side of the measured range it lies."""
+def train_size(size: TrainSize | None) -> str:
+    """A train size, or on which side of the measured range it lies; a dash where no curve gives one."""
+    if size is None:
+        return MISSING
     return {"below": "below the range", "above": "above the range"}.get(size.place) or count(size.train_samples)
 
 
