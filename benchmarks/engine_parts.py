@@ -5,14 +5,12 @@
 
 Weights are random, of the true architectures: an 8B that answers (16 new tokens), a 3B that trains (LoRA of rank 64
 on every linear layer). Prompts and samples have lengths like MedSynth's. Each group of variants runs in a process of
-its own; a group's first variant is run again at its end, and the difference between the two is the noise. A part that
-the code no longer has is left out.
+its own; a group's first variant is run again at its end, and the difference between the two is the noise.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import gc
 import importlib
 import json
@@ -123,23 +121,6 @@ def replaced(module: str, name: str, value: Any) -> Change:
 
 
 @contextmanager
-def whole_last_layer() -> Iterator[None]:
-    from slingshot.generation import engine
-
-    take_apart = engine.take_apart
-    with patch.object(engine, "take_apart", lambda model: dataclasses.replace(take_apart(model), last_layer=None)):
-        yield
-
-
-@contextmanager
-def own_norms() -> Iterator[None]:
-    from slingshot.generation import engine
-
-    with patch.object(engine, "_rms_norm", lambda module, hidden: type(module).forward(module, hidden)):
-        yield
-
-
-@contextmanager
 def no_graphs() -> Iterator[None]:
     from slingshot.generation import engine
 
@@ -148,12 +129,8 @@ def no_graphs() -> Iterator[None]:
 
 
 PARTS_OF_ANSWERING: dict[str, Change] = {
-    "both Triton kernels": replaced("slingshot.nn.triton_kernels", "triton", None),
-    "the Triton kernel of the activation": replaced("slingshot.nn.triton_kernels", "_is_gated", lambda module: False),
-    "the Triton kernel of the rotation": replaced("slingshot.nn.triton_kernels", "_HALVES", set()),
-    "the short last layer": whole_last_layer,
-    "sums inside products": replaced("slingshot.nn.residual_products", "fuse", lambda model: None),
-    "one kernel per norm": own_norms,
+    "one kernel per norm": replaced("slingshot.nn.fast_modules", "_is_rms_norm", lambda module: False),
+    "the Triton kernel of the rotation": replaced("slingshot.nn.fast_modules", "triton", None),
     "CUDA graphs": no_graphs,
 }
 
@@ -229,76 +206,57 @@ def timed_training(options: argparse.Namespace, merged: bool) -> dict[str, Any]:
 # ---------------------------------------------------------------- starting
 
 START = """
-import contextlib, sys, threading
+import sys
 sys.path.insert(0, {scripts!r})
-with contextlib.ExitStack() as changes:
-    from unittest.mock import patch
-    if {lean}:
-        from slingshot.models import lean_imports
-        for name, value in {changes}:
-            changes.enter_context(patch.object(lean_imports, name, value))
-        {extra}
-        lean_imports.prepare_imports({device!r}, True, {compiles}, {quantized})
+from slingshot.models.lean_imports import prepare_imports, without_compiler
+
+def load():
     import torch
-    import slingshot.{module}
+    import slingshot.generation.generate
     from transformers import AutoModelForCausalLM, LlamaConfig
     with torch.device({device!r}):
-        AutoModelForCausalLM.from_config(LlamaConfig(hidden_size=64, num_hidden_layers=1, intermediate_size=64,
+        return AutoModelForCausalLM.from_config(LlamaConfig(hidden_size=64, num_hidden_layers=1, intermediate_size=64,
             num_attention_heads=2, vocab_size=64))
-    if {quantized}:
-        import bitsandbytes
+
+if {flags}:
+    prepare_imports(alone=True)
+if {compiler_out}:
+    without_compiler(load, {quantized})
+else:
+    load()
+if {quantized}:
+    import bitsandbytes
 """
-PARTS_OF_STARTING: dict[str, dict[str, Any]] = {
+PARTS_OF_STARTING: dict[str, dict[str, bool]] = {
     "all parts": {},
-    "without flags of what is unused": {"changes": [("_UNUSED", ()), ("_UNUSED_ALONE", ())]},
-    "without the put-off compiler": {
-        "part": "_put_off_compiler",
-        "extra": "lean_imports._put_off_compiler = lambda: None",
-    },
-    "without CUDA beside the imports": {"extra": "lean_imports.Thread = lambda target: threading.Thread(target=int)"},
-    "with none": {"lean": False},
+    "without flags of what is unused": {"flags": False},
+    "with torch's compiler": {"compiler_out": False},
+    "with none": {"flags": False, "compiler_out": False},
     "all parts again": {},
 }
 
 
 def starting(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
     """Processes per minute that import what answering needs and put a small network on the device."""
-    yield from started(options, "generation.generate", compiles=False, quantized=False)
+    yield from started(options, quantized=False)
 
 
 def starting_nf4(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
     """The same with bitsandbytes."""
-    yield from started(options, "generation.generate", compiles=False, quantized=True)
+    yield from started(options, quantized=True)
 
 
-def started(
-    options: argparse.Namespace, module: str, compiles: bool, quantized: bool
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def started(options: argparse.Namespace, quantized: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     from made_up import with_bytecode
 
-    lean = importlib.import_module("slingshot.models.lean_imports")
     for variant, parts in PARTS_OF_STARTING.items():
-        if not hasattr(lean, parts.get("part", "prepare_imports")):
-            continue  # the code has this part no more
-        source = START.format(
-            scripts=str(ROOT / "scripts"),
-            lean=parts.get("lean", True),
-            changes=parts.get("changes", []),
-            extra=parts.get("extra", "pass"),
-            device=options.device,
-            compiles=compiles,
-            quantized=quantized,
-            module=module,
-        )
+        how = {"flags": True, "compiler_out": True, **parts, "quantized": quantized, "device": options.device}
+        source = START.format(scripts=str(ROOT / "scripts"), **how)
+        environment = {**os.environ, **with_bytecode(options.work)}
         seconds = []
         for _ in range(2 if options.tiny else 1 + options.starts):
             start = time.perf_counter()
-            subprocess.run(
-                [sys.executable, "-c", source],
-                check=True,
-                env={**os.environ, **with_bytecode(options.work)},
-                stdout=subprocess.DEVNULL,
-            )
+            subprocess.run([sys.executable, "-c", source], check=True, env=environment, stdout=subprocess.DEVNULL)
             seconds.append(time.perf_counter() - start)
         median = statistics.median(seconds[1:])
         yield variant, {"rate": 60 / median, "unit": "starts per minute", "seconds": median, "all": seconds}

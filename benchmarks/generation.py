@@ -228,10 +228,10 @@ def fp8_12gb(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def unfused(options: argparse.Namespace) -> dict[str, Any]:
-    """The same without the Triton kernels."""
-    from slingshot.nn import triton_kernels as fused_kernels
+    """The same without the Triton kernel."""
+    from slingshot.nn import fast_modules
 
-    fused_kernels.triton = None
+    fast_modules.triton = None
     return {"bf16": timed_ours(load(options, "none"), random_prompts(options.prompts, options.tiny))}
 
 

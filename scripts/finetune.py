@@ -44,7 +44,7 @@ def main() -> None:
 
     seconds: dict[str, float] = {}
     with timed(seconds, "imports"):
-        prepare_imports(given.device, alone="WORLD_SIZE" not in os.environ, compiles=given.device == "cuda")
+        prepare_imports(alone="WORLD_SIZE" not in os.environ)
         from slingshot.training.finetune import finetune
         from slingshot.training.state import FinetuneJob
 

@@ -1,8 +1,8 @@
 """Generation without padding: prompts laid end to end, then all rows of a group decoded together.
 
 A group is as many prompts as the pool of keys and values holds. Its prompts run through the network in rows of at
-most `row_tokens` tokens; in the last layer only their keys and values and each prompt's last token do, and only that
-token meets the vocabulary. What all prompts begin with is computed once. Decoding is one CUDA graph on a GPU.
+most `row_tokens` tokens, and only each prompt's last token meets the vocabulary. What all prompts begin with is
+computed once. Decoding is one CUDA graph on a GPU.
 """
 
 from __future__ import annotations
@@ -10,16 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slingshot.models.device_memory import to_device
-from slingshot.nn import fp8, residual_products
-from slingshot.nn import triton_kernels as fused_kernels
+from slingshot.nn import fast_modules, fp8
 from slingshot.nn.cached_attention import KVCache, use_cached_attention
 
 if TYPE_CHECKING:
@@ -37,7 +34,6 @@ class Network:
     model: PreTrainedModel
     decoder: Any
     head: nn.Module
-    last_layer: nn.Module | None
     softcap: float | None
     factor: float | None  # of the logits, before the softcap
     own_attention: str
@@ -111,24 +107,16 @@ class Engine:
 
 
 def take_apart(model: PreTrainedModel) -> Network:
-    """Find a model's decoder, head and last layer, and make its attention and its norms ours."""
+    """Find a model's decoder and head, and make its attention, its norms and its rotation ours."""
     decoder = model.base_model
-    layers, config = getattr(decoder, "layers", None), model.config.get_text_config()
-    last_layer = None
-    if isinstance(layers, nn.ModuleList) and len(layers) == config.num_hidden_layers and hasattr(decoder, "norm"):
-        last_layer = layers[-1]
+    config = model.config.get_text_config()
     own_attention = model.config._attn_implementation or "eager"
     use_cached_attention(model)
-    for module in model.modules():
-        if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
-            module.forward = partial(_rms_norm, module)  # one kernel instead of six
-    fused_kernels.fuse(model)
-    residual_products.fuse(model)
+    fast_modules.replace_modules(model)
     return Network(
         model=model,
         decoder=decoder,
         head=model.get_output_embeddings(),
-        last_layer=last_layer,
         softcap=getattr(config, "final_logit_softcapping", None),
         factor=_logit_factor(config),
         own_attention=own_attention,
@@ -145,17 +133,9 @@ def _logit_factor(config: Any) -> float | None:
 
 def put_together(network: Network) -> None:
     """Undo `take_apart`."""
-    for module in network.model.modules():
-        if type(module).__name__.endswith("RMSNorm"):
-            module.__dict__.pop("forward", None)
-    fused_kernels.unfuse(network.model)
-    residual_products.unfuse(network.model)
+    fast_modules.restore_modules(network.model)
     fp8.unfuse(network.model)
     network.model.set_attn_implementation(network.own_attention)
-
-
-def _rms_norm(module: Any, hidden: Tensor) -> Tensor:
-    return F.rms_norm(hidden, module.weight.shape, module.weight, module.variance_epsilon)
 
 
 def shared_prefix(prompts: Sequence[Sequence[int]]) -> int:

@@ -23,7 +23,7 @@ from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_file
 from slingshot.core.progress import progress
 from slingshot.generation.cache import PredictionCache, prompt_key
-from slingshot.models.lean_imports import prepare_imports
+from slingshot.models.lean_imports import prepare_imports, without_compiler
 from slingshot.models.loading import context_length, load_tokenizer
 from slingshot.models.number_types import number_type
 from slingshot.prompting.answers import AnswerReader
@@ -85,8 +85,7 @@ def predict(job: PredictJob) -> None:
     samples = read_samples(job.split, COLUMNS)[shard - 1 :: shards]
     labels = read_labels(job.labels)
     with timed(record.seconds, "tokenizer"):  # and with it transformers
-        quantized = spec.quantization in ("int8", "nf4") and job.device == "cuda"
-        prepare_imports(job.device, alone=True, compiles=False, quantized=quantized)
+        prepare_imports(alone=True)
         tokenizer = load_tokenizer(card)
     prompter = Prompter(tokenizer, spec.prompt)
     with timed(record.seconds, "prompts"):
@@ -296,14 +295,21 @@ def load(job: PredictJob, spec: PredictSpec, card: ModelCard, record: StepRecord
     with timed(record.seconds, "imports"):
         import torch
 
-        from slingshot.generation.generate import load_for_generation
         from slingshot.models.device_memory import limit_memory
-        from slingshot.nn.adapter_files import trained_elsewhere
     limit_memory(torch.device(job.device), job.memory_gb)
-    with timed(record.seconds, "load"):
-        model = load_for_generation(
-            card, spec.quantization, spec.dtype, job.device, job.adapter, spec.unquantized_without_gpu
-        )
+
+    def make() -> PreTrainedModel:
+        with timed(record.seconds, "imports"):
+            from slingshot.generation.generate import load_for_generation
+        with timed(record.seconds, "load"):
+            return load_for_generation(
+                card, spec.quantization, spec.dtype, job.device, job.adapter, spec.unquantized_without_gpu
+            )
+
+    quantized = spec.quantization in ("int8", "nf4") and job.device == "cuda"
+    model = without_compiler(make, quantized)
+    from slingshot.nn.adapter_files import trained_elsewhere
+
     note = trained_elsewhere(job.adapter, weights_of(spec, job.device)) if job.adapter else None
     if note:
         log.warning("%s: %s", card.name, note)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from slingshot.generation.engine import (
     Engine,
     Layout,
-    Network,
     Piece,
     _on_device,
     _rows,
 )
-from slingshot.nn.cached_attention import AttentionStep, KVCache, Written
+from slingshot.nn.cached_attention import AttentionStep, KVCache
 
 
 @torch.inference_mode()
@@ -53,70 +49,10 @@ def _prefill_row(engine: Engine, layout: Layout, row: list[Piece]) -> tuple[Tens
         longest_key=max(end for _, _, end in row),
     )
     last = ends_[1:].long() - 1
-    hidden = _last_hidden(engine.network, ids_[None], positions_[None], step, last)
-    return hidden, [at for at, (index, _, end) in enumerate(row) if end == len(layout.prompts[index])]
-
-
-class _Caught(Exception):  # noqa: N818 - no error: a way out before the last layer
-    pass
-
-
-def _last_hidden(network: Network, ids: Tensor, positions: Tensor, step: AttentionStep, last: Tensor) -> Tensor:
-    """Hidden states after the network at the tokens `last`, (len(last), hidden size).
-
-    Of the last layer, all but those tokens need only their keys and values.
-    """
-    arguments = {"input_ids": ids, "position_ids": positions, "use_cache": False}
-    layer = network.last_layer
-    if layer is None:
-        hidden: Tensor = network.decoder(**arguments, step=step).last_hidden_state[0]
-        return hidden[last]
-    caught: list[Any] = []
-
-    def catch(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        caught[:] = given, named
-        raise _Caught
-
-    hook = layer.register_forward_pre_hook(catch, with_kwargs=True)
-    try:
-        with suppress(_Caught):
-            network.decoder(**arguments, step=step)
-    finally:
-        hook.remove()
-    given, named = caught
-    named = {
-        **named,
-        "step": AttentionStep(
-            **{**step.__dict__, "stop_at": network.model.config.get_text_config().num_hidden_layers - 1}
-        ),
-    }
-    with suppress(Written):
-        layer(*given, **named)
-    pieces = len(last)
-    named["step"] = AttentionStep(
-        pool=step.pool,
-        write=step.write[last],
-        query_ends=torch.arange(pieces + 1, dtype=torch.int32, device=last.device),
-        key_starts=step.key_starts,
-        key_lengths=step.key_lengths,
-        longest_query=1,
-        longest_key=step.longest_key,
-    )
-    tokens = ids.shape[1]
-    out = layer(
-        *_at_tokens(given, last, tokens), **{name: _at_tokens(value, last, tokens) for name, value in named.items()}
-    )
-    normed: Tensor = network.decoder.norm(out[0] if isinstance(out, tuple) else out)
-    return normed[0]
-
-
-def _at_tokens(value: Any, last: Tensor, tokens: int) -> Any:
-    """The value at some tokens only, where it is a tensor over all of them: (1, tokens, ...)."""
-    if isinstance(value, tuple):
-        return tuple(_at_tokens(part, last, tokens) for part in value)
-    if isinstance(value, Tensor) and value.ndim >= 2 and value.shape[1] == tokens:
-        return value[:, last]
-    return value
+    hidden: Tensor = engine.network.decoder(
+        input_ids=ids_[None], position_ids=positions_[None], use_cache=False, step=step
+    ).last_hidden_state[0]
+    return hidden[last], [at for at, (index, _, end) in enumerate(row) if end == len(layout.prompts[index])]
 
 
 def _put_prefix(engine: Engine, layout: Layout) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -15,9 +14,11 @@ from transformers import PreTrainedModel
 from slingshot.artifacts.layout import ADAPTER_SETTINGS, ADAPTER_WEIGHTS
 from slingshot.config.recipe import Lora
 from slingshot.core.errors import StudyError
-from slingshot.core.files import replacing, write_json
+from slingshot.core.files import read_json, replacing, write_json
 
 PREFIX = "base_model.model."  # what peft puts before a module's name
+
+BASE_WEIGHTS = "base_weights.json"  # beside the adapter: what weights it was trained on, which peft has no key for
 
 _PLAIN = {
     "use_dora": False,
@@ -92,8 +93,8 @@ def trained_elsewhere(folder: Path, quantization: str) -> str | None:
 
 
 def _trained_on(folder: Path) -> str | None:
-    with safe_open(folder / "adapter_model.safetensors", "pt") as file:
-        return (file.metadata() or {}).get("trained_on")
+    path = folder / BASE_WEIGHTS
+    return str(read_json(path)["quantization"]) if path.exists() else None
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -130,7 +131,8 @@ def save_adapter(
     leaves = sorted({name.removesuffix(".weight").rsplit(".", 2)[1] for name in state})
     with replacing(folder / ADAPTER_WEIGHTS) as temporary:
         weights = {name: value.detach().cpu().contiguous() for name, value in sorted(state.items())}
-        temporary.write_bytes(save(weights, metadata={"format": "pt", "trained_on": quantization}))
+        temporary.write_bytes(save(weights, metadata={"format": "pt"}))
+    write_json(folder / BASE_WEIGHTS, {"quantization": quantization})
     write_json(
         folder / ADAPTER_SETTINGS,
         {

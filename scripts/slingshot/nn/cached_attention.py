@@ -45,8 +45,6 @@ class KVCache:
 class AttentionStep:
     """One forward pass. Sequence i's new tokens stand at `query_ends[i] : query_ends[i + 1]`; it sees
     `key_lengths[i]` rows of the pool from `key_starts[i]` on, the last of which are its new tokens.
-
-    `stop_at`: the layer that writes its keys and values and then raises `Written`.
     """
 
     pool: KVCache
@@ -56,7 +54,6 @@ class AttentionStep:
     key_lengths: Tensor  # (sequences,) int32
     longest_query: int
     longest_key: int
-    stop_at: int | None = None
     branches: Branches | None = None
 
 
@@ -69,10 +66,6 @@ class Branches:
     pool: KVCache
     write: Tensor  # (tokens,) int64: rows of the branches' pool
     ancestors: Tensor  # (tokens, depth) int64: rows of the branches' pool, each query's own row last
-
-
-class Written(Exception):  # noqa: N818 - no error: a way out of the network's last layer
-    """Keys and values of the last layer are in the pool, and nothing more was wanted."""
 
 
 def use_cached_attention(model: PreTrainedModel) -> None:
@@ -105,8 +98,6 @@ def _attend(
     if step.branches is not None:
         return _attend_branches(step, layer, query, key, value, scale, sliding_window, softcap)[None], None
     step.pool.write(layer, step.write, key, value)
-    if step.stop_at == layer:
-        raise Written
     keys, values = step.pool.keys[layer], step.pool.values[layer]
     if flash_kernels.takes(query, softcap):
         # A single query is the last of its sequence and sees everything: without a causal mask the kernel shares

@@ -12,15 +12,20 @@ from tests.unit.tiny_models import tiny_model
 PROGRAM = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from slingshot.models.lean_imports import prepare_imports
-prepare_imports("cpu", alone=sys.argv[3] == "alone", compiles=sys.argv[4] == "compiles", quantized=True)
+from slingshot.models.lean_imports import prepare_imports, without_compiler
+prepare_imports(alone=sys.argv[3] == "alone")
+
+def load():
+    from transformers import AutoModelForCausalLM
+    import slingshot.generation.generate
+    return AutoModelForCausalLM.from_pretrained(sys.argv[2], device_map={"": "cpu"})
+
+model = without_compiler(load, quantized=True)
 import torch
-from transformers import AutoModelForCausalLM
-from transformers.utils import is_torch_distributed_available
-model = AutoModelForCausalLM.from_pretrained(sys.argv[2], device_map={"": "cpu"})
 answer = model.generate(torch.tensor([[1, 5, 9]]), max_new_tokens=3, do_sample=False)
+from transformers.utils import is_torch_distributed_available
 heavy = [name for name in ("sklearn", "scipy", "torchvision", "torchaudio") if name in sys.modules]
-compiler = "torch._dynamo.symbolic_convert" in sys.modules
+compiler = "torch._dynamo" in sys.modules
 doubled = torch.compile(lambda x: 2 * x, backend="eager")(torch.ones(2)).tolist()
 import torch._dynamo.config
 whole = torch._dynamo.config is sys.modules["torch._dynamo.config"]
@@ -32,41 +37,35 @@ print(json.dumps([heavy, is_torch_distributed_available(), answer.shape[0], comp
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 
 
-@pytest.mark.parametrize(("company", "use"), [("alone", "answers"), ("with others", "compiles")])
-def test_models_load_and_answer_without_the_unused(tmp_path, company, use):
+@pytest.mark.parametrize("company", ["alone", "with others"])
+def test_models_load_and_answer_without_the_unused(tmp_path, company):
+    """Fails at a release of torch or transformers that asks the compiler for more than marks and masks."""
     tiny_model("llama").save_pretrained(tmp_path)
-    command = [sys.executable, "-c", PROGRAM, str(SCRIPTS), str(tmp_path), company, use]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    heavy, distributed, answers, compiler, doubled, whole = json.loads(said.splitlines()[-1])
+    command = [sys.executable, "-c", PROGRAM, str(SCRIPTS), str(tmp_path), company]
+    said = subprocess.run(command, check=True, capture_output=True, text=True)
+    heavy, distributed, answers, compiler, doubled, whole = json.loads(said.stdout.splitlines()[-1])
     assert heavy == [] and answers == 1
     assert distributed is (company == "with others")
-    assert compiler is (use == "compiles")
-    assert doubled == [2, 2] and whole  # whoever does compile, can
+    assert not compiler, said.stderr[-2000:]
+    assert doubled == [2, 2] and whole  # whoever does compile afterwards, can
 
 
-FIRST_TOUCH = """
+FAILS_AT_FIRST = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from slingshot.models.lean_imports import prepare_imports
-prepare_imports("cpu", alone=True, compiles=False)
-import transformers.modeling_utils
-assert type(sys.modules["torch._dynamo"]).__name__ == "_PutOff"
-exec(sys.argv[2])
+from slingshot.models.lean_imports import without_compiler
 import torch
-assert type(sys.modules["torch._dynamo"]).__name__ == "module"
-assert torch._dynamo.eval_frame.config is torch._dynamo.config is sys.modules["torch._dynamo.config"]
-assert torch._dynamo.backends is sys.modules["torch._dynamo.backends"]
-assert torch._dynamo.backends.registry.register_backend
-assert sys.modules["torch._dynamo.config"].__spec__.origin.endswith("config.py")
+asked = []
+
+def load():
+    asked.append("torch._dynamo.config" in sys.modules)
+    return torch._dynamo.config.cache_size_limit  # more than marks
+
+assert without_compiler(load) > 0
+assert asked == [False, False], asked
+assert type(sys.modules["torch._dynamo"]).__name__ == "module" and torch._dynamo.eval_frame
 """
 
 
-@pytest.mark.parametrize(
-    "touch",
-    [
-        "import torch._dynamo.config",
-        "from torch._dynamo.backends.registry import lookup_backend",
-    ],
-)
-def test_whoever_first_asks_for_the_compiler_gets_one_whole_copy(touch):
-    subprocess.run([sys.executable, "-c", FIRST_TOUCH, str(SCRIPTS), touch], check=True)
+def test_whoever_asks_the_compiler_for_more_gets_it_at_the_second_call():
+    subprocess.run([sys.executable, "-c", FAILS_AT_FIRST, str(SCRIPTS)], check=True)

@@ -1,6 +1,12 @@
-"""Two kernels for what stands between the matrix products of a Llama-like layer: fewer trips to a GPU's memory.
+"""What the packed way replaces in a network while it answers, and puts back afterwards: fewer trips to a GPU's memory.
 
-Written in Triton, which comes with torch's CUDA builds; where it is missing, a model keeps its own arithmetic.
+- RMS norms of the Llama kind become one kernel instead of six: 12 to 19% more answers per second;
+- the rotary embedding, `apply_rotary_pos_emb` in the family's module of transformers, becomes one Triton kernel that
+  works in place: 8 to 15% more.
+
+An 8B of random weights on one H100, 256 prompts of 1,169 tokens, benchmarks/engine_parts.py, 27 November 2026: 30.9
+and 29.0 samples per second with both (first and last of the run), 26.0 without the first, 26.8 without the second.
+Triton comes with torch's CUDA builds; where it is missing, a network keeps its own rotation.
 """
 
 from __future__ import annotations
@@ -10,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -24,19 +31,9 @@ except ImportError:
 # Families whose rotary embedding turns a head's first half against its second.
 _HALVES = {"llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"}
 
-_BLOCK = 2048
+_ROTATION = "apply_rotary_pos_emb"
 
 if triton is not None:
-
-    @triton.jit
-    def _silu_mul_kernel(gate, up, count, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
-        at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-        inside = at < count
-        given = tl.load(gate + at, mask=inside, other=0.0)
-        factor = tl.load(up + at, mask=inside, other=0.0).to(tl.float32)
-        wide = given.to(tl.float32)
-        activated = (wide * tl.sigmoid(wide)).to(given.dtype).to(tl.float32)  # rounded here as the network does
-        tl.store(gate + at, (activated * factor).to(given.dtype), mask=inside)
 
     @triton.jit
     def _rotate_kernel(  # type: ignore[no-untyped-def]
@@ -60,52 +57,37 @@ if triton is not None:
         tl.store(place + HALF, (other * cos_second + one * sin_second).to(first.dtype), mask=inside)
 
 
-def fuse(model: PreTrainedModel) -> None:
-    """Let a model on a GPU use the kernels where its modules have the shape that they expect."""
-    if triton is None or model.device.type != "cuda":
+def replace_modules(model: PreTrainedModel) -> None:
+    """Let norms be one kernel each, and on a GPU rotations, too."""
+    for module in model.modules():
+        if _is_rms_norm(module):
+            module.forward = partial(_rms_norm, module)
+    if triton is None or model.device.type != "cuda" or model.config.get_text_config().model_type not in _HALVES:
         return
-    for module in model.modules():
-        if _is_gated(module):
-            module.forward = partial(_gated_forward, module)
-    if model.config.get_text_config().model_type in _HALVES:
-        home = sys.modules[type(model).__module__]
-        original = getattr(home, "apply_rotary_pos_emb", None)
-        if original is not None and not isinstance(original, partial):
-            home.apply_rotary_pos_emb = partial(_rotate, original)  # type: ignore[attr-defined]
+    home = sys.modules[type(model).__module__]
+    original = getattr(home, _ROTATION, None)
+    if original is not None and not isinstance(original, partial):
+        setattr(home, _ROTATION, partial(_rotate, original))
 
 
-def unfuse(model: PreTrainedModel) -> None:
-    """Undo `fuse`."""
+def restore_modules(model: PreTrainedModel) -> None:
+    """Undo `replace_modules`."""
     for module in model.modules():
-        if _is_gated(module):
+        if _is_rms_norm(module):
             module.__dict__.pop("forward", None)
     home = sys.modules[type(model).__module__]
-    patched = getattr(home, "apply_rotary_pos_emb", None)
+    patched = getattr(home, _ROTATION, None)
     if isinstance(patched, partial):
-        home.apply_rotary_pos_emb = patched.args[0]  # type: ignore[attr-defined]
+        setattr(home, _ROTATION, patched.args[0])
 
 
-def _is_gated(module: nn.Module) -> bool:
-    parts = ("gate_proj", "up_proj", "down_proj", "act_fn")
-    return all(hasattr(module, part) for part in parts) and isinstance(module.act_fn, nn.SiLU | _silu_of_transformers())
+def _is_rms_norm(module: nn.Module) -> bool:
+    """A norm of the Llama kind; Gemma's, which adds 1 to its weight, has no `variance_epsilon`."""
+    return type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon")
 
 
-def _silu_of_transformers() -> type:
-    from transformers.activations import ACT2FN
-
-    return type(ACT2FN["silu"])
-
-
-def _gated_forward(module: Any, hidden: Tensor) -> Tensor:
-    product: Tensor = module.down_proj(silu_mul_(module.gate_proj(hidden), module.up_proj(hidden)))
-    return product
-
-
-def silu_mul_(gate: Tensor, up: Tensor) -> Tensor:
-    """silu(gate) * up, in gate's place; both contiguous."""
-    count = gate.numel()
-    _silu_mul_kernel[(triton.cdiv(count, _BLOCK),)](gate, up, count, BLOCK=_BLOCK)
-    return gate
+def _rms_norm(module: Any, hidden: Tensor) -> Tensor:
+    return F.rms_norm(hidden, module.weight.shape, module.weight, module.variance_epsilon)
 
 
 def _rotate(
