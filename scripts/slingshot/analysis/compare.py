@@ -48,7 +48,7 @@ def compare(
         constrained_verdict=constrained,
         comparisons=[pair for kind in kinds for pair in compared[kind]],
         ensembles=ensembles_of(pairs, spec.statistics.confidence, groups),
-        break_even=break_evens_of(pairs, costs),
+        break_even=break_evens_of(pairs, costs, spec),
         currency=spec.cost.currency,
         gpu_hour_price=spec.cost.gpu_hour_price,
         token_prices=spec.token_prices,
@@ -201,12 +201,14 @@ def ensembles_of(pairs: Sequence[Pair], confidence: float, groups: Groups) -> li
     ]
 
 
-def break_evens_of(pairs: Sequence[Pair], costs: dict[str, ArmCost]) -> list[BreakEven]:
+def break_evens_of(pairs: Sequence[Pair], costs: dict[str, ArmCost], spec: CompareSpec) -> list[BreakEven]:
     """Where a finetuned small arm has paid for its training beside an untrained large one."""
     return [
         each
         for pair in pairs
         if pair.family == "primary" and not pair.second.arm.finetuned
         if pair.first.path in costs and pair.second.path in costs
-        for each in break_even(costs[pair.first.path], costs[pair.second.path])
+        for each in break_even(
+            costs[pair.first.path], costs[pair.second.path], spec.cost.rate_noise, spec.statistics.confidence
+        )
     ]

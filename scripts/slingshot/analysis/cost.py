@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
+from scipy.stats import norm
+
 from slingshot.analysis.endpoint_cost import endpoint_cost
 from slingshot.artifacts.cost import ArmCost, BreakEven, MemoryRow, Resource, ServingCost, StepCost
 from slingshot.artifacts.records import SETUP_PHASES, WORK_PHASES, ProcessRecord, StepRecord
@@ -154,22 +156,50 @@ def _money(device_seconds: float, energy_wh: float | None, on_gpu: bool, prices:
     return None if energy_wh is None else money + energy_wh / 1000 * prices.kwh_price
 
 
-def break_even(finetuned: ArmCost, zero_shot: ArmCost) -> list[BreakEven]:
+def break_even(
+    finetuned: ArmCost, zero_shot: ArmCost, rate_noise: float = 0.0, confidence: float = 0.95
+) -> list[BreakEven]:
     """After how many dialogues the finetuned arm has cost less, for each resource.
 
     With T for training once, and f and z for a dialogue of the finetuned and of the zero-shot arm, serving N dialogues
     costs T + f N against z N. The former is less once N > T / (z - f); the answer is the smallest such whole number.
     Where f >= z that is never; where T = 0 and f < z it is always; where one of the three is not known, neither is N.
+
+    Args:
+        rate_noise: relative standard deviation of T, f and z; each was measured once
     """
-    return [_break_even(finetuned, zero_shot, resource) for resource in RESOURCES]
+    return [_break_even(finetuned, zero_shot, resource, rate_noise, confidence) for resource in RESOURCES]
 
 
-def _break_even(finetuned: ArmCost, zero_shot: ArmCost, resource: Resource) -> BreakEven:
+def volume_interval(
+    training: float, small: float, large: float, noises: tuple[float, float, float], confidence: float
+) -> tuple[float, float]:
+    """All volumes N at which T + f N and z N may be equal (Fieller 1954, JRSS B 16:175); inf where that is never.
+
+    Args:
+        noises: relative standard deviations of T, f and z, independent and normal
+    """
+    quantile = float(norm.ppf((1 + confidence) / 2))
+    of_training, of_small, of_large = (
+        (quantile * noise * value) ** 2 for noise, value in zip(noises, (training, small, large), strict=True)
+    )
+    square, half, constant = (large - small) ** 2 - of_small - of_large, training * (large - small), training**2
+    constant -= of_training
+    if square > 0 and half <= 0:
+        return math.inf, math.inf
+    root = math.sqrt(max(half**2 - square * constant, 0.0))
+    low = constant / (half + root) if half + root > 0 else math.inf
+    return low, (half + root) / square if square > 0 else math.inf
+
+
+def _break_even(
+    finetuned: ArmCost, zero_shot: ArmCost, resource: Resource, rate_noise: float, confidence: float
+) -> BreakEven:
     training = getattr(finetuned.training, resource) if finetuned.training else None
     small, large = _per_dialogue(finetuned, resource), _per_dialogue(zero_shot, resource)
     reason = _why_unknown(finetuned, zero_shot, resource)
     answer: Literal["volume", "always", "never", "unknown"] = "unknown"
-    dialogues = None
+    dialogues, low, high = None, math.inf, math.inf
     if reason is None and training is not None and small is not None and large is not None:
         if small >= large:
             answer = "never"
@@ -177,6 +207,9 @@ def _break_even(finetuned: ArmCost, zero_shot: ArmCost, resource: Resource) -> B
             answer = "always"
         else:
             answer, dialogues = "volume", math.floor(training / (large - small)) + 1
+        noises = (rate_noise, rate_noise, 0.0 if zero_shot.predict.unit == "api" else rate_noise)
+        if training > 0:
+            low, high = volume_interval(training, small, large, noises, confidence)
     notes = [reason] if reason else _caveats(finetuned, zero_shot, resource)
     return BreakEven(
         finetuned=finetuned.arm,
@@ -184,6 +217,8 @@ def _break_even(finetuned: ArmCost, zero_shot: ArmCost, resource: Resource) -> B
         resource=resource,
         answer=answer,
         dialogues=dialogues,
+        low=None if math.isinf(low) else math.floor(low) + 1,
+        high=None if math.isinf(high) else math.floor(high) + 1,
         training=training,
         finetuned_per_dialogue=small,
         zero_shot_per_dialogue=large,

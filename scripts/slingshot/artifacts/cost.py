@@ -71,6 +71,10 @@ class BreakEven(Record):
     resource: Resource
     answer: Literal["volume", "always", "never", "unknown"]
     dialogues: int | None = Field(description="null unless the answer is a volume")
+    low: int | None = Field(
+        None, description="of the interval over noise of the rates (cost.rate_noise); null: never, or unknown"
+    )
+    high: int | None = Field(None, description="null: perhaps never, or unknown")
     training: float | None = Field(description="the finetuned arm's training, in the resource's unit")
     finetuned_per_dialogue: float | None
     zero_shot_per_dialogue: float | None

@@ -35,6 +35,13 @@ class Cost(Spec):
     gpu_hour_price: float | None = Field(None, ge=0, description="null: money is left out")
     kwh_price: float | None = Field(None, ge=0, description="null: energy is not priced")
     currency: str = Field("USD", description="of the prices, as the report prints it")
+    rate_noise: float = Field(
+        0.03,
+        ge=0,
+        lt=0.3,
+        description="relative standard deviation of a measured time or energy from run to run, for the interval of the "
+        "break-even volume; measure it by running a step twice on your machine",
+    )
 
 
 class Report(Spec):
