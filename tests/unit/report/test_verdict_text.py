@@ -1,0 +1,91 @@
+"""The verdict as it is shown, for every design: arms are named by what was done with them, and nothing else leads."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slingshot.report.results import read_results
+from tests import results_tree
+from tests.results_tree import CONTENDERS, finish
+from tests.unit.report.test_design_figures import LLAMA, QWEN, Designed
+from tests.unit.report.test_page import html_of
+
+FINETUNED_SMALL, UNTRAINED_LARGE = "Best finetuned small model", "Best untrained large model"
+
+
+def shown(folder: Path, added: Designed) -> tuple[str, str]:
+    """The verdict's section as text, and the row of the added arm in the table of arms."""
+    contenders = (*CONTENDERS, added)
+    tree = results_tree.build(folder, samples=60, contenders=contenders)
+    if added.treatment.get("best_of"):
+        training = {"candidates": {added.path: {"validation_loss": 1.0}}, "chosen": added.path}
+        path = tree.folder / added.path / "training.json"
+        results_tree.write_json(path, results_tree.read_json(path) | training)
+    finish(tree, contenders)
+    html = html_of(tree)
+    table = html.partition('<section id="arms"')[2]
+    row = re.search(rf'<th scope="row">[^\n]*{added.path}<.*?</tr>', table, re.S)
+    assert row and read_results(tree.folder).comparison.arms
+    verdict = html.partition('<section id="verdict"')[2].partition(">")[2].partition("</section>")[0]
+    return _text(verdict), _text(row[0])
+
+
+def _text(html: str) -> str:
+    return " ".join(unescape(re.sub("<[^>]*>", " ", html)).replace("\xa0", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("path", "design", "treatment", "label", "words"),
+    [
+        ("llm/llama8b/finetuned", "crossed", {}, "Best finetuned large model", "finetuned"),
+        ("llm/llama8b/shots5", "few_shot", {"shots": 5}, UNTRAINED_LARGE, "untrained, 5 examples"),
+        (
+            "llm/llama8b/best",
+            "sweep",
+            {"best_of": ["a"]},
+            "Best finetuned large model",
+            "settings chosen on validation",
+        ),
+        ("slm/qwen3b/best", "sweep", {"best_of": ["a"]}, FINETUNED_SMALL, "settings chosen on validation"),
+        ("slm/qwen3b/untrained", "crossed", {}, "Best untrained small model", "untrained"),
+    ],
+)
+def test_an_arm_of_a_design_that_leads_is_labelled_by_its_treatment(
+    tmp_path: Path, path: str, design: str, treatment: dict[str, Any], label: str, words: str
+) -> None:
+    name = LLAMA if path.startswith("llm") else QWEN
+    verdict, row = shown(tmp_path, Designed(path, name, "8B" if name == LLAMA else "3B", 0.99, design, treatment))
+    leaders = re.findall(r"(Best \w+(?: \w+)*?), by exact match: (\S+) \(([^)]*)\)", verdict)
+    assert (label, path) in [(said, arm) for said, arm, _ in leaders]
+    for said, arm, what in leaders:
+        if "model" in said:
+            assert said.split()[1] in what.split(", ")[2], (said, arm, what)
+            assert ("large" in said) == arm.startswith("llm/"), (said, arm)
+    assert words in row
+    if label == "Best untrained small model":  # it answers another question, and is not recommended
+        assert path not in verdict.partition("What it rests on")[0]
+        return
+    assert verdict.startswith(f"Verdict Use {name} (")
+    assert words in verdict.partition("exactly")[0]
+    assert ("Specialization beats size" in verdict) == path.startswith("slm/")
+
+
+@pytest.mark.parametrize(
+    ("path", "design", "treatment", "words"),
+    [
+        ("slm/qwen3b/train20", "learning_curve", {"train_size": 20}, "finetuned on 20 samples"),
+        ("slm/qwen3b/seed7", "seeds", {"seed": 7}, "finetuned, seed 7"),
+        ("llm/mistral7b/seed7", "seeds", {"seed": 7}, "finetuned, seed 7"),
+    ],
+)
+def test_a_repetition_or_a_part_of_train_leads_nothing_however_lucky(
+    tmp_path: Path, path: str, design: str, treatment: dict[str, Any], words: str
+) -> None:
+    verdict, row = shown(tmp_path, Designed(path, QWEN, "3B", 0.99, design, treatment))
+    assert words in row
+    assert path not in verdict and words not in verdict
