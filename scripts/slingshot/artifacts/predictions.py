@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_jsonl, write_jsonl
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Candidate(BaseModel):
@@ -80,3 +84,22 @@ def read_predictions(path: Path | str) -> list[Prediction]:
         seen.add(prediction.sample_id)
         predictions.append(prediction)
     return predictions
+
+
+LEAST_PROBABILITY = 1e-12  # a logarithm must be finite
+
+
+def ranked(probabilities: NDArray[np.float64], labels: Sequence[str], count: int) -> list[list[Candidate]]:
+    """Per row of shape (labels,) the `count` likeliest labels (at least one), of equals the first."""
+    import numpy as np  # what only reads predictions needs none
+
+    count = min(max(count, 1), probabilities.shape[1])
+    columns = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
+    logs = np.log(np.maximum(np.take_along_axis(probabilities, columns, axis=1), LEAST_PROBABILITY))
+    return [
+        [
+            Candidate(code=str(labels[column]), log_probability=float(value))
+            for column, value in zip(row, values, strict=True)
+        ]
+        for row, values in zip(columns, logs, strict=True)
+    ]

@@ -71,6 +71,11 @@ class Finetune(Spec):
     max_gradient_norm: float = Field(1.0, gt=0, description="a longer gradient is scaled down to this norm")
     max_tokens: int = Field(2048, ge=32, description="a longer sample loses the middle of its dialogue")
     lora: Lora = Lora()
+    head: Literal["write", "classify"] = Field(
+        "write",
+        description="how a finetuned model answers: it writes the label, or a linear head over the prompt's last token "
+        "chooses among the labels of train, trained with the adapter",
+    )
     evaluate_every: int = Field(50, ge=1, description="optimizer steps between evaluations on validation")
     patience: int | None = Field(3, ge=1, description="stop after N evaluations without gain; null: never")
     validation_samples: int | None = Field(

@@ -87,6 +87,7 @@ class PredictSpec(StepSpec):
     few_shot: FewShot
     labels: LabelSystem
     level: Level
+    head: Literal["write", "classify"] = "write"
 
 
 class AskSpec(StepSpec):

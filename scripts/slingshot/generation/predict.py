@@ -42,6 +42,8 @@ IMPORTED = time.perf_counter()
 
 COLUMNS = ("sample_id", "text", "label", "description")
 
+CLASSIFIED = 5  # candidates that a head over labels gives at least: they cost nothing
+
 GENERATION = Path(__file__).parent / "generate.py"
 
 
@@ -100,6 +102,9 @@ def predict(job: PredictJob) -> None:
     describe(prompts)
     if falls_back(spec, job.device):
         record.notes.append(f"no GPU: ran in {record.dtype} instead of {spec.quantization}")
+    if spec.head == "classify":
+        finish(job, record, classified(job, card, record, samples, prompts))
+        return
 
     settings = settings_of_parts(spec, job.device, card, record.inputs.get("adapter"), prompter.end_ids, trie)
     keys = {part: [prompt_key(depends_on, prompt.ids) for prompt in prompts] for part, depends_on in settings.items()}
@@ -143,12 +148,52 @@ def predict(job: PredictJob) -> None:
         prediction_of(sample, prompt, parts, text, reader)
         for sample, prompt, parts, text in zip(samples, prompts, answers, texts, strict=True)
     ]
+    finish(job, record, predictions)
+
+
+def finish(job: PredictJob, record: StepRecord, predictions: list[Prediction]) -> None:
+    """Write predictions.jsonl and the step's record, with the predictions' sums in it."""
     write_predictions(job.predictions, predictions)
     record.samples = len(predictions)
     record.prompt_tokens = sum(prediction.prompt_tokens for prediction in predictions)
     record.new_tokens = sum(prediction.new_tokens for prediction in predictions)
     record.truncated_samples = sum(prediction.truncated for prediction in predictions)
     record.write(job.record)
+
+
+def classified(
+    job: PredictJob, card: ModelCard, record: StepRecord, samples: list[dict[str, Any]], prompts: Sequence[Tokens]
+) -> list[Prediction]:
+    """The answers of an arm with a head over labels, which decodes nothing; the cache is not used.
+
+    Raises:
+        StudyError: the arm's adapter has no such head.
+    """
+    if job.adapter is None:
+        raise StudyError(f"{job.arm}: a head over labels is part of an adapter, and none was given (--adapter)")
+    model = load(job, job.spec, card, record)
+    from slingshot.artifacts.predictions import ranked
+    from slingshot.generation.classify import classify
+
+    with timed(record.seconds, "classify"):
+        probabilities, labels, record.peak_allocated = classify(
+            model, job.adapter, [prompt.ids for prompt in prompts], job.token_budget
+        )
+    candidates = ranked(probabilities, labels, max(CLASSIFIED, job.spec.generation.candidates))
+    return [
+        Prediction(
+            sample_id=sample["sample_id"],
+            label=sample["label"],
+            raw=best[0].code,
+            code=best[0].code,
+            constrained_code=best[0].code if job.spec.generation.constrained else None,
+            candidates=best,
+            prompt_tokens=len(prompt.ids),
+            new_tokens=0,
+            truncated=prompt.truncated,
+        )
+        for sample, prompt, best in zip(samples, prompts, candidates, strict=True)
+    ]
 
 
 def digests_of_inputs(job: PredictJob, card: ModelCard) -> dict[str, str]:

@@ -128,7 +128,7 @@ def save_adapter(
     Args:
         quantization: of the base model's weights while the adapter was trained.
     """
-    leaves = sorted({name.removesuffix(".weight").rsplit(".", 2)[1] for name in state})
+    leaves = sorted({name.removesuffix(".weight").rsplit(".", 2)[1] for name in state if ".lora_" in name})
     with replacing(folder / ADAPTER_WEIGHTS) as temporary:
         weights = {name: value.detach().cpu().contiguous() for name, value in sorted(state.items())}
         temporary.write_bytes(save(weights, metadata={"format": "pt"}))

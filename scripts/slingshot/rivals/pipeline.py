@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from slingshot.artifacts.model_card import ModelCard
-from slingshot.artifacts.predictions import Candidate, Prediction
+from slingshot.artifacts.predictions import Prediction, ranked
 from slingshot.artifacts.records import Record
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
-
-LEAST_PROBABILITY = 1e-12  # a logarithm must be finite
 
 PIPELINE = "pipeline.json"
 
@@ -121,20 +119,6 @@ def load_fitted(folder: Path, device: str = "cpu") -> Fitted:
         StudyError: the folder holds no fitted pipeline.
     """
     return rival_module(read_pipeline(folder).rival).load_rival(folder, device)
-
-
-def ranked(probabilities: NDArray[np.float64], labels: Sequence[str], count: int) -> list[list[Candidate]]:
-    """Per row of shape (labels,) the `count` likeliest labels (at least one), of equals the first."""
-    count = min(max(count, 1), probabilities.shape[1])
-    columns = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
-    logs = np.log(np.maximum(np.take_along_axis(probabilities, columns, axis=1), LEAST_PROBABILITY))
-    return [
-        [
-            Candidate(code=str(labels[column]), log_probability=float(value))
-            for column, value in zip(row, values, strict=True)
-        ]
-        for row, values in zip(columns, logs, strict=True)
-    ]
 
 
 def predictions_of(

@@ -248,6 +248,7 @@ def _predict(study: Study, folder: Path, arm: Arm) -> PredictSpec:
         few_shot=few_shot,
         labels=study.data.labels,
         level=study.data.level,
+        head=overridden(model.finetune, arm.setting).head if arm.finetuned else "write",
     )
 
 

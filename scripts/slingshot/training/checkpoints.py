@@ -22,7 +22,7 @@ from torch import Tensor
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.core.files import replacing, write_json
 from slingshot.core.hashing import digest_of_file, digest_of_text
-from slingshot.nn import lora
+from slingshot.nn.class_head import load_trained_state, trained_state
 from slingshot.training.state import FinetuneJob, State, Trainer
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def run_key(job: FinetuneJob, card: ModelCard) -> str:
 
 def as_checkpoint(trainer: Trainer, state: State) -> Checkpoint:
     """Adapter, best adapter, AdamW's moments and the random state; data position and rate follow from the step."""
-    tensors = {f"adapter/{name}": value for name, value in lora.adapter_state(trainer.model).items()}
+    tensors = {f"adapter/{name}": value for name, value in trained_state(trainer.model).items()}
     tensors |= {f"best/{name}": value for name, value in state.best.items()}
     for index, held in trainer.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": value for name, value in held.items()}
@@ -118,7 +118,7 @@ def restored(trainer: Trainer, folder: Path | None) -> State | None:
     under = lambda prefix: {  # noqa: E731
         name.removeprefix(prefix): value for name, value in found.tensors.items() if name.startswith(prefix)
     }
-    lora.load_adapter_state(trainer.model, under("adapter/"))
+    load_trained_state(trainer.model, under("adapter/"))
     trainer.path.refresh()
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in under("optimizer/").items():

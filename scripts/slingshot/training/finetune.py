@@ -34,6 +34,7 @@ from slingshot.models.greedy import greedy_ids
 from slingshot.models.loading import context_length, load_model, load_tokenizer
 from slingshot.nn import lora
 from slingshot.nn.adapter_files import save_adapter
+from slingshot.nn.class_head import replace_head, trained_state, with_labels
 from slingshot.nn.packed_attention import attending_by
 from slingshot.prompting.answers import AnswerReader
 from slingshot.training import batches as packing
@@ -42,7 +43,7 @@ from slingshot.training.batches import Packed, Sample
 from slingshot.training.checkpoints import as_checkpoint, restored, run_key
 from slingshot.training.loss import completion_tokens, faulty_samples, token_losses
 from slingshot.training.outputs import tensorboard_writer, write_results, write_scalars
-from slingshot.training.samples import longest_of, read_samples
+from slingshot.training.samples import classes_of, longest_of, read_samples
 from slingshot.training.state import BatchLoss, FinetuneJob, State, Trainer, trained_parameters
 from slingshot.training.token_budget import find_token_budget, smaller_budget
 from slingshot.training.workers import joined_workers
@@ -75,6 +76,9 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
                 train, validation, answers = encoding.result()
         rank, alpha = rank_and_alpha(recipe, card.parameters)
         dropout = lora.add_adapters(model, recipe.lora, rank, alpha, spec.seed)
+        classes = classes_of(spec, job.train)
+        if classes is not None:
+            replace_head(model, len(classes), spec.seed)
         path, notes = forward_paths.choose(model, train, longest_of(train, validation), workers.device.type == "cuda")
         trainer = Trainer(
             model=model,
@@ -92,7 +96,9 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
         )
         with timed(seconds, "probe"):
             trainer.token_budget = workers.smallest(find_token_budget(trainer, job))
-        exact_match = exact_match_of(job, tokenizer, answers) if spec.max_new_tokens else None
+        exact_match = None
+        if recipe.select_by == "validation_exact_match":
+            exact_match = share_classified if classes is not None else exact_match_of(job, tokenizer, answers)
         folder = checkpoints.open_folder(job.adapter, run_key(job, card)) if workers.rank == 0 else None
         with timed(seconds, "train"):
             state = restored(trainer, folder) or State()
@@ -100,7 +106,8 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
         if workers.rank == 0:
             weights = spec.quantization if getattr(model, "is_quantized", False) else "none"
             with timed(seconds, "save"):
-                save_adapter(job.adapter, state.best, recipe.lora, rank, alpha, card.name, weights)
+                best = with_labels(state.best, classes)
+                save_adapter(job.adapter, best, recipe.lora, rank, alpha, card.name, weights)
             write_results(job, card, trainer, state, rank, alpha, seconds, notes)
             checkpoints.remove_checkpoints(job.adapter)
 
@@ -307,13 +314,24 @@ def validation_loss(trainer: Trainer) -> float:
     return loss
 
 
+@torch.no_grad()
+def share_classified(trainer: Trainer) -> float:
+    """The share of validation samples whose label the head gives the highest logit."""
+    trainer.dropout.set_rows(None)
+    right = torch.zeros((), dtype=torch.float64, device=trainer.workers.device)
+    for waiting in micro_batches(trainer, trainer.validation, epoch=0):
+        packed = waiting.to(trainer.workers.device)
+        right += (trainer.path.logits(packed).argmax(dim=-1) == packed.targets).sum()
+    return float(trainer.workers.summed(right)) / len(trainer.validation)
+
+
 def judge(trainer: Trainer, state: State, row: dict[str, Any]) -> None:
     """Keep the best adapter so far, and stop after too many evaluations without gain."""
     by_loss = trainer.recipe.select_by == "validation_loss"
     score = -row["validation_loss"] if by_loss else row["validation_exact_match"]
     if state.best_score is None or score > state.best_score:
         state.best_score, state.best_step, state.evaluations_without_gain = score, state.step, 0
-        state.best = {name: value.cpu().clone() for name, value in lora.adapter_state(trainer.model).items()}
+        state.best = {name: value.cpu().clone() for name, value in trained_state(trainer.model).items()}
     else:
         state.evaluations_without_gain += 1
         patience = trainer.recipe.patience

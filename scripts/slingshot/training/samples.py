@@ -48,8 +48,13 @@ def read_samples(
         raise StudyError(f"{train_path if train.empty else validation_path} has no samples to finetune on")
     train = train.iloc[stratified_subset(train["sample_id"].tolist(), train["label"].tolist(), spec.train_size)]
     validation = chosen_by_hash(validation, spec.finetune.validation_samples)
+    classes = classes_of(spec, train_path)
+    if classes is not None:  # a validation sample of another label has no number that could be right
+        validation = validation[validation["label"].isin(classes)]
+        if validation.empty:
+            raise StudyError(f"{validation_path} has no sample of a label that train has: nothing can be selected by")
     prompter = Prompter(tokenizer, spec.prompt)
-    room = longest_completion([train, validation], prompter)
+    room = longest_completion([train, validation], prompter) if classes is None else 1
     most = min(spec.finetune.max_tokens, context or spec.finetune.max_tokens)
     if most - room < 16:
         raise StudyError(
@@ -60,7 +65,29 @@ def read_samples(
         log.warning("samples hold at most %d tokens: the model was made for no more", most)
     prompter = prompter.within(most - room)
     answers = dict(zip(validation["sample_id"], validation["label"], strict=True))
+    if classes is not None:
+        train_samples, held_out = (encode_classes(rows, prompter, classes) for rows in (train, validation))
+        return train_samples, held_out, answers
     return encode_rows(train, prompter), encode_rows(validation, prompter), answers
+
+
+def classes_of(spec: FinetuneSpec, train_path: Path) -> list[str] | None:
+    """The labels that a head over labels chooses among, in the order of its logits; None where the model writes."""
+    if spec.finetune.head == "write":
+        return None
+    train = read_split(train_path, ("sample_id", "label"))
+    chosen = stratified_subset(train["sample_id"].tolist(), train["label"].tolist(), spec.train_size)
+    return sorted(set(train["label"].iloc[chosen]))
+
+
+def encode_classes(rows: pd.DataFrame, prompter: Prompter, classes: Sequence[str]) -> list[Sample]:
+    """Samples whose completion is one token: the number of the label among `classes`."""
+    number = {label: (place,) for place, label in enumerate(classes)}
+    prompts = prompter.prompts(rows["text"].tolist())
+    return [
+        Sample(sample_id, tuple(prompt.ids), number[label], prompt.truncated)
+        for sample_id, label, prompt in zip(rows["sample_id"], rows["label"], prompts, strict=True)
+    ]
 
 
 def chosen_by_hash(rows: pd.DataFrame, count: int | None) -> pd.DataFrame:
