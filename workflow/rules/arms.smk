@@ -132,7 +132,7 @@ use rule predict as predict_validation with:
     benchmark:
         RESULTS.benchmark("{arm}/predict_validation")
     wildcard_constraints:
-        arm=one_of([path for path in VALIDATED if path not in ASKED]),
+        arm=one_of([path for path in VALIDATED if path in PREDICTED]),
 
 
 use rule predict as predict_shard with:

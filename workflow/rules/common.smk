@@ -9,7 +9,7 @@ from pathlib import Path
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from slingshot.config.arms import arms_of  # noqa: E402
+from slingshot.config.arms import answers_validation, arms_of  # noqa: E402
 from slingshot.config.study import parse_study
 from slingshot.config.yaml_files import read_yaml
 from slingshot.artifacts.layout import ResultFiles, files_of_arm, files_of_candidate  # noqa: E402
@@ -62,12 +62,7 @@ IMPORTED = arm_paths(lambda arm: not arm.steps)
 FETCHED = list(STUDY.fetched)
 SHARDS = STUDY.evaluation.shards
 SHARD = ARM.shard("{shard}", SHARDS)
-# Both splits are answered where the ensemble's weights are fitted on validation.
-VALIDATED = (
-    arm_paths(lambda arm: arm.generates and arm.design is None)
-    if STUDY.evaluation.ensemble_weights == "validation"
-    else []
-)
+VALIDATED = arm_paths(lambda arm: answers_validation(STUDY, arm))
 
 
 def one_of(names):

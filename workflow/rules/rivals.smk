@@ -78,6 +78,23 @@ rule predict_fitted:
         " --device {resources.device} 2>&1 | tee -i {log}"
 
 
+use rule predict_fitted as predict_fitted_validation with:
+    input:
+        pipeline=ARM.pipeline,
+        model=card_of,
+        test=RESULTS.data.validation,
+    output:
+        predictions=ARM.validation.predictions,
+        record=ARM.validation.record("predict"),
+        process=ARM.validation.process("predict"),
+    log:
+        RESULTS.log("{arm}/predict_fitted_validation"),
+    benchmark:
+        RESULTS.benchmark("{arm}/predict_fitted_validation")
+    wildcard_constraints:
+        arm=one_of([path for path in VALIDATED if path in arms_by_step("predict_fitted")]),
+
+
 rule import_predictions:
     "Read the answers of another system, or of a second human coder, from a file."
     input:

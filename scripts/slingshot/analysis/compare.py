@@ -13,12 +13,15 @@ from slingshot.analysis.families import competes, describe_treatment, side_of
 from slingshot.analysis.groups import Groups, groups_of
 from slingshot.analysis.outcomes import Outcome
 from slingshot.analysis.pairs import Pair, answering, compare_pairs, pairs_of
+from slingshot.analysis.rivalry import frequency_groups, heads_of, selective_of
 from slingshot.analysis.scoring import check_order
 from slingshot.analysis.verdict import Evidence, judge
-from slingshot.artifacts.comparison import ArmSummary, Comparison, Ensemble, PairComparison, Verdict
+from slingshot.artifacts.comparison import ArmSummary, Comparison, DesignFindings, Ensemble, PairComparison, Verdict
 from slingshot.artifacts.cost import ArmCost, BreakEven
 from slingshot.artifacts.labels import Label
 from slingshot.artifacts.metrics import AnswerKind, Metrics, Score
+from slingshot.config.base import EnsembleWeights
+from slingshot.config.reporting import Statistics
 from slingshot.config.specs import CompareSpec
 
 
@@ -47,7 +50,7 @@ def compare(
         verdict=verdict,
         constrained_verdict=constrained,
         comparisons=[pair for kind in kinds for pair in compared[kind]],
-        ensembles=ensembles_of(pairs, spec.statistics.confidence, groups),
+        ensembles=ensembles_of(pairs, spec.ensemble_weights, spec.statistics.confidence, groups),
         break_even=break_evens_of(pairs, costs, spec),
         currency=spec.cost.currency,
         gpu_hour_price=spec.cost.gpu_hour_price,
@@ -60,7 +63,9 @@ def compare(
             if process
         ],
         provenance={f"{outcome.path} predictions": outcome.metrics.provenance["predictions"] for outcome in outcomes},
-        designs=findings([scored_of(outcome) for outcome in outcomes], spec.statistics, groups),
+        designs=designs_of(outcomes, labels, spec.statistics, groups),
+        selective=selective_of(outcomes, spec.statistics, groups),
+        by_frequency=frequency_groups(outcomes, test, labels, spec.statistics.confidence, groups),
     )
 
 
@@ -90,6 +95,18 @@ def judge_both(
 
     constrained = judge(evidence("constrained")) if "constrained" in compared else None
     return judge(evidence("free"), constrained), constrained
+
+
+def designs_of(
+    outcomes: Sequence[Outcome], labels: Sequence[Label], statistics: Statistics, groups: Groups
+) -> DesignFindings | None:
+    """What the designs' arms say; None for a study without designs."""
+    scored = [scored_of(outcome) for outcome in outcomes]
+    found = findings(scored, statistics, groups)
+    if found is None:
+        return None
+    in_train = sum(label.train_samples > 0 for label in labels)
+    return found.model_copy(update={"heads": heads_of(scored, in_train, statistics.confidence, groups)})
 
 
 def scored_of(outcome: Outcome) -> Scored:
@@ -179,7 +196,7 @@ def scores_of(metrics: Metrics) -> dict[str, Score]:
     return {name: score for name, score in scores.items() if score is not None}
 
 
-def ensembles_of(pairs: Sequence[Pair], confidence: float, groups: Groups) -> list[Ensemble]:
+def ensembles_of(pairs: Sequence[Pair], weights: EnsembleWeights, confidence: float, groups: Groups) -> list[Ensemble]:
     """One for each pair of the study's own arms that the verdict rests on, where both rank candidates to vote with."""
     return [
         ensemble(
@@ -187,8 +204,8 @@ def ensembles_of(pairs: Sequence[Pair], confidence: float, groups: Groups) -> li
             pair.second.path,
             pair.first.predictions,
             pair.second.predictions,
-            pair.first.validation,
-            pair.second.validation,
+            pair.first.validation if weights == "validation" else None,
+            pair.second.validation if weights == "validation" else None,
             confidence,
             groups,
         )

@@ -67,7 +67,7 @@ class Outcome:
         return int(predicted.get("few_shot", {}).get("k", self.arm.shots or 0))
 
 
-def read_outcome(arm: Arm, results: Path, with_validation: bool = False) -> Outcome:
+def read_outcome(arm: Arm, results: Path, validated: bool = False) -> Outcome:
     """Read an arm's folder.
 
     Raises:
@@ -75,7 +75,6 @@ def read_outcome(arm: Arm, results: Path, with_validation: bool = False) -> Outc
     """
     files = ResultFiles(results).arm(arm.path)
     predicts, trained = "predict" in arm.steps, "finetune" in arm.steps
-    validated = with_validation and arm.generates and arm.design is None
     return Outcome(
         arm=arm,
         metrics=read_metrics(files.metrics),
@@ -97,7 +96,7 @@ def read_outcomes(spec: CompareSpec, results: Path, allow_missing: bool) -> tupl
     outcomes, missing = [], []
     for arm in spec.arms:
         try:
-            outcomes.append(read_outcome(arm, results, spec.ensemble_weights == "validation"))
+            outcomes.append(read_outcome(arm, results, arm.path in spec.validated))
         except FileNotFoundError as error:
             if not allow_missing:
                 raise StudyError(

@@ -10,6 +10,7 @@ from pydantic import Field
 from slingshot.artifacts.cost import ArmCost, BreakEven, MemoryRow
 from slingshot.artifacts.metrics import AnswerKind, Difference, Score
 from slingshot.artifacts.records import Record
+from slingshot.artifacts.rivalry import FrequencyGroup, HeadComparison, SelectiveCoding
 from slingshot.config.base import ArmKind
 from slingshot.config.endpoints import TokenPrices
 from slingshot.core.files import read_json
@@ -267,6 +268,7 @@ class DesignFindings(Record):
     seeds: list[SeedVariation]
     ladders: list[ShotLadder]
     sweeps: list[SweepChoice]
+    heads: list[HeadComparison] = Field(default=[], description="writing against a head over labels, by train size")
 
 
 class Comparison(Record):
@@ -294,6 +296,8 @@ class Comparison(Record):
     memory_ledger: list[MemoryRow]
     provenance: dict[str, str]
     designs: DesignFindings | None = Field(None, description="null for a study without designs")
+    selective: list[SelectiveCoding] = Field(default=[], description="of arms that rank candidates on validation, too")
+    by_frequency: list[FrequencyGroup] = Field(default=[], description="the best arms by how often a label is in train")
 
 
 def read_comparison(path: Path | str) -> Comparison:

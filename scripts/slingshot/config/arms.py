@@ -47,7 +47,7 @@ class Arm(Spec):
     variant: str | None = None
     finetuned: bool
     asked: bool = Field(False, description="an endpoint answers, instead of weights that are loaded here")
-    design: Literal["crossed", "learning_curve", "seeds", "few_shot", "sweep"] | None = Field(
+    design: Literal["crossed", "learning_curve", "seeds", "few_shot", "sweep", "heads"] | None = Field(
         None, description="the design that added the arm; null: the study itself"
     )
     train_size: int | None = Field(None, description="null: all of train")
@@ -95,7 +95,19 @@ def arms_of(study: Study) -> list[Arm]:
     arms += [Arm(kind="embedding", model=model, finetuned=True) for model in study.embedding]
     arms += [Arm(kind="encoder", model=model, finetuned=True) for model in study.encoder]
     arms += [Arm(kind="predictions", model=system, finetuned=False) for system in study.predictions]
-    return arms + [arm for arm in _design_arms(study) if arm.path not in {plain.path for plain in arms}]
+    by_path = {arm.path: arm for arm in arms}
+    for arm in _design_arms(study):
+        by_path.setdefault(arm.path, arm)  # two designs may ask for one arm
+    return list(by_path.values())
+
+
+def answers_validation(study: Study, arm: Arm) -> bool:
+    """Whether an arm answers the validation split, too: what is fitted always, as it takes seconds; a language model
+    where the ensemble's weights or selective coding ask for it."""
+    if arm.design is not None or "predict" not in arm.steps:
+        return False
+    asked = study.evaluation.ensemble_weights == "validation" or study.evaluation.answer_validation
+    return asked or not arm.generates
 
 
 def longest_prompt(model: Model, arm: Arm) -> int:
@@ -120,6 +132,7 @@ def _design_arms(study: Study) -> Iterator[Arm]:
             if k != study.models[model].few_shot.k:
                 yield _variant(study, model, f"shots{k}", "few_shot", False, shots=k)
     yield from _sweep_arms(study)
+    yield from _head_arms(study)
 
 
 def _sweep_arms(study: Study) -> Iterator[Arm]:
@@ -140,6 +153,18 @@ def _sweep_arms(study: Study) -> Iterator[Arm]:
         by_model.setdefault(model, []).append(path)
     for model, candidates in by_model.items():
         yield _variant(study, model, "best", "sweep", True, best_of=candidates)
+
+
+def _head_arms(study: Study) -> Iterator[Arm]:
+    """The other way to answer on all of train, then both ways on each smaller size."""
+    for model in study.designs.heads.models if study.designs.heads else ():
+        own = study.models[model].finetune.head
+        other = "classify" if own == "write" else "write"
+        yield _variant(study, model, other, "heads", True, setting={"head": other})
+        for size in study.designs.heads.train_sizes if study.designs.heads else ():
+            yield _variant(study, model, f"train{size}", "heads", True, train_size=size)
+            named = f"{other}_train{size}"
+            yield _variant(study, model, named, "heads", True, train_size=size, setting={"head": other})
 
 
 def _variant(study: Study, model: str, variant: str, design: Any, finetuned: bool, **treatment: Any) -> Arm:

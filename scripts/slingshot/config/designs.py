@@ -58,6 +58,18 @@ class Sweep(Spec):
         return [(model, setting) for model in self.models for setting in settings]
 
 
+class Heads(Spec):
+    """Both ways to answer: written, and chosen by a head over labels (finetune.head): `results/slm/{model}/classify/`.
+
+    With train sizes, also at fewer examples per label: `train300/` and `classify_train300/`.
+    """
+
+    models: Annotated[list[Key], Different] = Field(min_length=1, description="keys of the models that take part")
+    train_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Different] = Field(
+        default=[], description="besides all of train"
+    )
+
+
 class Designs(Spec):
     """Further arms, to ask how much specialization it takes."""
 
@@ -70,8 +82,9 @@ class Designs(Spec):
     seeds: Seeds | None = None
     few_shot: FewShotLadder | None = None
     sweep: Sweep | None = None
+    heads: Heads | None = None
 
 
 def models_by_design(designs: Designs) -> dict[str, list[str]]:
-    parts = {name: getattr(designs, name) for name in ("learning_curve", "seeds", "few_shot", "sweep")}
+    parts = {name: getattr(designs, name) for name in ("learning_curve", "seeds", "few_shot", "sweep", "heads")}
     return {"crossed": designs.crossed, **{name: part.models if part else [] for name, part in parts.items()}}

@@ -96,6 +96,11 @@ class Evaluation(Spec):
     ensemble_weights: EnsembleWeights = Field(
         "equal", description="validation: the study's own arms answer that split too, and weights are fitted on it"
     )
+    answer_validation: bool = Field(
+        False,
+        description="language models answer the validation split, too, so that selective coding has a threshold for "
+        "them (with generation.candidates); arms that write nothing always do",
+    )
 
 
 def overridden(finetune: Finetune, setting: dict[str, Any]) -> Finetune:

@@ -139,6 +139,7 @@ class CompareSpec(StepSpec):
     arms: list[Arm]
     result_keys: dict[str, str] = Field(description="arm path to its key in results.json")
     ensemble_weights: EnsembleWeights
+    validated: list[str] = Field(default=[], description="paths of the arms that answered validation, too")
     statistics: Statistics
     cost: Cost
     token_prices: dict[str, TokenPrices] = Field(default={}, description="path of an arm to its endpoint's prices")

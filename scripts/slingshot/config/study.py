@@ -81,7 +81,7 @@ class Study(Spec):
             for model in models:
                 if model not in self.models:
                     raise ValueError(f"designs.{name} names {model}, but the models are {', '.join(self.models)}")
-        for name in ("learning_curve", "seeds", "sweep"):
+        for name in ("learning_curve", "seeds", "sweep", "heads"):
             for model in models_by_design(self.designs)[name]:
                 if model in self.llm and model not in self.designs.crossed:
                     raise ValueError(f"designs.{name} finetunes {model}, a large model: name it in designs.crossed too")

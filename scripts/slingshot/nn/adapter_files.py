@@ -98,7 +98,7 @@ def _trained_on(folder: Path) -> str | None:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    config: dict[str, Any] = json.loads((folder / ADAPTER_SETTINGS).read_text(encoding="utf-8"))
     return config
 
 
@@ -153,4 +153,4 @@ def save_adapter(
 
 def read_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """adapter_config.json and the weights."""
-    return _config(folder), load_file(folder / "adapter_model.safetensors")
+    return _config(folder), load_file(folder / ADAPTER_WEIGHTS)

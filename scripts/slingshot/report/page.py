@@ -34,6 +34,7 @@ from slingshot.report.figures import designs as design_figures
 from slingshot.report.figures import overview as figures
 from slingshot.report.figures import scores as score_figures
 from slingshot.report.figures.export import write_figures
+from slingshot.report.figures.selective import selective_coding
 from slingshot.report.figures.style import Figure
 from slingshot.report.results import Results
 from slingshot.report.tables import SCORES, arm_table, as_csv, as_latex, leaders
@@ -99,6 +100,7 @@ def make_page(results: Results) -> Page:
     if by_length:
         drawn.append(score_figures.scores_by_group("scores_by_length", "words of the text", by_length, kinds))
     drawn.append(score_figures.calibration(metrics, kinds))
+    drawn.append(selective_coding(comparison, kinds))
     logs = {arm: lines for arm, lines in results.logs.items() if lines}
     if logs:
         best = {arm: results.training.get(arm, {}).get("best_step") for arm in logs}

@@ -12,7 +12,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
-from slingshot.config.arms import ORIGINS, Arm, arms_of, longest_prompt, name_of, result_key, size_of
+from slingshot.config.arms import (
+    ORIGINS,
+    Arm,
+    answers_validation,
+    arms_of,
+    longest_prompt,
+    name_of,
+    result_key,
+    size_of,
+)
 from slingshot.config.base import Spec, TreeLabels
 from slingshot.config.data import FileData, HubData
 from slingshot.config.models import FolderModel, GgufModel
@@ -317,6 +326,7 @@ def _compare(study: Study) -> CompareSpec:
         arms=arms,
         result_keys={arm.path: result_key(study, arm) for arm in arms},
         ensemble_weights=study.evaluation.ensemble_weights,
+        validated=[arm.path for arm in arms if answers_validation(study, arm)],
         statistics=study.statistics,
         cost=study.cost,
         token_prices={arm.path: prices for arm in arms if arm.asked and (prices := study.models[arm.model].prices)},

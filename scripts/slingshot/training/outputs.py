@@ -43,6 +43,7 @@ def write_results(
                 split: packing.prompt_lengths(samples)
                 for split, samples in (("train", trainer.samples), ("validation", trainer.validation))
             },
+            "head": trainer.recipe.head,
             "batch_size": trainer.recipe.batch_size,
             "lora_r": rank,
             "lora_alpha": alpha,

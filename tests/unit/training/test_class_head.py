@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors.torch import load_file
 
 from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.records import read_step_record
@@ -16,7 +16,7 @@ from slingshot.core.files import read_json, read_jsonl
 from slingshot.core.hashing import digest_of_file
 from slingshot.generation.predict import PredictJob, predict
 from slingshot.nn import lora
-from slingshot.nn.class_head import ClassHead, load_trained_state, replace_head, trained_state
+from slingshot.nn.class_head import ClassHead, labels_in, load_trained_state, replace_head, trained_state
 from slingshot.training.finetune import finetune
 from slingshot.training.samples import classes_of
 from slingshot.training.state import FinetuneJob
@@ -86,15 +86,15 @@ def test_training_and_answering_compute_the_same(study, trained, tmp_path):
 
 
 def test_the_adapters_file_holds_head_and_labels(study, trained):
-    with safe_open(trained["adapter"] / "adapter_model.safetensors", framework="pt") as kept:
-        assert json.loads(kept.metadata()["classes"]) == classes_of(spec(**CLASSIFY), study / "train.parquet")
-        assert kept.get_tensor("class_head.weight").shape == (len(CODES), 32)
+    kept = load_file(trained["adapter"] / "adapter_model.safetensors")
+    assert labels_in(kept) == classes_of(spec(**CLASSIFY), study / "train.parquet")
+    assert kept["class_head.weight"].shape == (len(CODES), 32)
     assert "class_head" not in str(read_json(trained["adapter"] / "adapter_config.json"))
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(study):
     wanted = spec(**CLASSIFY | {"epochs": 3, "evaluate_every": 4}).model_copy(update={"dtype": "float32"})
-    whole = run(study, "whole", wanted)
+    whole = run(study, "whole", wanted, token_budget=400)
     from slingshot.training import finetune as recipe
 
     step = recipe.training_step
@@ -107,8 +107,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(study):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recipe, "training_step", dies_after_five)
         with pytest.raises(KeyboardInterrupt):
-            run(study, "killed", wanted, checkpoint_steps=2)
-    killed = run(study, "killed", wanted)
+            run(study, "killed", wanted, token_budget=400, checkpoint_steps=2)
+    killed = run(study, "killed", wanted, token_budget=400)
     digests = [digest_of_file(made["adapter"] / "adapter_model.safetensors") for made in (whole, killed)]
     assert digests[0] == digests[1]
     assert len(read_jsonl(killed["log"])) == len(read_jsonl(whole["log"]))
