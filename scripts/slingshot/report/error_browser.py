@@ -36,6 +36,7 @@ class Packed:
     samples: int
     text_limit: int | None
     raw_limit: int | None
+    thought_limit: int | None = None
 
 
 def pack(
@@ -69,7 +70,14 @@ def pack(
     while len(payload) > budget and limit > SHORTEST_TEXT:
         limit = max(SHORTEST_TEXT, int(0.97 * min(limit, longest) * budget / len(payload)))
         payload = _compressed(content | {"texts": [_cut(text, limit) for text in texts]})
-    return Packed(payload, len(texts), limit if limit < longest else None, LONGEST_RAW if raw_cut else None)
+    thoughts = [len(one.thinking or "") for answers in predictions.values() for one in answers]
+    return Packed(
+        payload,
+        len(texts),
+        limit if limit < longest else None,
+        LONGEST_RAW if raw_cut else None,
+        LONGEST_THOUGHT if max(thoughts, default=0) > LONGEST_THOUGHT else None,
+    )
 
 
 def _column(samples: pd.DataFrame, name: str) -> list[str]:

@@ -75,6 +75,7 @@ def test_the_page_tells_of_the_endpoint_and_escapes_what_it_said(results):
     assert "only 0 of 40 answers came with log-probabilities" in section
     assert "<script>window.hacked" not in page and "&lt;script&gt;window.hacked" in section
     assert "1.50 (95%: 3.50)" in page
+    assert "cut in the middle to 600 characters" in page
 
 
 def test_an_arm_of_unknown_size_stands_beside_the_axis(results):
