@@ -37,7 +37,7 @@ def headline(
 def recommendation(evidence: Evidence, best: ArmSummary, winners: Sequence[str]) -> str:
     """`Use` an arm that is shown to be better than what it was compared with, else only the highest score."""
     n = best.scores["exact_match"].n
-    shown = best.arm in winners or (best.side == "rival" and _beats_every_model(evidence, best))
+    shown = (best.arm in winners or best.side == "rival") and not unbeaten(evidence, best)
     opening = "Use" if shown else f"Highest score of {counted(len(evidence.competing), 'arm')}:"
     return (
         f"{opening} {evidence.named(best)}: it answers {percent(evidence.score(best))} of {n:,} test dialogues exactly"
@@ -45,9 +45,11 @@ def recommendation(evidence: Evidence, best: ArmSummary, winners: Sequence[str])
     )
 
 
-def _beats_every_model(evidence: Evidence, rival: ArmSummary) -> bool:
-    pairs = [evidence.between(rival, arm) for arm in evidence.models]
-    return all(pair is not None and pair.significant and pair.difference.value > 0 for pair in pairs)
+def unbeaten(evidence: Evidence, best: ArmSummary) -> list[ArmSummary]:
+    """The arms that `best` should beat and does not: the rivals, and of a rival the models, too."""
+    others = evidence.competing if best.side == "rival" else evidence.rivals
+    pairs = [(other, evidence.between(best, other)) for other in others if other.arm != best.arm]
+    return [other for other, pair in pairs if pair is None or not (pair.significant and pair.difference.value > 0)]
 
 
 def cost_in_words(arm: ArmSummary, currency: str) -> str:
@@ -57,44 +59,53 @@ def cost_in_words(arm: ArmSummary, currency: str) -> str:
     serving, training = arm.cost.per_1000_dialogues, arm.cost.training
     said = []
     if serving.money is not None:
-        said.append(f"{serving.money:.2g} {currency} per 1,000 dialogues")
+        said.append(f"{amount(serving.money)} {currency} per 1,000 dialogues")
     elif serving.device_seconds is not None:
         unit = arm.cost.predict.unit.upper()
-        said.append(f"{serving.device_seconds:,.3g} {unit} seconds per 1,000 dialogues")
+        said.append(f"{amount(serving.device_seconds)} {unit} seconds per 1,000 dialogues")
     if training is not None and training.money is not None:
-        said.append(f"{training.money:.2g} {currency} of training")
+        said.append(f"{amount(training.money)} {currency} of training")
     elif training is not None and training.device_seconds is not None:
-        said.append(f"{training.device_seconds / 3600:.2g} {training.unit.upper()} hours of training")
+        said.append(f"{duration(training.device_seconds, training.unit.upper())} of training")
     return f", for {' after '.join(said)}" if said else ""
 
 
+def amount(value: float) -> str:
+    """Three significant digits without an exponent: 1,234 and 0.0123."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 1e-4 or value == 0 else "under 0.0001"
+
+
+def duration(seconds: float, unit: str) -> str:
+    """Device time in the unit that reads best."""
+    if seconds < 120:
+        return f"{amount(seconds)} {unit} seconds"
+    return f"{amount(seconds / 60)} {unit} minutes" if seconds < 7200 else f"{amount(seconds / 3600)} {unit} hours"
+
+
 def rivals_in_words(evidence: Evidence, best: ArmSummary) -> str:
-    """Whether an arm of neither side, such as TF-IDF, does as well as the best model."""
-    if not evidence.models or not evidence.rivals:
-        return ""
-    model = evidence.best_of(evidence.models)
-    if best.side == "rival":
-        pair = evidence.between(best, model)
+    """How the best arm stands to those of neither side, such as TF-IDF, and such an arm to the best model."""
+    others = [arm for arm in evidence.rivals if arm.arm != best.arm]
+    if best.side == "rival" and evidence.models:
+        others.append(evidence.best_of(evidence.models))
+    said = []
+    for other in others:
+        pair = evidence.between(best, other)
         if pair is None:
-            return ""
-        behind = "significantly better than" if pair.significant else "not shown to differ from"
-        return (
-            f"It is {behind} the best language model, {evidence.named_with_score(model)} "
-            f"(difference {points(pair.simultaneous.value)} points, {span(pair.simultaneous)})"
-            f"{'' if pair.significant else ': try it first'}."
-        )
-    rival = evidence.best_of(evidence.rivals)
-    pair = evidence.between(model, rival)
-    if pair is None:
-        return ""
-    if pair.significant:
-        return f"It is significantly better than {evidence.named_with_score(rival)}."
-    equal = pair.margin == "equivalent" and evidence.margin is not None
-    finding = f"equals it within {evidence.margin:g} points" if equal else "is not shown to be worse"
-    return (
-        f"{evidence.named(rival)} {finding} ({percent(evidence.score(rival))}; difference "
-        f"{points(pair.simultaneous.value)} points, {span(pair.simultaneous)}): try it first."
-    )
+            continue
+        name = f"{'the best language model, ' if other.side != 'rival' else ''}{evidence.named_with_score(other)}"
+        gap = f"difference {points(pair.simultaneous.value)} points, {span(pair.simultaneous)}"
+        if pair.significant and pair.difference.value > 0:
+            said.append(f"It is significantly better than {name} ({gap}).")
+        elif pair.margin == "equivalent" and evidence.margin is not None:
+            said.append(f"It equals {name} within {evidence.margin:g} points ({gap}): choose by cost.")
+        elif pair.margin is None or not pair.significant:
+            said.append(f"It is not shown to be better than {name} ({gap}): {_advice(best, other)}.")
+    return " ".join(said)
+
+
+def _advice(best: ArmSummary, other: ArmSummary) -> str:
+    """Which of two arms that can't be told apart to begin with: what is no language model, as it is lighter."""
+    return "try that first" if best.side != "rival" and other.side == "rival" else "choose by cost"
 
 
 def question(evidence: Evidence, outcome: Outcome, winners: Sequence[str]) -> str:
@@ -147,8 +158,15 @@ def form(evidence: Evidence, outcome: Outcome, constrained: Verdict | None) -> s
         else ""
     )
     if constrained is not None and constrained.evidence:
+        compared, all_pairs = len(constrained.evidence), len(evidence.primary)
+        if compared < all_pairs:
+            return (
+                f"{unread}With only known labels allowed, which {compared} of {all_pairs} pairs can be compared by, the "
+                f"outcome is {OUTCOMES[constrained.outcome]}."
+            )
         if constrained.outcome == outcome:
-            return f"{unread}The same holds with only known labels allowed: it is knowledge, not form."
+            why = ": it is knowledge, not form" if outcome in ("specialization", "size", "both") else ""
+            return f"{unread}The same holds with only known labels allowed{why}."
         return (
             f"{unread}With only known labels allowed the outcome is {OUTCOMES[constrained.outcome]}, so form decides "
             "here: compare both verdicts."

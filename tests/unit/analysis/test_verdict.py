@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from slingshot.analysis.compare import judge_both, summary_of
 from slingshot.analysis.decision import margin_finding
 from slingshot.analysis.families import competes, declare_pairs
+from slingshot.analysis.headline import amount
 from slingshot.analysis.outcomes import Outcome
 from slingshot.analysis.pairs import compare_pairs, pairs_of
 from slingshot.analysis.scoring import proportion
@@ -213,7 +214,8 @@ def test_a_linear_baseline_that_equals_the_best_model_is_named() -> None:
     arms = drawn(np.random.default_rng(5), 200, llm_a=0.1, slm_c=0.6, baseline_tfidf=0.58)
     verdict = judged(arms)
     assert verdict.outcome == "specialization"
-    assert "TF-IDF" in verdict.sentence and "try it first" in verdict.sentence
+    assert verdict.sentence.startswith("Highest score of 3 arms: c (3B, finetuned)")  # not: use it
+    assert "not shown to be better than TF-IDF" in verdict.sentence and "try that first" in verdict.sentence
     assert any("c (3B, finetuned) is not shown to be better than TF-IDF" in caveat for caveat in verdict.caveats)
 
 
@@ -350,7 +352,7 @@ def test_the_headline_says_what_the_best_arm_costs() -> None:
     serving = ServingCost(device_seconds=44.0, energy_wh=None, money=None)
     costs = {"slm/c": ArmCost.model_construct(training=step, predict=step, per_1000_dialogues=serving)}
     arms = [Simulated("llm/a", block(200, 10)), Simulated("slm/c", block(200, 150))]
-    assert "exactly, for 44 GPU seconds per 1,000 dialogues after 0.5 GPU hours of training." in (
+    assert "exactly, for 44 GPU seconds per 1,000 dialogues after 30 GPU minutes of training." in (
         verdicts(arms, costs=costs)[0].sentence
     )
 
@@ -445,3 +447,23 @@ def test_equal_arms_are_equivalent_within_a_margin() -> None:
     assert verdict.outcome == "undecided"
     assert "equal within 5 points" in verdict.sentence
     assert "equal within 5 points" in verdict.evidence[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1234.5, "1,234"), (44.06, "44.1"), (0.01234, "0.0123"), (0.0, "0"), (1e-7, "under 0.0001")]
+)
+def test_amounts_have_no_exponent(value: float, text: str) -> None:
+    assert amount(value) == text
+
+
+def test_a_rival_that_another_rival_equals_is_not_recommended_alone() -> None:
+    arms = [
+        Simulated("llm/a", block(200, 10)),
+        Simulated("slm/c", block(200, 80)),
+        Simulated("encoder/e", block(200, 150)),
+        Simulated("baseline/tfidf", block(200, 148)),
+    ]
+    sentence = verdicts(arms)[0].sentence
+    assert sentence.startswith("Highest score of 4 arms: e")
+    assert "It is not shown to be better than TF-IDF 74.0%" in sentence and "choose by cost" in sentence
+    assert "It is significantly better than the best language model, c (3B, finetuned) 40.0%" in sentence
