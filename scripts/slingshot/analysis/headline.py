@@ -161,7 +161,7 @@ def form(evidence: Evidence, outcome: Outcome, constrained: Verdict | None) -> s
         compared, all_pairs = len(constrained.evidence), len(evidence.primary)
         if compared < all_pairs:
             return (
-                f"{unread}With only known labels allowed, which {compared} of {all_pairs} pairs can be compared by, the "
+                f"{unread}With only known labels allowed, in {compared} of {all_pairs} pairs, the "
                 f"outcome is {OUTCOMES[constrained.outcome]}."
             )
         if constrained.outcome == outcome:
