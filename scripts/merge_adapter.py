@@ -25,10 +25,15 @@ def main() -> None:
 
     from slingshot.artifacts.model_card import read_model_card
     from slingshot.models.loading import load_model, load_tokenizer
-    from slingshot.nn.adapter_files import is_plain_lora, merge_adapter
+    from slingshot.nn.adapter_files import is_plain_lora, merge_adapter, read_adapter
+    from slingshot.nn.class_head import labels_in
 
     if not is_plain_lora(given.adapter):
         raise StudyError(f"--adapter {given.adapter} is no plain LoRA adapter: merge it with peft")
+    if labels_in(read_adapter(given.adapter)[1]) is not None:
+        raise StudyError(
+            f"--adapter {given.adapter} chooses labels with a head and writes nothing: it cannot be merged"
+        )
     card = read_model_card(given.model)
     model = load_model(card, "none", given.dtype, "cpu")
     merge_adapter(model, given.adapter)

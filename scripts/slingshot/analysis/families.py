@@ -32,8 +32,9 @@ def side_of(arm: Arm) -> Side:
 
 
 def competes(arm: Arm) -> bool:
-    """Whether the arm may be recommended: any way to use a model, but no repetition and no untrained small model."""
-    return arm.design not in REPEATS and (side_of(arm) != "small" or arm.finetuned)
+    """Whether the arm may be recommended: any way to use a model, but no repetition, no untrained small model and no
+    human coder."""
+    return not arm.human and arm.design not in REPEATS and (side_of(arm) != "small" or arm.finetuned)
 
 
 def describe_treatment(arm: Arm, shots: int) -> str:
@@ -42,6 +43,10 @@ def describe_treatment(arm: Arm, shots: int) -> str:
     Args:
         shots: worked examples in the arm's prompt
     """
+    if arm.human:
+        return "a human coder"
+    if not arm.steps:
+        return "answers imported"
     if side_of(arm) == "rival":
         return "trained" if arm.finetuned else "untrained"
     words = "finetuned" if arm.finetuned else "untrained"

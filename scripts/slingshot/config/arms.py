@@ -53,6 +53,7 @@ class Arm(Spec):
     train_size: int | None = Field(None, description="null: all of train")
     seed: int | None = Field(None, description="null: the study's")
     shots: int | None = Field(None, description="null: the model's few_shot.k")
+    human: bool = Field(False, description="the answers of a human coder: a ceiling to look at, never recommended")
     setting: dict[str, Any] = Field(default={}, description="finetune keys that a sweep sets, dotted")
     candidate: bool = Field(False, description="of a sweep: finetuned, judged on validation, never read on test")
     best_of: list[str] = Field(default=[], description="paths of the arms that it is chosen from, on validation")
@@ -94,7 +95,10 @@ def arms_of(study: Study) -> list[Arm]:
         arms.append(Arm(kind="baseline", model="tfidf", finetuned=True))
     arms += [Arm(kind="embedding", model=model, finetuned=True) for model in study.embedding]
     arms += [Arm(kind="encoder", model=model, finetuned=True) for model in study.encoder]
-    arms += [Arm(kind="predictions", model=system, finetuned=False) for system in study.predictions]
+    arms += [
+        Arm(kind="predictions", model=name, finetuned=False, human=system.human)
+        for name, system in study.predictions.items()
+    ]
     by_path = {arm.path: arm for arm in arms}
     for arm in _design_arms(study):
         by_path.setdefault(arm.path, arm)  # two designs may ask for one arm

@@ -2,6 +2,8 @@
 
 import json
 import math
+import runpy
+import sys
 
 import pytest
 import torch
@@ -21,7 +23,7 @@ from slingshot.training.finetune import finetune
 from slingshot.training.samples import classes_of
 from slingshot.training.state import FinetuneJob
 from tests.unit.tiny_models import tiny_model
-from tests.unit.training_inputs import CODES, paths, spec, write_study
+from tests.unit.training_inputs import CODES, PROGRAM, paths, spec, write_study
 
 CLASSIFY = {"head": "classify", "epochs": 30, "evaluate_every": 40, "patience": None}
 
@@ -136,3 +138,10 @@ def test_the_head_takes_the_place_of_the_models_own(family):
     head.weight.data.zero_()
     load_trained_state(model, state)
     assert head.weight.any()
+
+
+def test_a_head_is_not_merged_into_a_model_that_writes(study, trained, tmp_path, monkeypatch):
+    words = ["--model", study / "card.json", "--adapter", trained["adapter"], "--merged", tmp_path / "merged"]
+    monkeypatch.setattr(sys, "argv", ["merge_adapter.py", *map(str, words)])
+    with pytest.raises(SystemExit, match="chooses labels with a head and writes nothing"):
+        runpy.run_path(str(PROGRAM.with_name("merge_adapter.py")), run_name="__main__")

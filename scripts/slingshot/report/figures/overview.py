@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from itertools import product
 from typing import Any, cast
 
@@ -36,6 +36,7 @@ def size_against_score(comparison: Comparison, unit: str) -> Figure:
     unsized = [arm for arm in arms if not parameters_of(arm.size)]
     costs = {arm.arm: serving_seconds(arm.cost) for arm in arms}
     places = _dodged(sized)
+    beaten = beaten_by_tfidf(comparison)
     traces = []
     for kind, finetuned in product(KINDS, (False, True)):
         chosen = [arm for arm in sized if (arm.kind, arm.finetuned) == (kind, finetuned)]
@@ -44,7 +45,7 @@ def size_against_score(comparison: Comparison, unit: str) -> Figure:
     layout = layout_of(
         430 if len(arms) <= 10 else 560,
         showlegend=True,
-        annotations=_arm_labels(sized, places) + [_unsized_label(arm) for arm in unsized],
+        annotations=_arm_labels(sized, places, beaten) + [_unsized_label(arm, beaten) for arm in unsized],
         shapes=[shape for arm in unsized for shape in _unsized_band(arm)],
     )
     layout.xaxis.update(type="log", title="parameters", **_size_ticks(sized))
@@ -110,7 +111,25 @@ def _markers(
     )
 
 
-def _arm_labels(arms: Sequence[ArmSummary], places: Mapping[str, float]) -> list[dict[str, Any]]:
+def beaten_by_tfidf(comparison: Comparison) -> set[str]:
+    """Arms that are significantly worse than TF-IDF, by their free answers."""
+    tfidf = {arm.arm for arm in comparison.arms if arm.kind == "baseline"}
+    found = set()
+    for pair in comparison.comparisons:
+        if pair.significant and pair.answer == "free":
+            if pair.second in tfidf and pair.difference.value < 0:
+                found.add(pair.first)
+            elif pair.first in tfidf and pair.difference.value > 0:
+                found.add(pair.second)
+    return found
+
+
+def _named(arm: ArmSummary, beaten: Set[str]) -> str:
+    name = f"{arm.arm} (human agreement: the ceiling)" if arm.human else arm.arm
+    return f"{name} (TF-IDF is better)" if arm.arm in beaten else name
+
+
+def _arm_labels(arms: Sequence[ArmSummary], places: Mapping[str, float], beaten: Set[str]) -> list[dict[str, Any]]:
     """Names in columns to the right of the markers, moved apart where they would cover one another.
 
     A thin line leads from each name to its marker.
@@ -135,7 +154,7 @@ def _arm_labels(arms: Sequence[ArmSummary], places: Mapping[str, float]) -> list
                 "arrowcolor": AXIS,
                 "standoff": 6,
                 "xanchor": "left",
-                "text": plain(arm.arm),
+                "text": plain(_named(arm, beaten)),
                 "font": {"size": 12},
             }
             for arm, height in zip(cluster, heights, strict=True)
@@ -177,14 +196,14 @@ def _unsized_band(arm: ArmSummary) -> list[dict[str, Any]]:
     ]
 
 
-def _unsized_label(arm: ArmSummary) -> dict[str, Any]:
+def _unsized_label(arm: ArmSummary, beaten: Set[str]) -> dict[str, Any]:
     return {
         "xref": "paper",
         "x": 0.005,
         "y": 100 * _score(arm).value,
         "yanchor": "bottom",
         "xanchor": "left",
-        "text": plain(f"{arm.arm} (size unknown)" if arm.kind in ("llm", "slm") else arm.arm),
+        "text": plain(_named(arm, beaten) + (" (size unknown)" if arm.kind in ("llm", "slm") else "")),
         "showarrow": False,
         "font": {"size": 12},
     }
