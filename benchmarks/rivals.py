@@ -81,10 +81,11 @@ def write_study(folder: Path, shared: Path, name: str, device: str, steps: int |
         if not (folder / link).exists():
             (folder / link).symlink_to(target)
     cap = {"max_steps": steps} if steps else {}
+    few = {"max_samples": {"train": 120, "validation": 24, "test": 24}} if steps else {}
     lora = {"r": 16, "alpha": 32, "dropout": 0.05}
     finetune = {"epochs": 4, "learning_rate": 1e-3, "batch_size": 16, "max_tokens": 512, "evaluate_every": 50}
     config = {
-        "data": DATA[name],
+        "data": DATA[name] | few,
         "prompt": {"file": "prompts/code.yaml", "max_tokens": 512},
         "generation": {"max_new_tokens": 16, "candidates": 5},
         "finetune": finetune | {"lora": lora, "patience": 4} | cap,
@@ -98,11 +99,12 @@ def write_study(folder: Path, shared: Path, name: str, device: str, steps: int |
         },
         "encoder": {
             "minilm_tuned": {
-                "source": MINILM, "name": "all-MiniLM-L6-v2", "size": "22.7M", "learning_rate": 3e-4, "epochs": 15, **cap,
+                **{"source": MINILM, "name": "all-MiniLM-L6-v2", "size": "22.7M"},
+                **{"learning_rate": 3e-4, "epochs": 15, **cap},
             }
         },
         "designs": {"heads": {"models": ["smollm2"]}},
-    }  # fmt: skip
+    }
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return folder
 
@@ -121,7 +123,7 @@ def run(study: Path, device: str, wheels: Path | None) -> None:
         "results/report.html",
     ]
     environment = os.environ | ({"PIP_FIND_LINKS": str(wheels.resolve())} if wheels else {})
-    subprocess.run(command, cwd=HOUSE, check=True, env=environment)
+    subprocess.run([*command, "results/report.html"], cwd=HOUSE, check=True, env=environment)
 
 
 def table(folder: Path, names: list[str]) -> list[str]:
