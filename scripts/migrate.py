@@ -12,7 +12,6 @@ from typing import Any
 
 import yaml
 
-from slingshot.config.recipe import Prompt
 from slingshot.core.errors import StudyError
 from slingshot.core.files import write_json, write_text
 from slingshot.migration import migrate_config, migrate_results, old_slm_name
@@ -21,7 +20,7 @@ from slingshot.runtime import cli
 log = logging.getLogger(__name__)
 
 HOUSE = Path(__file__).parents[1]
-PROMPT = Prompt().file
+PROMPT = "prompts/icd10cm.yaml"
 
 
 def main() -> None:

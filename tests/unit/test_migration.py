@@ -358,7 +358,8 @@ def test_the_program_writes_a_study_that_loads(tmp_path: Path) -> None:
     assert run("config", old, new).returncode == 0
     study = load_study(new)
     assert list(study.slm) == ["qwen3b", "llama3b"]
-    assert (tmp_path / study.prompt.file).read_text() == (PROGRAM.parents[1] / study.prompt.file).read_text()
+    prompt = "prompts/icd10cm.yaml"
+    assert study.prompt.file is None and (tmp_path / prompt).read_text() == (PROGRAM.parents[1] / prompt).read_text()
     assert "generation.temperature (0.7)" in new.read_text()
     again = run("config", old, new)
     assert again.returncode == 1

@@ -12,9 +12,16 @@ from slingshot.config.base import AnswerForm, EnsembleWeights, Share, Spec
 class Prompt(Spec):
     """How a dialogue is put to a model, and what its answer looks like."""
 
-    file: str = Field("prompts/icd10cm.yaml", description="`system` and `user` texts, relative to the study's folder")
+    file: str | None = Field(
+        None,
+        description="`system` and `user` texts, relative to the study's folder; null: prompts/icd10cm.yaml (plain.yaml, "
+        "tree.yaml) there, else the one in scripts/slingshot/prompting/prompts",
+    )
     answer: AnswerForm = Field("code", description="the form of an answer, in training and in the instruction")
-    max_tokens: int = Field(2048, ge=32, description="a longer prompt loses the middle of its dialogue")
+    max_tokens: int = Field(
+        2048, ge=32, description="a longer prompt loses the middle of its dialogue, in training as in evaluation"
+    )
+    candidates: int = Field(10, ge=1, le=500, description="how many labels {{ candidates }} shows, if the prompt does")
 
 
 class Generation(Spec):
@@ -32,6 +39,12 @@ class Generation(Spec):
     )
     candidates: int = Field(
         0, ge=0, le=20, description="the N best labels of each sample, ranked with their log-probabilities"
+    )
+    thinking: bool = Field(
+        False, description="let the model think before it answers; needs a model whose chat template can"
+    )
+    thinking_tokens: int = Field(
+        2048, ge=1, description="a thought is closed after N tokens; max_new_tokens are then left for the answer"
     )
 
 
@@ -69,7 +82,12 @@ class Finetune(Spec):
     batch_size: int = Field(32, ge=1, description="samples per optimizer step, whatever memory allows at once")
     weight_decay: float = Field(0.01, ge=0, description="of AdamW, on the adapter weights")
     max_gradient_norm: float = Field(1.0, gt=0, description="a longer gradient is scaled down to this norm")
-    max_tokens: int = Field(2048, ge=32, description="a longer sample loses the middle of its dialogue")
+    max_tokens: int = Field(
+        2048,
+        ge=32,
+        description="unset: as prompt.max_tokens, the one window of a dialogue's prompt in training and in evaluation; "
+        "another number is an error",
+    )
     lora: Lora = Lora()
     head: Literal["write", "classify"] = Field(
         "write",

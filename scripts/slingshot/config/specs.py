@@ -57,6 +57,8 @@ class PromptText(Spec):
     user: str
     answer: AnswerForm
     max_tokens: int
+    names: Literal["code", "label"] = Field("code", description="what an answer is called: plain labels are no codes")
+    candidates: int = Field(0, description="how many labels {{ candidates }} shows; 0: the prompt has none")
 
 
 class FinetuneSpec(StepSpec):

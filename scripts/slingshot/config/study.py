@@ -152,9 +152,32 @@ def parse_study(raw: Any, name: str = "config.yaml") -> Study:
         raise StudyError(f"{name} must hold keys and values, not {type(raw).__name__}")
     try:
         Study.model_validate(raw)  # the sections themselves first: a fault there is not each model's fault
-        return Study.model_validate(_inherited(raw))
+        study = Study.model_validate(_inherited(raw))
     except ValidationError as error:
         raise StudyError("\n".join(complaints(error, name, Study))) from None
+    if fault := _fault_of_prompts(study):
+        raise StudyError(f"{name}: {fault}")
+    return study
+
+
+def _fault_of_prompts(study: Study) -> str | None:
+    """Why a finetuned model would answer other prompts than those that it is trained on; None: it would not."""
+    for section, models in (("llm", study.llm), ("slm", study.slm)):
+        for name, model in models.items():
+            window, trained = model.prompt.max_tokens, model.finetune.max_tokens
+            if trained != window and (section == "slm" or name in study.designs.crossed):
+                return (
+                    f"{section}.{name} is trained with finetune.max_tokens {trained} and answers with "
+                    f"prompt.max_tokens {window}: leave finetune.max_tokens out, it is then the same"
+                )
+            if model.few_shot.k and section == "slm" and name not in study.designs.crossed:
+                return (
+                    f"slm.{name} has few_shot.k {model.few_shot.k}, but a finetuned model is trained and answers "
+                    "without examples: put few_shot under the llm models that it is for"
+                )
+    if study.designs.sweep and "max_tokens" in study.designs.sweep.grid:
+        return "designs.sweep.grid: max_tokens is the same in training and in evaluation: take it out"
+    return None
 
 
 def _inherited(raw: dict[str, Any]) -> dict[str, Any]:
@@ -166,6 +189,9 @@ def _inherited(raw: dict[str, Any]) -> dict[str, Any]:
                 model[section] = _overlaid(raw.get(section) or {}, model.get(section) or {})
             if "generation" in sections and "api" in (model.get("source") or {}):
                 model["generation"].setdefault("constrained", False)  # it would be asked, and paid, twice
+            window = (model.get("prompt") or {}).get("max_tokens")
+            if window is not None and "finetune" in sections:
+                model["finetune"].setdefault("max_tokens", window)  # one window, in training and in evaluation
     return merged
 
 

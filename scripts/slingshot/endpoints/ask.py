@@ -41,7 +41,8 @@ from slingshot.endpoints.use import describe_use
 from slingshot.generation.cache import PredictionCache
 from slingshot.prompting.answers import AnswerReader
 from slingshot.prompting.examples import choose_examples
-from slingshot.prompting.messages import Message, chat_messages
+from slingshot.prompting.label_lists import LabelLists
+from slingshot.prompting.messages import Example, Message, chat_messages
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +101,12 @@ def ask(job: AskJob) -> None:
     samples, labels = read_samples(job.split, COLUMNS), read_labels(job.labels)
     written = written_labels(labels, spec.prompt.answer)
     with timed(record.seconds, "prompts"):
-        messages = make_messages(spec, samples, job.train)
+        lists = LabelLists(spec.prompt, labels, lambda: read_samples(job.train, COLUMNS))
+        messages = make_messages(spec, samples, job.train, lists)
         requests = make_requests(spec, samples, messages, written)
+    recall = lists.recall([sample["text"] for sample in samples], [sample["label"] for sample in samples])
+    if recall is not None:
+        record.notes.append(f"recall at {spec.prompt.candidates} of the labels that prompts show: {recall:.1%}")
     not_possible = []
     if "listed" not in requests and (spec.generation.constrained or spec.generation.candidates):
         not_possible.append("constrained answers and candidates: no schema lists all of ICD-10-CM (vocabulary)")
@@ -121,12 +126,17 @@ def ask(job: AskJob) -> None:
     record.write(job.record)
 
 
-def make_messages(spec: AskSpec, samples: Sequence[Mapping[str, Any]], train: Path) -> list[list[Message]]:
+def make_messages(
+    spec: AskSpec, samples: Sequence[Mapping[str, Any]], train: Path, lists: LabelLists
+) -> list[list[Message]]:
     texts = [sample["text"] for sample in samples]
-    if not spec.few_shot.k:
-        return [chat_messages(spec.prompt, text) for text in texts]
-    examples = choose_examples(spec.few_shot, read_samples(train, COLUMNS), texts, spec.prompt.answer)
-    return [chat_messages(spec.prompt, text, some) for text, some in zip(texts, examples, strict=True)]
+    examples: Sequence[Sequence[Example]] = [()] * len(texts)
+    if spec.few_shot.k:
+        examples = choose_examples(spec.few_shot, read_samples(train, COLUMNS), texts, spec.prompt.answer, lists)
+    return [
+        chat_messages(spec.prompt, text, some, shown=shown)
+        for text, some, shown in zip(texts, examples, lists.of(texts), strict=True)
+    ]
 
 
 def make_requests(
@@ -137,12 +147,13 @@ def make_requests(
 ) -> dict[str, list[Request]]:
     """The requests of each part: `free`, and `listed` where constrained answers or candidates are wanted."""
     generation = spec.generation
+    answer_tokens = generation.max_new_tokens + (generation.thinking_tokens if generation.thinking else 0)
     shared = {"model": spec.source.model, "temperature": 0, **spec.source.parameters}
-    fields: dict[str, dict[str, Any]] = {"free": {"max_tokens": generation.max_new_tokens}}
+    fields: dict[str, dict[str, Any]] = {"free": {"max_tokens": answer_tokens}}
     if (generation.constrained or generation.candidates) and generation.vocabulary == "study":
         longest = max(map(len, written), default=0)
         fields["listed"] = {
-            "max_tokens": max(generation.max_new_tokens, longest + JSON_TOKENS),
+            "max_tokens": max(answer_tokens, longest + JSON_TOKENS),
             "response_format": answer_schema(written),
         }
         if generation.candidates:

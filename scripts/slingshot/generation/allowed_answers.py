@@ -30,15 +30,10 @@ def code_set(tree: CodeTree, level: Level) -> dict[str, str]:
 def answers_in_tokens(prompter: Prompter, form: AnswerForm, labels: Mapping[str, str]) -> list[list[int]]:
     """The token ids of each label's answer, in the study's answer form, its end token included.
 
-    The same ids as `prompter.completion` gives, for all labels at once.
+    The same ids as `prompter.completion` gives, for all labels at once, and for templates that can't be trained on.
 
     Args:
         labels: label to description.
     """
-    if not labels:
-        return []
-    *_, end = prompter.completion(*next(iter(labels.items())))
-    prefix = prompter.answer_prefix
-    texts = [prefix + written_answer(form, label, description) for label, description in labels.items()]
-    tokens = prompter.tokenizer(texts, add_special_tokens=False)["input_ids"]
-    return [[*ids, end] for ids in tokens]
+    texts = [written_answer(form, label, description) for label, description in labels.items()]
+    return [[*ids, prompter.end_id] for ids in prompter.answer_ids(texts)] if labels else []

@@ -24,10 +24,11 @@ from slingshot.core.hashing import digest_of_file
 from slingshot.core.progress import progress
 from slingshot.generation.cache import PredictionCache, prompt_key
 from slingshot.models.lean_imports import prepare_imports, without_compiler
-from slingshot.models.loading import context_length, load_tokenizer
+from slingshot.models.loading import context_length, generation_end_ids, load_tokenizer
 from slingshot.models.number_types import number_type
 from slingshot.prompting.answers import AnswerReader
 from slingshot.prompting.examples import choose_examples
+from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.prompter import Prompter, Tokens
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def predict(job: PredictJob) -> None:
     with timed(record.seconds, "tokenizer"):  # and with it transformers
         prepare_imports(alone=True)
         tokenizer = load_tokenizer(card)
-    prompter = Prompter(tokenizer, spec.prompt)
+    lists = LabelLists(spec.prompt, labels, lambda: read_samples(job.train, COLUMNS))
+    prompter = Prompter(tokenizer, spec.prompt, lists, spec.generation.thinking, generation_end_ids(card))
     with timed(record.seconds, "prompts"):
         trie = None
         if spec.generation.constrained or spec.generation.candidates:
@@ -98,8 +100,9 @@ def predict(job: PredictJob) -> None:
             trie = allowed_answers(prompter, labels, spec)
         room = max(spec.generation.max_new_tokens, trie.depth if trie else 0)
         prompter = within_context(prompter, card, room, record)
-        prompts = make_prompts(prompter, samples, spec, job.train)
+        prompts = make_prompts(prompter, samples, spec, job.train, lists)
     describe(prompts)
+    note_recall(lists, samples, spec, record)
     if falls_back(spec, job.device):
         record.notes.append(f"no GPU: ran in {record.dtype} instead of {spec.quantization}")
     if spec.head == "classify":
@@ -223,11 +226,20 @@ def within_context(prompter: Prompter, card: ModelCard, answer_tokens: int, reco
     return prompter.within(context - answer_tokens)
 
 
-def make_prompts(prompter: Prompter, samples: list[dict[str, Any]], spec: PredictSpec, train: Path) -> list[Tokens]:
+def note_recall(lists: LabelLists, samples: list[dict[str, Any]], spec: PredictSpec, record: StepRecord) -> None:
+    """Say how often the labels that a prompt shows hold the sample's own."""
+    recall = lists.recall([sample["text"] for sample in samples], [sample["label"] for sample in samples])
+    if recall is not None:
+        record.notes.append(f"recall at {spec.prompt.candidates} of the labels that prompts show: {recall:.1%}")
+
+
+def make_prompts(
+    prompter: Prompter, samples: list[dict[str, Any]], spec: PredictSpec, train: Path, lists: LabelLists
+) -> list[Tokens]:
     texts = [sample["text"] for sample in samples]
     if not spec.few_shot.k:
         return prompter.prompts(texts)
-    examples = choose_examples(spec.few_shot, read_samples(train, COLUMNS), texts, spec.prompt.answer)
+    examples = choose_examples(spec.few_shot, read_samples(train, COLUMNS), texts, spec.prompt.answer, lists)
     return prompter.prompts(texts, examples)
 
 

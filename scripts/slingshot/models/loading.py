@@ -38,6 +38,13 @@ def context_length(card: ModelCard) -> int | None:
     return int(length * (rope.get("factor") or 1)) if before == length else int(length)
 
 
+def generation_end_ids(card: ModelCard) -> list[int]:
+    """Ids that end an answer by the model's generation_config.json; none where there is no such file or key."""
+    path = Path(card.folder) / "generation_config.json"
+    ends = read_json(path).get("eos_token_id") if path.exists() else None
+    return [] if ends is None else [int(end) for end in (ends if isinstance(ends, list) else [ends])]
+
+
 def load_tokenizer(card: ModelCard) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from slingshot.config.base import AnswerForm
 from slingshot.config.recipe import FewShot
 from slingshot.core.errors import StudyError
+from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.messages import Example
 from slingshot.prompting.template import written_answer
 
 
 def choose_examples(
-    few_shot: FewShot, train: Sequence[dict[str, Any]], texts: Sequence[str], form: AnswerForm
+    few_shot: FewShot,
+    train: Sequence[dict[str, Any]],
+    texts: Sequence[str],
+    form: AnswerForm,
+    lists: LabelLists | None = None,
 ) -> list[list[Example]]:
     """The `k` examples of each text.
 
@@ -25,6 +31,7 @@ def choose_examples(
     Args:
         train: rows with text, label and description.
         form: how the examples' answers are written.
+        lists: what the examples' own turns show of the labels.
 
     Raises:
         StudyError: train has fewer than `k` samples.
@@ -34,8 +41,14 @@ def choose_examples(
     examples = [Example(row["text"], written_answer(form, row["label"], row["description"] or "")) for row in train]
     if few_shot.selection == "random":
         drawn = random.Random(few_shot.seed).sample(range(len(train)), few_shot.k)
-        return [[examples[index] for index in drawn]] * len(texts)
-    return [[examples[index] for index in nearest] for nearest in _nearest(few_shot.k, examples, texts)]
+        chosen = [drawn] * len(texts)
+    else:
+        chosen = _nearest(few_shot.k, examples, texts)
+    if lists is not None:
+        used = sorted({index for some in chosen for index in some})
+        for index, shown in zip(used, lists.of([examples[index].text for index in used]), strict=True):
+            examples[index] = replace(examples[index], shown=shown)
+    return [[examples[index] for index in some] for some in chosen]
 
 
 def _nearest(k: int, examples: Sequence[Example], texts: Sequence[str]) -> list[list[int]]:

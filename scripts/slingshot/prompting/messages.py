@@ -6,36 +6,43 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slingshot.config.specs import PromptText
-from slingshot.prompting.template import fill_template
+from slingshot.prompting.template import Shown, fill_template
 
 Message = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Example:
-    """A worked example: a dialogue and what is answered to it."""
+    """A worked example: a dialogue and what is answered to it, with the labels that its own turn shows."""
 
     text: str
     answer: str
+    shown: Shown | None = None
 
 
 def chat_messages(
-    prompt: PromptText, text: str, examples: Sequence[Example] = (), folds_system: bool = False
+    prompt: PromptText,
+    text: str,
+    examples: Sequence[Example] = (),
+    folds_system: bool = False,
+    shown: Shown | None = None,
 ) -> list[Message]:
     """The system text, each example as a turn of user and assistant, then the dialogue.
 
     Args:
         folds_system: put the system text at the head of the first user message, for a chat without system role.
+        shown: what the prompt shows of the labels.
     """
-    messages = [] if folds_system else [{"role": "system", "content": prompt.system.strip()}]
+    system = fill_template(prompt.system, prompt, shown=shown).strip()
+    messages = [] if folds_system else [{"role": "system", "content": system}]
     for example in examples:
-        messages.append({"role": "user", "content": _user(prompt, example.text)})
+        messages.append({"role": "user", "content": _user(prompt, example.text, example.shown)})
         messages.append({"role": "assistant", "content": example.answer})
-    messages.append({"role": "user", "content": _user(prompt, text)})
+    messages.append({"role": "user", "content": _user(prompt, text, shown)})
     if folds_system:
-        messages[0]["content"] = f"{prompt.system.strip()}\n\n{messages[0]['content']}"
+        messages[0]["content"] = f"{system}\n\n{messages[0]['content']}"
     return messages
 
 
-def _user(prompt: PromptText, text: str) -> str:
-    return fill_template(prompt.user, text, prompt.answer).strip()
+def _user(prompt: PromptText, text: str, shown: Shown | None) -> str:
+    return fill_template(prompt.user, prompt, text, shown).strip()

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import jinja2.sandbox
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from slingshot.config.specs import PromptText
 from slingshot.core.errors import StudyError
+from slingshot.prompting.chat_template import ChatTemplate
+from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.messages import Example, Message, chat_messages
-from slingshot.prompting.template import written_answer
+from slingshot.prompting.template import Shown, uses_labels, written_answer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 GAP = " [...] "
 
-# Template arguments that would make a prompt depend on the day, or make a model think aloud.
-TEMPLATE_ARGUMENTS: dict[str, Any] = {"date_string": "26 Jul 2024", "enable_thinking": False}
+_ANCHOR = 24  # characters of a prompt's end that an answer is tokenized with
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,29 @@ class Tokens:
 
 
 class Prompter:
-    """Builds prompts and completions for one tokenizer; a prompt in training and in evaluation is the same ids."""
+    """Builds prompts and completions for one tokenizer; a prompt in training and in evaluation is the same ids.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt: PromptText) -> None:
+    Args:
+        lists: what prompts show of the labels; needed where they have `{{ labels }}` or `{{ candidates }}`.
+        thinking: let the template open a thought.
+        more_end_ids: further ids that end an answer, of the model's generation_config.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        prompt: PromptText,
+        lists: LabelLists | None = None,
+        thinking: bool = False,
+        more_end_ids: Sequence[int] = (),
+    ) -> None:
         self.tokenizer = tokenizer
+        self.template = ChatTemplate(tokenizer, thinking)
         self._prompt = prompt
-        self._has_template = bool(getattr(tokenizer, "chat_template", None))
-        self._folds_system = self._has_template and not self._keeps_system()
+        self._lists = lists
+        self._more_end_ids = tuple(more_end_ids)
+        if uses_labels(prompt) and lists is None:
+            raise ValueError("the prompt shows labels, so the prompter needs their lists")
 
     @property
     def window(self) -> int:
@@ -45,131 +61,161 @@ class Prompter:
         return self._prompt.max_tokens
 
     def within(self, tokens: int) -> Prompter:
-        """One whose prompts take no more than so many tokens, and no more than this one's."""
+        """One whose prompts take no more than `tokens` tokens, and no more than this one's."""
         prompt = self._prompt.model_copy(update={"max_tokens": min(tokens, self.window)})
-        return Prompter(self.tokenizer, prompt)
+        return Prompter(self.tokenizer, prompt, self._lists, self.template.thinking, self._more_end_ids)
 
-    def prompt(self, text: str, examples: Sequence[Example] = ()) -> Tokens:
+    def prompt(self, text: str, examples: Sequence[Example] = (), shown: Shown | None = None) -> Tokens:
         """The ids of a prompt, at most `max_tokens` of them, ready for the answer's first token.
 
         Raises:
             StudyError: instruction and examples alone are longer than the window.
         """
-        window = self.window
-        ids = self._prompt_ids(text, examples)
+        window, text = self.window, self.template.as_text(text)
+        examples = [replace(example, text=self.template.as_text(example.text)) for example in examples]
+        shown = shown or (self._lists.of([text])[0] if self._lists else None)
+        ids = self._prompt_ids(text, examples, shown)
         if len(ids) <= window:
             return Tokens(ids, truncated=False)
-        frame = len(self._prompt_ids(GAP, examples))
+        frame = len(self._prompt_ids(GAP, examples, shown))
         if frame > window:
-            raise StudyError(
-                f"instruction and examples alone take {frame} tokens, and the window holds {window}: raise "
-                "prompt.max_tokens, or lower few_shot.k (the model's own context and finetune.max_tokens count, too)"
-            )
+            raise StudyError(self._too_long(frame))
         spans = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         room = window - frame
         while room > 0:
             head, tail = room - room // 2, room // 2
             kept = text[: spans[head - 1][1]] + GAP + (text[spans[-tail][0] :] if tail else "")
-            ids = self._prompt_ids(kept, examples)
+            ids = self._prompt_ids(kept, examples, shown)
             if len(ids) <= window:
                 return Tokens(ids, truncated=True)
             room -= len(ids) - window  # a cut can split a token into several
-        return Tokens(self._prompt_ids(GAP, examples), truncated=True)
+        return Tokens(self._prompt_ids(GAP, examples, shown), truncated=True)
 
     def prompts(self, texts: Sequence[str], examples: Sequence[Sequence[Example]] | None = None) -> list[Tokens]:
         """`prompt` of each text with its examples, tokenized together, which takes all cores at once."""
-        chosen = examples if examples is not None else [()] * len(texts)
         if not texts:
             return []
-        rendered = self._rendered_all([self._messages(text, some) for text, some in zip(texts, chosen, strict=True)])
-        all_ids = self.tokenizer(rendered, add_special_tokens=not self._has_template)["input_ids"]
+        chosen = examples if examples is not None else [()] * len(texts)
+        shown = self._lists.of(texts) if self._lists else [None] * len(texts)
+        rendered = self.template.render(
+            [
+                self._messages(self.template.as_text(text), self._as_text(some), lists)
+                for text, some, lists in zip(texts, chosen, shown, strict=True)
+            ]
+        )
         return [
-            Tokens(list(ids), truncated=False) if len(ids) <= self.window else self.prompt(text, some)
-            for ids, text, some in zip(all_ids, texts, chosen, strict=True)
+            Tokens(ids, truncated=False) if len(ids) <= self.window else self.prompt(text, some, lists)
+            for ids, text, some, lists in zip(self._ids_of(rendered), texts, chosen, shown, strict=True)
         ]
 
     def completion(self, label: str, description: str) -> list[int]:
-        """The ids of a right answer, its end token included.
+        """The ids of a right answer to train on, its end token included.
 
         Raises:
-            StudyError: the chat template changes the answer, or closes it with something unknown.
+            StudyError: the chat template changes the answer, or closes it with nothing that ends it.
         """
-        answer = written_answer(self._prompt.answer, label, description)
-        before, closing = self._around(answer)
-        return [*self._ids(before + answer), self._end_id(closing)]
+        self.template.check_trains()
+        closing = self._ids(self.template.after_answer.strip())
+        if not closing and self.tokenizer.eos_token_id is None:
+            raise StudyError(
+                f"{self.tokenizer.name_or_path} has no end token, and its chat template writes none: an answer that "
+                "is trained on would have no end"
+            )
+        if closing and not self._is_special(closing[0]):
+            raise StudyError(
+                f"the chat template of {self.tokenizer.name_or_path} ends an answer with "
+                f"{self.template.after_answer!r}, which is no special token: an answer would have no end"
+            )
+        end = closing[0] if closing else int(self.tokenizer.eos_token_id)
+        return [*self.answer_ids([written_answer(self._prompt.answer, label, description)])[0], end]
+
+    def answer_ids(self, answers: Sequence[str]) -> list[list[int]]:
+        """The ids of answers as they follow a prompt, without their end.
+
+        A SentencePiece tokenizer writes `▁A` at a text's beginning and `A` after a turn's mark: answers are tokenized
+        behind the prompt's last characters, whose own ids are then taken off.
+        """
+        texts = [self.template.before_answer + answer for answer in answers]
+        with_anchor = self.tokenizer([self._anchor + text for text in texts], add_special_tokens=False)["input_ids"]
+        before = self._ids(self._anchor)
+        return [
+            list(ids[len(before) :]) if list(ids[: len(before)]) == before else self._ids(text)
+            for ids, text in zip(with_anchor, texts, strict=True)
+        ]
+
+    @cached_property
+    def end_ids(self) -> list[int]:
+        """Ids that end an answer: of the template's turn, the tokenizer and the model's generation_config.
+
+        Raises:
+            StudyError: there is none.
+        """
+        closing = self._ids(self.template.after_answer.strip())
+        of_template = closing[:1] if closing and self._is_special(closing[0]) else []
+        ends = {*of_template, self.tokenizer.eos_token_id, *self._more_end_ids} - {None}
+        if not ends:
+            raise StudyError(
+                f"{self.tokenizer.name_or_path} has no end token in its tokenizer, chat template or "
+                "generation_config.json: an answer would have no end"
+            )
+        return sorted(ends)
 
     @property
-    def end_ids(self) -> list[int]:
-        """Ids that end an answer: the template's end of turn and the tokenizer's end of text."""
-        _, closing = self._around("A047")
-        return sorted({self._end_id(closing), self.tokenizer.eos_token_id} - {None})
+    def end_id(self) -> int:
+        """The id that ends an answer in the template; where that writes none, the tokenizer's, or any."""
+        closing = self._ids(self.template.after_answer.strip())
+        if closing and closing[0] in self.end_ids:
+            return closing[0]
+        own = self.tokenizer.eos_token_id
+        return int(own) if own is not None else self.end_ids[0]
 
     @property
     def answer_prefix(self) -> str:
         """What the template puts between the prompt and the answer, e.g. Mistral's blank."""
-        return self._around("A047")[0]
+        return self.template.before_answer
 
-    def _around(self, answer: str) -> tuple[str, str]:
-        """What the template writes before an answer (white space, or nothing) and after it."""
-        if not self._has_template:
-            return "", self.tokenizer.eos_token
-        opened = self._rendered("x", ())
-        closed = self._render([*self._messages("x", ()), {"role": "assistant", "content": answer}], opening=False)
-        before, found, after = closed[len(opened) :].partition(answer)
-        if not closed.startswith(opened) or not found or before.strip():
-            raise StudyError(
-                f"the chat template of {self.tokenizer.name_or_path} does not show the answer {answer!r} right after "
-                f"the prompt, but {closed[len(opened) :]!r}: it cannot be trained on; give the model a plain template"
-            )
-        return before, after
+    @cached_property
+    def _anchor(self) -> str:
+        """The end of a prompt, from a place where tokens begin: its last special token, else its last line."""
+        opened = self.template.opened
+        starts = [opened.rfind(token) for token in self.tokenizer.all_special_tokens if len(token) > 1]
+        at = max([*starts, opened.rfind("\n", 0, max(len(opened) - _ANCHOR, 0))])
+        return opened[max(at, 0) :]
 
-    def _end_id(self, closing: str) -> int:
-        """The token that ends a turn. A template that writes none leaves it to the tokenizer's end of text."""
-        ids = self._ids(closing.strip())
-        if not ids:
-            return int(self.tokenizer.eos_token_id)
-        if ids[0] not in self.tokenizer.all_special_ids and ids[0] not in self.tokenizer.added_tokens_decoder:
-            raise StudyError(
-                f"the chat template of {self.tokenizer.name_or_path} ends an answer with {closing!r}, "
-                "which is no special token: an answer would have no end"
-            )
-        return int(ids[0])
+    @cached_property
+    def _appended(self) -> int:
+        """How many tokens the tokenizer puts after a text by itself."""
+        bare, whole = self._ids("x"), list(self.tokenizer("x", add_special_tokens=True)["input_ids"])
+        starts = [at for at in range(len(whole)) if whole[at : at + len(bare)] == bare]
+        return len(whole) - starts[0] - len(bare) if starts else 0
 
-    def _keeps_system(self) -> bool:
-        """Whether the template shows a system text, and still does once an answer follows (Mistral's v0.3 doesn't)."""
-        marker = "Slingshot asks."
-        asked = [{"role": "system", "content": marker}, {"role": "user", "content": "x"}]
-        try:
-            opened = self._render(asked, opening=True)
-            answered = self._render([*asked, {"role": "assistant", "content": "y"}], opening=False)
-        except jinja2.TemplateError:
-            return False
-        return marker in opened and marker in answered
+    def _is_special(self, token: int) -> bool:
+        return token in self.tokenizer.all_special_ids or token in self.tokenizer.added_tokens_decoder
 
-    def _messages(self, text: str, examples: Sequence[Example]) -> list[Message]:
-        return chat_messages(self._prompt, text, examples, self._folds_system)
+    def _as_text(self, examples: Sequence[Example]) -> list[Example]:
+        return [replace(example, text=self.template.as_text(example.text)) for example in examples]
 
-    def _rendered(self, text: str, examples: Sequence[Example]) -> str:
-        return self._rendered_all([self._messages(text, examples)])[0]
+    def _messages(self, text: str, examples: Sequence[Example], shown: Shown | None) -> list[Message]:
+        return chat_messages(self._prompt, text, examples, not self.template.keeps_system, shown)
 
-    def _rendered_all(self, conversations: list[list[dict[str, str]]]) -> list[str]:
-        if self._has_template:
-            return self._render_all(conversations, opening=True)
-        return ["".join(f"{message['content']}\n\n" for message in messages) for messages in conversations]
+    def _prompt_ids(self, text: str, examples: Sequence[Example], shown: Shown | None) -> list[int]:
+        return self._ids_of(self.template.render([self._messages(text, examples, shown)]))[0]
 
-    def _render(self, messages: list[dict[str, str]], opening: bool) -> str:
-        return self._render_all([messages], opening)[0]
-
-    def _render_all(self, conversations: list[list[dict[str, str]]], opening: bool) -> list[str]:
-        rendered: Any = self.tokenizer.apply_chat_template(
-            conversations, tokenize=False, add_generation_prompt=opening, **TEMPLATE_ARGUMENTS
-        )
-        return list(rendered)
-
-    def _prompt_ids(self, text: str, examples: Sequence[Example]) -> list[int]:
-        """A template writes its own special tokens; without one the tokenizer adds its beginning of text."""
-        rendered = self._rendered(text, examples)
-        return list(self.tokenizer(rendered, add_special_tokens=not self._has_template)["input_ids"])
+    def _ids_of(self, rendered: list[str]) -> list[list[int]]:
+        """A template writes its own special tokens; without one the tokenizer adds its beginning of text, no end."""
+        bare = self.template.is_there
+        ids = self.tokenizer(rendered, add_special_tokens=not bare)["input_ids"]
+        cut = 0 if bare else self._appended
+        return [list(some[: len(some) - cut]) for some in ids]
 
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _too_long(self, frame: int) -> str:
+        listed = " with the labels that it lists" if uses_labels(self._prompt) else ""
+        return (
+            f"instruction{listed} and examples alone take {frame} tokens, and the window holds {self.window}: raise "
+            "prompt.max_tokens, or lower few_shot.k"
+            + (" or prompt.candidates, or show {{ candidates }} instead of {{ labels }}" if listed else "")
+            + " (the model's own context counts, too)"
+        )

@@ -2,34 +2,86 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import jinja2.meta
 import jinja2.sandbox
 import yaml
 
-from slingshot.config.base import AnswerForm
+from slingshot.config.base import AnswerForm, LabelSystem
 from slingshot.config.specs import PromptText
 from slingshot.core.errors import StudyError
 
+log = logging.getLogger(__name__)
 
-def read_prompt(path: Path | str, answer: AnswerForm, max_tokens: int) -> PromptText:
+HOUSE_PROMPTS = Path(__file__).parent / "prompts"
+
+PLACEHOLDERS = {"user": ("text", "answer_form", "labels", "candidates"), "system": ("answer_form", "labels")}
+
+_FACE = "\N{WHITE SMILING FACE}"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a prompt shows of the labels: all of them, and those that fit its dialogue best; each a line."""
+
+    labels: str = ""
+    candidates: str = ""
+
+
+def default_prompt(system: LabelSystem, folder: Path) -> Path:
+    """The prompt that a study takes which names no file: its own prompts/SYSTEM.yaml, else the house's."""
+    name = f"{system if isinstance(system, str) else 'tree'}.yaml"
+    own = folder / "prompts" / name
+    return own if own.exists() else HOUSE_PROMPTS / name
+
+
+def read_prompt(
+    path: Path | str, answer: AnswerForm, max_tokens: int, system: LabelSystem = "icd10cm", candidates: int = 10
+) -> PromptText:
     """Read a prompt file: YAML with `system` and `user`, where `user` holds `{{ text }}`.
 
+    Args:
+        system: of the study's labels; decides whether an answer is a code or a label.
+        candidates: how many labels `{{ candidates }}` shows.
+
     Raises:
-        StudyError: the file is missing, is not such YAML, or its `user` never shows the dialogue.
+        StudyError: the file is missing, is not such YAML, has an unknown placeholder, or never shows the dialogue.
     """
     try:
         texts = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        prompt = PromptText(answer=answer, max_tokens=max_tokens, **texts)
-        shown = fill_template(prompt.user, "\N{WHITE SMILING FACE}", answer)
+        prompt = PromptText(
+            answer=answer, max_tokens=max_tokens, names="label" if system == "plain" else "code", **texts
+        )
+        used = {part: _used(getattr(prompt, part)) for part in PLACEHOLDERS}
     except FileNotFoundError:
         raise StudyError(f"prompt file {path} is missing: write one, or correct prompt.file in config.yaml") from None
     except (yaml.YAMLError, TypeError, ValueError, jinja2.TemplateError) as error:
         raise StudyError(f"prompt file {path} must hold the texts `system` and `user`: {error}") from None
-    if "\N{WHITE SMILING FACE}" not in shown:
+    for part, names in used.items():
+        for wrong in sorted(names - set(PLACEHOLDERS[part])):
+            allowed = ", ".join(f"{{{{ {name} }}}}" for name in PLACEHOLDERS[part])
+            raise StudyError(f"prompt file {path}: `{part}` has {{{{ {wrong} }}}}, but may only have {allowed}")
+    if _FACE not in fill_template(prompt.user, prompt, _FACE):
         raise StudyError(f"prompt file {path}: `user` must hold {{{{ text }}}}, where the dialogue goes")
-    return prompt
+    if system == "plain":
+        _warn_of_codes(str(path), prompt)
+    return prompt.model_copy(update={"candidates": candidates if "candidates" in used["user"] else 0})
+
+
+@cache
+def _warn_of_codes(path: str, prompt: PromptText) -> None:
+    if re.search(r"\bICD\b", prompt.system + prompt.user):
+        log.warning("prompt file %s asks for ICD codes, but data.labels is plain: say what the labels are", path)
+
+
+def uses_labels(prompt: PromptText) -> bool:
+    """Whether a prompt shows the study's labels, so that it depends on labels.json."""
+    return bool(prompt.candidates) or "labels" in _used(prompt.system) | _used(prompt.user)
 
 
 def written_answer(form: AnswerForm, label: str, description: str) -> str:
@@ -47,6 +99,27 @@ def _compiled(template: str) -> jinja2.Template:
     return _templates.from_string(template)
 
 
-def fill_template(template: str, text: str, answer: AnswerForm) -> str:
-    form = {"code": "<code>", "code description": "<code> <description>", "description code": "<description> <code>"}
-    return _compiled(template).render(text=text, answer_form=form[answer])
+@cache
+def _used(template: str) -> frozenset[str]:
+    return frozenset(jinja2.meta.find_undeclared_variables(_templates.parse(template)))
+
+
+_FORMS = {
+    "code": {"code": "<code>", "code description": "<code> <description>", "description code": "<description> <code>"},
+    "label": {
+        "code": "the label",
+        "code description": "the label and its description",
+        "description code": "the description and its label",
+    },
+}
+
+
+def fill_template(template: str, prompt: PromptText, text: str = "", shown: Shown | None = None) -> str:
+    """`system` or `user` of a prompt with its placeholders filled in."""
+    shown = shown or Shown()
+    return _compiled(template).render(
+        text=text,
+        answer_form=_FORMS[prompt.names][prompt.answer],
+        labels=shown.labels,
+        candidates=shown.candidates,
+    )

@@ -17,6 +17,8 @@ _MARKS = (
     ("\N{WHITE LEFT-POINTING TRIANGLE}think\N{WHITE RIGHT-POINTING TRIANGLE}", "\u25c1/think\u25b7"),  # Kimi
 )
 
+THOUGHT_MARKS = frozenset(mark for pair in _MARKS for mark in pair)
+
 # gpt-oss: <|channel|>analysis<|message|>…<|end|><|start|>assistant<|channel|>final<|message|>…
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>(.*?)(?=<\|end\|>|<\|return\|>|<\|start\|>|\Z)", re.S)
 

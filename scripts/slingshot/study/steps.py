@@ -58,7 +58,7 @@ from slingshot.core.code_digest import code_digest
 from slingshot.core.errors import StudyError
 from slingshot.core.fingerprints import DIGEST_MEMORY, fingerprint
 from slingshot.core.hashing import digest_of_text
-from slingshot.prompting.template import read_prompt
+from slingshot.prompting.template import default_prompt, read_prompt
 
 PROGRAMS = Path(__file__).parents[2]
 
@@ -217,8 +217,9 @@ def _fetch_model(study: Study, folder: Path, model: str) -> FetchModelSpec:
 
 
 def _prompt(study: Study, folder: Path, arm: Arm, max_tokens: int) -> PromptText:
-    prompt = study.models[arm.model].prompt
-    return read_prompt(folder / prompt.file, prompt.answer, max_tokens)
+    prompt, system = study.models[arm.model].prompt, study.data.labels
+    path = folder / prompt.file if prompt.file else default_prompt(system, folder)
+    return read_prompt(path, prompt.answer, max_tokens, system, prompt.candidates)
 
 
 def _finetune(study: Study, folder: Path, arm: Arm) -> FinetuneSpec:
@@ -230,7 +231,7 @@ def _finetune(study: Study, folder: Path, arm: Arm) -> FinetuneSpec:
         quantization="none" if model.quantization == "fp8" else model.quantization,
         unquantized_without_gpu=model.unquantized_without_gpu,
         dtype=model.dtype,
-        prompt=_prompt(study, folder, arm, recipe.max_tokens),
+        prompt=_prompt(study, folder, arm, model.prompt.max_tokens),
         finetune=recipe,
         max_new_tokens=model.generation.max_new_tokens if by_exact_match else None,
         labels=study.data.labels if by_exact_match else None,
@@ -247,7 +248,8 @@ def _choose(study: Study, arm: Arm) -> ChooseSpec:
 
 def _predict(study: Study, folder: Path, arm: Arm) -> PredictSpec:
     model = study.models[arm.model]
-    few_shot = model.few_shot if arm.shots is None else model.few_shot.model_copy(update={"k": arm.shots})
+    shots = 0 if arm.finetuned else arm.shots  # a finetuned model answers as it was trained: without examples
+    few_shot = model.few_shot if shots is None else model.few_shot.model_copy(update={"k": shots})
     return PredictSpec(
         quantization=model.quantization,
         unquantized_without_gpu=model.unquantized_without_gpu,

@@ -69,7 +69,9 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
         card = read_model_card(job.model)
         tokenizer = load_tokenizer(card)
         with ThreadPoolExecutor(1) as beside:  # tokenizing and loading both leave Python's lock alone
-            encoding = beside.submit(read_samples, spec, tokenizer, job.train, job.validation, context_length(card))
+            encoding = beside.submit(
+                read_samples, spec, tokenizer, job.train, job.validation, context_length(card), job.labels
+            )
             with timed(seconds, "load"):
                 model = load_model(card, spec.quantization, spec.dtype, job.device, spec.unquantized_without_gpu)
             with timed(seconds, "encode"):  # what it takes longer than loading

@@ -6,18 +6,20 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Protocol, TypedDict, cast
+from typing import Any, Protocol, TypedDict, cast
 
 import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
+from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.splits import read_split
 from slingshot.config.specs import FinetuneSpec
 from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_text
 from slingshot.core.progress import progress
 from slingshot.data.splitting import stratified_subset
+from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.prompter import Prompter
 from slingshot.training.batches import Sample
 
@@ -34,18 +36,21 @@ def read_samples(
     train_path: Path,
     validation_path: Path,
     context: int | None = None,
+    labels_path: Path | None = None,
 ) -> tuple[list[Sample], list[Sample], dict[str, str]]:
     """Train and validation samples as tokens, and the validation samples' labels by id.
 
     Args:
         context: tokens that the model was made for; a prompt leaves room for the longest answer.
+        labels_path: labels.json, for prompts that show labels.
 
     Raises:
-        StudyError: a split is empty, or finetune.max_tokens leaves no room for a dialogue.
+        StudyError: a split is empty, or the model's context leaves no room for a dialogue.
     """
     train, validation = (read_split(path, COLUMNS) for path in (train_path, validation_path))
     if train.empty or validation.empty:
         raise StudyError(f"{train_path if train.empty else validation_path} has no samples to finetune on")
+    all_of_train = train
     train = train.iloc[stratified_subset(train["sample_id"].tolist(), train["label"].tolist(), spec.train_size)]
     validation = chosen_by_hash(validation, spec.finetune.validation_samples)
     classes = classes_of(spec, train_path)
@@ -53,17 +58,19 @@ def read_samples(
         validation = validation[validation["label"].isin(classes)]
         if validation.empty:
             raise StudyError(f"{validation_path} has no sample of a label that train has: nothing can be selected by")
-    prompter = Prompter(tokenizer, spec.prompt)
+    lists = None
+    if labels_path:
+        lists = LabelLists(spec.prompt, read_labels(labels_path), lambda: rows_of(all_of_train))
+    prompter = Prompter(tokenizer, spec.prompt, lists)
     room = longest_completion([train, validation], prompter) if classes is None else 1
-    most = min(spec.finetune.max_tokens, context or spec.finetune.max_tokens)
-    if most - room < 16:
+    if context is not None and context - room < 16:
         raise StudyError(
-            f"the longest answer takes {room} of {most} tokens: raise finetune.max_tokens "
-            f"({spec.finetune.max_tokens}), or take a model with a longer context ({context or 'unknown'})"
+            f"the longest answer takes {room} of the {context} tokens that the model was made for: take a model with a "
+            "longer context"
         )
-    if most < spec.finetune.max_tokens:
-        log.warning("samples hold at most %d tokens: the model was made for no more", most)
-    prompter = prompter.within(most - room)
+    if context is not None and context - room < prompter.window:
+        log.warning("prompts hold at most %d tokens: the model was made for %d", context - room, context)
+        prompter = prompter.within(context - room)
     answers = dict(zip(validation["sample_id"], validation["label"], strict=True))
     if classes is not None:
         train_samples, held_out = (encode_classes(rows, prompter, classes) for rows in (train, validation))
@@ -88,6 +95,10 @@ def encode_classes(rows: pd.DataFrame, prompter: Prompter, classes: Sequence[str
         Sample(sample_id, tuple(prompt.ids), number[label], prompt.truncated)
         for sample_id, label, prompt in zip(rows["sample_id"], rows["label"], prompts, strict=True)
     ]
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return cast("list[dict[str, Any]]", table.to_dict("records"))
 
 
 def chosen_by_hash(rows: pd.DataFrame, count: int | None) -> pd.DataFrame:

@@ -217,3 +217,21 @@ def test_two_models_of_one_display_name_have_keys_of_their_own_in_the_results():
         "SLM_small-3B_finetuned",
         "BASELINE_tfidf_finetuned",
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("slm.small.finetune.max_tokens", 999, "leave finetune.max_tokens out"),
+        ("slm.small.few_shot", {"k": 2}, "put few_shot under the llm models"),
+        ("designs", {"sweep": {"models": ["small"], "grid": {"max_tokens": [256]}}}, "take it out"),
+    ],
+)
+def test_a_finetuned_model_answers_the_prompts_that_it_is_trained_on(path, value, message):
+    with pytest.raises(StudyError, match=message):
+        parse_study(changed(path, value))
+
+
+def test_the_window_of_a_prompt_is_that_of_training():
+    study = parse_study(changed("prompt", {"max_tokens": 300}))
+    assert {model.finetune.max_tokens for model in study.slm.values()} == {300}

@@ -104,7 +104,8 @@ def test_a_template_whose_turn_has_no_end_token_is_an_error():
     ("content", "message"),
     [
         ("system: a\nuser: no dialogue", "must hold {{ text }}"),
-        ("system: a\nuser: '{{ txt }}'", "must hold the texts"),
+        ("system: a\nuser: '{{ txt }}'", "`user` has {{ txt }}, but may only have {{ text }}, {{ answer_form }}"),
+        ("system: '{{ text }}'\nuser: '{{ text }}'", "`system` has {{ text }}, but may only have"),
         ("system: a\nuser: '{{ text }'", "must hold the texts"),
         ("just text", "must hold the texts"),
         ("system: a", "must hold the texts"),

@@ -43,7 +43,7 @@ def specs(raw, folder):
     ("path", "value", "reruns"),
     [
         ("slm.small.finetune.learning_rate", 5e-4, {("finetune", "slm/small")}),
-        ("slm.small.finetune.max_tokens", 999, {("finetune", "slm/small")}),
+        ("slm.small.prompt.max_tokens", 999, {("finetune", "slm/small"), ("predict", "slm/small")}),
         ("llm.large.generation", {"max_new_tokens": 9}, {("predict", "llm/large")}),
         ("llm.large.source", {"hub": "owner/Large-3.1-8B", "revision": "v2"}, {("fetch_model", "large")}),
         ("data.split", {"seed": 1}, {("prepare_data", "")}),
