@@ -14,7 +14,7 @@ class Prompt(Spec):
 
     file: str | None = Field(
         None,
-        description="`system` and `user` texts, relative to the study's folder; null: prompts/icd10cm.yaml (plain.yaml, "
+        description="`system` and `user` texts, from the study's folder; null: prompts/icd10cm.yaml (plain.yaml, "
         "tree.yaml) there, else the one in scripts/slingshot/prompting/prompts",
     )
     answer: AnswerForm = Field("code", description="the form of an answer, in training and in the instruction")
