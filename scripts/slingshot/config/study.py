@@ -101,7 +101,7 @@ class Study(Spec):
                 raise ValueError(f"slm.{name} is behind an endpoint and cannot be finetuned here: put it under llm")
         for design, models in models_by_design(self.designs).items():
             asked = [name for name in models if self.models[name].is_asked]
-            if asked and design != "few_shot":
+            if asked and design not in ("few_shot", "prompts"):
                 raise ValueError(f"designs.{design} finetunes {asked[0]}, which is behind an endpoint: take it out")
         return self
 

@@ -9,9 +9,9 @@ import hashlib
 import json
 import logging
 import os
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_file
 from slingshot.core.progress import progress
 from slingshot.endpoints.asking import Request, Tally, ask_all
-from slingshot.endpoints.client import Client, RequestError
+from slingshot.endpoints.client import SCHEMA_REFUSED, Client, RequestError
 from slingshot.endpoints.replies import Reply
 from slingshot.endpoints.schema import (
     JSON_TOKENS,
@@ -228,11 +228,12 @@ def ask_part(
 ) -> None:
     """Ask for one part of the answers; equal requests go out once."""
     places = list(by_key.items())
-    allowed = job.asking.allowed_errors * len(requests)
+    allowed, stopped = job.asking.allowed_errors * len(requests), threading.Event()
+    troubles = answers.troubles[part]
     log.info("asking %s for %d answers (%s)", client.source.api, len(places), part)
-    asked = closing(ask_all(client, [requests[i[0]] for _, i in places], job.asking, tally))
-    with progress("answers", len(places), "samples") as meter, asked as coming:
-        for position, answer in coming:
+    asked = [requests[indices[0]] for _, indices in places]
+    with progress("answers", len(places), "samples") as meter:
+        for position, answer in ask_all(client, asked, job.asking, tally, stopped):
             key, indices = places[position]
             if isinstance(answer, Reply):
                 if answer.refusal is None:
@@ -242,15 +243,17 @@ def ask_part(
                 record.fresh_tokens = (record.fresh_tokens or 0) + tokens
                 meter.advance(1, tokens)
                 continue
-            answers.troubles[part] |= dict.fromkeys(indices, answer)
-            if answer.kind == "schema refused":
-                reason = f"answers from the list of labels: the endpoint takes no such schema ({answer.message})"
-                answers.not_possible.append(reason)
-                log.warning("%s", reason)
-                return
-            if len(answers.troubles[part]) > allowed:
-                raise StudyError(too_many_errors(job, answers.troubles[part], len(requests)))
-            meter.advance(1, note=f"{len(answers.troubles[part])} without an answer")
+            troubles |= dict.fromkeys(indices, answer)
+            meter.advance(1, note=f"{len(troubles)} without an answer")
+            if answer.kind == SCHEMA_REFUSED or len(troubles) > allowed:
+                stopped.set()
+    refused = next((trouble for trouble in troubles.values() if trouble.kind == SCHEMA_REFUSED), None)
+    if refused:
+        reason = f"answers from the list of labels: the endpoint takes no such schema ({refused.message})"
+        answers.not_possible.append(reason)
+        log.warning("%s", reason)
+    elif len(troubles) > allowed:
+        raise StudyError(too_many_errors(job, troubles, len(requests)))
 
 
 def too_many_errors(job: AskJob, troubles: Mapping[int, RequestError], samples: int) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from slingshot.config.endpoints import Asking
-from slingshot.core.errors import StudyError
 from slingshot.endpoints.client import Client, RequestError
 from slingshot.endpoints.pacing import Pace, wait_after
 from slingshot.endpoints.replies import Reply
@@ -62,25 +61,53 @@ class Tally:
 
 
 def ask_all(
-    client: Client, requests: Sequence[Request], asking: Asking, tally: Tally
-) -> Generator[tuple[int, Reply | RequestError], None, None]:
+    client: Client, requests: Sequence[Request], asking: Asking, tally: Tally, stopped: threading.Event
+) -> Iterator[tuple[int, Reply | RequestError]]:
     """Answers as they come, each with its request's index; a RequestError where there is none after all tries.
 
+    Args:
+        stopped: once it is set nothing more goes out, and what has come by then is all that there is.
+
     Raises:
-        StudyError: no request can succeed, e.g. since the key is refused.
+        StudyError: no request can succeed, e.g. since the key is refused; after the answers that had come.
     """
-    pace, stopped = Pace(asking.per_minute, asking.tokens_per_minute), threading.Event()
-    pool = ThreadPoolExecutor(asking.at_once, thread_name_prefix="ask")
-    try:
-        futures: dict[Future[Reply | RequestError], int] = {
-            pool.submit(_ask_one, client, request, asking.retries, pace, stopped, tally): index
-            for index, request in enumerate(requests)
-        }
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        stopped.set()
-        pool.shutdown(wait=False, cancel_futures=True)
+    pace = Pace(asking.per_minute, asking.tokens_per_minute)
+    waiting: SimpleQueue[tuple[int, Request]] = SimpleQueue()
+    answered: SimpleQueue[tuple[int, Reply | Exception]] = SimpleQueue()
+    for numbered in enumerate(requests):
+        waiting.put(numbered)
+
+    def work() -> None:
+        while not stopped.is_set():
+            try:
+                index, request = waiting.get_nowait()
+            except Empty:
+                return
+            try:
+                answer = _ask_one(client, request, asking.retries, pace, stopped, tally)
+                if answer is not STOPPED:
+                    answered.put((index, answer))
+            except Exception as error:
+                answered.put((index, error))
+                stopped.set()
+
+    # Daemons, and no pool: a step that stops does not wait for answers that are on their way.
+    for number in range(min(asking.at_once, len(requests))):
+        threading.Thread(target=work, name=f"ask-{number}", daemon=True).start()
+    fatal: Exception | None = None
+    for _ in requests:
+        try:
+            index, answer = answered.get_nowait() if stopped.is_set() else answered.get()
+        except Empty:
+            break
+        if isinstance(answer, Reply | RequestError):
+            yield index, answer
+        else:
+            fatal = fatal or answer
+            stopped.set()
+    stopped.set()
+    if fatal:
+        raise fatal
 
 
 def _ask_one(
@@ -102,11 +129,7 @@ def _ask_one(
 def _ask_again(
     client: Client, request: Request, retries: int, pace: Pace, stopped: threading.Event, tally: Tally
 ) -> Reply | RequestError:
-    """Ask until there is an answer or no further try is due.
-
-    Raises:
-        StudyError: no request can succeed; nothing more goes out.
-    """
+    """Ask until there is an answer or no further try is due."""
     failure = STOPPED
     for attempt in range(retries + 1):
         pace.wait_turn(request.tokens, stopped)
@@ -117,9 +140,6 @@ def _ask_again(
             return client.ask(request.body)
         except RequestError as error:
             failure = error
-        except StudyError:
-            stopped.set()  # the other threads send nothing more
-            raise
         if not failure.retry or attempt == retries:
             break
         seconds = wait_after(attempt, failure.headers)

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 # What a request can do without, and what takes its place: an endpoint that refuses a field is asked without it.
 OPTIONAL_FIELDS = ("max_tokens", "temperature", "top_logprobs", "logprobs", "response_format", "seed")
 
+SCHEMA_REFUSED = "schema refused"
+
 LONGEST_MESSAGE = 300  # characters of an endpoint's error text
 
 
@@ -86,7 +88,7 @@ class Client:
             with self._lock:
                 left_out = [name for name in self.left_out if name in body]
             if "response_format" in left_out:
-                raise RequestError("schema refused", self.left_out["response_format"], retry=False)
+                raise RequestError(SCHEMA_REFUSED, self.left_out["response_format"], retry=False)
             try:
                 reply = self._send(without(body, left_out))
             except _RefusedError as filtered:
