@@ -30,41 +30,7 @@ def write_results(
     notes: list[str],
 ) -> None:
     """training.json, training_log.jsonl and the step's record."""
-    evaluations = [row for row in state.log if "validation_loss" in row]
-    best = next(row for row in evaluations if row["step"] == state.best_step)
-    write_json(
-        job.training,
-        {
-            "train_samples": len(trainer.samples),
-            "validation_samples": len(trainer.validation),
-            "truncated_train_samples": sum(sample.truncated for sample in trainer.samples),
-            "truncated_validation_samples": sum(sample.truncated for sample in trainer.validation),
-            "prompt_tokens": {
-                split: packing.prompt_lengths(samples)
-                for split, samples in (("train", trainer.samples), ("validation", trainer.validation))
-            },
-            "head": trainer.recipe.head,
-            "batch_size": trainer.recipe.batch_size,
-            "lora_r": rank,
-            "lora_alpha": alpha,
-            "adapter_parameters": sum(value.numel() for value in state.best.values()),
-            "planned_steps": trainer.steps,
-            "steps": state.step,
-            "epochs": state.log[-1]["epoch"],
-            "stopped_early": state.stopped_early,
-            "trained_tokens": state.trained_tokens,
-            "select_by": trainer.recipe.select_by,
-            "best_step": state.best_step,
-            "best_validation_loss": best["validation_loss"],
-            "best_validation_exact_match": best.get("validation_exact_match"),
-            "first_train_loss": state.log[0]["loss"],
-            "last_train_loss": state.log[-1]["loss"],
-            "evaluations": [
-                {key: row[key] for key in ("step", "validation_loss", "validation_exact_match") if key in row}
-                for row in evaluations
-            ],
-        },
-    )
+    write_json(job.training, summary(trainer, state, rank, alpha))
     write_jsonl(job.log, state.log)
     device = trainer.workers.device
     StepRecord(
@@ -90,6 +56,42 @@ def write_results(
         peak_allocated=peak_memory(device),
         notes=notes,
     ).write(job.record)
+
+
+def summary(trainer: Trainer, state: State, rank: int, alpha: int) -> dict[str, Any]:
+    """training.json: what was trained on, for how long, and how it went."""
+    evaluations = [row for row in state.log if "validation_loss" in row]
+    best = next(row for row in evaluations if row["step"] == state.best_step)
+    return {
+        "train_samples": len(trainer.samples),
+        "validation_samples": len(trainer.validation),
+        "truncated_train_samples": sum(sample.truncated for sample in trainer.samples),
+        "truncated_validation_samples": sum(sample.truncated for sample in trainer.validation),
+        "prompt_tokens": {
+            split: packing.prompt_lengths(samples)
+            for split, samples in (("train", trainer.samples), ("validation", trainer.validation))
+        },
+        "head": trainer.recipe.head,
+        "batch_size": trainer.recipe.batch_size,
+        "lora_r": rank,
+        "lora_alpha": alpha,
+        "adapter_parameters": sum(value.numel() for value in state.best.values()),
+        "planned_steps": trainer.steps,
+        "steps": state.step,
+        "epochs": state.log[-1]["epoch"],
+        "stopped_early": state.stopped_early,
+        "trained_tokens": state.trained_tokens,
+        "select_by": trainer.recipe.select_by,
+        "best_step": state.best_step,
+        "best_validation_loss": best["validation_loss"],
+        "best_validation_exact_match": best.get("validation_exact_match"),
+        "first_train_loss": state.log[0]["loss"],
+        "last_train_loss": state.log[-1]["loss"],
+        "evaluations": [
+            {key: row[key] for key in ("step", "validation_loss", "validation_exact_match") if key in row}
+            for row in evaluations
+        ],
+    }
 
 
 def device_name(device: torch.device) -> str:
