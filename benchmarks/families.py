@@ -31,6 +31,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, Pre
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES  # noqa: E402
 
 from slingshot.config.recipe import Lora  # noqa: E402
+from slingshot.core.errors import StudyError  # noqa: E402
 from slingshot.generation.generate import generate  # noqa: E402
 from slingshot.generation.types import Decoding, GenerationStats, Memory, until_end  # noqa: E402
 from slingshot.nn import lora  # noqa: E402
@@ -214,12 +215,23 @@ def row_of(family: str) -> Row | None:
         return None
     if sum(weight.numel() for weight in model.parameters()) > 3_000_000:
         return None  # its config has other names for sizes: not tiny
+    if not is_causal(model):
+        return None  # an encoder, which answers nothing
     for part in (trained, answered):
         try:
             part(row)
+        except StudyError as error:
+            row.notes += f"not {part.__name__}: {error}"
         except Exception as error:
             row.notes += f" FAILED {part.__name__}: {type(error).__name__}: {str(error)[:200]}"
     return row
+
+
+@torch.inference_mode()
+def is_causal(model: PreTrainedModel) -> bool:
+    """Whether a token leaves what stands before it alone."""
+    one, other = (model(torch.tensor([[5, 6, 7, last]]), use_cache=False).logits[0, :3] for last in (8, 9))
+    return bool(torch.allclose(one, other, atol=1e-4))
 
 
 @contextmanager
@@ -243,7 +255,7 @@ def table(rows: Sequence[Row]) -> str:
     lines = [
         "# Families of models",
         "",
-        "Made by `python benchmarks/families.py --out docs/families.md` (torch "
+        "Made by `python benchmarks/families.py --families NAME ... --out docs/families.md` (torch "
         f"{torch.__version__}, transformers {transformers.__version__}, a processor, float32, tiny random networks).",
         "Trained: the way that a finetune takes, and how far loss and gradient are from the network's own forward, one",
         "sample at a time. Answered: the way that predict takes, and how many of six answers are those of `generate`,",

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from slingshot.models.device_memory import to_device
 from slingshot.nn import fast_modules, fp8
 from slingshot.nn.cached_attention import KVCache, use_cached_attention
+from slingshot.nn.packed_attention import attention_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -110,7 +111,7 @@ def take_apart(model: PreTrainedModel) -> Network:
     """Find a model's decoder and head, and make its attention, its norms and its rotation ours."""
     decoder = model.base_model
     config = model.config.get_text_config()
-    own_attention = model.config._attn_implementation or "eager"
+    own_attention = attention_of(model)
     use_cached_attention(model)
     fast_modules.replace_modules(model)
     return Network(

@@ -44,8 +44,6 @@ def unsupported_layers(model: PreTrainedModel, longest: int) -> str | None:
     config = model.config.get_text_config()
     if not getattr(model, "_supports_attention_backend", False):
         return "its attention cannot be replaced"
-    if getattr(model, "_is_stateful", False):
-        return "its layers keep a state besides keys and values"
     foreign = sorted(layer_types(config) - _ATTENDING)
     if foreign:
         return f"it has layers of the type {', '.join(foreign)}"
