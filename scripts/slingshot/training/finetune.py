@@ -344,7 +344,7 @@ def exact_match_of(
     job: FinetuneJob, tokenizer: PreTrainedTokenizerBase, answers: dict[str, str]
 ) -> Callable[[Trainer], float]:
     """A function that decodes the validation prompts greedily and returns the share of right answers."""
-    labels = {entry["label"]: entry["description"] for entry in read_json(job.labels)}
+    labels = {entry["label"]: entry.get("description") for entry in read_json(job.labels)}
     reader = AnswerReader(labels, job.spec.labels or "plain", job.spec.level or "code")
     new_tokens = job.spec.max_new_tokens
     end_ids = sorted({sample_end for sample_end in [tokenizer.eos_token_id] if sample_end is not None})
