@@ -1,8 +1,8 @@
 """Data as it is published: TF-IDF as an arm beside an independent scikit-learn pipeline on the same rows.
 
-MTS-Dialog with its own three splits and a further test set (the notes of the same visits instead of the dialogues), and
-CodiEsp with its documents as groups. The pipeline reads the published CSV files itself, with pandas, and only takes from
-prepare_data which row is of which split. Needs ../shared/data.
+MTS-Dialog with its own three splits and a further test set (the notes of the same visits instead of the dialogues),
+and CodiEsp with its documents as groups. The pipeline reads the published CSV files itself, with pandas; for CodiEsp it
+takes from prepare_data which row is of which split. Needs ../shared/data.
 
     python benchmarks/published_data.py [--out FOLDER]
 """
