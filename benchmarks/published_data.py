@@ -73,7 +73,8 @@ def our_arm(files: DataFiles, arm: ArmFiles, sets: dict[str, Path]) -> dict[str,
     run(
         program / "fit.py", "--spec", spec, "--arm", name, "--labels", files.labels, "--train", files.train,
         "--validation", files.validation, "--fitted", fitted, "--training", arm.training,
-        "--record", arm.record("finetune"), "--device", "cpu", "--model",
+        "--log", arm.training_log, "--record", arm.record("finetune"), "--checkpoints", arm.checkpoints,
+        "--device", "cpu",
     )  # fmt: skip
     answer = PredictFittedSpec(rival="tfidf", candidates=5).model_dump_json()
     found = {}

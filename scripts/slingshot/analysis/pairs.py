@@ -145,11 +145,11 @@ def level_differences(
     truths = [prediction.label for prediction in pair.first.predictions]
     differences = {}
     for level in TREE[TREE.index(metrics.level) + 1 :]:
-        asked = [at_level(truth, level, by_name) for truth in truths]
+        asked = [at_level(truth, level, by_name, metrics.labels) for truth in truths]
         first, second = (
             np.array(
                 [
-                    said is not None and at_level(said, level, by_name) == want
+                    said is not None and at_level(said, level, by_name, metrics.labels) == want
                     for said, want in zip(given, asked, strict=True)
                 ]
             )
@@ -168,7 +168,7 @@ def hierarchical_differences(
     found = {}
     for path, outcome in arms.items():
         truths = [prediction.label for prediction in outcome.predictions]
-        counts = hierarchical_counts(outcome.answers(kind), truths)
+        counts = hierarchical_counts(outcome.answers(kind), truths, outcome.metrics.labels)
         found[path] = jackknife(lambda sums: hierarchical_f1(sums)[:, 2:], counts, groups)
     names = [(pair.first.path, pair.second.path) for pair in trees]
     return {(first, second): difference_of(found[first], found[second], groups, confidence) for first, second in names}

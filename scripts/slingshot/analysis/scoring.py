@@ -30,9 +30,10 @@ from slingshot.artifacts.metrics import (
     ScoredLevel,
 )
 from slingshot.artifacts.predictions import Prediction
+from slingshot.config.base import LabelSystem
 from slingshot.config.specs import ScoreSpec
 from slingshot.core.errors import StudyError
-from slingshot.data import icd10
+from slingshot.data.code_trees import tree_of
 
 Answers = Sequence[str | None]
 
@@ -112,7 +113,7 @@ def answer_scores(
     correct = np.array([answer == truth for answer, truth in zip(answered, test["label"], strict=True)], dtype=bool)
     parsable = np.array([answer is not None for answer in answered])
     known = np.array([answer in by_name for answer in answered])
-    valid = np.array([answer is not None and is_valid(answer, by_name) for answer in answered])
+    valid = np.array([answer is not None and is_valid(answer, by_name, spec.labels) for answer in answered])
     plain = spec.labels == "plain"
     lifted = lifted_answers(answered, test, by_name, spec)
     tree = not plain and spec.level not in ("block", "chapter")
@@ -122,9 +123,9 @@ def answer_scores(
         valid=None if plain else proportion(valid, confidence, groups),
         known=proportion(known, confidence, groups),
         levels={level: level_scores(truths, given, groups, confidence) for level, (truths, given) in lifted.items()},
-        hierarchical=hierarchical(answered, test, groups, confidence) if tree else None,
-        **by_parts(test, by_name, correct, plain, groups, confidence),
-        confusion=confusion_of(lifted, by_name, plain),
+        hierarchical=hierarchical(answered, test, spec.labels, groups, confidence) if tree else None,
+        **by_parts(test, by_name, correct, spec.labels, groups, confidence),
+        confusion=confusion_of(lifted, by_name, spec.labels),
     )
 
 
@@ -142,9 +143,10 @@ def proportion(correct: Correct, confidence: float, groups: Groups | None = None
     return Score(value=share, low=low, high=high, n=n, method="wilson", design_effect=effect if groups.matter else None)
 
 
-def is_valid(answer: str, by_name: dict[str, Label]) -> bool:
-    """Whether ICD-10-CM has the answer; labels of the study were checked when the data were prepared."""
-    return answer in by_name or icd10.is_valid(answer)
+def is_valid(answer: str, by_name: dict[str, Label], system: LabelSystem) -> bool:
+    """Whether the code tree has the answer; labels of the study were checked when the data were prepared."""
+    tree = tree_of(system)
+    return answer in by_name or (tree is not None and tree.is_valid(answer))
 
 
 def lifted_answers(
@@ -156,16 +158,17 @@ def lifted_answers(
     levels = TREE[TREE.index(spec.level) :]
     return {
         level: (
-            [at_level(truth, level, by_name) for truth in test["label"]],
-            [at_level(answer, level, by_name) if answer else NO_ANSWER for answer in answered],
+            [at_level(truth, level, by_name, spec.labels) for truth in test["label"]],
+            [at_level(answer, level, by_name, spec.labels) if answer else NO_ANSWER for answer in answered],
         )
         for level in levels
     }
 
 
-def at_level(label: str, level: ScoredLevel, by_name: dict[str, Label]) -> str:
+def at_level(label: str, level: ScoredLevel, by_name: dict[str, Label], system: LabelSystem) -> str:
     """A label's ancestor at a level; what has none there stands for itself."""
-    entry = icd10.find(label)
+    tree = tree_of(system)
+    entry = tree.find(label) if tree is not None else None
     if entry is not None and level != "label":
         return entry.at(level)
     known = by_name.get(label)
@@ -232,23 +235,26 @@ def jackknifed(
     return scores
 
 
-def hierarchical(answered: Answers, test: pd.DataFrame, groups: Groups, confidence: float) -> HierarchicalScores:
+def hierarchical(
+    answered: Answers, test: pd.DataFrame, system: LabelSystem, groups: Groups, confidence: float
+) -> HierarchicalScores:
     """Precision, recall and F1 over codes with all their ancestors (Kiritchenko, Matwin, Nock and Famili 2006)."""
-    counts = hierarchical_counts(answered, list(test["label"]))
+    counts = hierarchical_counts(answered, list(test["label"]), system)
     names = ("precision", "recall", "f1")
     return HierarchicalScores(**jackknifed(hierarchical_f1, counts, names, groups, confidence))
 
 
-def hierarchical_counts(answered: Answers, truths: Sequence[str]) -> Floats:
+def hierarchical_counts(answered: Answers, truths: Sequence[str], system: LabelSystem) -> Floats:
     """Shape (n, 3): nodes of the tree that answer and truth share, that the answer has, that the truth has.
 
     An answer that could not be read is wrong at every level: it counts as one with as many nodes as the truth and none
     of them shared. Left out it would not lower precision: 10% right and the rest unreadable would be perfect.
     """
-    rows = []
+    tree, rows = tree_of(system), []
+    assert tree is not None, "plain labels have no ancestors"
     for answer, truth in zip(answered, truths, strict=True):
-        asked = icd10.lineage(truth)
-        said = icd10.lineage(answer) if answer else frozenset()
+        asked = tree.lineage(truth)
+        said = tree.lineage(answer) if answer else frozenset()
         rows.append((len(said & asked), len(said) if answer else len(asked), len(asked)))
     return np.array(rows, dtype=np.float64)
 
@@ -264,12 +270,18 @@ def hierarchical_f1(sums: Floats) -> Floats:
 
 
 def by_parts(
-    test: pd.DataFrame, by_name: dict[str, Label], correct: Correct, plain: bool, groups: Groups, confidence: float
+    test: pd.DataFrame,
+    by_name: dict[str, Label],
+    correct: Correct,
+    system: LabelSystem,
+    groups: Groups,
+    confidence: float,
 ) -> dict[str, list[GroupScore]]:
     """Exact matches by chapter, by how often the label stands in train, and by length."""
     frequency = np.array([by_name[label].train_samples if label in by_name else 0 for label in test["label"]])
     words = np.array([len(text.split()) for text in test["text"]])
-    chapters = np.array([] if plain else [at_level(label, "chapter", by_name) for label in test["label"]])
+    at_chapter = [] if system == "plain" else [at_level(each, "chapter", by_name, system) for each in test["label"]]
+    chapters = np.array(at_chapter)
 
     def part(members: Correct, name: str, title: str | None = None) -> GroupScore:
         accuracy = proportion(correct[members], confidence, groups.among(members))
@@ -277,7 +289,7 @@ def by_parts(
 
     return {
         "by_chapter": [
-            part(chapters == chapter, chapter, chapter_title(chapter))
+            part(chapters == chapter, chapter, chapter_title(chapter, system))
             for chapter in sorted(set(chapters.tolist()), key=lambda chapter: (len(chapter), chapter))
         ],
         "by_train_frequency": [
@@ -303,17 +315,19 @@ def fifths(words: NDArray[np.int64]) -> list[Correct]:
     return [fifth == number for number in np.unique(fifth)]
 
 
-def chapter_title(chapter: str) -> str | None:
+def chapter_title(chapter: str, system: LabelSystem) -> str | None:
+    tree = tree_of(system)
     try:
-        return icd10.describe(chapter, "chapter")
+        return tree.describe(chapter, "chapter") or None if tree is not None else None
     except KeyError:
         return None
 
 
 def confusion_of(
-    lifted: dict[ScoredLevel, tuple[list[str], list[str]]], by_name: dict[str, Label], plain: bool
+    lifted: dict[ScoredLevel, tuple[list[str], list[str]]], by_name: dict[str, Label], system: LabelSystem
 ) -> Confusion | None:
     """Chapters against chapters, or plain labels against plain labels where they are few."""
+    plain = system == "plain"
     level: ScoredLevel = "label" if plain else "chapter"
     truths, given = lifted[level]
     labels = sorted(set(truths) | (set(given) - {NO_ANSWER}), key=lambda label: (len(label), label))
@@ -323,7 +337,7 @@ def confusion_of(
             return None
     kept = [answer if answer in labels else NO_ANSWER for answer in given]
     counts = confusion_matrix(truths, kept, labels=[*labels, NO_ANSWER])[:-1]
-    titles = [(None if plain else chapter_title(label)) or label for label in labels]
+    titles = [chapter_title(label, system) or label for label in labels]
     return Confusion(level=level, labels=labels, titles=titles, counts=counts.tolist())
 
 

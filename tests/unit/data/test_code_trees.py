@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from slingshot.artifacts.labels import read_labels
+from slingshot.analysis.scoring import score_arm
+from slingshot.artifacts.labels import Label, read_labels
 from slingshot.artifacts.layout import DataFiles
+from slingshot.artifacts.metrics import read_metrics
+from slingshot.artifacts.predictions import Prediction
 from slingshot.artifacts.splits import read_split
 from slingshot.config.base import TreeLabels
 from slingshot.config.data import Data, FileData
-from slingshot.config.specs import PrepareDataSpec
+from slingshot.config.reporting import Statistics
+from slingshot.config.specs import PrepareDataSpec, ScoreSpec
 from slingshot.core.errors import StudyError
 from slingshot.data import labels
 from slingshot.data.code_trees import read_tree, tree_of
@@ -226,3 +231,38 @@ def test_a_file_of_another_form_is_one_sentence(tmp_path: Path, form: Form) -> N
     assert not (tmp_path / "tree.csv").exists()
     with pytest.raises(StudyError, match=r"is missing: convert_tree\.py reads one file"):
         convert_tree(form, tmp_path / "none.txt", tmp_path / "tree.csv")
+
+
+def test_answers_are_scored_with_the_tree(system: TreeLabels) -> None:
+    truths = ["A01.1", "A01.2", "B02"] * 10
+    said = ["A01.1", "A01.1", None] * 10  # right; the category is right; unreadable
+    rows = [{"sample_id": f"{n}", "text": "a b", "label": label} for n, label in enumerate(truths)]
+    predictions = [
+        Prediction(sample_id=f"{n}", label=label, raw="", code=code, candidates=[], prompt_tokens=1, new_tokens=1)
+        for n, (label, code) in enumerate(zip(truths, said, strict=True))
+    ]
+    spec = ScoreSpec(
+        arm="llm/a",
+        model_type="LLM",
+        model_name="a",
+        model_size=None,
+        training_status="untrained",
+        labels=system,
+        level="code",
+        statistics=Statistics(resamples=100),
+    )
+    study = [Label(label=label, train_samples=1) for label in sorted(set(truths))]
+    metrics = score_arm(spec, predictions, pd.DataFrame(rows), study, None, {})
+    scores = metrics.answers["free"]
+    assert scores.exact_match.value == pytest.approx(1 / 3)
+    assert {level: round(found.accuracy.value, 3) for level, found in scores.levels.items()} == {
+        "code": 0.333,
+        "category": 0.667,
+        "block": 0.667,
+        "chapter": 0.667,
+    }
+    assert scores.hierarchical is not None  # shares 4 + 3 + 0 nodes of 4 + 4 + 2
+    assert scores.hierarchical.f1.value == pytest.approx(0.7)
+    assert [(part.group, part.title) for part in scores.by_chapter] == [("A", "General"), ("B", "Blood")]
+    metrics.write(Path(system.tree).parent / "metrics.json")
+    assert read_metrics(Path(system.tree).parent / "metrics.json").labels == system
