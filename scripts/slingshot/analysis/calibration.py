@@ -27,7 +27,7 @@ def brier_score(probabilities: Floats, correct: Correct, groups: Groups, confide
     losses = (probabilities - correct) ** 2
     found = jackknife(lambda sums: sums[:, :1] / sums[:, 1:], np.stack([losses, np.ones_like(losses)], axis=1), groups)
     value = float(found.values[0])
-    low, high = jackknife_interval(value, float(found.variances[0]), groups, confidence, capped=False)
+    low, high = jackknife_interval(value, float(found.variances[0]), groups, confidence)
     return Score(value=value, low=low, high=high, n=len(losses), method="jackknife")
 
 

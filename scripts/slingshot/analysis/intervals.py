@@ -69,7 +69,7 @@ def _dense(part: Floats | csr_matrix) -> Floats:
 
 
 def jackknife_interval(
-    value: float, variance: float, groups: Groups, confidence: float, capped: bool = True
+    value: float, variance: float, groups: Groups, confidence: float, capped: bool = False
 ) -> tuple[float, float]:
     """The interval of a score in [0, 1]: Wilson's, over as many samples as would give a share this variance.
 
@@ -79,8 +79,8 @@ def jackknife_interval(
     one mind.
 
     Args:
-        capped: n* is at most the number of samples, so that no F1 is surer than a share would be: few labels with few
-            samples make the jackknife's variance too small. Not for a mean whose values lie between 0 and 1.
+        capped: n* is at most the number of samples, so that no average over labels is surer than a share would be: rare
+            labels make the jackknife's variance too small. Not for what gives partial credit, which is surer.
     """
     n = len(groups.index)
     effective = value * (1 - value) / variance if variance > 0 and 0 < value < 1 else n / groups.largest_effect

@@ -211,7 +211,7 @@ def level_scores(truths: list[str], given: list[str], groups: Groups, confidence
     names = ("macro_precision", "macro_recall", "macro_f1", "weighted_precision", "weighted_recall", "weighted_f1")
     return LevelScores(
         accuracy=proportion(hit, confidence, groups),
-        **jackknifed(averages, counted, (*names, "micro_f1"), groups, confidence),
+        **jackknifed(averages, counted, (*names, "micro_f1"), groups, confidence, capped=True),
         true_labels=len(labels),
         answered_labels=len(set(given) - {NO_ANSWER}),
     )
@@ -224,13 +224,18 @@ def one_hot(labels: NDArray[np.int64], count: int) -> csr_matrix:
 
 
 def jackknifed(
-    function: Function, features: Floats | csr_matrix, names: Sequence[str], groups: Groups, confidence: float
+    function: Function,
+    features: Floats | csr_matrix,
+    names: Sequence[str],
+    groups: Groups,
+    confidence: float,
+    capped: bool = False,
 ) -> dict[str, Score]:
-    """The named statistics with their intervals; `function` and `features` as `intervals.jackknife` takes them."""
+    """The named statistics with their intervals: arguments as `intervals.jackknife` and its interval take them."""
     found = jackknife(function, features, groups)
     scores = {}
     for name, value, variance in zip(names, found.values, found.variances, strict=True):
-        low, high = jackknife_interval(float(value), float(variance), groups, confidence)
+        low, high = jackknife_interval(float(value), float(variance), groups, confidence, capped)
         scores[name] = Score(value=float(value), low=low, high=high, n=len(groups.index), method="jackknife")
     return scores
 

@@ -1,0 +1,364 @@
+"""How often each interval holds what it estimates: the table of docs/statistics.md, by simulation.
+
+    python benchmarks/coverage.py                  # about 4 minutes on one core; prints the table
+    python benchmarks/coverage.py --write          # also into docs/statistics.md
+    python benchmarks/coverage.py --trials 4000    # closer: the default's standard error is 0.7 points at 95%
+
+Every interval is the package's own at 95%, from answers drawn anew in each trial. Where a score's expectation has no
+formula (F1), the mean over the trials stands for it. For pairs the last column is how often the test calls equal arms
+different; it is left out where they are not equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parents[1]
+sys.path = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).parent]  # it hides `statistics`
+sys.path.insert(0, str(HOME / "scripts"))
+
+import numpy as np  # noqa: E402 (needs the path above)
+from numpy.typing import NDArray  # noqa: E402
+from scipy.stats import norm  # noqa: E402
+
+from slingshot.analysis import learning_curve  # noqa: E402
+from slingshot.analysis.calibration import brier_score, calibration_error  # noqa: E402
+from slingshot.analysis.cost import volume_interval  # noqa: E402
+from slingshot.analysis.curve_shapes import fit_best_shape  # noqa: E402
+from slingshot.analysis.designs import contrast  # noqa: E402
+from slingshot.analysis.groups import Groups, independent  # noqa: E402
+from slingshot.analysis.intervals import difference_of, jackknife  # noqa: E402
+from slingshot.analysis.scoring import hierarchical_f1, jackknifed, level_scores, proportion  # noqa: E402
+from slingshot.analysis.significance import compare_runs  # noqa: E402
+
+Floats = NDArray[np.float64]
+Generator = np.random.Generator
+CONFIDENCE = 0.95
+BEGIN, END = "<!-- coverage: begin -->", "<!-- coverage: end -->"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One trial's estimate with its interval, and the p of the test where there is one."""
+
+    value: float
+    low: float
+    high: float
+    p: float | None = None
+
+
+@dataclass(frozen=True)
+class Regime:
+    """`draw` makes one trial; `truth` is what it estimates, None: the mean of the estimates. Heavy ones are fewer."""
+
+    estimator: str
+    regime: str
+    n: int
+    truth: float | None
+    draw: Callable[[Generator], Drawn]
+    heavy: int = 1
+
+
+@dataclass(frozen=True)
+class Measured:
+    trials: int
+    covered: float
+    width: float
+    rejected: float | None
+
+
+def measure(regime: Regime, trials: int, seed: int = 0) -> Measured:
+    """Draw trials and count."""
+    generator = np.random.default_rng([seed, regime.n, len(regime.regime)])
+    count = max(50, trials // regime.heavy)
+    drawn = [regime.draw(generator) for _ in range(count)]
+    truth = float(np.mean([each.value for each in drawn])) if regime.truth is None else regime.truth
+    tested = [each.p for each in drawn if each.p is not None]
+    widths = [each.high - each.low for each in drawn if np.isfinite(each.high - each.low)]
+    return Measured(
+        trials=count,
+        covered=float(np.mean([each.low - 1e-12 <= truth <= each.high + 1e-12 for each in drawn])),
+        width=float(np.mean(widths)) if widths else np.inf,
+        rejected=float(np.mean([p <= 1 - CONFIDENCE for p in tested])) if tested and truth == 0 else None,
+    )
+
+
+# ---------------------------------------------------------------- answers
+
+
+def answers(generator: Generator, shares: Floats | list[float], groups: Groups, alike: float = 0.0) -> Floats:
+    """Right or wrong of several arms, shape (arms, n); some samples are hard for all, members of a group alike."""
+
+    def latent() -> Floats:
+        shared = generator.normal(size=groups.count)[groups.index]
+        return np.asarray(np.sqrt(alike) * shared + np.sqrt(1 - alike) * generator.normal(size=len(groups.index)))
+
+    hard = latent()
+    cut = norm.ppf(np.clip(shares, 1e-6, 1 - 1e-6))
+    return np.array([np.sqrt(0.4) * hard + np.sqrt(0.6) * latent() < each for each in cut], dtype=float)
+
+
+def fours(n: int) -> Groups:
+    return Groups(np.repeat(np.arange(n // 4), 4), n // 4)
+
+
+# ---------------------------------------------------------------- regimes
+
+
+def shares() -> Iterator[Regime]:
+    for n in (30, 150, 1500):
+        for rate in (0.02, 0.5, 0.98):
+
+            def draw(generator: Generator, n: int = n, rate: float = rate) -> Drawn:
+                found = proportion(generator.random(n) < rate, CONFIDENCE)
+                return Drawn(found.value, found.low, found.high)
+
+            yield Regime("share (exact match, accuracy, top k)", f"{100 * rate:g}%", n, rate, draw)
+    for alike in (0.3, 0.9):
+
+        def draw_groups(generator: Generator, alike: float = alike) -> Drawn:
+            groups = fours(300)
+            found = proportion(answers(generator, [0.5], groups, alike)[0] > 0, CONFIDENCE, groups)
+            return Drawn(found.value, found.low, found.high)
+
+        yield Regime(
+            "share (exact match, accuracy, top k)", f"50%, groups of 4 alike by {alike}", 300, 0.5, draw_groups
+        )
+
+
+F1_REGIMES = (
+    (2500, 500, 0.5, "500 labels of 5 samples, 50%"),
+    *((1500, 2000, rate, f"2,000 labels, {100 * rate:g}%") for rate in (0.2, 0.5, 0.8)),
+    *((n, 5, rate, f"5 labels, {100 * rate:g}%") for n in (30, 150, 1500) for rate in (0.02, 0.5, 0.98)),
+    (150, -5, 0.5, "5 labels from 60 to 4%, 50%"),
+    (150, 50, 0.98, "50 labels, 98%"),
+)
+
+
+def f1_scores() -> Iterator[Regime]:
+    for name in ("macro_f1", "weighted_f1", "micro_f1"):
+        for n, labels, rate, regime in F1_REGIMES if name != "micro_f1" else F1_REGIMES[1:4]:
+
+            def draw(
+                generator: Generator, n: int = n, labels: int = labels, rate: float = rate, name: str = name
+            ) -> Drawn:
+                chances = [0.6, 0.2, 0.1, 0.06, 0.04] if labels < 0 else np.full(labels, 1 / labels)
+                names = np.array([f"{number:04d}" for number in range(abs(labels))])
+                balanced = np.repeat(np.arange(labels), 5) if labels == 500 else None
+                truths = balanced if balanced is not None else generator.choice(len(names), size=n, p=chances)
+                given = np.where(generator.random(n) < rate, truths, generator.choice(len(names), size=n, p=chances))
+                scores = level_scores(list(names[truths]), list(names[given]), independent(n), CONFIDENCE)
+                found = getattr(scores, name)
+                return Drawn(found.value, found.low, found.high)
+
+            yield Regime(name.replace("_f1", " F1"), regime, n, None, draw, heavy=5 if abs(labels) > 100 else 1)
+
+
+DEPTHS = (1.0, 0.85, 0.7, 0.55)  # of what is right at the top: how much still is at each level below
+
+
+def tree_counts(right: Floats) -> Floats:
+    """Shared, answered and true nodes of the code tree: an answer is right down to a level."""
+    return np.stack([right.sum(axis=0), *np.full((2, right.shape[1]), 4.0)], axis=1)
+
+
+def tree_answers(generator: Generator, n: int, share: float) -> Floats:
+    luck = generator.random(n)
+    return np.array([luck < share * each for each in DEPTHS], dtype=float)
+
+
+def hierarchical() -> Iterator[Regime]:
+    for n, share in ((30, 0.02), (30, 0.98), (150, 0.5), (1500, 0.5)):
+
+        def draw(generator: Generator, n: int = n, share: float = share) -> Drawn:
+            counts = tree_counts(tree_answers(generator, n, share))
+            found = jackknifed(hierarchical_f1, counts, ("p", "r", "f1"), independent(n), CONFIDENCE)["f1"]
+            return Drawn(found.value, found.low, found.high)
+
+        yield Regime("hierarchical F1", f"{100 * share:g}% at the top", n, share * float(np.mean(DEPTHS)), draw)
+    for n, first, second in ((30, 0.98, 0.02), (150, 0.7, 0.5), (1500, 0.5, 0.5)):
+
+        def draw_pair(generator: Generator, n: int = n, first: float = first, second: float = second) -> Drawn:
+            both = [
+                jackknife(
+                    lambda sums: hierarchical_f1(sums)[:, 2:], tree_counts(tree_answers(generator, n, share)), groups
+                )
+                for groups in (independent(n),)
+                for share in (first, second)
+            ]
+            found = difference_of(both[0], both[1], independent(n), CONFIDENCE)
+            return Drawn(found.value, found.low, found.high)
+
+        yield Regime(
+            "difference of hierarchical F1",
+            f"{100 * first:g} against {100 * second:g}% at the top",
+            n,
+            (first - second) * float(np.mean(DEPTHS)),
+            draw_pair,
+        )
+
+
+PAIRS = ((30, 0.98, 0.02), (30, 0.5, 0.5), (150, 0.02, 0.02), (150, 0.6, 0.5), (1500, 0.5, 0.5), (1500, 0.99, 0.01))
+
+
+def pairs() -> Iterator[Regime]:
+    def regime(n: int, first: float, second: float, alike: float | None) -> Regime:
+        def draw(generator: Generator) -> Drawn:
+            groups = independent(n) if alike is None else fours(n)
+            one, other = answers(generator, [first, second], groups, alike or 0.0)
+            found = compare_runs([one], [other], CONFIDENCE, groups)
+            return Drawn(found.difference.value, found.difference.low, found.difference.high, found.p)
+
+        said = f"{100 * first:g} against {100 * second:g}%"
+        said += f", groups of 4 alike by {alike}" if alike else ""
+        return Regime("paired difference", said, n, first - second, draw)
+
+    yield from (regime(*each, None) for each in PAIRS)
+    yield from (regime(n, 0.5, 0.5, alike) for n in (120, 300, 1500) for alike in (0.3, 0.9))
+
+
+def seeds() -> Iterator[Regime]:
+    for runs in (1, 2, 3, 5):
+        for spread in (0.0, 0.01, 0.03, 0.06):
+
+            def draw(generator: Generator, runs: int = runs, spread: float = spread) -> Drawn:
+                recipe = 0.5 + generator.normal(0, spread, size=runs)
+                large, *small = answers(generator, [0.5, *recipe], independent(1500))
+                found = compare_runs(small, [large], CONFIDENCE, independent(1500))
+                return Drawn(found.difference.value, found.difference.low, found.difference.high, found.p)
+
+            said = f"{runs} seed{'s' * (runs > 1)}, {100 * spread:g} points between seeds"
+            yield Regime("difference from the recipe's mean", said, 1500, 0.0, draw)
+
+
+def designs() -> Iterator[Regime]:
+    for n in (150, 1500):
+
+        def draw(generator: Generator, n: int = n) -> Drawn:
+            right = answers(generator, [0.1, 0.65, 0.4, 0.75], independent(n))
+            found = contrast(right, (-1, 1, 1, -1), CONFIDENCE, independent(n))
+            return Drawn(found.value, found.low, found.high)
+
+        yield Regime("interaction of size and training", "10, 65, 40, 75%", n, 0.2, draw)
+
+
+def calibration() -> Iterator[Regime]:
+    shapes: tuple[tuple[str, tuple[float, float], float, float], ...] = (
+        ("calibrated", (8, 2), 1.0, 0.0),
+        ("calibrated, all near 98%", (490, 10), 1.0, 0.0),
+        ("right 0.6 times as often", (6, 2), 0.6, 0.4 * float(np.sqrt(0.75**2 + 0.75 * 0.25 / 9))),
+    )
+    for n in (30, 150, 1500):
+        for said, shape, factor, truth in shapes:
+
+            def draw(
+                generator: Generator, n: int = n, shape: tuple[float, float] = shape, factor: float = factor
+            ) -> Drawn:
+                probabilities = generator.beta(*shape, size=n)
+                right = generator.random(n) < factor * probabilities
+                found = calibration_error(probabilities, right, independent(n), CONFIDENCE)
+                return Drawn(found.value, found.low, found.high)
+
+            def draw_brier(
+                generator: Generator, n: int = n, shape: tuple[float, float] = shape, factor: float = factor
+            ) -> Drawn:
+                probabilities = generator.beta(*shape, size=n)
+                right = generator.random(n) < factor * probabilities
+                found = brier_score(probabilities, right, independent(n), CONFIDENCE)
+                return Drawn(found.value, found.low, found.high)
+
+            yield Regime("calibration error", said, n, truth, draw)
+            if "near" not in said:
+                yield Regime("Brier score", said, n, None, draw_brier)
+
+
+SIZES = np.array([100, 300, 1000, 3000, 7000], dtype=float)
+
+CURVES: dict[str, Callable[[Floats], Floats]] = {
+    "power law": lambda sizes: 0.15 + 4.0 * sizes**-0.5,
+    "sigmoid": lambda sizes: 0.2 + 0.7 / (1 + (sizes / 800) ** 2),
+    "steep sigmoid": lambda sizes: 0.2 + 0.75 / (1 + (sizes / 600) ** 5),
+}
+
+
+def curves() -> Iterator[Regime]:
+    for name, curve in CURVES.items():
+        for n in (150, 1500):
+            for noise in (0.0, 0.02):
+
+                def draw(
+                    generator: Generator, n: int = n, noise: float = noise, curve: Callable[[Floats], Floats] = curve
+                ) -> Drawn:
+                    errors = curve(SIZES) + generator.normal(0, noise, size=len(SIZES))
+                    right = answers(generator, [*(1 - errors), 1 - float(curve(np.array([500.0]))[0])], independent(n))
+                    shape = fit_best_shape(SIZES, 1 - right[:-1].mean(axis=1))
+                    found = learning_curve.training_noise(shape, [])
+                    differences = [row - right[-1] for row in right[:-1]]
+                    low, high = learning_curve.break_even_bounds(SIZES, differences, found, CONFIDENCE, independent(n))
+                    return Drawn(500.0, low, high)
+
+                said = f"{name}, {100 * noise:g} points of training noise"
+                yield Regime("train size of break-even", said, n, 500.0, draw)
+
+
+def costs() -> Iterator[Regime]:
+    for ratio in (0.3, 0.8, 0.97):
+
+        def draw(generator: Generator, ratio: float = ratio) -> Drawn:
+            training, small, large = np.array([3600.0, ratio * 0.12, 0.12]) * (1 + 0.03 * generator.normal(size=3))
+            return Drawn(0.0, *volume_interval(training, small, large, (0.03, 0.03, 0.03), CONFIDENCE))
+
+        truth = 3600.0 / (0.12 - ratio * 0.12)
+        said = f"rates vary by 3%, small costs {100 * ratio:g}% of large"
+        yield Regime("dialogues of break-even", said, 1, truth, draw)
+
+
+def regimes() -> list[Regime]:
+    parts = (shares, f1_scores, hierarchical, pairs, seeds, designs, calibration, curves, costs)
+    return [regime for part in parts for regime in part()]
+
+
+def table(trials: int, only: str) -> str:
+    """The table as Markdown; a line to stderr per regime as it goes."""
+    lines = [
+        "| Estimator | Regime | n | Coverage | Mean width | Equal arms called different | Trials |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for regime in regimes():
+        if only and only not in regime.estimator:
+            continue
+        start = time.perf_counter()
+        found = measure(regime, trials)
+        rejected = "" if found.rejected is None else f"{found.rejected:.3f}"
+        width = f"{found.width:,.3f}" if found.width < 10 else f"{found.width:,.0f}"
+        count = "" if regime.n == 1 else f"{regime.n:,}"
+        lines.append(
+            f"| {regime.estimator} | {regime.regime} | {count} | {found.covered:.3f} | {width} | {rejected} "
+            f"| {found.trials:,} |"
+        )
+        print(f"{lines[-1]} {time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=1000, help="per regime; those with many labels take a fifth")
+    parser.add_argument("--only", default="", help="estimators whose name holds this")
+    parser.add_argument("--write", action="store_true", help="into docs/statistics.md, between its two marks")
+    given = parser.parse_args()
+    made = table(given.trials, given.only)
+    print(made)
+    if given.write:
+        path = HOME / "docs" / "statistics.md"
+        before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+        _, _, after = rest.partition(END)
+        path.write_text(f"{before}{BEGIN}\n{made}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
