@@ -160,7 +160,7 @@ def summary_of(outcome: Outcome, spec: CompareSpec, costs: dict[str, ArmCost]) -
         name=metrics.model_name,
         size=metrics.model_size,
         side=side_of(arm),
-        treatment=describe_treatment(arm, outcome.shots),
+        treatment=describe_treatment(arm, outcome.shots, outcome.classifies),
         design=arm.design,
         competes=competes(arm),
         human=arm.human,

@@ -12,8 +12,6 @@ from itertools import combinations
 from slingshot.artifacts.comparison import Family, Side
 from slingshot.config.arms import Arm
 
-REPEATS = ("seeds", "learning_curve")  # designs whose arms repeat a recipe or weaken it: they never compete
-
 SIDES: dict[str, Side] = {"slm": "small", "llm": "large"}
 
 
@@ -32,16 +30,20 @@ def side_of(arm: Arm) -> Side:
 
 
 def competes(arm: Arm) -> bool:
-    """Whether the arm may be recommended: any way to use a model, but no repetition, no untrained small model and no
-    human coder."""
-    return not arm.human and arm.design not in REPEATS and (side_of(arm) != "small" or arm.finetuned)
+    """Whether the arm may be recommended: any way to use a model on all of train.
+
+    Not so a repetition with another seed, a part of train, an untrained small model, or a human coder.
+    """
+    whole = arm.seed is None and arm.train_size is None
+    return whole and not arm.human and (side_of(arm) != "small" or arm.finetuned)
 
 
-def describe_treatment(arm: Arm, shots: int) -> str:
+def describe_treatment(arm: Arm, shots: int, classifies: bool = False) -> str:
     """What was done with the arm's model, e.g. `finetuned on 48 samples` or `untrained, 5 examples`.
 
     Args:
         shots: worked examples in the arm's prompt
+        classifies: a head over labels answers, instead of writing
     """
     if arm.human:
         return "a human coder"
@@ -52,6 +54,8 @@ def describe_treatment(arm: Arm, shots: int) -> str:
     words = "finetuned" if arm.finetuned else "untrained"
     if arm.train_size is not None:
         words += f" on {arm.train_size:,} samples"
+    if classifies:
+        words += ", a head answers"
     if shots:
         words += f", {shots} example{'s' if shots != 1 else ''}"
     if arm.best_of:

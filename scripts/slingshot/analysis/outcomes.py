@@ -40,7 +40,12 @@ class Outcome:
         """How the arm answers where `kind` is asked for: the one answer of what writes nothing stands for both."""
         if kind in self.metrics.answers:
             return kind
-        return None if self.arm.generates else "free"
+        return "free" if self.classifies or not self.arm.generates else None
+
+    @property
+    def classifies(self) -> bool:
+        """Whether a head over labels answers, which can say nothing but a known label."""
+        return self.predict is not None and self.predict.spec.get("head") == "classify"
 
     def answers(self, kind: AnswerKind) -> list[str | None]:
         """One label per sample, None where none could be read.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from slingshot.analysis.compare import judge_both, summary_of
 from slingshot.analysis.decision import margin_finding
-from slingshot.analysis.families import competes, declare_pairs
+from slingshot.analysis.families import competes, declare_pairs, describe_treatment
 from slingshot.analysis.headline import amount
 from slingshot.analysis.outcomes import Outcome
 from slingshot.analysis.pairs import compare_pairs, pairs_of
@@ -343,7 +343,7 @@ def test_an_unknown_size_is_said() -> None:
 def test_one_seed_is_said_until_there_are_more() -> None:
     arms = [Simulated("llm/a", block(200, 10)), Simulated("slm/c", block(200, 150))]
     assert "One seed" in verdicts(arms)[0].sentence
-    more = Simulated("slm/c/seed1", block(200, 149), design="seeds")
+    more = Simulated("slm/c/seed1", block(200, 149), design="seeds", seed=1)
     assert "One seed" not in verdicts([*arms, more])[0].sentence
 
 
@@ -384,10 +384,12 @@ def test_every_pair_of_finetuned_and_large_is_declared_by_the_config_alone() -> 
         Arm(kind="llm", model="a", variant="finetuned", finetuned=True, design="crossed"),
         Arm(kind="llm", model="a", variant="shots5", finetuned=False, design="few_shot", shots=5),
         Arm(kind="llm", model="a", variant="seed1", finetuned=True, design="seeds", seed=1),
+        Arm(kind="slm", model="c", variant="train50", finetuned=True, design="heads", train_size=50),
         Arm(kind="slm", model="c", finetuned=True),
         Arm(kind="slm", model="c", variant="untrained", finetuned=False, design="crossed"),
         Arm(kind="slm", model="c", variant="train48", finetuned=True, design="learning_curve", train_size=48),
         Arm(kind="baseline", model="tfidf", finetuned=True),
+        Arm(kind="predictions", model="doctors", finetuned=False, human=True),
     ]
     declared = declare_pairs(arms)
     primary = [(pair.first.path, pair.second.path) for pair in declared if pair.family == "primary"]
@@ -396,7 +398,13 @@ def test_every_pair_of_finetuned_and_large_is_declared_by_the_config_alone() -> 
     assert baseline == ["llm/a", "llm/a/finetuned", "llm/a/shots5", "slm/c"]
     named = [(pair.first.path, pair.second.path) for pair in declared]
     assert len(named) == len(set(named))
-    assert [arm.path for arm in arms if not competes(arm)] == ["llm/a/seed1", "slm/c/untrained", "slm/c/train48"]
+    assert [arm.path for arm in arms if not competes(arm)] == [
+        "llm/a/seed1",
+        "slm/c/train50",
+        "slm/c/untrained",
+        "slm/c/train48",
+        "predictions/doctors",
+    ]
 
 
 def test_all_intervals_of_a_family_hold_at_once() -> None:
@@ -467,3 +475,10 @@ def test_a_rival_that_another_rival_equals_is_not_recommended_alone() -> None:
     assert sentence.startswith("Highest score of 4 arms: e")
     assert "It is not shown to be better than TF-IDF 74.0%" in sentence and "choose by cost" in sentence
     assert "It is significantly better than the best language model, c (3B, finetuned) 40.0%" in sentence
+
+
+def test_a_head_that_knows_only_labels_answers_both_ways_and_is_named() -> None:
+    plain = Simulated("slm/c", block(200, 80)).outcome
+    head = replace(plain, predict=StepRecord.model_construct(spec={"head": "classify"}))
+    assert (plain.way("constrained"), head.way("constrained")) == (None, "free")
+    assert describe_treatment(head.arm, 0, head.classifies) == "finetuned, a head answers"
