@@ -11,7 +11,9 @@ class Statistics(Spec):
     """How sure the answer is."""
 
     confidence: float = Field(0.95, gt=0, lt=1, description="of every interval")
-    resamples: int = Field(10_000, ge=100, description="of the band around a learning curve; every other interval is computed")
+    resamples: int = Field(
+        10_000, ge=100, description="of the band around a learning curve; every other interval is computed"
+    )
     seed: int = Field(42, description="of the resamples")
     selective_precision: float = Field(
         0.95, gt=0, le=1, description="selective coding: how often an answer that no human looks at is to be right"
