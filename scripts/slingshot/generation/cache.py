@@ -47,7 +47,7 @@ class PredictionCache:
             self._connection = self._set_aside(error)
 
     def get(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The stored answers among `keys`. An answer whose checksum does not fit is left out, so it is made anew."""
+        """The stored answers among `keys`. An answer whose checksum does not fit is left out, so it is made again."""
         wanted = list(dict.fromkeys(keys))
         found: dict[str, dict[str, Any]] = {}
         try:
@@ -95,7 +95,7 @@ class PredictionCache:
             if zlib.crc32(text.encode()) == checksum:
                 found[key] = json.loads(text)
             else:
-                log.warning("%s: the answer %s is damaged and will be computed anew", self.path, key[:12])
+                log.warning("%s: the answer %s is damaged and will be computed again", self.path, key[:12])
         return found
 
     def _set_aside(self, error: Exception) -> sqlite3.Connection:
@@ -124,7 +124,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _is_busy(error: sqlite3.DatabaseError) -> bool:
-    """Whether another process or the file system is in the way, which no fresh file would mend."""
+    """Whether another process or the file system is in the way, which no fresh file would fix."""
     return isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error)
 
 

@@ -49,7 +49,7 @@ def plain_generate(
                 raise
         if answers is None:  # and the error, which held the batch's tensors, is gone
             release_memory(model.device)
-            stats.note(f"out of memory at {len(batch)} prompts a batch: halved")
+            stats.note(f"out of memory at {len(batch)} prompts per batch: halved")
             stats.token_budget = budget = budget // 2
             remaining = sorted(index for left in [batch, *waiting] for index in left)
             waiting = _batches(prompts, decoding.max_new_tokens, budget, remaining)
@@ -151,7 +151,7 @@ class _Walker:
 def _plain_candidates(
     model: PreTrainedModel, prompt: Sequence[int], trie: AnswerTrie, count: int
 ) -> list[tuple[str, float]]:
-    """Beam search that feeds the prompt anew with each partial answer: slow, and needs nothing of the model's cache."""
+    """Beam search that feeds the prompt again with each partial answer: slow; needs nothing of the model's cache."""
     search = BeamSearch(trie.to("cpu"), count, rows=1)
     paths: list[list[int]] = [[]]
     while search.alive:

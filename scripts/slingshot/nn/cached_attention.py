@@ -1,6 +1,6 @@
 """Attention of new tokens over the keys and values of all that came before, for many sequences without padding.
 
-A group's sequences own consecutive rows of one pool a layer. A forward pass lays the new tokens of all of them end
+A group's sequences own consecutive rows of one pool per layer. A forward pass lays the new tokens of all of them end
 to end, writes their keys and values into the pool, and lets each token see its own sequence's rows alone. Prompts,
 single decoding steps and the partial answers of a beam search are all such passes; `AttentionStep` says which rows
 are whose.

@@ -82,7 +82,7 @@ def bins(lengths: Sequence[int], budget: int, at_least: int = 1) -> list[list[in
 
 
 def pack(samples: Sequence[Sample], seed: int, epoch: int, multiple_of: int = 1) -> Packed:
-    """Lay samples end to end, with filler up to a multiple of so many tokens.
+    """Lay samples end to end, with filler up to a multiple of `multiple_of` tokens.
 
     The filler is a sequence of its own, of token 0, that is not scored.
     """

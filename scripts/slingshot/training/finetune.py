@@ -180,7 +180,7 @@ def training_step(trainer: Trainer, state: State) -> dict[str, Any]:
 def gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> BatchLoss:
     """Accumulate a batch's gradients micro-batch by micro-batch, without waiting for the device.
 
-    The loss is the mean over the batch's completion tokens, however it is cut. Out of memory, the batch is begun anew
+    The loss is the mean over the batch's completion tokens, however it is cut. Out of memory, the batch starts again
     with half the token budget, or with more activations recomputed.
 
     Raises:
@@ -192,7 +192,7 @@ def gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> BatchLos
         except torch.cuda.OutOfMemoryError:
             if trainer.workers.count > 1:  # the others wait for this one's gradients
                 raise StudyError(
-                    f"finetune: out of memory at {trainer.token_budget} tokens a micro-batch on GPU "
+                    f"finetune: out of memory at {trainer.token_budget} tokens per micro-batch on GPU "
                     f"{trainer.workers.rank}; set hardware.token_budget lower"
                 ) from None
             trainer.optimizer.zero_grad(set_to_none=True)
@@ -256,7 +256,7 @@ def planned_steps(samples: int, recipe: Finetune) -> int:
 
 
 def samples_for_steps(job: FinetuneJob, chosen: int) -> int:
-    """The samples that the number of steps is reckoned from: a learning curve may hold it while samples shrink."""
+    """The samples that the number of steps is counted from: a learning curve may hold it while samples shrink."""
     return pyarrow.parquet.read_metadata(job.train).num_rows if job.spec.hold_steps else chosen
 
 

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 SAFETY = 0.94  # of what is free: the allocator's fragmentation, kernels loaded later
 
-# Shares of the activations that are recomputed, and the tokens a micro-batch that make the next one not worth trying
-# (seen on an H100: 34 k tokens/s with 6,600 tokens a micro-batch, 29 k with 4,400, 28 k with all recomputed).
+# Shares of the activations that are recomputed, and the tokens per micro-batch that make the next one not worth trying
+# (seen on an H100: 34 k tokens/s with 6,600 tokens per micro-batch, 29 k with 4,400, 28 k with all recomputed).
 RECOMPUTED = {0.0: 6144, 0.1: 4096, 1.0: 0}
 
 MOST = 65536  # tokens: more than any effective batch gains from
@@ -30,7 +30,7 @@ MOST = 65536  # tokens: more than any effective batch gains from
 
 @dataclass(frozen=True)
 class Probe:
-    """What a training step of so many tokens took at its peak, beyond what was allocated before, in bytes."""
+    """What a training step of `tokens` tokens took at its peak, beyond what was allocated before, in bytes."""
 
     tokens: int
     peak: int
@@ -72,7 +72,7 @@ def measure(device: torch.device, tokens: int, step: Callable[[int], int]) -> Pr
     return Probe(used, peak) if used else None
 
 
-CPU_BUDGET = 2048  # tokens a micro-batch: more gains nothing on a CPU
+CPU_BUDGET = 2048  # tokens per micro-batch: more gains nothing on a CPU
 
 DETERMINISTIC_BUDGET = 8192  # the same on every card, since how samples are packed changes rounding
 
@@ -95,7 +95,7 @@ def find_token_budget(trainer: Trainer, job: FinetuneJob) -> int:
 
 
 def probed_budget(trainer: Trainer, longest: int, least: float = 0.0) -> int:
-    """The token budget by probe steps of real samples; AdamW's moments, where not there yet, are reckoned in.
+    """The token budget by probe steps of real samples; AdamW's moments, where not there yet, are counted in.
 
     Where few tokens fit, activations are recomputed, more and more of them.
 
@@ -168,7 +168,7 @@ def smaller_budget(trainer: Trainer, batch: Sequence[Sample]) -> int:
             "model, lower finetune.max_tokens, or take a larger GPU"
         )
     log.warning(
-        "out of memory at %d tokens a micro-batch: going on with %d, and %.0f%% of the activations recomputed",
+        "out of memory at %d tokens per micro-batch: going on with %d, and %.0f%% of the activations recomputed",
         before,
         budget,
         100 * trainer.recomputed,

@@ -73,7 +73,7 @@ def test_a_changed_answer_is_not_believed(tmp_path, caplog):
         database.execute("UPDATE answers SET answer = replace(answer, '7', '8') WHERE key = 'a'")
     with PredictionCache(path) as cache:
         assert cache.get(["a", "b"]) == {"b": ANSWER}
-    assert "computed anew" in caplog.text
+    assert "computed again" in caplog.text
 
 
 def _write(path, first):
