@@ -47,7 +47,7 @@ def _sentence(study: Study, job: Job, arm: Arm, volume: Volume | None, results: 
     shots = model.few_shot.k if arm.shots is None else arm.shots
     requests = samples * requests_per_sample(model)
     prompt = round(requests * (1 + shots) * volume.tokens)
-    answers = requests * model.generation.max_new_tokens
+    answers = requests * longest_answer(model)
     texts = f"{samples:,} texts of {split} in {requests:,} requests" + (
         f", each with {shots} of train" if shots else ""
     )
@@ -69,6 +69,12 @@ def requests_per_sample(model: Model) -> int:
     """One for the free answer, and one where constrained answers or candidates are wanted."""
     generation = model.generation
     return 2 if (generation.constrained or generation.candidates) and generation.vocabulary == "study" else 1
+
+
+def longest_answer(model: Model) -> int:
+    """Tokens that a request may have for its answer, thinking included."""
+    generation = model.generation
+    return generation.max_new_tokens + (generation.thinking_tokens if generation.thinking else 0)
 
 
 def _money(study: Study, model: Model, prompt: int, answers: int) -> str:

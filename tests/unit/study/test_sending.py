@@ -45,6 +45,13 @@ def test_texts_tokens_place_and_cost(results):
     assert "(llama; this machine); no prices are set, so the cost is not known" in said
 
 
+def test_thinking_is_paid_for_too(results):
+    thinking = {**GPT, "generation": {"max_new_tokens": 20, "thinking": True, "thinking_tokens": 480}}
+    config = {"data": {"source": {"path": "x.csv"}}, "llm": {"gpt": thinking}, "slm": {}}
+    said = describe_sending(parse_study(config), [Job("ask", "llm/gpt")], results)
+    assert "up to 1.00 for 100,000 tokens of answers" in said
+
+
 def test_examples_are_texts_that_leave_too(results):
     few = study(few_shot={"models": ["gpt"], "k": [3]})
     said = describe_sending(few, [Job("ask", "llm/gpt/shots3")], results)
