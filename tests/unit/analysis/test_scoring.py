@@ -87,7 +87,7 @@ def test_what_cannot_be_read_is_wrong_in_the_tree_too() -> None:
     """10% right and 90% unreadable was a precision of 1."""
     truths = ["I10", "J069"] * 10
     given = ["I10", "J069", *[None] * 18]
-    precision, recall, f1 = hierarchical_f1(hierarchical_counts(given, truths).sum(axis=0)[None])[0]
+    precision, recall, f1 = hierarchical_f1(hierarchical_counts(given, truths, "icd10cm").sum(axis=0)[None])[0]
     assert precision == pytest.approx(0.1)
     assert recall == pytest.approx(0.1)
     assert f1 == pytest.approx(0.1)
