@@ -19,7 +19,7 @@ SLM = ("slm/c", "slm/d")
 ARMS = (*LLM, *SLM)
 END = {"compare", "report"}
 SCORES = {f"score {arm}" for arm in (*ARMS, "baseline/tfidf")}
-FIT = {"fit baseline/tfidf", "predict_fitted baseline/tfidf"}
+FIT = {f"{step} baseline/tfidf" for step in ("fit", "predict_fitted", "predict_fitted_validation")}
 DATA = {"prepare_data"} | FIT
 
 
