@@ -22,6 +22,7 @@ from slingshot.config.arms import ORIGINS, Arm
 from slingshot.config.reporting import Cost, Report, Statistics
 from slingshot.config.specs import CompareSpec, ReportSpec, ScoreSpec
 from slingshot.core.files import read_json, write_json, write_jsonl
+from slingshot.data.power import describe_power
 
 HOSTILE = "<script>window.hacked = true</script></script><img src=x onerror='window.hacked=true'>&\u2028\"'{{7*7}}"
 
@@ -208,6 +209,7 @@ def _write_data(tree: Tree) -> None:
             "same_text_different_labels": {"texts": 2, "samples": 4},
             "labels": {"system": "icd10cm", "level": "code", "count": len(CODES), "not_billable": 0},
             "splits": dict.fromkeys(SPLITS, split),
+            "power": describe_power(n),
             "leakage": {
                 "exact_duplicates": none_shared,
                 "near_duplicates": none_shared,

@@ -89,3 +89,11 @@ def test_a_repetition_or_a_part_of_train_leads_nothing_however_lucky(
     verdict, row = shown(tmp_path, Designed(path, QWEN, "3B", 0.99, design, treatment))
     assert words in row
     assert path not in verdict and words not in verdict
+
+
+def test_what_the_test_split_can_show_is_said_with_its_assumption(tmp_path: Path) -> None:
+    tree = results_tree.build(tmp_path, samples=60)
+    finish(tree)
+    data = _text(html_of(tree).partition('<section id="data"')[2].partition("</section>")[0])
+    assert "two arms that 60 test samples show with a chance of 80% at 95% confidence" in data
+    assert "20.1 points where one arm alone is right on 30% of them" in data
