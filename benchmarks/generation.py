@@ -198,6 +198,17 @@ def bf16(options: argparse.Namespace) -> dict[str, Any]:
     return result | dict(_peers(model, options, 48, 96))
 
 
+def long_answers(options: argparse.Namespace) -> dict[str, Any]:
+    """Long answers: all of them 1,024 tokens, and ends between 1 and 1,024 so that places are passed on."""
+    model = load(options, "none")
+    prompts = random_prompts(options.prompts, options.tiny)
+    steps = 64 if options.tiny else 1024
+    result = {"all_long": timed_ours(model, prompts, max_new_tokens=steps, end_ids=())}
+    _keep(options, "long", result)
+    some = tuple(range(3, SHAPE_TINY["vocab_size"], 512))  # one token in 512 ends a random model's answer
+    return {**result, "ending_early": timed_ours(model, prompts, max_new_tokens=steps, end_ids=some)}
+
+
 def _keep(options: argparse.Namespace, part: str, result: dict[str, Any]) -> None:
     """Show a part's first results, so that they outlive its time-out."""
     print(f"{part} so far: {json.dumps(result)}", flush=True)
@@ -464,6 +475,7 @@ PARTS: dict[str, tuple[Any, int]] = {  # part to the seconds that it may take
     "checkpoint": (checkpoint, 120),
     "ceiling": (ceiling, 40),
     "bf16": (bf16, 150),
+    "long": (long_answers, 400),
     "start_bf16": (start_bf16, 80),
     "study": (study, 150),
     "nf4": (nf4, 200),

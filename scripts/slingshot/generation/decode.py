@@ -32,13 +32,13 @@ def decode(engine: Engine, layout: Layout, first: Tensor, choose: Choose, steps:
     if first.shape[0] < len(rows.tokens):
         first = F.pad(first, (0, 0, 0, len(rows.tokens) - first.shape[0]))
     _take(rows, choose(first))
-    advance = _advance(engine, choose, name, steps)
+    advance = advance_with(engine, choose, name, steps)
     for _ in range(steps - 1):
         if bool(rows.done.all()):
             break
         advance()
-    taken = int(rows.at)
-    return rows.out[:count, :taken].tolist()
+    counts = rows.at[:count].tolist()
+    return [ids[:taken] for ids, taken in zip(rows.out[:count].tolist(), counts, strict=True)]
 
 
 @torch.inference_mode()
@@ -100,20 +100,38 @@ def _set(engine: Engine, layout: Layout) -> None:
     rows.at.zero_()
 
 
+def start_rows(engine: Engine, layout: Layout, which: Sequence[int], chosen: tuple[Tensor, Tensor]) -> None:
+    """Give the rows `which` to new prompts, whose first new tokens are chosen; the other rows go on as they were."""
+    rows, device = engine.rows, engine.network.device
+    at = _on_device(device, list(which))
+    lengths = _on_device(device, [len(prompt) for prompt in layout.prompts])
+    starts = _on_device(device, layout.starts)
+    tokens, done = chosen
+    rows.tokens[at] = tokens
+    rows.positions[at] = lengths
+    rows.write[at] = starts + lengths
+    rows.key_starts[at] = starts.to(rows.key_starts.dtype)
+    rows.key_lengths[at] = (lengths + 1).to(rows.key_lengths.dtype)
+    rows.out[at, 0] = tokens
+    rows.at[at] = 1
+    rows.done[at] = done | (rows.out.shape[1] < 2)
+
+
 def _take(rows: Rows, chosen: tuple[Tensor, Tensor]) -> None:
     """Enter the chosen tokens and move every row on; a row that is done stays where it is and repeats itself."""
     tokens, done = chosen
     rows.tokens.copy_(tokens)
-    rows.out.index_copy_(1, rows.at, tokens[:, None])
-    rows.at.add_(1)
     moves = ~rows.done
+    column = rows.at.clamp(max=rows.out.shape[1] - 1)[:, None]
+    rows.out.scatter_(1, column, torch.where(moves[:, None], tokens[:, None], rows.out.gather(1, column)))
+    rows.at.add_(moves)
     rows.positions.add_(moves)
     rows.write.add_(moves)
     rows.key_lengths.add_(moves)
-    rows.done.logical_or_(done)
+    rows.done.logical_or_(done).logical_or_(rows.at >= rows.out.shape[1])
 
 
-def _advance(engine: Engine, choose: Choose, name: str, steps: int) -> Callable[[], None]:
+def advance_with(engine: Engine, choose: Choose, name: str, steps: int) -> Callable[[], None]:
     """One decoding step: as a CUDA graph on a GPU, where the model allows one, else step by step."""
 
     def eager() -> None:

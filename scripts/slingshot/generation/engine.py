@@ -78,7 +78,7 @@ class Rows:
     done: Tensor
     nodes: Tensor
     out: Tensor  # (rows, steps)
-    at: Tensor  # (1,): the next column of out
+    at: Tensor  # (rows,): each row's next column of out
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def new_engine(
         done=empty((most_prompts,), torch.bool),
         nodes=empty((most_prompts,)),
         out=empty((most_prompts, steps)),
-        at=empty((1,)),
+        at=empty((most_prompts,)),
     )
     # Row 0 of the pool is where rows that a smaller group leaves idle write to.
     return Engine(network, KVCache(pool_rows + 1), rows, row_tokens, longest)

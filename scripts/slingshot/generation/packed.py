@@ -11,9 +11,10 @@ import torch
 from slingshot.artifacts.records import timed
 from slingshot.generation import engine as packed_generation
 from slingshot.generation.beam import beam_width
+from slingshot.generation.continuous import LONG, decode_continuously
 from slingshot.generation.decode import decode, greedy, greedy_on_trie, rank
 from slingshot.generation.prefill import prefill
-from slingshot.generation.types import Answer, Answers, Decoding, GenerationStats, Memory, halved, until_end
+from slingshot.generation.types import Answer, Answers, Decoding, GenerationStats, Memory, halved, put_ids
 from slingshot.models.device_memory import free_memory, peak_memory, release_memory
 from slingshot.nn.network_sizes import NetworkSizes, sizes_of
 
@@ -42,7 +43,13 @@ def packed_generate(
     needs = [len(prompt) + steps + _branch_rows(decoding) for prompt in prompts]
     sizes = _sizes(network, memory, max(needs))
     waiting = list(range(len(prompts)))
+    continuous = steps >= LONG and not (decoding.constrained or decoding.candidates)
     while waiting:
+        if continuous:
+            yield from _continuously(network, prompts, waiting, shared, decoding, sizes, stats)
+            if waiting:  # memory ran out
+                sizes = sizes.halved()
+            continue
         groups = packed_generation.plan_groups(needs, waiting, sizes)
         engine = None
         try:
@@ -73,6 +80,39 @@ def packed_generate(
         release_memory(network.device)
 
 
+def _continuously(
+    network: packed_generation.Network,
+    prompts: Sequence[Sequence[int]],
+    waiting: list[int],
+    shared: int,
+    decoding: Decoding,
+    sizes: packed_generation.Sizes,
+    stats: GenerationStats,
+) -> Iterator[Answers]:
+    """Long free answers, one place after the other; `waiting` loses what is answered, or keeps what memory denied."""
+    steps = decoding.max_new_tokens
+    stats.token_budget = sizes.row_tokens
+    try:
+        with _measured(stats, "decode", network.device):
+            for engine, found in decode_continuously(
+                network, prompts, list(waiting), shared, steps, decoding.end_ids, sizes
+            ):
+                answers = {index: Answer(len(prompts[index])) for index in found}
+                for index, ids in found.items():
+                    put_ids(answers[index], ids, decoding.end_ids)
+                    waiting.remove(index)
+                stats.batches += 1
+                for note in engine.notes:
+                    stats.note(note)
+                yield answers
+    except torch.OutOfMemoryError:
+        if sizes.row_tokens <= 64 and sizes.pool_rows <= max(len(prompts[index]) for index in waiting) + steps:
+            raise
+        stats.note(f"out of memory at rows of {sizes.row_tokens} tokens: halved")
+    stats.peak_allocated = peak_memory(network.device)
+    release_memory(network.device)
+
+
 def _packed_group(
     engine: packed_generation.Engine, layout: packed_generation.Layout, decoding: Decoding, stats: GenerationStats
 ) -> list[Answer]:
@@ -84,7 +124,7 @@ def _packed_group(
             choose = greedy(decoding.end_ids, engine.rows)
             ids = decode(engine, layout, first, choose, decoding.max_new_tokens, "free")
             for answer, row in zip(answers, ids, strict=True):
-                answer.ids, answer.new_tokens = until_end(row, decoding.end_ids)
+                put_ids(answer, row, decoding.end_ids)
         if decoding.constrained and decoding.trie:
             choose = greedy_on_trie(decoding.trie, engine.rows)
             decode(engine, layout, first, choose, decoding.trie.depth, "constrained")

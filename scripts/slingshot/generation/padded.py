@@ -11,7 +11,7 @@ from torch import Tensor
 
 from slingshot.generation.answer_trie import AnswerTrie
 from slingshot.generation.beam import BeamSearch
-from slingshot.generation.types import Answer, Answers, Decoding, GenerationStats, Memory, halved, until_end
+from slingshot.generation.types import Answer, Answers, Decoding, GenerationStats, Memory, halved, put_ids
 from slingshot.models.device_memory import free_memory, peak_memory, release_memory
 from slingshot.models.greedy import greedy_ids
 from slingshot.nn.network_sizes import sizes_of
@@ -94,7 +94,7 @@ def _plain_batch(model: PreTrainedModel, prompts: list[Sequence[int]], decoding:
     answers = [Answer(len(prompt)) for prompt in prompts]
     if decoding.free:
         for answer, ids in zip(answers, _plain_greedy(model, prompts, decoding), strict=True):
-            answer.ids, answer.new_tokens = until_end(ids, decoding.end_ids)
+            put_ids(answer, ids, decoding.end_ids)
     if decoding.constrained and decoding.trie is not None:
         walker = _Walker(decoding.trie.to(model.device))
         rows = _plain_greedy(model, prompts, decoding, walker, decoding.trie.depth)

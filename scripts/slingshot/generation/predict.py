@@ -30,6 +30,7 @@ from slingshot.prompting.answers import AnswerReader
 from slingshot.prompting.examples import choose_examples
 from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.prompter import Prompter, Tokens
+from slingshot.prompting.thinking import split_thinking
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -99,6 +100,8 @@ def predict(job: PredictJob) -> None:
 
             trie = allowed_answers(prompter, labels, spec)
         room = max(spec.generation.max_new_tokens, trie.depth if trie else 0)
+        lead = tuple(prompter.thought_end_ids) if spec.generation.thinking else ()
+        room += spec.generation.thinking_tokens + len(lead) if lead else 0
         prompter = within_context(prompter, card, room, record)
         prompts = make_prompts(prompter, samples, spec, job.train, lists)
     describe(prompts)
@@ -110,6 +113,10 @@ def predict(job: PredictJob) -> None:
         return
 
     settings = settings_of_parts(spec, job.device, card, record.inputs.get("adapter"), prompter.end_ids, trie)
+    if lead:
+        settings = {
+            part: {**some, "thinking": spec.generation.thinking_tokens, "lead": lead} for part, some in settings.items()
+        }
     keys = {part: [prompt_key(depends_on, prompt.ids) for prompt in prompts] for part, depends_on in settings.items()}
 
     model: PreTrainedModel | None = None
@@ -130,7 +137,15 @@ def predict(job: PredictJob) -> None:
         )
         stats = GenerationStats(seconds=record.seconds, notes=record.notes)
         memory = Memory(job.token_budget, job.attempt)
-        for answers in generate(model, [prompts[index].ids for index in indices], decoding, memory, stats):
+        asked = [prompts[index].ids for index in indices]
+        if lead:
+            from slingshot.generation.thinking import Thinking, generate_after_thinking
+
+            thinking = Thinking(spec.generation.thinking_tokens, lead[0], lead)
+            found = generate_after_thinking(model, asked, decoding, thinking, memory, stats)
+        else:
+            found = generate(model, asked, decoding, memory, stats)
+        for answers in found:
             yield {indices[position]: answer for position, answer in answers.items()}
         record.token_budget, record.peak_allocated = stats.token_budget, stats.peak_allocated
         if stats.inexact_candidates:
@@ -146,10 +161,12 @@ def predict(job: PredictJob) -> None:
     answers = [{part: known[keys[part][index]] for part in keys} for index in range(len(samples))]
 
     texts = tokenizer.batch_decode([parts["free"]["ids"] for parts in answers], skip_special_tokens=True)
+    thoughts = [parts["free"].get("thought") for parts in answers]
+    thought_texts = tokenizer.batch_decode([ids or [] for ids in thoughts], skip_special_tokens=True)
     reader = AnswerReader({label.label: label.description for label in labels}, spec.labels, spec.level)
     predictions = [
-        prediction_of(sample, prompt, parts, text, reader)
-        for sample, prompt, parts, text in zip(samples, prompts, answers, texts, strict=True)
+        prediction_of(sample, prompt, parts, text, reader, thought if lead else None)
+        for sample, prompt, parts, text, thought in zip(samples, prompts, answers, texts, thought_texts, strict=True)
     ]
     finish(job, record, predictions)
 
@@ -341,7 +358,8 @@ def seconds_since_process_start() -> float:
 
 def part_of_answer(part: str, answer: Answer) -> dict[str, Any]:
     if part == "free":
-        return {"ids": answer.ids, "new_tokens": answer.new_tokens}
+        thought = {"thought": answer.thought} if answer.thought else {}
+        return {"ids": answer.ids, "new_tokens": answer.new_tokens, **thought}
     if part == "constrained":
         return {"label": answer.constrained}
     return {"candidates": [list(candidate) for candidate in answer.candidates]}
@@ -382,6 +400,7 @@ def prediction_of(
     parts: dict[str, dict[str, Any]],
     raw: str,
     reader: AnswerReader,
+    thought: str | None = None,
 ) -> Prediction:
     return Prediction(
         sample_id=sample["sample_id"],
@@ -396,4 +415,6 @@ def prediction_of(
         prompt_tokens=len(prompt.ids),
         new_tokens=parts["free"]["new_tokens"],
         truncated=prompt.truncated,
+        thinking=split_thinking(f"{thought}</think>").thinking if thought else thought,
+        thinking_tokens=None if thought is None else len(parts["free"].get("thought", [])),
     )

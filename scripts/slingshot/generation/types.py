@@ -38,6 +38,8 @@ class Answer:
     prompt_tokens: int
     ids: list[int] = field(default_factory=list)
     new_tokens: int = 0
+    end: int | None = None  # the token that ended it; None: the limit did
+    thought: list[int] = field(default_factory=list)  # what was thought before it
     constrained: str | None = None
     candidates: list[tuple[str, float]] = field(default_factory=list)
 
@@ -87,3 +89,9 @@ def until_end(ids: Sequence[int], end_ids: Sequence[int]) -> tuple[list[int], in
         if token in end_ids:
             return list(ids[:length]), length + 1
     return list(ids), len(ids)
+
+
+def put_ids(answer: Answer, ids: Sequence[int], end_ids: Sequence[int]) -> None:
+    """Enter what a model wrote: the answer's ids, their number, and what ended them."""
+    answer.ids, answer.new_tokens = until_end(ids, end_ids)
+    answer.end = ids[len(answer.ids)] if answer.new_tokens > len(answer.ids) else None

@@ -10,7 +10,7 @@ import jinja2.sandbox
 
 from slingshot.core.errors import StudyError
 from slingshot.prompting.messages import Message
-from slingshot.prompting.thinking import THOUGHT_MARKS, closing_mark, opens_thinking
+from slingshot.prompting.thinking import THOUGHT_MARKS, closing_mark, closing_mark_in, opens_thinking
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -96,6 +96,15 @@ class ChatTemplate:
         if self.closed.startswith(self.opened):
             return self.closed[len(self.opened) :].partition(_ANSWER)[0]
         return f"\n{closing_mark(self.opened)}\n\n" if opens_thinking(self.opened) else ""
+
+    @property
+    def thought_end(self) -> str:
+        """What closes a thought and leads to the answer."""
+        if "<|channel|>" in self._source:
+            return "<|end|><|start|>assistant<|channel|>final<|message|>"
+        if opens_thinking(self.opened):
+            return f"{closing_mark(self.opened)}\n\n"
+        return f"{closing_mark_in(self._source)}\n\n"
 
     @property
     def after_answer(self) -> str:

@@ -135,13 +135,30 @@ class Prompter:
         A SentencePiece tokenizer writes `▁A` at a text's beginning and `A` after a turn's mark: answers are tokenized
         behind the prompt's last characters, whose own ids are then taken off.
         """
-        texts = [self.template.before_answer + answer for answer in answers]
-        with_anchor = self.tokenizer([self._anchor + text for text in texts], add_special_tokens=False)["input_ids"]
-        before = self._ids(self._anchor)
+        thinks = self.template.thinking
+        anchor = self.template.thought_end if thinks else self._anchor
+        texts = [answer if thinks else self.template.before_answer + answer for answer in answers]
+        with_anchor = self.tokenizer([anchor + text for text in texts], add_special_tokens=False)["input_ids"]
+        before = self._ids(anchor)
         return [
             list(ids[len(before) :]) if list(ids[: len(before)]) == before else self._ids(text)
             for ids, text in zip(with_anchor, texts, strict=True)
         ]
+
+    @property
+    def thought_end_ids(self) -> list[int]:
+        """What closes a thought, its first token by itself, and leads to the answer.
+
+        Raises:
+            StudyError: the template lets no model think, or no single token ends a thought.
+        """
+        name = self.tokenizer.name_or_path
+        if not self.template.can_think:
+            raise StudyError(f"generation.thinking: the chat template of {name} lets no model think: set it to false")
+        ids = self._ids(self.template.thought_end)
+        if not self._is_special(ids[0]):
+            raise StudyError(f"generation.thinking: no token of {name} ends a thought: set it to false")
+        return ids
 
     @cached_property
     def end_ids(self) -> list[int]:

@@ -61,6 +61,11 @@ def closing_mark(prompt_end: str) -> str:
     return next((close for mark, close in _MARKS if prompt_end.rstrip().endswith(mark)), "</think>")
 
 
+def closing_mark_in(template: str) -> str:
+    """What ends a thought by a template's source; the commonest mark where it names none."""
+    return next((close for mark, close in _MARKS if mark in template or close in template), "</think>")
+
+
 def _split_channels(text: str) -> Spoken:
     parts = _CHANNEL.findall(text)
     thoughts = [said.strip() for channel, said in parts if channel != "final"]

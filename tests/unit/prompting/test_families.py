@@ -158,3 +158,19 @@ def test_an_answer_has_the_ids_that_it_has_behind_the_prompt():
     )
     assert prompt + answer == list(whole)
     assert answer[0] == vocabulary["A"] != fast("A047", add_special_tokens=False)["input_ids"][0]
+
+
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.thinks])
+def test_a_thought_is_closed_by_one_token_and_the_answer_follows(name):
+    made = prompter_of(name, thinking=True)
+    ids = made.thought_end_ids
+    assert made.tokenizer.decode(ids[:1]) in ("</think>", "[/THINK]", "</seed:think>", "<|end|>")
+    if name == "gpt-oss":
+        assert made.tokenizer.decode(ids).endswith("<|channel|>final<|message|>")
+    (answer,) = made.answer_ids(["A047"])
+    assert made.tokenizer.decode(answer) == "A047"
+
+
+def test_a_template_without_thoughts_is_told_so():
+    with pytest.raises(StudyError, match="lets no model think"):
+        _ = prompter_of("chatml", thinking=True).thought_end_ids
