@@ -21,6 +21,7 @@ ORDER = [
     {"analysis"},
     {"study"},
     {"report"},
+    {"deployment"},
     {"runtime"},
     {"migration"},
 ]

@@ -33,3 +33,8 @@ def seeded(keys: NDArray[np.uint64], seed: int, purpose: str) -> NDArray[np.uint
     """Hash 64-bit keys with a seed: pseudo-random, one to one, the same on every machine (splitmix64)."""
     salt = hashlib.blake2b(f"{purpose}\0{seed}".encode(), digest_size=8).digest()
     return mix(keys.astype(np.uint64) ^ np.frombuffer(salt, "<u8")[0])
+
+
+def digest_of_bytes(content: bytes) -> str:
+    """SHA-256 of bytes, as hex."""
+    return hashlib.sha256(content).hexdigest()

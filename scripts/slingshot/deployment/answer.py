@@ -1,0 +1,250 @@
+"""Answer new dialogues with an arm of a finished study: its own prompt, window, examples, adapter and decoding."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import math
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+
+from slingshot.artifacts.labels import read_labels
+from slingshot.artifacts.layout import ArmFiles, ResultFiles
+from slingshot.artifacts.predictions import Prediction, read_predictions, write_predictions
+from slingshot.artifacts.records import StepRecord, read_step_record
+from slingshot.artifacts.splits import read_samples, read_split
+from slingshot.config.arms import Arm
+from slingshot.config.endpoints import Asking
+from slingshot.config.specs import AskSpec, PredictFittedSpec, PredictSpec
+from slingshot.config.study import Study, load_study
+from slingshot.core.errors import StudyError
+from slingshot.core.files import replacing, write_json
+from slingshot.deployment.drift import Drift, describe_drift, measure_drift
+from slingshot.deployment.new_texts import STANDARD_INPUT, is_split, read_new_texts, write_as_split
+from slingshot.deployment.review import Review, review_of
+from slingshot.study.steps import arm_of
+
+log = logging.getLogger(__name__)
+
+FORMATS = (".csv", ".jsonl", ".parquet")
+
+
+@dataclass(frozen=True)
+class AnswerJob:
+    """What to answer with which arm, and where the answers go. Without `output` they go to standard output."""
+
+    study: Path
+    arm: str
+    source: str
+    output: Path | None = None
+    predictions: Path | None = None
+    drift: Path | None = None
+    text: list[str] = field(default_factory=lambda: ["text"])
+    identifier: str | None = None
+    label: str | None = None
+    device: str | None = None
+    force: bool = False
+
+
+def answer(job: AnswerJob) -> None:
+    """Answer every text of the input, write a row per text, and say how the texts differ from the study's own.
+
+    Raises:
+        StudyError: the arm has no results, cannot answer, or the input cannot be read.
+    """
+    if job.output is not None and job.output.suffix not in FORMATS:
+        raise StudyError(f"--output {job.output}: the name must end in {', '.join(FORMATS)}")
+    study = load_study(job.study / "config.yaml")
+    results = ResultFiles(job.study / "results")
+    arm = arm_of(study, job.arm)
+    with tempfile.TemporaryDirectory() as scratch:
+        split = Path(scratch) / "new.parquet"
+        given = Path(job.source)
+        if job.source != STANDARD_INPUT and is_split(given):
+            samples = read_samples(given, ("sample_id", "text", "label"))
+            split, rows, labelled, identifiers = given, list(range(1, len(samples) + 1)), True, None
+            texts = [sample["text"] for sample in samples]
+        else:
+            new = read_new_texts(job.source, job.text, job.identifier, job.label)
+            write_as_split(split, new.texts, new.labels)
+            rows, labelled, identifiers, texts = new.rows, new.labels is not None, new.identifiers, new.texts
+            if new.empty_rows:
+                log.warning("%d rows hold no text and get no answer, the first in row %d", *_first(new.empty_rows))
+        predictions = predict_split(study, job.study, results, arm, split, Path(scratch), job)
+    review = review_of(results.arm(arm.path))
+    answers = rows_of(predictions, rows, identifiers, {each.label: each for each in read_labels(results.data.labels)})
+    for row, prediction in zip(answers, predictions, strict=True):
+        row["needs_review"] = review.is_needed(prediction) if review else None
+    write_answers(job.output, answers)
+    if job.predictions:
+        write_predictions(job.predictions, predictions)
+    found = measure_drift(texts, predictions, results, arm)
+    report(predictions, labelled, found, review, job)
+
+
+def _first(rows: Sequence[int]) -> tuple[int, int]:
+    return len(rows), rows[0]
+
+
+def predict_split(
+    study: Study, folder: Path, results: ResultFiles, arm: Arm, split: Path, scratch: Path, job: AnswerJob
+) -> list[Prediction]:
+    """Answer a split as the arm's step answered the test split, by the spec that its record holds."""
+    files = results.arm(arm.path)
+    step = arm.steps.get("predict")
+    if step is None:
+        raise StudyError(f"{arm.path} is a file of predictions: there is nothing that could answer new texts")
+    record = recorded(files, arm)
+    out, written = scratch / "predictions.jsonl", scratch / "predict.json"
+    if step == "predict_fitted":
+        return _by_pipeline(record, files, arm, split, job.device or "cpu")
+    if step == "ask":
+        from slingshot.endpoints.ask import AskJob, ask
+
+        ask(
+            AskJob(
+                spec=_spec_of(AskSpec, record, arm),
+                arm=arm.path,
+                labels=results.data.labels,
+                train=results.data.train,
+                split=split,
+                predictions=out,
+                record=written,
+                cache=results.cache(arm.model),
+                asking=_asking(study, arm),
+                force=job.force,
+            )
+        )
+        return read_predictions(out)
+    from slingshot.generation.predict import PredictJob, predict
+
+    predict(
+        PredictJob(
+            spec=_spec_of(PredictSpec, record, arm),
+            arm=arm.path,
+            model=results.model_card(arm.model),
+            labels=results.data.labels,
+            train=results.data.train,
+            split=split,
+            predictions=out,
+            record=written,
+            cache=results.cache(arm.model),
+            adapter=files.adapter if arm.finetuned else None,
+            device=job.device or study.models[arm.model].hardware.device,
+            force=job.force,
+        )
+    )
+    return read_predictions(out)
+
+
+def recorded(files: ArmFiles, arm: Arm) -> StepRecord:
+    """The record of the arm's answers to the test split.
+
+    Raises:
+        StudyError: the arm has not answered yet.
+    """
+    try:
+        return read_step_record(files.record("predict"))
+    except FileNotFoundError:
+        raise StudyError(
+            f"{arm.path} has no results yet: run `snakemake {files.metrics}` in the study's folder first"
+        ) from None
+
+
+def _spec_of(model: Any, record: StepRecord, arm: Arm) -> Any:
+    try:
+        return model.model_validate(record.spec)
+    except ValueError:
+        raise StudyError(
+            f"{arm.path}: its results are of another version of Slingshot, whose settings this one does not know; "
+            "run the arm again, or answer with the version that made them"
+        ) from None
+
+
+def _asking(study: Study, arm: Arm) -> Asking:
+    return getattr(study.models[arm.model], "asking", None) or Asking()
+
+
+def _by_pipeline(record: StepRecord, files: ArmFiles, arm: Arm, split: Path, device: str) -> list[Prediction]:
+    from slingshot.rivals.fitting import predict
+
+    spec = _spec_of(PredictFittedSpec, record, arm)
+    frame = read_split(split, ("sample_id", "text", "label"))
+    predictions, _ = predict(spec, arm.path, files.fitted, frame, device)
+    return predictions
+
+
+def rows_of(
+    predictions: Sequence[Prediction], rows: Sequence[int], identifiers: Sequence[Any] | None, labels: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """One row per text: its place in the input, the code, what it means, how likely it is, and the next candidates."""
+    found = []
+    for place, prediction in enumerate(predictions):
+        code = prediction.code if prediction.constrained_code is None else prediction.constrained_code
+        known = labels.get(code) if code else None
+        likely = {each.code: math.exp(each.log_probability) for each in prediction.candidates}
+        row: dict[str, Any] = {"row": rows[place]}
+        if identifiers is not None:
+            row["id"] = identifiers[place]
+        row |= {
+            "code": code,
+            "description": known.description if known else None,
+            "probability": likely.get(code) if code else None,
+            "candidates": [{"code": name, "probability": value} for name, value in likely.items()],
+            "raw": prediction.raw,
+            "truncated": prediction.truncated,
+        }
+        found.append(row)
+    return found
+
+
+def write_answers(output: Path | None, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the rows as CSV, JSON Lines or Parquet by the name's end, or as JSON Lines to standard output."""
+    if output is None:
+        sys.stdout.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        return
+    flat = [{**row, "candidates": json.dumps(row["candidates"], ensure_ascii=False)} for row in rows]
+    with replacing(output) as temporary:
+        if output.suffix == ".parquet":
+            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(flat), temporary)
+        elif output.suffix == ".csv":
+            text = io.StringIO()
+            writer = csv.DictWriter(text, list(flat[0]) if flat else ["row"])
+            writer.writeheader()
+            writer.writerows({key: harmless(value) for key, value in row.items()} for row in flat)
+            temporary.write_text(text.getvalue(), encoding="utf-8")
+        else:
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def harmless(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
+
+
+def report(
+    predictions: Sequence[Prediction], labelled: bool, drift: Drift, review: Review | None, job: AnswerJob
+) -> None:
+    """Say on standard error how many texts were answered, how sure, and how far they are from the study's own."""
+    read = sum(prediction.code is not None for prediction in predictions)
+    log.info("%d texts answered, a code read from %d", len(predictions), read)
+    if review:
+        needed = sum(review.is_needed(prediction) for prediction in predictions)
+        log.info("%d of them need a review: %s", needed, review.rule)
+    if labelled:
+        right = sum(prediction.code == prediction.label for prediction in predictions)
+        log.info("%d of %d equal the label given", right, len(predictions))
+    for line in describe_drift(drift):
+        log.info(line)
+    if job.drift:
+        write_json(job.drift, drift.model_dump(mode="json"))

@@ -1,0 +1,99 @@
+"""The card of an exported arm: what it is, how well it does and on what, how to ask it, and what it is not for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slingshot.artifacts.layout import ArmFiles, ResultFiles
+from slingshot.artifacts.metrics import Metrics, Score, read_metrics
+from slingshot.artifacts.model_card import ModelCard
+from slingshot.config.arms import Arm
+from slingshot.config.specs import PredictSpec
+from slingshot.core.files import read_json
+
+
+def card_of_export(
+    arm: Arm,
+    card: ModelCard | None,
+    files: ArmFiles,
+    results: ResultFiles,
+    spec: PredictSpec | dict[str, Any],
+    merged: bool,
+    notes: list[str],
+) -> str:
+    """README.md of the exported folder, with the front matter that the Hugging Face hub reads."""
+    metrics, dataset = read_metrics(files.metrics), read_json(results.data.dataset)
+    base = card.source.get("hub", card.name) if card else None
+    front = ["---", *([f"base_model: {base}"] if base else []), "library_name: transformers", "---"]
+    lines = [
+        *front,
+        "",
+        f"# {metrics.model_name}, {metrics.training_status}",
+        "",
+        f"The arm `{arm.path}` of a Slingshot study"
+        + (f"; base model {base} at revision {card.revision}." if card else "."),
+        "",
+        "## Scores",
+        "",
+        f"On {metrics.n_samples} test samples that were not trained on, with {_confidence(metrics)} intervals:",
+        "",
+        "| score | value |",
+        "| --- | --- |",
+        *[f"| {name} | {_with_interval(score)} |" for name, score in _scores(metrics).items()],
+        "",
+        f"Data: {_origin(dataset)}; {dataset['splits']['train']['samples']} train samples.",
+        "",
+        *_how_to_ask(spec, merged),
+        "## Limits",
+        "",
+        "The scores hold for texts like those of the test split. The model answers with a code for every text, also "
+        "for one that has none. It is no medical device: a person has to look at what it answers.",
+        *[f"- {note}" for note in notes],
+        "",
+        "## Licence and citation",
+        "",
+        "The weights are under the licence of their base model. Cite the base model, the data set, and Slingshot.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _scores(metrics: Metrics) -> dict[str, Score]:
+    found: dict[str, Score] = {}
+    for kind, answers in metrics.answers.items():
+        said = "" if kind == "free" else f", {kind}"
+        level = next(iter(answers.levels.values()))
+        found |= {f"exact match{said}": answers.exact_match, f"weighted F1{said}": level.weighted_f1}
+    return found
+
+
+def _with_interval(score: Score) -> str:
+    return f"{score.value:.1%} [{score.low:.1%}, {score.high:.1%}]"
+
+
+def _confidence(metrics: Metrics) -> str:
+    return f"{metrics.confidence:.0%}"
+
+
+def _origin(dataset: dict[str, Any]) -> str:
+    source = dataset["source"]
+    name = source.get("hub") or source.get("path") or "a local file"
+    return f"{name} at {source['revision']}" if source.get("revision") else str(name)
+
+
+def _how_to_ask(spec: PredictSpec | dict[str, Any], merged: bool) -> list[str]:
+    if not isinstance(spec, PredictSpec):
+        return ["## Use", "", "`python scripts/answer.py` of Slingshot answers new texts with these files.", ""]
+    what = "This folder" if merged else "This adapter, on its base model,"
+    return [
+        "## Use",
+        "",
+        f"{what} answers one text at a time: the messages of prompt.yaml, put into the tokenizer's chat template, "
+        f"greedy decoding, {spec.generation.max_new_tokens} new tokens at most (generation_config.json). A prompt of "
+        f"more than {spec.prompt.max_tokens} tokens lost the middle of its text in the study.",
+        "",
+        "```bash",
+        "vllm serve . --max-model-len " + str(spec.prompt.max_tokens + spec.generation.max_new_tokens),
+        "ollama create my-coder -f Modelfile",
+        "```",
+        "",
+    ]
