@@ -15,6 +15,7 @@ include: "workflow/rules/arms.smk"
 include: "workflow/rules/rivals.smk"
 include: "workflow/rules/test_sets.smk"
 include: "workflow/rules/comparison.smk"
+include: "workflow/rules/deployment.smk"
 include: "workflow/rules/estimate.smk"
 
 

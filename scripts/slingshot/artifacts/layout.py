@@ -49,6 +49,11 @@ class ArmFiles:
         return self.fitted / "pipeline.json"
 
     @property
+    def export(self) -> Path:
+        """A folder that other tools load."""
+        return self.folder / "export"
+
+    @property
     def training(self) -> Path:
         return self.folder / "training.json"
 
@@ -173,6 +178,15 @@ class ResultFiles:
     @property
     def figures(self) -> Path:
         return self.folder / "figures"
+
+    @property
+    def archive(self) -> Path:
+        return self.folder / "archive.tar.gz"
+
+    @property
+    def manifest(self) -> Path:
+        """Digests of what an archive held; only in a study that was unpacked from one."""
+        return self.folder / "manifest.json"
 
     @property
     def available(self) -> Path:

@@ -55,6 +55,7 @@ class Report(Spec):
     title: str = Field("Can specialization beat size?", description="of the page")
     note: str | None = Field(None, description="shown under the verdict, e.g. that the data are synthetic")
     error_browser: bool = Field(True, description="false where the texts are confidential")
+    archive_texts: bool = Field(True, description="whether `snakemake archive` packs the texts; false: all but them")
 
 
 class Baseline(Spec):

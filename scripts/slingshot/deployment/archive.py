@@ -23,7 +23,6 @@ from slingshot.config.study import Study, load_study
 from slingshot.core.errors import StudyError
 from slingshot.core.files import replacing
 from slingshot.core.hashing import digest_of_bytes, digest_of_file
-from slingshot.prompting.files import prompt_files
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ def archive(study_folder: Path, target: Path) -> None:
 def files_of_study(study: Study, folder: Path, results: ResultFiles) -> Iterator[Path]:
     """What a report rests on: config, prompts, splits, and each arm's answers, scores and records; no weights."""
     yield folder / CONFIG
-    yield from sorted({folder / name for name in prompt_files(study)})
+    yield from sorted({folder / model.prompt.file for model in study.models.values() if model.prompt.file})
     yield from (results.data.dataset, results.data.labels, *(results.data.split(name) for name in SPLITS))
     yield from (results.comparison, results.results, results.report)
     yield from (results.model_card(name) for name in study.fetched)

@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from slingshot.artifacts.layout import ResultFiles
+from slingshot.artifacts.manifest import original_digest, read_manifest, verify_files
 from slingshot.artifacts.records import read_step_record
 from slingshot.config.arms import Arm, arms_of
 from slingshot.config.study import Study, load_study
@@ -32,6 +33,9 @@ def report_available(study_folder: Path, results: Path, available: Path) -> None
         StudyError: no arm has results of the study as it stands.
     """
     study = load_study(study_folder / "config.yaml")
+    manifest = read_manifest(ResultFiles(results))
+    if manifest is not None:
+        verify_files(study_folder, manifest)
     arms = [arm for arm in arms_of(study) if not arm.candidate]
     why = {arm.path: what_is_missing(study, study_folder, ResultFiles(results), arm) for arm in arms}
     for arm, reason in why.items():
@@ -56,8 +60,10 @@ def what_is_missing(study: Study, folder: Path, results: ResultFiles, arm: Arm) 
     made_from = metrics["provenance"]
     if made_from["predictions"] != digest_of_file(files.predictions):
         return "missing: its metrics are of other predictions"
-    if made_from["test"] != digest_of_file(results.data.test):
+    if made_from["test"] != original_digest(results.data.test, results):
         return "missing: its metrics are of another test split"
+    if read_manifest(results) is not None:
+        return ""  # an archive has no weights, and its files were verified
     for kind, step in arm.steps.items():
         if kind == "finetune" and arm.best_of:
             continue

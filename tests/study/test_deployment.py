@@ -1,0 +1,152 @@
+"""After the verdict: answers to new texts, an exported folder, an archive, each from a study that was run."""
+
+import csv
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from safetensors.torch import load_file, save_file
+
+from slingshot.artifacts.layout import ResultFiles
+from slingshot.artifacts.predictions import read_predictions
+from slingshot.core.errors import StudyError
+from slingshot.deployment.answer import AnswerJob, answer
+from slingshot.deployment.archive import archive
+from slingshot.deployment.export import ExportJob, export
+from slingshot.report.available import report_available
+from tests.workflow import small_study
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+@pytest.fixture(scope="module")
+def study(finished, tmp_path_factory):
+    return small_study.copy(finished, tmp_path_factory.mktemp("deployed") / "study")
+
+
+@pytest.mark.parametrize("arm", ["slm/c", "llm/b", "baseline/tfidf"])
+def test_the_test_split_gets_the_bytes_that_the_study_wrote(study, tmp_path, arm):
+    results = ResultFiles(study / "results")
+    answer(
+        AnswerJob(
+            study=study,
+            arm=arm,
+            source=str(results.data.test),
+            output=tmp_path / "answers.csv",
+            predictions=tmp_path / "predictions.jsonl",
+            force=True,
+        )
+    )
+    assert (tmp_path / "predictions.jsonl").read_bytes() == results.arm(arm).predictions.read_bytes()
+    with (tmp_path / "answers.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["code"] or None for row in rows] == [
+        one.code for one in read_predictions(tmp_path / "predictions.jsonl")
+    ]
+
+
+def test_new_texts_without_labels_are_answered_in_their_order(study, tmp_path):
+    texts = ["Patient: my lower back hurts when I lift anything", "", "Patient: I am thirsty all day, my sugar is up"]
+    pd.DataFrame({"id": [7, 8, 9], "dialogue": texts}).to_csv(tmp_path / "monday.csv", index=False)
+    answer(
+        AnswerJob(
+            study=study,
+            arm="baseline/tfidf",
+            source=str(tmp_path / "monday.csv"),
+            output=tmp_path / "coded.jsonl",
+            drift=tmp_path / "drift.json",
+            text=["dialogue"],
+            identifier="id",
+        )
+    )
+    rows = [json.loads(line) for line in (tmp_path / "coded.jsonl").read_text().splitlines()]
+    assert [(row["row"], row["id"]) for row in rows] == [(1, "7"), (3, "9")]
+    assert [row["code"] for row in rows] == ["M545", "E119"]
+    assert rows[0]["description"] == "Low back pain" and 0 < rows[0]["probability"] <= 1
+    drift = json.loads((tmp_path / "drift.json").read_text())
+    assert drift["texts"] == 2 and drift["unknown_words"] >= 0 and drift["study_nearest_similarity_median"] > 0.5
+
+
+def test_standard_input_takes_a_dialogue_on_each_line(study):
+    command = [sys.executable, str(SCRIPTS / "answer.py"), "-", "--study", str(study), "--arm", "baseline/tfidf"]
+    done = subprocess.run(
+        command, input="my sugar is up\nmy lower back hurts\n", capture_output=True, text=True, check=True
+    )
+    assert [json.loads(line)["code"] for line in done.stdout.splitlines()] == ["E119", "M545"]
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        ({"arm": "slm/nobody"}, "no arm slm/nobody"),
+        ({"source": "gone.csv"}, "gone.csv is missing"),
+        ({"text": ["dialog"]}, "has no column 'dialog'"),
+        ({"output": Path("answers.docx")}, r"must end in \.csv"),
+    ],
+)
+def test_what_cannot_be_answered_is_one_sentence(study, job, said):
+    given = {"study": study, "arm": "baseline/tfidf", "source": str(study / "dialogues.csv")}
+    with pytest.raises(StudyError, match=said):
+        answer(AnswerJob(**given | job))
+
+
+def test_an_exported_arm_answers_in_plain_transformers_as_in_the_study(study, tmp_path):
+    folder = tmp_path / "exported"
+    export(ExportJob(study=study, arm="slm/c", folder=folder, check=18))
+    card = (folder / "README.md").read_text()
+    assert "18 of 18 test samples answered by plain transformers as in the study" in card
+    names = {path.name for path in folder.iterdir()}
+    assert {"model.safetensors", "tokenizer.json", "generation_config.json", "prompt.yaml", "Modelfile"} <= names
+    assert yaml.safe_load((folder / "prompt.yaml").read_text())["system"] == "Name the code."
+    assert json.loads((folder / "generation_config.json").read_text())["do_sample"] is False
+
+
+def test_an_exported_model_with_other_weights_is_refused(study, tmp_path):
+    other = small_study.copy(study, tmp_path / "other")
+    weights = ResultFiles(other / "results").arm("slm/c").adapter_weights
+    save_file({name: -50 * value for name, value in load_file(weights).items()}, weights, {"format": "pt"})
+    with pytest.raises(StudyError, match="answers of the exported model differ"):
+        export(ExportJob(study=other, arm="slm/c", folder=tmp_path / "exported", check=18))
+    assert not (tmp_path / "exported").exists()
+
+
+def test_a_fitted_pipeline_is_exported_with_its_card(study, tmp_path):
+    export(ExportJob(study=study, arm="baseline/tfidf", folder=tmp_path / "exported"))
+    assert (tmp_path / "exported/pipeline.json").exists()
+    assert "exact match" in (tmp_path / "exported/README.md").read_text()
+
+
+def unpacked(study, folder, texts=True):
+    config = yaml.safe_load((study / "config.yaml").read_text())
+    config["report"] = {"archive_texts": texts}
+    (study / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    archive(study, folder / "study.tar.gz")
+    with tarfile.open(folder / "study.tar.gz") as tar:
+        tar.extractall(folder / "elsewhere", filter="data")
+    return folder / "elsewhere"
+
+
+@pytest.mark.parametrize("texts", [True, False])
+def test_an_archive_gives_the_report_elsewhere_without_weights(study, tmp_path, texts):
+    other = unpacked(small_study.copy(study, tmp_path / "study"), tmp_path, texts)
+    assert not list(other.rglob("*.safetensors"))
+    results = ResultFiles(other / "results")
+    assert pd.read_parquet(results.data.test)["text"].str.len().gt(0).all() == texts
+    report_available(other, results.folder, results.available)
+    page = ResultFiles(results.available).report.read_text()
+    assert "slm/c" in page
+
+
+def test_a_changed_file_of_an_archive_is_refused(study, tmp_path):
+    other = unpacked(small_study.copy(study, tmp_path / "study"), tmp_path)
+    results = ResultFiles(other / "results")
+    metrics = results.arm("llm/b").metrics
+    metrics.write_text(metrics.read_text().replace('"exact_match_accuracy": 0.0', '"exact_match_accuracy": 0.99'))
+    with pytest.raises(StudyError, match="is not what was archived"):
+        report_available(other, results.folder, results.available)

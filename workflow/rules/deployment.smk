@@ -1,0 +1,42 @@
+"""After the verdict: an arm as a folder that other tools load, and the study in one file."""
+
+
+rule export:
+    "Write an arm as a folder that transformers, vLLM and Ollama load, and compare its answers with the study's."
+    input:
+        predictions=ARM.predictions,
+        metrics=ARM.metrics,
+        test=RESULTS.data.test,
+        adapter=adapter_of,
+    output:
+        folder=directory(str(ARM.export)),
+    log:
+        RESULTS.log("{arm}/export"),
+    wildcard_constraints:
+        arm=one_of(SCORED),
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    resources:
+        mem_mb=mem_mb_of,
+        runtime=120,
+    shell:
+        "$RUN/export.py --study . --arm {wildcards.arm} {output.folder} 2>&1 | tee {log}"
+
+
+rule archive:
+    "Pack the study into one file to hand over: all that its report rests on, without weights."
+    input:
+        RESULTS.report,
+    output:
+        archive=RESULTS.archive,
+    log:
+        RESULTS.log("archive"),
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    shell:
+        "$RUN/archive.py --study . --archive {output.archive} 2>&1 | tee {log}"
