@@ -10,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-
 from safetensors.torch import load_file, save_file
 
 from slingshot.artifacts.layout import ResultFiles

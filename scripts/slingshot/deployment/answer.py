@@ -80,10 +80,10 @@ def answer(job: AnswerJob) -> None:
             if new.empty_rows:
                 log.warning("%d rows hold no text and get no answer, the first in row %d", *_first(new.empty_rows))
         predictions = predict_split(study, job.study, results, arm, split, Path(scratch), job)
-    review = review_of(results.arm(arm.path))
+    review = review_of(results, arm.path)
     answers = rows_of(predictions, rows, identifiers, {each.label: each for each in read_labels(results.data.labels)})
     for row, prediction in zip(answers, predictions, strict=True):
-        row["needs_review"] = review.is_needed(prediction) if review else None
+        row["needs_review"] = review.is_needed(prediction, row["code"]) if review else None
     write_answers(job.output, answers)
     if job.predictions:
         write_predictions(job.predictions, predictions)
@@ -104,7 +104,8 @@ def predict_split(
     if step is None:
         raise StudyError(f"{arm.path} is a file of predictions: there is nothing that could answer new texts")
     record = recorded(files, arm)
-    out, written = scratch / "predictions.jsonl", scratch / "predict.json"
+    new = ArmFiles(scratch / "new")
+    out, written = new.predictions, new.record("predict")
     if step == "predict_fitted":
         return _by_pipeline(record, files, arm, split, job.device or "cpu")
     if step == "ask":
@@ -183,13 +184,18 @@ def _by_pipeline(record: StepRecord, files: ArmFiles, arm: Arm, split: Path, dev
     return predictions
 
 
+def chosen_code(prediction: Prediction) -> str | None:
+    """The constrained answer where the arm gives one, else the code read from what the model wrote."""
+    return prediction.constrained_code or prediction.code
+
+
 def rows_of(
     predictions: Sequence[Prediction], rows: Sequence[int], identifiers: Sequence[Any] | None, labels: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """One row per text: its place in the input, the code, what it means, how likely it is, and the next candidates."""
     found = []
     for place, prediction in enumerate(predictions):
-        code = prediction.code if prediction.constrained_code is None else prediction.constrained_code
+        code = chosen_code(prediction)
         known = labels.get(code) if code else None
         likely = {each.code: math.exp(each.log_probability) for each in prediction.candidates}
         row: dict[str, Any] = {"row": rows[place]}
@@ -236,13 +242,13 @@ def report(
     predictions: Sequence[Prediction], labelled: bool, drift: Drift, review: Review | None, job: AnswerJob
 ) -> None:
     """Say on standard error how many texts were answered, how sure, and how far they are from the study's own."""
-    read = sum(prediction.code is not None for prediction in predictions)
+    read = sum(chosen_code(prediction) is not None for prediction in predictions)
     log.info("%d texts answered, a code read from %d", len(predictions), read)
     if review:
-        needed = sum(review.is_needed(prediction) for prediction in predictions)
+        needed = sum(review.is_needed(prediction, chosen_code(prediction)) for prediction in predictions)
         log.info("%d of them need a review: %s", needed, review.rule)
     if labelled:
-        right = sum(prediction.code == prediction.label for prediction in predictions)
+        right = sum(chosen_code(prediction) == prediction.label for prediction in predictions)
         log.info("%d of %d equal the label given", right, len(predictions))
     for line in describe_drift(drift):
         log.info(line)

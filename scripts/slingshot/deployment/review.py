@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
 
-from slingshot.artifacts.layout import ArmFiles
+from slingshot.artifacts.comparison import read_comparison
+from slingshot.artifacts.layout import ResultFiles
 from slingshot.artifacts.predictions import Prediction
-from slingshot.core.files import read_json
 
 
 @dataclass(frozen=True)
 class Review:
-    """Answers whose log-probability is below `threshold`, and those that hold no code, need a review."""
+    """An answer needs none where its code is the likeliest candidate and at least as likely as `threshold`.
 
-    threshold: float
+    `threshold` is a probability; None: none reached the precision on validation, so that every answer needs one.
+    """
+
+    threshold: float | None
     precision: float
 
-    def is_needed(self, prediction: Prediction) -> bool:
-        if prediction.code is None:
+    def is_needed(self, prediction: Prediction, code: str | None) -> bool:
+        if self.threshold is None or code is None or not prediction.candidates:
             return True
-        likely = {each.code: each.log_probability for each in prediction.candidates}
-        return likely.get(prediction.code, -float("inf")) < self.threshold
+        best = prediction.candidates[0]
+        return best.code != code or math.exp(best.log_probability) < self.threshold
 
     @property
     def rule(self) -> str:
-        return f"less sure than the answers of which {self.precision:.0%} were right on validation"
+        if self.threshold is None:
+            return f"no threshold gave {self.precision:.0%} right answers on validation"
+        return f"less likely than {self.threshold:.3f}, above which {self.precision:.0%} were right on validation"
 
 
-def review_of(files: ArmFiles) -> Review | None:
-    """The arm's threshold; None where the study fitted none, for example for want of candidates."""
-    found: dict[str, Any] | None = read_json(files.metrics).get("selective")
-    if not found or found.get("threshold") is None:
+def review_of(results: ResultFiles, arm: str) -> Review | None:
+    """The threshold of selective coding; None where the study fitted none for this arm, as it ranks no candidates."""
+    if not results.comparison.exists():
         return None
-    return Review(float(found["threshold"]), float(found["target_precision"]))
+    for fitted in read_comparison(results.comparison).selective:
+        if fitted.arm == arm:
+            return Review(fitted.threshold, fitted.wanted_precision)
+    return None
