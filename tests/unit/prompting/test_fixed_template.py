@@ -10,7 +10,7 @@ MESSAGES = [{"role": "system", "content": "Code."}, {"role": "user", "content": 
 DATED = "{{ date_string | default('today') }} {{ enable_thinking | default(true) }} {{ messages[0]['content'] }}"
 
 
-@pytest.mark.parametrize("template", [*TEMPLATES.values(), DATED][:2] + [DATED])
+@pytest.mark.parametrize("template", [TEMPLATES["chatml"], TEMPLATES["llama3"], DATED])
 def test_the_prompt_is_the_studys(template):
     tokenizer = byte_tokenizer()
     tokenizer.chat_template = template
