@@ -45,9 +45,8 @@ def test_the_test_split_gets_the_bytes_that_the_study_wrote(study, tmp_path, arm
     assert (tmp_path / "predictions.jsonl").read_bytes() == results.arm(arm).predictions.read_bytes()
     with (tmp_path / "answers.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["code"] or None for row in rows] == [
-        one.code for one in read_predictions(tmp_path / "predictions.jsonl")
-    ]
+    expected = [one.constrained_code or one.code for one in read_predictions(tmp_path / "predictions.jsonl")]
+    assert [row["code"] or None for row in rows] == expected
 
 
 def test_new_texts_without_labels_are_answered_in_their_order(study, tmp_path):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.layout import ADAPTER_SETTINGS, ArmFiles, ResultFiles
 from slingshot.artifacts.model_card import ModelCard, read_model_card
 from slingshot.artifacts.predictions import read_predictions
@@ -25,7 +26,9 @@ from slingshot.core.errors import StudyError
 from slingshot.core.files import write_json, write_text
 from slingshot.deployment.answer import recorded
 from slingshot.deployment.card import card_of_export
-from slingshot.prompting.fixed_template import fix_template
+from slingshot.generation.predict import COLUMNS, make_prompts
+from slingshot.prompting.chat_template import ChatTemplate
+from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.prompter import Prompter
 from slingshot.study.steps import arm_of
 
@@ -64,13 +67,17 @@ def export(job: ExportJob) -> None:
         _export_pipeline(job, files, arm, results, record)
         return
     spec = PredictSpec.model_validate(record.spec)
+    if spec.head == "classify":
+        raise StudyError(
+            f"{arm.path} has a classification head, which no other tool loads: answer new texts with scripts/answer.py"
+        )
     card = read_model_card(results.model_card(arm.model))
     target = job.folder.with_name(job.folder.name + ".unfinished")
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     merged = not arm.finetuned or spec.quantization == "none" or job.merge
     notes = _write_weights(target, card, files, arm, spec, merged)
-    prompter = _write_tokenizer(target, card, spec)
+    prompter = _write_tokenizer(target, card, spec, results)
     _write_settings(target, spec, prompter)
     differing = _compare_answers(target, results, files, spec, job.check) if merged and job.check else None
     if differing is not None:
@@ -134,16 +141,23 @@ def _name_base(target: Path, card: ModelCard) -> None:
     write_json(path, settings)
 
 
-def _write_tokenizer(target: Path, card: ModelCard, spec: PredictSpec) -> Prompter:
+def _write_tokenizer(target: Path, card: ModelCard, spec: PredictSpec, results: ResultFiles) -> Prompter:
     """The tokenizer, its template with the arguments fixed that the study used."""
-    from slingshot.models.loading import load_tokenizer
+    from slingshot.models.loading import generation_end_ids, load_tokenizer
 
     tokenizer = load_tokenizer(card)
-    prompter = Prompter(tokenizer, spec.prompt)
+    prompter = Prompter(
+        tokenizer, spec.prompt, _lists(spec, results), spec.generation.thinking, generation_end_ids(card)
+    )
     if tokenizer.chat_template:
-        tokenizer.chat_template = fix_template(tokenizer.chat_template)
+        tokenizer.chat_template = ChatTemplate(tokenizer, spec.generation.thinking).fixed_source
     tokenizer.save_pretrained(target)
     return prompter
+
+
+def _lists(spec: PredictSpec, results: ResultFiles) -> LabelLists:
+    labels = read_labels(results.data.labels)
+    return LabelLists(spec.prompt, labels, lambda: read_samples(results.data.train, COLUMNS))
 
 
 def _write_settings(target: Path, spec: PredictSpec, prompter: Prompter) -> None:
@@ -175,7 +189,7 @@ def _compare_answers(
     folder: Path, results: ResultFiles, files: ArmFiles, spec: PredictSpec, count: int
 ) -> tuple[int, int]:
     """Answer test samples by plain transformers on the exported folder; returns how many, and how many differ."""
-    samples = read_samples(results.data.test, ("sample_id", "text", "label", "description"))[:count]
+    samples = read_samples(results.data.test, COLUMNS)[:count]
     expected = {prediction.sample_id: prediction for prediction in read_predictions(files.predictions)}
     found = answer_plainly(folder, samples, spec, results)
     return len(samples), sum(
@@ -190,12 +204,12 @@ def answer_plainly(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from slingshot.generation.predict import make_prompts
-
     dtype = spec.dtype if spec.dtype != "auto" else "bfloat16"
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), use_safetensors=True).eval()
-    prompts = make_prompts(Prompter(tokenizer, spec.prompt), list(samples), spec, results.data.train)
+    lists = _lists(spec, results)
+    prompter = Prompter(tokenizer, spec.prompt, lists, spec.generation.thinking)
+    prompts = make_prompts(prompter, list(samples), spec, results.data.train, lists)
     answers = []
     with torch.inference_mode():
         for prompt in prompts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -186,6 +187,16 @@ class ChatTemplate:
             **self._arguments,
         )
         return list(rendered)
+
+    @property
+    def fixed_source(self) -> str:
+        """The template with the study's arguments and day inside it: it writes the study's prompts wherever it is used.
+
+        An assignment in a template wins over what a caller gives.
+        """
+        values = {name: json.dumps(value) for name, value in self._arguments.items()}  # of true, false and text
+        fixed = "".join(f"{{%- set {name} = {value} -%}}" for name, value in values.items())
+        return fixed + (_FIXED_DAY if "strftime_now" in self._source else "") + self._source
 
     @property
     def _source(self) -> str:
