@@ -75,7 +75,7 @@ def names_in(tree: ast.Module, own: set[str]) -> set[str]:
         elif isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] in ASKING and len(node.args) > 1:
             asked = node.args[1]
             if isinstance(asked, ast.Constant) and isinstance(asked.value, str) and is_private(asked.value):
-                found.add(f".{asked.value}")
+                found.update({f".{asked.value}"} - {f".{name}" for name in own})
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and DOTTED.match(node.value):
             found.update({node.value} if node.value.startswith(LIBRARIES) else ())
     return found
