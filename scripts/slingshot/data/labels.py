@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from slingshot.artifacts.labels import Label
 from slingshot.config.base import LabelSystem, Level
+from slingshot.core.errors import StudyError
 from slingshot.data import foreign_codes, icd10
 from slingshot.data.cells import SEVERAL
 from slingshot.data.code_trees import CodeTree, tree_of
@@ -81,6 +84,23 @@ def _one_of_several(text: str, tree: CodeTree) -> str | None:
 
 def _may_be_code(code: str) -> bool:
     return len(code) >= icd10.CATEGORY_LENGTH and (foreign_codes.has_form(code) or bool(foreign_codes.system_of(code)))
+
+
+def refuse_twins(names: Iterable[str]) -> None:
+    """Refuse plain labels that no reader of answers could tell apart.
+
+    Raises:
+        StudyError: names two labels that differ only by case, Unicode form or blanks.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        form = "".join(unicodedata.normalize("NFKC", name).casefold().split())
+        if form in seen:
+            raise StudyError(
+                f"data: the labels {seen[form]!r} and {name!r} differ only by case, form or blanks: write them alike "
+                "in the source, or so that they can be told apart"
+            )
+        seen[form] = name
 
 
 def label_of(target: Target, system: LabelSystem, level: Level, description: str | None, train_samples: int) -> Label:

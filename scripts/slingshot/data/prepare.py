@@ -122,6 +122,8 @@ def label_set(source: Source) -> list[Label]:
     taken, plan, data = source.taken, source.plan, source.data
     by_name = {target.label: target for target in sorted(taken.targets, key=lambda t: t.code, reverse=True)}
     names = sorted(by_name)
+    if data.labels == "plain":
+        labelling.refuse_twins(names)
     in_train = np.bincount(plan.label[plan.split == 0], minlength=len(names))
     return [
         labelling.label_of(by_name[name], data.labels, data.level, _description(taken, name), int(count))

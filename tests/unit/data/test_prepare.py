@@ -214,6 +214,13 @@ def test_plain_labels_need_no_tree(tmp_path: Path) -> None:
     assert report["code_set"] is None
 
 
+@pytest.mark.parametrize("twin", ["YES", "y es", "ye\uff53"])
+def test_labels_that_differ_only_by_case_form_or_blanks_are_an_error(tmp_path: Path, twin: str) -> None:
+    rows = [{"text": dialogue(n), "label": ["yes", "no", twin][n % 3]} for n in range(40)]
+    with pytest.raises(StudyError, match="differ only by case, form or blanks"):
+        run(tmp_path, rows, Columns(), labels="plain")
+
+
 @pytest.mark.parametrize("write", [str, float])
 def test_labels_written_as_floats_are_whole_numbers(tmp_path: Path, write: Any) -> None:
     rows = [{"text": dialogue(n), "label": write(float(n % 3))} for n in range(40)]
