@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.coverage import Regime, measure, regimes
+from benchmarks.coverage import BEGIN, END, HOME, Regime, measure, regimes
 
 ALL = regimes()
 
@@ -28,3 +28,10 @@ def test_a_regime_covers(regime: Regime) -> None:
     found = measure(regime, 500, seed=1)
     assert found.covered >= 0.95 - 2.6 * np.sqrt(0.95 * 0.05 / found.trials) - 0.02
     assert found.rejected is None or found.rejected <= 0.05 + 2.6 * np.sqrt(0.95 * 0.05 / found.trials) + 0.01
+
+
+def test_the_document_has_a_row_for_each_regime() -> None:
+    text = (HOME / "docs" / "statistics.md").read_text(encoding="utf-8")
+    table = text.partition(BEGIN)[2].partition(END)[0]
+    for regime in ALL:
+        assert f"| {regime.estimator} | {regime.regime} |" in table, named(regime)
