@@ -1,6 +1,6 @@
 """How often each interval holds what it estimates: the table of docs/statistics.md, by simulation.
 
-    python benchmarks/coverage.py                  # about 4 minutes on one core; prints the table
+    python benchmarks/coverage.py                  # minutes on one idle core; prints the table
     python benchmarks/coverage.py --write          # also into docs/statistics.md
     python benchmarks/coverage.py --trials 4000    # closer: the default's standard error is 0.7 points at 95%
 
@@ -351,6 +351,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="estimators whose name holds this")
     parser.add_argument("--write", action="store_true", help="into docs/statistics.md, between its two marks")
     given = parser.parse_args()
+    if given.write and given.only:
+        parser.error("--write takes the whole table: leave --only out")
     made = table(given.trials, given.only)
     print(made)
     if given.write:
