@@ -27,6 +27,7 @@ def parse_arguments() -> argparse.Namespace:
     cli.add_spec(parser, "AskSpec")
     parser.add_argument("--arm", required=True, help="e.g. llm/gpt")
     parser.add_argument("--labels", required=True, type=Path, help="the study's label set")
+    parser.add_argument("--choice", type=Path, help="choose_prompt's file, where the arm's prompt is chosen")
     parser.add_argument("--train", required=True, type=Path, help="where few-shot examples come from")
     parser.add_argument("--split", required=True, type=Path, help="the samples to answer")
     parser.add_argument("--predictions", required=True, type=Path)

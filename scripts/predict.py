@@ -25,6 +25,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument("--model", required=True, type=Path, help="the model's card, results/models/MODEL.json")
     parser.add_argument("--adapter", type=Path, help="folder of a LoRA adapter; without it the model is untrained")
     parser.add_argument("--labels", required=True, type=Path, help="the study's label set")
+    parser.add_argument("--choice", type=Path, help="choose_prompt's file, where the arm's prompt is chosen")
     parser.add_argument("--train", required=True, type=Path, help="where few-shot examples come from")
     parser.add_argument("--split", required=True, type=Path, help="the samples to answer")
     parser.add_argument("--predictions", required=True, type=Path)

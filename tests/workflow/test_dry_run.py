@@ -15,6 +15,7 @@ DESIGNS = {
     "seeds": {"models": ["qwen3b", "llama8b"], "seeds": [1, 42]},
     "few_shot": {"models": ["llama8b"], "k": [5]},
     "sweep": {"models": ["qwen3b"], "grid": {"lora.r": [8, 64]}},
+    "prompts": {"models": ["llama8b"], "files": ["prompts/icd10cm.yaml", "prompts/other.yaml"], "k": [0, 2]},
 }
 
 
@@ -23,6 +24,7 @@ def said(tmp_path_factory):
     """The dry run of the root's study with every design."""
     study = tmp_path_factory.mktemp("designed")
     shutil.copytree(HOUSE / "prompts", study / "prompts")
+    shutil.copy(study / "prompts/icd10cm.yaml", study / "prompts/other.yaml")
     config = yaml.safe_load((HOUSE / "config.yaml").read_text(encoding="utf-8"))
     config |= {"designs": DESIGNS, "evaluation": {"ensemble_weights": "equal"}}
     (study / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -63,6 +65,19 @@ def test_the_plan_counts_model_steps_by_design_and_says_its_basis(said):
         ("seeds", "2", "2"),
         ("few_shot", "0", "1"),
         ("sweep", "1", "1"),
-        ("total", "8", "12"),
+        ("prompts", "0", "5"),
+        ("total", "8", "17"),
     ]
     assert "as MedSynth is known to have" in said
+
+
+def test_prompts_are_chosen_on_validation_and_test_is_read_once(said):
+    answered = re.findall(r"^rule (predict\w*):\n(?:    .*\n)*?    wildcards: arm=(\S+)", said, flags=re.MULTILINE)
+    of_prompts = [(rule, arm) for rule, arm in answered if "prompt" in arm]
+    candidates = [f"llm/llama8b/prompt-{name}_k-{k}" for name in ("icd10cm", "other") for k in (0, 2)]
+    assert sorted(of_prompts) == sorted(
+        [("predict", "llm/llama8b/best_prompt"), *(("predict_validation", arm) for arm in candidates)]
+    )
+    assert re.search(
+        r"^rule choose_prompt:\n(?:    .*\n)*?    wildcards: arm=llm/llama8b/best_prompt", said, re.MULTILINE
+    )

@@ -74,12 +74,38 @@ rule choose:
         "$RUN/choose.py --spec {params.spec:q} --arm {wildcards.arm} --results results 2>&1 | tee {log}"
 
 
+rule choose_prompt:
+    "Take the prompt of an untrained model that does best on validation."
+    input:
+        validation_of_candidates,
+    output:
+        choice=ARM.choice,
+    log:
+        RESULTS.log("{arm}/choose_prompt"),
+    benchmark:
+        RESULTS.benchmark("{arm}/choose_prompt")
+    wildcard_constraints:
+        arm=one_of(PROMPTED),
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        **facts("choose_prompt", "arm"),
+        spec=spec("choose_prompt", "arm"),
+    shell:
+        "$RUN/choose_prompt.py --spec {params.spec:q} --arm {wildcards.arm} --results results 2>&1 | tee {log}"
+
+
 rule predict:
     "Answer every dialogue of the test split."
     input:
         model=card_of,
         adapter=adapter_of,
         labels=RESULTS.data.labels,
+        choice=choice_of,
         train=RESULTS.data.train,
         test=RESULTS.data.test,
     output:
@@ -107,11 +133,11 @@ rule predict:
         **facts("predict", "arm"),
         spec=spec("predict", "arm"),
     shell:
-        "adapter={input.adapter};"
+        "adapter={input.adapter}; choice={input.choice};"
         " $LAUNCH --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step predict --arm {wildcards.arm}"
         " --record {output.process} --"
         " $RUN/predict.py --spec {params.spec:q} --arm {wildcards.arm} --model {input.model}"
-        " ${{adapter:+--adapter ${{adapter%/*}}}} --labels {input.labels} --train {input.train} --split {input.test}"
+        " ${{adapter:+--adapter ${{adapter%/*}}}} ${{choice:+--choice $choice}} --labels {input.labels} --train {input.train} --split {input.test}"
         " --predictions {output.predictions} --record {output.record} {resources.shard}"
         " {resources.hardware} 2>&1 | tee -i {log}"
 
@@ -121,6 +147,7 @@ use rule predict as predict_validation with:
         model=card_of,
         adapter=adapter_of,
         labels=RESULTS.data.labels,
+        choice=[],
         train=RESULTS.data.train,
         test=RESULTS.data.validation,
     output:
@@ -132,7 +159,7 @@ use rule predict as predict_validation with:
     benchmark:
         RESULTS.benchmark("{arm}/predict_validation")
     wildcard_constraints:
-        arm=one_of([path for path in VALIDATED if path in PREDICTED]),
+        arm=one_of([path for path in VALIDATED if path in arms_by_step("predict")]),
 
 
 use rule predict as predict_shard with:
@@ -153,6 +180,7 @@ rule ask:
     "Put every dialogue of the test split to an endpoint."
     input:
         labels=RESULTS.data.labels,
+        choice=choice_of,
         train=RESULTS.data.train,
         test=RESULTS.data.test,
     output:
@@ -178,8 +206,9 @@ rule ask:
         spec=spec("ask", "arm"),
         cache=lambda wildcards: RESULTS.cache(ARMS[wildcards.arm].model),
     shell:
-        "$LAUNCH --gpus 0 --step ask --arm {wildcards.arm} --record {output.process} --"
-        " $RUN/ask.py --spec {params.spec:q} --arm {wildcards.arm} --labels {input.labels} --train {input.train}"
+        "choice={input.choice};"
+        " $LAUNCH --gpus 0 --step ask --arm {wildcards.arm} --record {output.process} --"
+        " $RUN/ask.py --spec {params.spec:q} --arm {wildcards.arm} ${{choice:+--choice $choice}} --labels {input.labels} --train {input.train}"
         " --split {input.test} --predictions {output.predictions} --record {output.record}"
         " --cache {params.cache} {resources.asking} 2>&1 | tee -i {log}"
 
@@ -187,6 +216,7 @@ rule ask:
 use rule ask as ask_validation with:
     input:
         labels=RESULTS.data.labels,
+        choice=[],
         train=RESULTS.data.train,
         test=RESULTS.data.validation,
     output:

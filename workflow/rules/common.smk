@@ -54,7 +54,8 @@ def arms_by_step(step):
 
 
 FINETUNED = arms_by_step("finetune")
-CHOSEN = arm_paths(lambda arm: arm.best_of)
+CHOSEN = arm_paths(lambda arm: arm.best_of and arm.finetuned)
+PROMPTED = arm_paths(lambda arm: arm.best_of and not arm.finetuned)
 SCORED = arm_paths(lambda arm: not arm.candidate)
 PREDICTED = [path for path in arms_by_step("predict") if not ARMS[path].candidate]
 ASKED = arms_by_step("ask")  # behind an endpoint: nothing is fetched or loaded for them
@@ -196,6 +197,15 @@ def adapter_of(wildcards):
     """The adapter's weights for a finetuned arm; nothing for an untrained one."""
     arm = ARMS[wildcards.arm]
     return RESULTS.arm(arm.path).adapter_weights if arm.generates and arm.finetuned else []
+
+
+def choice_of(wildcards):
+    """The chosen prompt of an arm whose prompt is chosen on validation; nothing for others."""
+    return RESULTS.arm(wildcards.arm).choice if wildcards.arm in PROMPTED else []
+
+
+def validation_of_candidates(wildcards):
+    return [RESULTS.arm(path).validation.predictions for path in ARMS[wildcards.arm].best_of]
 
 
 def training_of(wildcards):

@@ -25,6 +25,7 @@ use rule predict as predict_test_set with:
         model=card_of,
         adapter=adapter_of,
         labels=RESULTS.data.labels,
+        choice=choice_of,
         train=RESULTS.data.train,
         test=SET,
     output:
@@ -43,6 +44,7 @@ use rule predict as predict_test_set with:
 use rule ask as ask_test_set with:
     input:
         labels=RESULTS.data.labels,
+        choice=choice_of,
         train=RESULTS.data.train,
         test=SET,
     output:

@@ -163,6 +163,7 @@ def summary_of(outcome: Outcome, spec: CompareSpec, costs: dict[str, ArmCost]) -
         treatment=describe_treatment(arm, outcome.shots, outcome.classifies),
         design=arm.design,
         competes=competes(arm),
+        choices=max(len(arm.best_of), 1),
         human=arm.human,
         result_key=spec.result_keys[arm.path],
         scores=scores_of(metrics),

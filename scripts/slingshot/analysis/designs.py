@@ -76,7 +76,7 @@ def findings(scored: Sequence[Scored], statistics: Statistics, groups: Groups) -
         ],
         seeds=seeds,
         ladders=[ladder_of(model, scored, statistics, groups) for model in _models(scored, "few_shot")],
-        sweeps=[sweep_of(each) for each in scored if each.arm.best_of],
+        sweeps=[sweep_of(each) for each in scored if each.arm.best_of and each.arm.finetuned],
     )
 
 

@@ -8,6 +8,8 @@ from slingshot.analysis.evidence import READABLE, Evidence, counted, percent, po
 from slingshot.analysis.headline import headline
 from slingshot.artifacts.comparison import ArmSummary, Outcome, PairComparison, Verdict
 
+SIDES = ("small", "large")
+
 
 def judge(evidence: Evidence, constrained: Verdict | None = None) -> Verdict:
     """Weigh the primary pairs: finetuned small arms against large ones, however these are used.
@@ -81,6 +83,19 @@ def facts_on_groups(pairs: Sequence[PairComparison]) -> list[str]:
     ]
 
 
+def facts_on_choices(evidence: Evidence) -> list[str]:
+    """How many settings or prompts each side could choose from on validation; nothing where neither had a choice."""
+    most = {side: max([1, *(arm.choices for arm in evidence.models if arm.side == side)]) for side in SIDES}
+    if max(most.values()) == 1:
+        return []
+    small, large = (most[side] for side in SIDES)
+    same = "as many for each side" if small == large else "not as many for each side, which favours the one with more"
+    return [
+        f"Chosen on validation, test read once: a small model from {counted(small, 'recipe')} at most (designs.sweep), "
+        f"a large one from {counted(large, 'prompt')} (designs.prompts): {same}."
+    ]
+
+
 def facts_of(evidence: Evidence) -> list[str]:
     """How many arms competed, what that does to the correction, and what counts as equal."""
     facts = []
@@ -99,6 +114,7 @@ def facts_of(evidence: Evidence) -> list[str]:
             f"{counted(len(evidence.competing), 'arm')} competed; {counted(size, 'pair')} of a finetuned small and a "
             f"large arm, declared by the config: {correction}"
         )
+        facts += facts_on_choices(evidence)
         facts += facts_on_seeds(evidence)
         facts += facts_on_groups(primary)
         facts.append(

@@ -38,6 +38,7 @@ class ArmSummary(Record):
     treatment: str = Field(description="what was done with the model, in words, e.g. `untrained, 5 examples`")
     design: str | None = Field(description="the design that added the arm; null: the study itself")
     competes: bool = Field(description="it may be recommended, and its pairs are primary or baseline ones")
+    choices: int = Field(1, description="settings or prompts that it was chosen from on validation")
     human: bool = Field(False, description="a human coder, whose agreement with the labels is shown as the ceiling")
     result_key: str
     scores: dict[str, Score] = Field(

@@ -54,6 +54,11 @@ class ArmFiles:
         return self.folder / "export"
 
     @property
+    def choice(self) -> Path:
+        """Which prompt was chosen on validation, and how each did."""
+        return self.folder / "choice.json"
+
+    @property
     def training(self) -> Path:
         return self.folder / "training.json"
 

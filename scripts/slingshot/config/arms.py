@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from pydantic import Field
@@ -47,7 +49,7 @@ class Arm(Spec):
     variant: str | None = None
     finetuned: bool
     asked: bool = Field(False, description="an endpoint answers, instead of weights that are loaded here")
-    design: Literal["crossed", "learning_curve", "seeds", "few_shot", "sweep", "heads"] | None = Field(
+    design: Literal["crossed", "learning_curve", "seeds", "few_shot", "sweep", "heads", "prompts"] | None = Field(
         None, description="the design that added the arm; null: the study itself"
     )
     train_size: int | None = Field(None, description="null: all of train")
@@ -55,7 +57,8 @@ class Arm(Spec):
     shots: int | None = Field(None, description="null: the model's few_shot.k")
     human: bool = Field(False, description="the answers of a human coder: a ceiling to look at, never recommended")
     setting: dict[str, Any] = Field(default={}, description="finetune keys that a sweep sets, dotted")
-    candidate: bool = Field(False, description="of a sweep: finetuned, judged on validation, never read on test")
+    prompt: str | None = Field(None, description="file of its prompt; null: the model's prompt.file")
+    candidate: bool = Field(False, description="of a sweep or of prompts: judged on validation, never read on test")
     best_of: list[str] = Field(default=[], description="paths of the arms that it is chosen from, on validation")
 
     @property
@@ -108,6 +111,8 @@ def arms_of(study: Study) -> list[Arm]:
 def answers_validation(study: Study, arm: Arm) -> bool:
     """Whether an arm answers the validation split, too: what is fitted always, as it takes seconds; a language model
     where the ensemble's weights or selective coding ask for it."""
+    if arm.design == "prompts" and arm.candidate:
+        return True
     if arm.design is not None or "predict" not in arm.steps:
         return False
     asked = study.evaluation.ensemble_weights == "validation" or study.evaluation.answer_validation
@@ -137,6 +142,7 @@ def _design_arms(study: Study) -> Iterator[Arm]:
                 yield _variant(study, model, f"shots{k}", "few_shot", False, shots=k)
     yield from _sweep_arms(study)
     yield from _head_arms(study)
+    yield from _prompt_arms(study)
 
 
 def _sweep_arms(study: Study) -> Iterator[Arm]:
@@ -157,6 +163,18 @@ def _sweep_arms(study: Study) -> Iterator[Arm]:
         by_model.setdefault(model, []).append(path)
     for model, candidates in by_model.items():
         yield _variant(study, model, "best", "sweep", True, best_of=candidates)
+
+
+def _prompt_arms(study: Study) -> Iterator[Arm]:
+    """The prompts of each model, then the arm that answers with the best of them."""
+    by_model: dict[str, list[str]] = {}
+    for model, file, k in study.designs.prompts.candidates() if study.designs.prompts else ():
+        variant = f"prompt-{re.sub(r'[^A-Za-z0-9_-]', '-', PurePosixPath(file).stem)}_k-{k}"
+        arm = _variant(study, model, variant, "prompts", False, prompt=file, shots=k, candidate=True)
+        by_model.setdefault(model, []).append(arm.path)
+        yield arm
+    for model, candidates in by_model.items():
+        yield _variant(study, model, "best_prompt", "prompts", False, best_of=candidates)
 
 
 def _head_arms(study: Study) -> Iterator[Arm]:

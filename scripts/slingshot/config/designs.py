@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from slingshot.config.base import Different, Key, Spec
 
@@ -58,6 +59,30 @@ class Sweep(Spec):
         return [(model, setting) for model in self.models for setting in settings]
 
 
+class Prompts(Spec):
+    """Prompt files, each with k examples; the best on validation answers test as `results/llm/{model}/best_prompt/`."""
+
+    models: Annotated[list[Key], Different] = Field(min_length=1, description="keys of the models that take part")
+    files: Annotated[list[str], Different] = Field(
+        min_length=1, description="prompt files, relative to the study's folder; each with a name of its own"
+    )
+    k: Annotated[list[Annotated[int, Field(ge=0)]], Different] = Field(
+        default=[0], min_length=1, description="examples in the prompt, each number with each file"
+    )
+
+    @field_validator("files")
+    @classmethod
+    def _have_names_of_their_own(cls, files: list[str]) -> list[str]:
+        names = [PurePosixPath(file).stem for file in files]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"has two files named {twice}: give each a name of its own, as arms are named after them")
+        return files
+
+    def candidates(self) -> list[tuple[str, str, int]]:
+        """Each model of the design with each file and number of examples."""
+        return list(product(self.models, self.files, self.k))
+
+
 class Heads(Spec):
     """Both ways to answer: written, and chosen by a head over labels (finetune.head): `results/slm/{model}/classify/`.
 
@@ -83,8 +108,11 @@ class Designs(Spec):
     few_shot: FewShotLadder | None = None
     sweep: Sweep | None = None
     heads: Heads | None = None
+    prompts: Prompts | None = None
 
 
 def models_by_design(designs: Designs) -> dict[str, list[str]]:
-    parts = {name: getattr(designs, name) for name in ("learning_curve", "seeds", "few_shot", "sweep", "heads")}
+    parts = {
+        name: getattr(designs, name) for name in ("learning_curve", "seeds", "few_shot", "sweep", "heads", "prompts")
+    }
     return {"crossed": designs.crossed, **{name: part.models if part else [] for name, part in parts.items()}}

@@ -61,6 +61,13 @@ class PromptText(Spec):
     candidates: int = Field(0, description="how many labels {{ candidates }} shows; 0: the prompt has none")
 
 
+class PromptChoice(Spec):
+    """One of the prompts that an arm's own is chosen from."""
+
+    prompt: PromptText
+    k: int
+
+
 class FinetuneSpec(StepSpec):
     quantization: Quantization
     unquantized_without_gpu: bool
@@ -80,6 +87,10 @@ class ChooseSpec(StepSpec):
     select_by: Literal["validation_loss", "validation_exact_match"]
 
 
+class ChoosePromptSpec(StepSpec):
+    candidates: list[str] = Field(min_length=1, description="paths of the arms with a prompt each, the first at a tie")
+
+
 class PredictSpec(StepSpec):
     quantization: Quantization
     unquantized_without_gpu: bool
@@ -90,6 +101,7 @@ class PredictSpec(StepSpec):
     labels: LabelSystem
     level: Level
     head: Literal["write", "classify"] = "write"
+    choices: dict[str, PromptChoice] = Field({}, description="arms with a prompt each, of which one is chosen")
 
 
 class AskSpec(StepSpec):
@@ -99,6 +111,7 @@ class AskSpec(StepSpec):
     few_shot: FewShot
     labels: LabelSystem
     level: Level
+    choices: dict[str, PromptChoice] = Field({}, description="arms with a prompt each, of which one is chosen")
 
 
 class GatherSpec(StepSpec):

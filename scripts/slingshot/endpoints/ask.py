@@ -40,6 +40,7 @@ from slingshot.endpoints.schema import (
 from slingshot.endpoints.use import describe_use
 from slingshot.generation.cache import PredictionCache
 from slingshot.prompting.answers import AnswerReader
+from slingshot.prompting.choices import with_choice
 from slingshot.prompting.examples import choose_examples
 from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.messages import Example, Message, chat_messages
@@ -67,6 +68,7 @@ class AskJob:
     cache: Path
     asking: Asking = field(default_factory=Asking)
     force: bool = False
+    choice: Path | None = None
 
 
 @dataclass
@@ -87,7 +89,7 @@ def ask(job: AskJob) -> None:
     Raises:
         StudyError: the endpoint cannot be asked, or more samples than allowed stay without an answer.
     """
-    spec = job.spec
+    spec, notes = with_choice(job.spec, job.choice)
     record = StepRecord(
         step="ask",
         arm=job.arm,
@@ -122,7 +124,7 @@ def ask(job: AskJob) -> None:
     record.new_tokens = sum(prediction.new_tokens for prediction in predictions)
     record.truncated_samples = sum(prediction.truncated for prediction in predictions)
     record.endpoint = describe_use(spec, answers.replies, answers.troubles, tally, answers.not_possible)
-    record.notes += notes_of(answers)
+    record.notes += [*notes, *notes_of(answers)]
     record.write(job.record)
 
 

@@ -27,6 +27,7 @@ from slingshot.models.lean_imports import prepare_imports, without_compiler
 from slingshot.models.loading import context_length, generation_end_ids, load_tokenizer
 from slingshot.models.number_types import number_type
 from slingshot.prompting.answers import AnswerReader
+from slingshot.prompting.choices import with_choice
 from slingshot.prompting.examples import choose_examples
 from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.prompter import Prompter, Tokens
@@ -63,6 +64,7 @@ class PredictJob:
     record: Path
     cache: Path
     adapter: Path | None = None
+    choice: Path | None = None
     shard: tuple[int, int] = (1, 1)
     force: bool = False
     device: str = "cuda"
@@ -73,7 +75,7 @@ class PredictJob:
 
 def predict(job: PredictJob) -> None:
     """Answer every sample and write predictions.jsonl and the step's record."""
-    spec = job.spec
+    spec, notes = with_choice(job.spec, job.choice)
     card = read_model_card(job.model)
     record = StepRecord(
         step="predict",
@@ -85,6 +87,7 @@ def predict(job: PredictJob) -> None:
         dtype=number_type(spec.dtype, job.device),
         seed=spec.few_shot.seed if spec.few_shot.k else None,
     )
+    record.notes += notes
     shard, shards = job.shard
     samples = read_samples(job.split, COLUMNS)[shard - 1 :: shards]
     labels = read_labels(job.labels)

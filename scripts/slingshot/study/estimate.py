@@ -38,7 +38,7 @@ STEP_OF_RULE: dict[str, Step] = {
     "predict_test_set": "predict",
 }
 
-DESIGNS = ("study", "crossed", "learning_curve", "seeds", "few_shot", "sweep")
+DESIGNS = ("study", "crossed", "learning_curve", "seeds", "few_shot", "sweep", "heads", "prompts")
 
 TOKENS_A_WORD = 1.35  # English text, byte-pair tokenizers; used only until a step of the study has counted tokens
 

@@ -36,6 +36,7 @@ from slingshot.config.rivals import (
 )
 from slingshot.config.specs import (
     AskSpec,
+    ChoosePromptSpec,
     ChooseSpec,
     CompareSpec,
     CompareTestSetsSpec,
@@ -48,6 +49,7 @@ from slingshot.config.specs import (
     PredictFittedSpec,
     PredictSpec,
     PrepareDataSpec,
+    PromptChoice,
     PromptText,
     ReportSpec,
     ScoreSpec,
@@ -68,6 +70,7 @@ SPECS: dict[str, type[StepSpec]] = {
     "fetch_model": FetchModelSpec,
     "finetune": FinetuneSpec,
     "choose": ChooseSpec,
+    "choose_prompt": ChoosePromptSpec,
     "predict": PredictSpec,
     "ask": AskSpec,
     "gather": GatherSpec,
@@ -143,6 +146,7 @@ def step_spec(study: Study, folder: Path, step: str, target: str = "", written_c
         "fetch_model": lambda: _fetch_model(study, folder, target),
         "finetune": lambda: _finetune(study, folder, arm_of(study, target)),
         "choose": lambda: _choose(study, arm_of(study, target)),
+        "choose_prompt": lambda: ChoosePromptSpec(candidates=arm_of(study, target).best_of),
         "predict": lambda: _predict(study, folder, arm_of(study, target)),
         "ask": lambda: _ask(study, folder, arm_of(study, target)),
         "gather": lambda: GatherSpec(shards=study.evaluation.shards),
@@ -218,7 +222,8 @@ def _fetch_model(study: Study, folder: Path, model: str) -> FetchModelSpec:
 
 def _prompt(study: Study, folder: Path, arm: Arm, max_tokens: int) -> PromptText:
     prompt, system = study.models[arm.model].prompt, study.data.labels
-    path = folder / prompt.file if prompt.file else default_prompt(system, folder)
+    file = arm.prompt or prompt.file
+    path = folder / file if file else default_prompt(system, folder)
     return read_prompt(path, prompt.answer, max_tokens, system, prompt.candidates)
 
 
@@ -260,12 +265,27 @@ def _predict(study: Study, folder: Path, arm: Arm) -> PredictSpec:
         labels=study.data.labels,
         level=study.data.level,
         head=overridden(model.finetune, arm.setting).head if arm.finetuned else "write",
+        choices=_choices(study, folder, arm),
     )
+
+
+def _choices(study: Study, folder: Path, arm: Arm) -> dict[str, PromptChoice]:
+    """The prompts that an untrained arm's own is chosen from, by the paths of their arms."""
+    if arm.finetuned:
+        return {}
+    arms = [arm_of(study, path) for path in arm.best_of]
+    model = study.models[arm.model]
+    return {
+        each.path: PromptChoice(prompt=_prompt(study, folder, each, longest_prompt(model, each)), k=each.shots or 0)
+        for each in arms
+    }
 
 
 def _ask(study: Study, folder: Path, arm: Arm) -> AskSpec:
     model, predict = study.models[arm.model], _predict(study, folder, arm)
-    shared = {name: getattr(predict, name) for name in ("prompt", "generation", "few_shot", "labels", "level")}
+    shared = {
+        name: getattr(predict, name) for name in ("prompt", "generation", "few_shot", "labels", "level", "choices")
+    }
     return AskSpec(source=model.source, **shared)
 
 
