@@ -26,23 +26,33 @@ SCHEMA = pyarrow.schema(
 )
 
 
+LABELS = pyarrow.field("labels", pyarrow.list_(pyarrow.string()))  # of samples with several, in the source's order
+
+
 class SplitWriter:
     """Collects rows of a split and writes them a row group at a time."""
 
-    def __init__(self, path: Path, stack: ExitStack) -> None:
-        self._writer = stack.enter_context(pyarrow.parquet.ParquetWriter(path, SCHEMA, compression="zstd"))
+    def __init__(self, path: Path, stack: ExitStack, with_sets: bool = False) -> None:
+        """Args: with_sets: samples have several labels, written as lists into a column of their own."""
+        self._schema = SCHEMA.append(LABELS) if with_sets else SCHEMA
+        self._writer = stack.enter_context(pyarrow.parquet.ParquetWriter(path, self._schema, compression="zstd"))
         self._rows: list[tuple[str | None, ...]] = []
+        self._sets: list[list[str]] = []
 
-    def add(self, row: tuple[str | None, ...]) -> None:
+    def add(self, row: tuple[str | None, ...], labels: list[str]) -> None:
+        """Add a sample: its values in the order of SCHEMA, and its labels, which count where it may have several."""
         self._rows.append(row)
+        self._sets.append(labels)
         if len(self._rows) >= ROWS_PER_GROUP:
             self.flush()
 
     def flush(self) -> None:
         columns = list(zip(*self._rows, strict=True)) if self._rows else [()] * len(SCHEMA)
         arrays = [pyarrow.array(column, pyarrow.string()) for column in columns]
-        self._writer.write_table(pyarrow.Table.from_arrays(arrays, schema=SCHEMA))
-        self._rows = []
+        if len(self._schema) > len(SCHEMA):
+            arrays.append(pyarrow.array(self._sets, LABELS.type))
+        self._writer.write_table(pyarrow.Table.from_arrays(arrays, schema=self._schema))
+        self._rows, self._sets = [], []
 
 
 def read_split(path: Path | str, columns: Sequence[str] | None = None, known: Set[str] | None = None) -> DataFrame:

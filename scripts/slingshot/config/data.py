@@ -124,6 +124,13 @@ class ExternalSet(Spec):
     max_samples: int | None = Field(None, ge=1, description="null: all")
 
 
+class Several(Spec):
+    """A sample has a set of labels: a list, a JSON list in a cell, or a cell with a separator."""
+
+    separator: str | None = Field(None, min_length=1, description='between the labels of a cell, e.g. ";"; null: none')
+    allow_empty: bool = Field(False, description="keep samples without any label; false: they are dropped")
+
+
 class Data(Spec):
     """Where the dialogues come from and what a label is."""
 
@@ -134,6 +141,10 @@ class Data(Spec):
         description="icd10cm: checked against the code set; plain: any; {tree: file.csv}: your own code tree",
     )
     level: Level = Field("code", description="the target's level in the code tree")
+    several: Several | None = Field(
+        None,
+        description="a sample has a set of labels, {} for the defaults; null: one. For `snakemake data` alone so far",
+    )
     split: Split = Field(Split(), description="how samples are dealt, or which split each is given")
     max_samples: MaxSamples = Field(MaxSamples(), description="take part of each split")
     test_sets: dict[Key, ExternalSet] = Field({}, description="further test sets by name")

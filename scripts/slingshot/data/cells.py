@@ -93,6 +93,26 @@ def plain_value(value: Any, nulls: Collection[str] = ()) -> tuple[str | None, li
     return text, changes
 
 
+def label_values(value: Any, separator: str | None, nulls: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    """A cell's labels, each one visible text, in their order, and what had to be changed.
+
+    Args:
+        separator: between the labels of a text that is no list
+
+    Raises:
+        ValueError: a label is no name.
+    """
+    if isinstance(value, list | tuple):
+        parts = list(value)
+    elif isinstance(value, str) and (match := _LIST.match(value.strip())):
+        parts = [_QUOTED.sub(r"\2", part) for part in re.split(r"\s*,\s*", match[1]) if part]
+    else:
+        parts = value.split(separator) if isinstance(value, str) and separator else [value]
+    found = [plain_value(part, nulls) for part in parts]
+    changes = [change for _, changed in found for change in changed]
+    return [text for text, _ in found if text is not None], list(dict.fromkeys(changes))
+
+
 def group_value(value: Any, nulls: Collection[str] = NULLS) -> tuple[str | None, list[str]]:
     """A group's cell as one visible text: `5`, 5 and `5.0` are the same group, `NULL` is none.
 

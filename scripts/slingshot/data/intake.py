@@ -20,7 +20,7 @@ from slingshot.config.data import SPLIT_NAMES, Data
 from slingshot.data import cleaning as texts
 from slingshot.data import foreign_codes, leakage
 from slingshot.data import labels as labelling
-from slingshot.data.cells import description_value, group_value, is_null, plain_value, shown, visible
+from slingshot.data.cells import description_value, group_value, is_null, label_values, plain_value, shown, visible
 from slingshot.data.code_trees import tree_of
 from slingshot.data.labels import Target
 from slingshot.data.near_duplicates import Sketches
@@ -35,6 +35,8 @@ NOT_TEXT = "text is not a string"
 NO_SPLIT = "no split, or one that split.values does not name"
 
 BAD_GROUP = "group is an object or bytes that are not UTF-8"
+
+LEFT_OUT = "label left out of a set"
 
 MASKED = "own label blanked in the text"
 
@@ -241,6 +243,8 @@ def _clean_text(row: Row, cells: list[Any], data: Data) -> str | None:
 
 def _find_target(row: Row, cell: Any, data: Data) -> str | None:
     """Find what the label stands for; returns the reason where it stands for nothing."""
+    if data.several is not None:
+        return _find_targets(row, cell, data)
     try:
         value, changes = plain_value(cell, data.nulls)
     except ValueError as error:
@@ -252,6 +256,24 @@ def _find_target(row: Row, cell: Any, data: Data) -> str | None:
     if row.target is None:
         return change
     row.changes += changes + ([change] if change else [])
+    return None
+
+
+def _find_targets(row: Row, cell: Any, data: Data) -> str | None:
+    """Find the set that a cell stands for. A label that stands for nothing is left out and counted."""
+    assert data.several is not None
+    row.raw_label = str(cell)
+    try:
+        values, changes = label_values(cell, data.several.separator, data.nulls)
+    except ValueError as error:
+        return str(error)
+    if not values and not data.several.allow_empty:
+        return labelling.NO_LABEL
+    row.target, more, left_out = labelling.set_target(values, data.labels, data.level)
+    if left_out and not row.target.single:
+        row.target = None
+        return left_out[0]
+    row.changes += changes + more + [f"{LEFT_OUT}: {reason}" for reason in dict.fromkeys(left_out)]
     return None
 
 
@@ -278,8 +300,12 @@ def _remember(taken: Intake, data: Data, row: Row) -> list[str]:
     """Add a row to what is remembered; returns its words."""
     target, tree = row.target, tree_of(data.labels)
     assert target is not None
-    own = {target.code, target.label} if data.level in ("code", "category") else {target.code}
-    said = row.description or (tree.describe(target.code, "code") if tree and tree.is_valid(target.code) else None)
+    by_label = data.level in ("code", "category")
+    own = {name for each in target.single for name in ((each.code, each.label) if by_label else (each.code,))}
+    said = row.description if target.members is None else None  # of a set no description is known to be whose
+    if said is None and tree is not None:
+        texts_of = [tree.describe(each.code, "code") for each in target.single if tree.is_valid(each.code)]
+        said = texts_of[0] if len(texts_of) == 1 else None
     if data.drop_closing_turn:
         cut = leakage.without_closing_turn(
             row.text,
@@ -292,7 +318,7 @@ def _remember(taken: Intake, data: Data, row: Row) -> list[str]:
         row.text = cut
     words = texts.words(row.text)
     text_hash = hashlib.blake2b(row.text.encode(), digest_size=8).digest()
-    sample = hashlib.blake2b(text_hash + target.label.encode(), digest_size=8).digest()
+    sample = hashlib.blake2b(text_hash + target.key.encode(), digest_size=8).digest()
     printed = [code for code in own if leakage.mentions(row.text, code, data.labels)]
     taken.text_hash.append(int.from_bytes(text_hash, "big"))
     taken.sample_hash.append(int.from_bytes(sample, "big"))
@@ -311,14 +337,16 @@ def _remember(taken: Intake, data: Data, row: Row) -> list[str]:
             if row.raw_label != target.label:
                 before, after = f"[{shown(row.raw_label)}] {before}", f"[{target.label}] {after}"
             taken.changed.show(change, row.where, before, after)
-    taken.may_be_icd9 += data.labels == "icd10cm" and foreign_codes.may_be_icd9(target.code)
+    taken.may_be_icd9 += data.labels == "icd10cm" and any(
+        foreign_codes.may_be_icd9(each.code) for each in target.single
+    )
     taken.spool.add(len(taken), int.from_bytes(sample, "big"), row.text)
     _remember_target(taken, target, row.description)
     return words
 
 
 def _remember_target(taken: Intake, target: Target, description: str | None) -> None:
-    if description:
+    if description and target.members is None:
         variants = taken.descriptions[target.label]
         if description in variants or len(variants) < DESCRIPTIONS_A_LABEL:
             variants[description] += 1

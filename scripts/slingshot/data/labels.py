@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,6 +23,8 @@ CODE_FORM = "code written with dots, spaces or small letters"
 
 CATEGORY_TAKEN = "code not in the code set, its category taken"
 
+SET_SEPARATOR = ";"  # between the labels of a set, in the column `label`; `labels` has them as a list
+
 _APART = re.compile(r"[;,|/&+\s]+")
 
 
@@ -40,6 +42,17 @@ class Target:
     category: str | None = None
     block: str | None = None
     chapter: str | None = None
+    members: tuple[Target, ...] | None = None  # of a set, in the order of the source; None where a row has one label
+
+    @property
+    def single(self) -> tuple[Target, ...]:
+        """The labels one by one."""
+        return (self,) if self.members is None else self.members
+
+    @property
+    def key(self) -> str:
+        """What a sample's id is made of: the order of a set does not count."""
+        return self.label if self.members is None else "\0".join(sorted(each.label for each in self.members))
 
 
 @lru_cache(maxsize=200_000)
@@ -66,6 +79,26 @@ def target(text: str, system: LabelSystem, level: Level) -> tuple[Target | None,
         if found is not None and level != "code":
             return Target(found.at(level), code, found.category, found.block, found.chapter), CATEGORY_TAKEN
     return None, NOT_IN_CODE_SET
+
+
+def set_target(values: Sequence[str], system: LabelSystem, level: Level) -> tuple[Target, list[str], list[str]]:
+    """The set that labels as written stand for, each once, in their order.
+
+    Returns:
+        the set; what was changed; the reasons why labels were left out
+    """
+    members: dict[str, Target] = {}
+    changes: list[str] = []
+    left_out: list[str] = []
+    for value in values:
+        found, note = target(value, system, level)
+        if found is None:
+            left_out.append(note or NOT_IN_CODE_SET)
+            continue
+        members.setdefault(found.label, found)
+        changes += [note] if note else []
+    name = SET_SEPARATOR.join(members)
+    return Target(label=name, code=name, members=tuple(members.values())), list(dict.fromkeys(changes)), left_out
 
 
 def _has_form(text: str, system: LabelSystem) -> bool:

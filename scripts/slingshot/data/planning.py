@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from slingshot.artifacts.splits import SPLITS
 from slingshot.config.data import Data, Split
@@ -16,7 +17,7 @@ from slingshot.data import labels as labelling
 from slingshot.data.code_trees import tree_of
 from slingshot.data.intake import EXAMPLES, Intake
 from slingshot.data.near_duplicates import merge
-from slingshot.data.splitting import deal, stratified_order
+from slingshot.data.splitting import deal, deal_several, stratified_order
 
 DUPLICATE = "same text and label as another row"
 
@@ -34,6 +35,7 @@ class Plan:
     twins: NDArray[np.int64]  # the near-duplicate cluster of the text
     split: NDArray[np.int8]  # -1 where max_samples leaves a sample out
     several_labels: dict[str, Any]
+    members: csr_matrix  # shape (n, labels): 1 where a sample has a label; one in each row where it has one alone
 
 
 def refuse_losses(taken: Intake, data: Data, source: str = "data.source") -> None:
@@ -87,7 +89,7 @@ def _refuse_other_systems(taken: Intake, data: Data, source: str) -> None:
 
 def make_plan(taken: Intake, data: Data) -> Plan:
     """Work out samples, groups and splits on the remembered numbers alone."""
-    names, target, label_of_rank = _targets(taken)
+    names, target, of_rank = _targets(taken)
     text, sample = np.frombuffer(taken.text_hash, np.uint64), np.frombuffer(taken.sample_hash, np.uint64)
     part = np.frombuffer(taken.part, np.int8)
 
@@ -99,12 +101,16 @@ def make_plan(taken: Intake, data: Data) -> Plan:
 
     row = _kept_rows(taken, sample, part, target)
     refuse_losses(taken, data)
-    label, group = label_of_rank[target[row]], groups[text_number[row]]
+    members, group = of_rank[target[row]], groups[text_number[row]]
+    label = rarest_labels(members)
     if data.split.given:
         split = _given_splits(part[row], sample[row], label, group, group_key[group], data)
         leaked = leaked_samples(split, group) if data.split.drop_leaked else np.zeros(len(row), bool)
         _count(taken, LEAKED, sample[row][leaked])
         row, label, group, split = row[~leaked], label[~leaked], group[~leaked], split[~leaked]
+        members = members[np.flatnonzero(~leaked)]
+    elif data.several is not None:
+        split = deal_several(data.split, group_key[group], members, group)
     else:
         split = deal(data.split, group_key[group], label, group)
     _refuse_no_study(names, label, split, data)
@@ -116,6 +122,7 @@ def make_plan(taken: Intake, data: Data) -> Plan:
         twins=twins[text_number[row]],
         split=_take_part(split, sample[row], label, data),
         several_labels=_ambiguous(text_number[row], sample[row]),
+        members=members,
     )
 
 
@@ -123,7 +130,7 @@ def plan_test_set(taken: Intake, data: Data, name: str, most: int | None) -> Pla
     """The samples of a further test set, all of split 0: nothing is dealt, duplicates are dropped."""
     source = f"data.test_sets.{name}"
     refuse_losses(taken, data, source)
-    _, target, label_of_rank = _targets(taken)
+    _, target, of_rank = _targets(taken)
     text, sample = np.frombuffer(taken.text_hash, np.uint64), np.frombuffer(taken.sample_hash, np.uint64)
     unique_text, first_row, text_number = np.unique(text, return_index=True, return_inverse=True)
     twins = taken.sketches.clusters(first_row + taken.first_text, unique_text)
@@ -131,7 +138,8 @@ def plan_test_set(taken: Intake, data: Data, name: str, most: int | None) -> Pla
     group_key = _group_keys(groups[text_number], text, np.frombuffer(taken.group_hash, np.uint64), len(unique_text))
     row = _kept_rows(taken, sample, np.zeros(len(taken), np.int8), target)
     refuse_losses(taken, data, source)
-    label = label_of_rank[target[row]]
+    members = of_rank[target[row]]
+    label = rarest_labels(members)
     split = np.zeros(len(row), np.int8)
     if most is not None:
         split[stratified_order(sample[row], label, data.split.seed)[most:]] = -1
@@ -143,17 +151,33 @@ def plan_test_set(taken: Intake, data: Data, name: str, most: int | None) -> Pla
         twins=twins[text_number[row]],
         split=split,
         several_labels=_ambiguous(text_number[row], sample[row]),
+        members=members,
     )
 
 
-def _targets(taken: Intake) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
-    """Label names in order; each row's target as a rank that no order of rows changes; each rank's label number."""
+def _targets(taken: Intake) -> tuple[list[str], NDArray[np.int64], csr_matrix]:
+    """Label names in order; each row's target as a rank that no order of rows changes; each rank's labels."""
     targets = sorted(taken.targets, key=lambda target: (target.label, target.code))
     rank = np.empty(len(targets), np.int64)
     rank[[taken.targets[target] for target in targets]] = np.arange(len(targets))
-    names = sorted({target.label for target in targets})
-    label_of_rank = np.searchsorted(names, [target.label for target in targets])
-    return names, rank[np.frombuffer(taken.target, np.int32)], label_of_rank
+    names = sorted({each.label for target in targets for each in target.single})
+    number = {name: at for at, name in enumerate(names)}
+    pairs = [(at, number[each.label]) for at, target in enumerate(targets) for each in target.single]
+    rows, columns = np.array(pairs, np.int64).reshape(-1, 2).T
+    of_rank = csr_matrix((np.ones(len(pairs), np.int64), (rows, columns)), (len(targets), len(names)))
+    return names, rank[np.frombuffer(taken.target, np.int32)], of_rank
+
+
+def rarest_labels(members: csr_matrix) -> NDArray[np.int64]:
+    """Each sample's label, of several the one that fewest samples have; 0 where it has none."""
+    if members.nnz and (np.diff(members.indptr) == 1).all():
+        return members.indices.astype(np.int64)
+    frequency = np.asarray(members.sum(axis=0)).ravel()
+    result = np.zeros(members.shape[0], np.int64)
+    for row in np.flatnonzero(np.diff(members.indptr)):
+        own = members.indices[members.indptr[row] : members.indptr[row + 1]]
+        result[row] = own[np.lexsort((own, frequency[own]))[0]]
+    return result
 
 
 def _kept_rows(

@@ -31,7 +31,7 @@ from slingshot.data.examples import Examples
 from slingshot.data.intake import Intake, take_in
 from slingshot.data.planning import Plan, make_plan, plan_test_set, refuse_losses, sample_id_of
 from slingshot.data.readers import read_rows
-from slingshot.data.summary import describe, describe_test_set
+from slingshot.data.summary import describe, describe_test_set, label_counts
 from slingshot.data.tables import Rows
 
 
@@ -120,11 +120,12 @@ def _test_set(name: str, data: Data, study: Path, scratch: Path, main: Intake) -
 def label_set(source: Source) -> list[Label]:
     """The study's labels, sorted. max_samples does not change it, only the counts."""
     taken, plan, data = source.taken, source.plan, source.data
-    by_name = {target.label: target for target in sorted(taken.targets, key=lambda t: t.code, reverse=True)}
+    targets = {each for target in taken.targets for each in target.single}
+    by_name = {target.label: target for target in sorted(targets, key=lambda t: t.code, reverse=True)}
     names = sorted(by_name)
     if data.labels == "plain":
         labelling.refuse_twins(names)
-    in_train = np.bincount(plan.label[plan.split == 0], minlength=len(names))
+    in_train = label_counts(plan, plan.split == 0)
     return [
         labelling.label_of(by_name[name], data.labels, data.level, _description(taken, name), int(count))
         for name, count in zip(names, in_train, strict=True)
@@ -148,10 +149,10 @@ def write_splits(source: Source, labels: list[Label], paths: list[Path], example
     taken, plan = source.taken, source.plan
     place = np.full(len(taken), -1)
     place[plan.row] = np.arange(len(plan.row))
-    targets = list(taken.targets)
+    targets, described = list(taken.targets), {label.label: label.description for label in labels}
     target = np.frombuffer(taken.target, np.int32)
     with ExitStack() as stack:
-        writers = [SplitWriter(path, stack) for path in paths]
+        writers = [SplitWriter(path, stack, with_sets=source.data.several is not None) for path in paths]
         for bucket in taken.spool.buckets():
             samples = place[bucket["row"].to_numpy()]
             chosen = np.flatnonzero((samples >= 0) & (plan.split[samples] >= 0))
@@ -161,21 +162,22 @@ def write_splits(source: Source, labels: list[Label], paths: list[Path], example
                 rows = bucket["text"].take(pyarrow.array(part)).to_pylist()
                 for text, sample in zip(rows, samples[part], strict=True):
                     own = targets[target[plan.row[sample]]]
-                    label = labels[plan.label[sample]]
+                    said = "; ".join(filter(None, (described[each.label] for each in own.single))) or None
                     if examples is not None:
-                        examples.see(int(sample), text, label.label)
+                        examples.see(int(sample), text, own.label)
                     writers[plan.split[sample]].add(
                         (
                             sample_id_of(plan.sample[sample]),
                             text,
                             own.label,
-                            label.description,
+                            said,
                             own.category,
                             own.block,
                             own.chapter,
                             own.code,
                             sample_id_of(plan.group[sample]),
-                        )
+                        ),
+                        [each.label for each in own.single],
                     )
         for writer in writers:
             writer.flush()

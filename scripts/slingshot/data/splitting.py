@@ -38,6 +38,15 @@ def deal(
     return deal_stratified(hashes, labels, groups, shares)
 
 
+def deal_several(
+    split: Split, keys: NDArray[np.uint64], members: csr_matrix, groups: NDArray[np.int64]
+) -> NDArray[np.int8]:
+    """As `deal`, of samples with several labels each; `members` has shape (n, labels)."""
+    shares = np.array([split.train, split.validation, split.test])
+    hashes = seeded(keys, split.seed, "split")
+    return deal_by_hash(hashes, shares) if split.method == "hash" else deal_sets(hashes, members, groups, shares)
+
+
 def deal_by_hash(hashes: NDArray[np.uint64], shares: NDArray[np.float64]) -> NDArray[np.int8]:
     """A group's split from its own hash: the shares hold in expectation, and rows elsewhere move nothing."""
     place = (hashes >> np.uint64(11)).astype(np.float64) / 2**53
@@ -67,6 +76,53 @@ def deal_stratified(
     _deal_groups(result, hashes, labels, group, size, wanted, have)
     _deal_singles(result, np.flatnonzero(single), hashes, labels, wanted, have)
     return result
+
+
+def deal_sets(
+    hashes: NDArray[np.uint64], members: csr_matrix, groups: NDArray[np.int64], shares: NDArray[np.float64]
+) -> NDArray[np.int8]:
+    """Iterative stratification of samples with several labels (Sechidis, Tsoumakas, Vlahavas 2011), in whole groups.
+
+    Always the label with the fewest undealt samples goes next, its groups in the order of their hashes, each to the
+    split that lacks most of this label, of equals to that which lacks most samples. Groups without any label are dealt
+    last, by samples alone.
+
+    Args:
+        hashes: n numbers that depend on content alone; the samples of a group have the same
+        members: shape (n, labels), 1 where a sample has a label
+        groups: n numbers of groups
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    gathered = csr_matrix((np.ones(len(group)), (group, np.arange(len(group)))), (len(names), len(group)))
+    counts = (gathered @ members).tocsr()
+    size, order = np.bincount(group), np.empty(len(names), np.uint64)
+    order[group] = hashes
+    lacking = shares[:, None] * np.asarray(counts.sum(axis=0))  # [split, label]
+    room = shares * len(group)
+    closed = np.where(shares > 0, 0.0, np.inf)
+    left = np.asarray((counts > 0).sum(axis=0)).ravel().astype(np.int64)  # undealt groups of each label
+    by_label = counts.tocsc()
+    chosen = np.full(len(names), -1, np.int8)
+
+    def assign(place: int, wish: NDArray[np.float64]) -> None:
+        row = slice(counts.indptr[place], counts.indptr[place + 1])
+        labels, amount = counts.indices[row], counts.data[row]
+        best = int(np.lexsort((-room, -(wish - closed)))[0])
+        chosen[place] = best
+        lacking[best, labels] -= amount
+        room[best] -= size[place]
+        left[labels] -= 1
+
+    while (left > 0).any():
+        label = int(np.argmin(np.where(left > 0, left, np.iinfo(np.int64).max)))
+        places = by_label.indices[by_label.indptr[label] : by_label.indptr[label + 1]]
+        undealt = places[chosen[places] < 0]
+        for place in undealt[np.lexsort((order[undealt], -size[undealt]))]:
+            assign(int(place), lacking[:, label])
+    rest = np.flatnonzero(chosen < 0)
+    for place in rest[np.lexsort((order[rest], -size[rest]))]:
+        assign(int(place), room.copy())
+    return chosen[group]
 
 
 def _deal_groups(

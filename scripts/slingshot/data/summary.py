@@ -8,6 +8,7 @@ from array import array
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slingshot.artifacts.labels import Label
 from slingshot.artifacts.splits import SPLITS
@@ -73,9 +74,9 @@ def describe_test_set(
 ) -> dict[str, Any]:
     """What dataset.json says of a further test set: rows, labels, what of it stands in the study's splits."""
     known = {label.label: label.train_samples for label in labels}
-    own = sorted({target.label for target in taken.targets})
+    own = sorted({each.label for target in taken.targets for each in target.single})
     written = plan.split >= 0
-    counts = np.bincount(plan.label[written], minlength=len(own))
+    counts = label_counts(plan, written)
     unseen = [label for label in own if not known.get(label)]
     return {
         "source": rows.origin,
@@ -115,7 +116,8 @@ def _leakage_of_test_set(
         members = in_main & (main_plan.split == number)
         exact[split] = int(np.isin(texts[1][plan.row[written]], texts[0][main_plan.row[members]]).sum())
         near[split] = int(np.isin(of_set[written], of_main[members]).sum())
-    unseen = np.isin(np.array(names["own"])[plan.label[written]], names["labels_unseen_in_train"])
+    columns = np.flatnonzero(np.isin(np.array(names["own"]), names["labels_unseen_in_train"]))
+    unseen = np.diff(plan.members[np.flatnonzero(written)][:, columns].indptr) > 0
     flags = {
         "prints_own_label": np.frombuffer(taken.prints_label, np.int8)[plan.row[written]],
         "prints_own_description": np.frombuffer(taken.prints_description, np.int8)[plan.row[written]],
@@ -151,15 +153,29 @@ def _groups(taken: Intake, plan: Plan) -> dict[str, int]:
 
 def _split(taken: Intake, plan: Plan, labels: list[Label], number: int) -> dict[str, Any]:
     members = plan.split == number
-    counts = np.bincount(plan.label[members], minlength=len(labels))
+    counts = label_counts(plan, members)
     words = np.frombuffer(taken.words, np.int32)[plan.row[members]]
     return {
         "samples": int(members.sum()),
         "groups": len(np.unique(plan.group[members])),
+        **_set_sizes(plan, members),
         "labels": int((counts > 0).sum()),
         "label_counts": {label.label: int(count) for label, count in zip(labels, counts, strict=True) if count},
         "words": leakage.lengths(words),
     }
+
+
+def label_counts(plan: Plan, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How many of the chosen samples have each label."""
+    return np.asarray(plan.members[np.flatnonzero(chosen)].sum(axis=0)).ravel().astype(np.int64)
+
+
+def _set_sizes(plan: Plan, chosen: NDArray[np.bool_]) -> dict[str, dict[str, int]]:
+    """Number of labels to the chosen samples with that number; nothing where each sample has one."""
+    sizes, counts = np.unique(np.diff(plan.members[np.flatnonzero(chosen)].indptr), return_counts=True)
+    if list(sizes) == [1]:
+        return {}
+    return {"set_sizes": {str(size): int(count) for size, count in zip(sizes, counts, strict=True)}}
 
 
 def _leakage(taken: Intake, plan: Plan, labels: list[Label], data: Data) -> dict[str, Any]:
@@ -197,8 +213,9 @@ def _shares(flags: array[int], plan: Plan) -> dict[str, dict[str, float]]:
 
 
 def _unseen(plan: Plan, labels: list[Label]) -> dict[str, Any]:
-    unseen = np.setdiff1d(plan.label[plan.split == 2], plan.label[plan.split == 0])
-    samples = int(np.isin(plan.label[plan.split == 2], unseen).sum())
+    in_train, in_test = label_counts(plan, plan.split == 0), label_counts(plan, plan.split == 2)
+    unseen = np.flatnonzero((in_test > 0) & (in_train == 0))
+    samples = int((np.asarray(plan.members[np.flatnonzero(plan.split == 2)][:, unseen].sum(axis=1)).ravel() > 0).sum())
     named = [labels[number].label for number in unseen[:UNSEEN_NAMED]]
     return {"labels": len(unseen), "samples": samples, "first": named}
 

@@ -54,6 +54,7 @@ def render_data_page(dataset: dict[str, Any], examples: dict[str, Any]) -> str:
         labels=label_rows(dataset),
         most_labels=MOST_LABELS,
         frequencies=frequencies(dataset),
+        set_sizes=sorted({size for name in SPLITS for size in dataset["splits"][name].get("set_sizes", {})}, key=int),
         splits=SPLITS,
         css=(TEMPLATE / "data.css").read_text("utf-8"),
     )

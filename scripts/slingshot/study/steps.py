@@ -139,6 +139,11 @@ def step_spec(study: Study, folder: Path, step: str, target: str = "", written_c
     Raises:
         StudyError: the study has no such model or arm, or a file that it names is missing.
     """
+    if study.data.several is not None and step not in ("prepare_data", "data_page", "fetch_model"):
+        raise StudyError(
+            "config.yaml: data.several: no arm answers with a set of labels yet; `snakemake data` prepares and shows "
+            "the data. Leave the key out to drop rows of several labels"
+        )
     study = _with_tree_digest(study, folder)
     makers: dict[str, Callable[[], StepSpec]] = {
         "prepare_data": lambda: _prepare_data(study, folder),
