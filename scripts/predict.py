@@ -11,11 +11,17 @@ from pathlib import Path
 from slingshot.config.specs import PredictSpec, parse_spec
 from slingshot.generation.predict import PredictJob, predict
 from slingshot.runtime import cli
+from slingshot.runtime.spread import predict_on_gpus
 
 
 def main() -> None:
     given = vars(parse_arguments())
-    predict(PredictJob(**given | {"spec": parse_spec(PredictSpec, given["spec"])}))
+    gpus = given.pop("gpus")
+    job = PredictJob(**given | {"spec": parse_spec(PredictSpec, given["spec"])})
+    if gpus > 1:
+        predict_on_gpus(job, gpus)
+    else:
+        predict(job)
 
 
 def parse_arguments() -> Namespace:
@@ -34,6 +40,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument(
         "--shard", type=cli.share, default=(1, 1), help="K/N: only every N-th sample, from the K-th on (gather.py)"
     )
+    parser.add_argument("--gpus", type=int, default=1, help="processes that share the samples, a GPU each")
     parser.add_argument("--force", action="store_true", help="compute every answer again (also SLINGSHOT_FORCE=1)")
     cli.add_hardware(parser)
     return parser.parse_args()

@@ -139,7 +139,7 @@ rule predict:
         " $RUN/predict.py --spec {params.spec:q} --arm {wildcards.arm} --model {input.model}"
         " ${{adapter:+--adapter ${{adapter%/*}}}} ${{choice:+--choice $choice}} --labels {input.labels} --train {input.train} --split {input.test}"
         " --predictions {output.predictions} --record {output.record} {resources.shard}"
-        " {resources.hardware} 2>&1 | tee -i {log}"
+        " --gpus {resources.gpus_wanted} {resources.hardware} 2>&1 | tee -i {log}"
 
 
 use rule predict as predict_validation with:

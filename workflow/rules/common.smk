@@ -139,7 +139,11 @@ def gpus_of_finetune(wildcards):
 
 
 def gpus_of_predict(wildcards):
-    return 1 if hardware_of(wildcards).device == "cuda" else 0
+    """One for a shard or a rival; a language model's answers are spread over as many as its steps may take."""
+    hardware = hardware_of(wildcards)
+    if hardware.device != "cuda":
+        return 0
+    return hardware.gpus if ARMS[wildcards.arm].generates and "shard" not in wildcards.keys() else 1
 
 
 def hardware_flags(wildcards, attempt):

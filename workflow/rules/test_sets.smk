@@ -92,9 +92,9 @@ use rule import_predictions as import_predictions_test_set with:
         test_set=one_of(TEST_SETS),
     params:
         **{
-            key.replace(".", "_"): (lambda key: lambda wildcards: fact_of(
-                resolved("import_predictions", arm_on_set(wildcards)), key
-            ))(key)
+            key.replace(".", "_"): (
+                lambda key: lambda wildcards: fact_of(resolved("import_predictions", arm_on_set(wildcards)), key)
+            )(key)
             for key in keys_of("import_predictions")
         },
         spec=lambda wildcards: resolved("import_predictions", arm_on_set(wildcards)).model_dump_json(),

@@ -16,7 +16,11 @@ class Hardware(Spec):
     """Where a step runs and what it may take. Never part of a step's spec: results do not depend on it."""
 
     device: Literal["cuda", "cpu"] = Field("cuda", description="where the model's steps run")
-    gpus: int = Field(1, ge=1, description="GPUs that one finetune takes; more than one trains data-parallel")
+    gpus: int = Field(
+        1,
+        ge=1,
+        description="GPUs per step of this model: a finetune trains on all at once, answers are spread over them",
+    )
     token_budget: int | None = Field(None, ge=64, description="tokens per micro-batch; null: from free memory")
     memory_gb: float | None = Field(
         None,

@@ -385,7 +385,13 @@ def load(job: PredictJob, spec: PredictSpec, card: ModelCard, record: StepRecord
             )
 
     quantized = spec.quantization in ("int8", "nf4") and job.device == "cuda"
-    model = without_compiler(make, quantized)
+    try:
+        model = without_compiler(make, quantized)
+    except torch.OutOfMemoryError:
+        raise StudyError(
+            f"{card.name} does not fit the memory of this GPU: set quantization: nf4 or fp8, or serve it on several "
+            "GPUs and name it as an endpoint (docs/endpoints.md)"
+        ) from None
     from slingshot.nn.adapter_files import trained_elsewhere
 
     note = trained_elsewhere(job.adapter, weights_of(spec, job.device)) if job.adapter else None

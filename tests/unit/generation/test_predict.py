@@ -20,6 +20,7 @@ from slingshot.core.errors import StudyError
 from slingshot.core.files import write_json
 from slingshot.generation.engine import Sizes
 from slingshot.generation.predict import GENERATION
+from slingshot.runtime.spread import devices_of
 from tests.tiny import byte_tokenizer
 from tests.unit.tiny_models import tiny_model
 
@@ -190,6 +191,37 @@ def test_a_quantized_model_without_a_gpu_is_refused_or_runs_unquantized_and_says
     fallen, record = run(spec_of(quantization="nf4", fall_back=True), name="fallen")
     assert fallen == plain and record.cached_samples == 5  # it is the same computation
     assert record.notes == ["no GPU: ran in float32 instead of nf4"]
+
+
+def test_two_processes_write_what_one_writes(run, tmp_path):
+    """As on two GPUs: every second sample in a process of its own, one cache."""
+    spec = spec_of(constrained=True)
+    one, alone = run(spec, name="one", cache="one.sqlite")
+    two, record = run(spec, name="two", cache="two.sqlite", more=["--gpus", "2"])
+    assert two == one
+    assert (record.samples, record.inputs) == (alone.samples, alone.inputs)
+    assert "answered in 2 shards" in record.notes
+    assert not list(tmp_path.glob(".parts-*"))
+
+
+def test_a_process_that_fails_is_one_sentence(run, tmp_path):
+    with pytest.raises(StudyError, match="process 1 of 2 failed"):
+        run(spec_of(), more=["--gpus", "2", "--train", "gone.parquet", "--labels", "gone.json"])
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "found"),
+    [("GPU-a,GPU-b,GPU-c", 2, ["GPU-a", "GPU-b"]), (None, 2, ["0", "1"]), ("GPU-a", 2, None)],
+)
+def test_each_process_sees_one_device(monkeypatch, visible, count, found):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    if found is None:
+        with pytest.raises(StudyError, match="names 1"):
+            devices_of("cuda", count)
+    else:
+        assert devices_of("cuda", count) == found
 
 
 def test_lines_are_json_without_nan(run):

@@ -1,0 +1,102 @@
+"""One arm's answers on several GPUs of a machine: a process for each, every N-th sample, then one file as ever."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from slingshot.artifacts.layout import ArmFiles
+from slingshot.artifacts.records import read_step_record
+from slingshot.artifacts.shards import interleaved, merged_step
+from slingshot.core.errors import StudyError
+from slingshot.core.files import write_text
+from slingshot.generation.predict import PredictJob
+from slingshot.runtime.processes import PR_SET_PDEATHSIG
+
+PROGRAM = Path(__file__).parents[2] / "predict.py"
+
+
+def predict_on_gpus(job: PredictJob, gpus: int) -> None:
+    """Answer the job's samples in `gpus` processes, each on a device of its own; the files are those of one process.
+
+    The processes share the cache, so that what was answered before one of them died is not computed again.
+
+    Raises:
+        StudyError: one of the processes failed, or fewer devices are visible than asked for.
+    """
+    devices = devices_of(job.device, gpus)
+    with tempfile.TemporaryDirectory(dir=job.predictions.parent, prefix=".parts-") as folder:
+        shards = [ArmFiles(Path(folder)).shard(number, gpus) for number in range(1, gpus + 1)]
+        processes = []
+        for number, (device, shard) in enumerate(zip(devices, shards, strict=True), 1):
+            part = replace(job, predictions=shard.predictions, record=shard.record("predict"), shard=(number, gpus))
+            shard.folder.mkdir(parents=True)
+            processes.append(_start(part, shard.folder / "spec.json", device))
+        failed = [number for number, process in enumerate(processes, 1) if _ended(process, processes)]
+        if failed:
+            raise StudyError(f"{job.arm}: process {failed[0]} of {gpus} failed; see what it said above")
+        write_text(job.predictions, interleaved([shard.predictions for shard in shards]))
+        merged = merged_step([read_step_record(shard.record("predict")) for shard in shards])
+        merged.write(job.record)
+
+
+def devices_of(device: str, count: int) -> list[str | None]:
+    """What each process may see in CUDA_VISIBLE_DEVICES; None: as this process."""
+    if device != "cuda":
+        return [None] * count
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = named.split(",") if named else [str(number) for number in range(count)]
+    if len(visible) < count:
+        raise StudyError(f"--gpus {count}, but CUDA_VISIBLE_DEVICES names {len(visible)}: {named}")
+    return list(visible[:count])
+
+
+def _start(job: PredictJob, spec: Path, device: str | None) -> subprocess.Popen[bytes]:
+    spec.write_text(job.spec.model_dump_json(), encoding="utf-8")
+    environment = os.environ if device is None else os.environ | {"CUDA_VISIBLE_DEVICES": device}
+    return subprocess.Popen(
+        [sys.executable, str(PROGRAM), "--spec", f"@{spec}", *_options(job)], env=environment, preexec_fn=_die_with
+    )
+
+
+def _options(job: PredictJob) -> list[str]:
+    """The job as a command line of predict.py."""
+    options = {
+        "arm": job.arm,
+        "model": job.model,
+        "labels": job.labels,
+        "train": job.train,
+        "split": job.split,
+        "predictions": job.predictions,
+        "record": job.record,
+        "cache": job.cache,
+        "adapter": job.adapter,
+        "shard": f"{job.shard[0]}/{job.shard[1]}",
+        "device": job.device,
+        "token-budget": job.token_budget,
+        "memory-gb": job.memory_gb,
+        "attempt": job.attempt,
+    }
+    written = [str(part) for name, value in options.items() if value is not None for part in (f"--{name}", value)]
+    return [*written, "--force"] if job.force else written
+
+
+def _die_with() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _ended(process: subprocess.Popen[bytes], others: Sequence[subprocess.Popen[bytes]]) -> bool:
+    """Whether the process failed; the others are then stopped."""
+    if process.wait() == 0:
+        return False
+    for other in others:
+        if other.poll() is None:
+            other.terminate()
+    return True
