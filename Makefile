@@ -48,14 +48,16 @@ lock: ## pin the newest releases into envs/*.txt
 clean: ## remove the environment and what tools left; results stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 
-$(VENV)/.installed: envs/requirements.txt
+$(VENV)/.installed: envs/requirements.txt scripts/command.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ echo "Python's venv is missing; on Debian or Ubuntu: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.txt
+	@$(BIN)/python scripts/command.py --install $(BIN)  # sets targets after --resources apart
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed envs/requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-dev.txt
+	@$(BIN)/python scripts/command.py --install $(BIN)
 	@touch $@

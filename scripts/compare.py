@@ -11,6 +11,7 @@ from slingshot.artifacts.layout import ResultFiles
 from slingshot.artifacts.splits import read_split
 from slingshot.config.specs import CompareSpec, parse_spec
 from slingshot.core.files import write_json
+from slingshot.core.terminal import say
 from slingshot.runtime import cli
 
 
@@ -27,8 +28,10 @@ def main() -> None:
     outcomes, missing = read_outcomes(spec, given.results, given.allow_missing)
     test = read_split(files.data.test)
     labels = read_labels(files.data.labels)
-    compare(spec, outcomes, missing, test, labels).write(given.comparison)
+    comparison = compare(spec, outcomes, missing, test, labels)
+    comparison.write(given.comparison)
     write_json(given.results_json, original_results(spec, outcomes))
+    say(comparison.verdict.sentence)
 
 
 if __name__ == "__main__":

@@ -1,57 +1,73 @@
 """Run one step as one process, on GPUs that are its own, and write down what it took from the machine.
 
     python scripts/launch.py --gpus 1 --step predict --arm llm/llama8b --record predict.process.json \
-        -- python scripts/predict.py ...
+        -- predict.py ...
 
 It waits until so many GPUs are free among those that CUDA_VISIBLE_DEVICES allows, shows the step only these, and
-ends as the step ends. With --gpus 0 no device is looked at.
+ends as the step ends; nothing that the step started outlives it. With --gpus 0 no device is looked at. The command
+may begin with one of the programs in scripts/ by its name alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
 from slingshot.runtime import cli
-from slingshot.runtime.launcher import check_gpus, explain_end, launch
+from slingshot.runtime.launcher import Launch, check_gpus, explain_end, launch
 from slingshot.runtime.processes import end_of
 
-log = logging.getLogger("launch")
+SCRIPTS = Path(__file__).parent
 
 
 def main() -> None:
-    arguments, command = _read_arguments()
-    check_gpus(arguments.gpus, arguments.gpus_wanted, arguments.arm)
+    given = _read_arguments()
+    check_gpus(given.gpus, given.gpus_wanted, given.arm)
+    if given.log:
+        cli.log_also_into(given.log)
     record = launch(
-        command,
-        step=arguments.step,
-        arm=arguments.arm,
-        gpus=arguments.gpus,
-        record=arguments.record,
-        must_stop=end_of(arguments.lives_with) if arguments.lives_with else lambda: False,
+        Launch(
+            command=given.command,
+            step=given.step,
+            arm=given.arm,
+            gpus=given.gpus,
+            lock=given.lock or given.record,
+            log=given.log,
+            must_stop=end_of(given.lives_with) if given.lives_with else lambda: False,
+            tries=given.tries,
+            attempt=given.attempt,
+        )
     )
-    record.write(arguments.record)
+    if given.record:
+        record.write(given.record)
     explain_end(record)
     sys.exit(record.exit_code)
 
 
-def _read_arguments() -> tuple[argparse.Namespace, list[str]]:
-    arguments = cli.parser(__doc__)
-    arguments.add_argument("--gpus", type=int, required=True, help="devices that the step gets; 0: none is touched")
-    arguments.add_argument("--gpus-wanted", type=int, help="devices that it needs; more than --gpus is an error")
-    arguments.add_argument("--step", required=True)
-    arguments.add_argument("--arm", required=True)
-    arguments.add_argument("--record", type=Path, required=True, help="where the ProcessRecord is written")
-    arguments.add_argument("--lives-with", type=int, help="id of a process; when that ends, the step is stopped")
-    arguments.add_argument("command", nargs=argparse.REMAINDER, help="-- and the step's command line")
-    parsed = arguments.parse_args()
-    command = parsed.command[1:] if parsed.command[:1] == ["--"] else parsed.command
-    if not command:
-        arguments.error("no command: put the step's command line after --")
-    return parsed, command
+def _read_arguments() -> argparse.Namespace:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--gpus", type=int, default=0, help="devices that the step gets; 0: none is touched")
+    parser.add_argument("--gpus-wanted", type=int, help="devices that it needs; more than --gpus is an error")
+    parser.add_argument("--step", required=True)
+    parser.add_argument("--arm", default="", help="e.g. slm/qwen3b; empty for a step of the whole study")
+    parser.add_argument("--record", type=Path, help="where the ProcessRecord is written")
+    parser.add_argument("--lock", type=Path, help="the file that one process makes at a time; else --record")
+    parser.add_argument("--log", type=Path, help="takes what the step prints; the terminal shows its main lines")
+    parser.add_argument("--lives-with", type=int, help="id of a process; when that ends, the step is stopped")
+    parser.add_argument("--tries", type=int, default=1, help="run it so often before its death counts (--attempt N)")
+    parser.add_argument("--attempt", type=int, default=1, help="number of the first try")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="-- and the step's command line")
+    given = parser.parse_args()
+    given.command = given.command[1:] if given.command[:1] == ["--"] else given.command
+    if not given.command:
+        parser.error("no command: put the step's command line after --")
+    if not (given.lock or given.record):
+        parser.error("--lock or --record is needed")
+    if "/" not in given.command[0] and (SCRIPTS / given.command[0]).is_file():
+        given.command = [sys.executable, str(SCRIPTS / given.command[0]), *given.command[1:]]
+    return given
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, is_launcher=True)

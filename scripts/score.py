@@ -6,11 +6,13 @@ from pathlib import Path
 
 from slingshot.analysis.scoring import score_arm
 from slingshot.artifacts.labels import read_labels
+from slingshot.artifacts.metrics import write_metrics
 from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.splits import read_split
 from slingshot.config.specs import ScoreSpec, parse_spec
 from slingshot.core.files import read_json
 from slingshot.core.hashing import digest_of_file
+from slingshot.core.terminal import say
 from slingshot.data.code_trees import tree_of
 from slingshot.runtime import cli
 
@@ -28,14 +30,20 @@ def main() -> None:
     provenance = {"predictions": digest_of_file(given.predictions), "test": digest_of_file(given.test)}
     if tree := tree_of(spec.labels):
         provenance["code_set"] = tree.code_set_version()
-    score_arm(
+    metrics = score_arm(
         spec,
         read_predictions(given.predictions),
         read_split(given.test),
         read_labels(given.labels),
         read_json(given.training) if given.training else None,
         provenance,
-    ).write(given.metrics)
+    )
+    write_metrics(given.metrics, metrics)
+    match = next(iter(metrics.answers.values())).exact_match
+    say(
+        f"exact match {match.value:.1%} ({metrics.confidence:.0%} interval {match.low:.1%} to {match.high:.1%}, "
+        f"n {match.n})"
+    )
 
 
 if __name__ == "__main__":

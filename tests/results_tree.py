@@ -15,6 +15,7 @@ from slingshot.analysis.compare import compare
 from slingshot.analysis.outcomes import read_outcomes
 from slingshot.analysis.scoring import score_arm
 from slingshot.artifacts.labels import read_labels
+from slingshot.artifacts.metrics import write_metrics
 from slingshot.artifacts.predictions import Candidate, Prediction, write_predictions
 from slingshot.artifacts.records import ProcessRecord, StepRecord
 from slingshot.artifacts.splits import read_split
@@ -22,6 +23,7 @@ from slingshot.config.arms import ORIGINS, Arm
 from slingshot.config.reporting import Cost, Report, Statistics
 from slingshot.config.specs import CompareSpec, ReportSpec, ScoreSpec
 from slingshot.core.files import read_json, write_json, write_jsonl
+from slingshot.core.hashing import digest_of_file
 from slingshot.data.power import describe_power
 
 HOSTILE = "<script>window.hacked = true</script></script><img src=x onerror='window.hacked=true'>&\u2028\"'{{7*7}}"
@@ -148,8 +150,9 @@ def finish(tree: Tree, contenders: Sequence[Contender] = CONTENDERS) -> None:
         training = tree.folder / arm.path / "training.json"
         summary = read_json(training) if training.exists() else None
         predictions = tree.predictions[arm.path]
-        provenance = {"predictions": "a" * 64, "test": "f" * 64}
-        score_arm(spec, predictions, test, labels, summary, provenance).write(tree.folder / arm.path / "metrics.json")
+        provenance = {"predictions": digest_of_file(tree.folder / arm.path / "predictions.jsonl"), "test": "f" * 64}
+        scores = score_arm(spec, predictions, test, labels, summary, provenance)
+        write_metrics(tree.folder / arm.path / "metrics.json", scores)
     arms = [one.arm for one in contenders]
     keys = {arm.path: arm.path for arm in arms}
     compared = CompareSpec(

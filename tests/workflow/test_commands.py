@@ -8,15 +8,25 @@ from pathlib import Path
 
 import pytest
 
+from slingshot.runtime.command_words import with_targets_apart
+
 HOUSE = Path(__file__).parents[2]
 BLOCKS = re.findall(r"```bash\n(.*?)```", (HOUSE / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
 COMMANDS = [line.partition(" #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def commands(tmp_path_factory):
+    """The command as `make env` installs it, without touching the environment that runs the tests."""
+    place = tmp_path_factory.mktemp("bin")
+    subprocess.run([sys.executable, HOUSE / "scripts" / "command.py", "--install", place], check=True)
+    run.place = place
+
+
 def run(command):
     """Run in the repository's root, with this environment's programs first on the path."""
     environment = {
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "PATH": f"{run.place}:{Path(sys.executable).parent}:/usr/bin:/bin",
         "HOME": str(Path.home()),
         "HF_HUB_OFFLINE": "1",
     }
@@ -43,6 +53,37 @@ def test_the_readme_gives_the_commands_that_were_asked_for():
     assert {"make demo", "make test", "snakemake -n", "snakemake llm", "snakemake slm"} <= set(COMMANDS)
     assert snakemake("--resources", "gpu=1", "--cores", "1", "results/report.html")
     assert snakemake("--cores", "1", "--resources", "gpu=1", "--", "results/report.html")
+    assert snakemake("--cores", "1", "--resources", "gpu=1", "results/report.html")
+
+
+@pytest.mark.parametrize("form", ["--resources gpu=1 --cores 1 {0}", "--cores 1 --resources gpu=1 {0}", "{0}"])
+def test_options_may_follow_the_target(form):
+    done = run(f"snakemake {form.format('results/report.html')} --dry-run --forceall --quiet rules")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert jobs(done.stdout + done.stderr)["report"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--resources gpu=1 t", "--resources gpu=1 -- t"),
+        ("--resources gpu=1 mem_mb=9 t u", "--resources gpu=1 mem_mb=9 -- t u"),
+        ("--resources=gpu=1 t -n", "t --resources=gpu=1 -n"),
+        ("--config seed=3 t", "--config seed=3 -- t"),
+        ("--set-resources predict:mem_mb=9 t", "--set-resources predict:mem_mb=9 -- t"),
+        (
+            "--set-threads fit=2 --res mem_mb=1 t -j 2",
+            "t --set-threads fit=2 --res mem_mb=1 -j 2",
+        ),
+        ("t --resources gpu=1 -n", "t --resources gpu=1 -n"),
+        ("--resources gpu=1 -- t", "--resources gpu=1 -- t"),
+        ("--resources gpu=1 a -- t", "--resources gpu=1 -- a t"),
+        ("-n --until predict t", "-n --until predict t"),
+        ("", ""),
+    ],
+)
+def test_only_words_that_an_option_would_swallow_are_set_apart(words, expected):
+    assert with_targets_apart(words.split()) == expected.split()
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("snakemake")])

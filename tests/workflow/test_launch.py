@@ -93,17 +93,68 @@ def test_fifty_jobs_over_four_devices_never_share_one_though_launchers_and_steps
     assert not (tmp_path / "shared").exists(), "two processes were on one device"
 
 
-def test_a_device_stays_taken_while_the_orphan_of_a_killed_launcher_lives(tmp_path, environment):
-    orphan = f"trap '' TERM; setsid sleep 1.5 & echo $! >{tmp_path}/pid; sleep 30"
+def test_after_a_kill_of_the_launcher_all_that_the_step_started_dies_before_its_device_is_given_away(
+    tmp_path, environment
+):
+    """As a finetune on several GPUs: its workers are the step's children, in sessions of their own."""
+    workers = "setsid sleep 60 & echo $! >$0/pid; setsid bash -c 'setsid sleep 60 & echo $! >>$0/pid; wait' $0 & wait"
+    only = environment | {"CUDA_VISIBLE_DEVICES": "2"}
+    first = start(["bash", "-c", workers, str(tmp_path)], only, tmp_path / "a.json")
+    wait_for(tmp_path / "pid")
+    time.sleep(0.2)
+    left = [int(line) for line in (tmp_path / "pid").read_text().split()]
+    first.kill()
+    first.wait()
+    alive = " ".join(f"kill -0 {process} 2>/dev/null && echo {process} >>$0/shared;" for process in left)
+    second = start(["bash", "-c", f"{alive} true", str(tmp_path)], only, tmp_path / "b.json")
+    assert second.wait(timeout=30) == 0
+    assert len(left) == 2
+    assert not (tmp_path / "shared").exists()
+    assert all(ended(process, 0.1) for process in left)
+
+
+def test_a_device_stays_taken_while_an_orphan_lives_though_launcher_and_guard_were_killed(tmp_path, environment):
+    orphan = f"trap '' TERM; setsid sleep 2 & echo $! >{tmp_path}/pid; sleep 30"
     first = start(["bash", "-c", orphan], environment | {"CUDA_VISIBLE_DEVICES": "2"}, tmp_path / "a.json")
     sleeper = int(wait_for(tmp_path / "pid"))
+    guard = int(Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text())
+    os.kill(guard, signal.SIGSTOP)
     first.kill()
+    os.kill(guard, signal.SIGKILL)
     first.wait()
     second = start(["true"], environment | {"CUDA_VISIBLE_DEVICES": "2"}, tmp_path / "b.json")
     message = second.communicate(timeout=30)[1]
     assert second.returncode == 0
     assert ended(sleeper, 0.1)
     assert "waiting for 1 free of 1 GPUs (GPU-fake2 held by process" in message
+
+
+def test_a_death_is_tried_again_and_an_error_of_the_study_is_not(tmp_path, environment):
+    command = ["bash", "-c", 'echo "$@" >>$0/tried; [ $2 = 3 ] || kill -9 $$', str(tmp_path)]
+    job = start(command, environment, tmp_path / "a.json", gpus=0, options=["--tries", "3"])
+    assert job.wait(timeout=20) == 0
+    assert (tmp_path / "tried").read_text() == "--attempt 1\n--attempt 2\n--attempt 3\n"
+    for code in (1, 2):
+        (tmp_path / "tried").unlink()
+        command = ["bash", "-c", f"echo once >>$0/tried; exit {code}", str(tmp_path)]
+        job = start(command, environment, tmp_path / "b.json", gpus=0, options=["--tries", "3"])
+        assert job.wait(timeout=20) == code
+        assert (tmp_path / "tried").read_text() == "once\n"
+
+
+def test_the_terminal_shows_the_main_lines_and_the_log_holds_all(tmp_path, environment):
+    step = (
+        "import sys; sys.path.insert(0, sys.argv[1])\nfrom slingshot.core.terminal import say\n"
+        "print('a long spec'); say('12 of 100')"
+    )
+    scripts = str(Path(LAUNCH[1]).parent)
+    log = tmp_path / "logs" / "step.log"
+    job = start([sys.executable, "-c", step, scripts], environment, tmp_path / "a.json", 0, ["--log", str(log)])
+    said = job.communicate(timeout=20)[1]
+    assert job.returncode == 0
+    assert said.splitlines()[:2] == ["predict llm/a: begins", "predict llm/a: 12 of 100"]
+    assert "a long spec" in log.read_text()
+    assert "a long spec" not in said
 
 
 def test_a_step_gets_devices_only_among_those_that_are_allowed(tmp_path, environment):

@@ -21,13 +21,13 @@ rule finetune:
         RESULTS.benchmark("{arm}/finetune")
     wildcard_constraints:
         arm=one_of(FINETUNED),
-    retries: 2
     conda:
         "../../envs/environment.yaml"
     threads: 2
     resources:
         gpu=gpus_of_finetune,
         gpus_wanted=gpus_of_finetune,
+        tries=tries_flags,
         mem_mb=mem_mb_of,
         runtime=runtime_of,
         hardware=hardware_flags,
@@ -36,12 +36,12 @@ rule finetune:
         **facts("finetune", "arm"),
         spec=spec("finetune", "arm"),
     shell:
-        "$LAUNCH --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step finetune --arm {wildcards.arm}"
-        " --record {output.process} --"
-        " $RUN/finetune.py --spec {params.spec:q} --arm {wildcards.arm} --model {input.model} --labels {input.labels}"
-        " --train {input.train} --validation {input.validation} --adapter $(dirname {output.weights})"
-        " --training {output.training} --log {output.log} --record {output.record} --gpus {resources.gpus_wanted}"
-        " {resources.hardware} {resources.training} 2>&1 | tee -i {log}"
+        "launch --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} {resources.tries} --step finetune"
+        " --arm {wildcards.arm:q} --record {output.process:q} --log {log:q} --"
+        " finetune.py --spec {params.spec:q} --arm {wildcards.arm:q} --model {input.model:q} --labels {input.labels:q}"
+        ' --train {input.train:q} --validation {input.validation:q} --adapter "$(dirname {output.weights:q})"'
+        " --training {output.training:q} --log {output.log:q} --record {output.record:q} --gpus {resources.gpus_wanted}"
+        " {resources.hardware} {resources.training}"
 
 
 rule choose:
@@ -71,7 +71,8 @@ rule choose:
         **facts("choose", "arm"),
         spec=spec("choose", "arm"),
     shell:
-        "$RUN/choose.py --spec {params.spec:q} --arm {wildcards.arm} --results results 2>&1 | tee {log}"
+        "launch --step choose --arm {wildcards.arm:q} --lock {output.weights:q} --log {log:q} --"
+        " choose.py --spec {params.spec:q} --arm {wildcards.arm:q} --results results"
 
 
 rule choose_prompt:
@@ -96,7 +97,8 @@ rule choose_prompt:
         **facts("choose_prompt", "arm"),
         spec=spec("choose_prompt", "arm"),
     shell:
-        "$RUN/choose_prompt.py --spec {params.spec:q} --arm {wildcards.arm} --results results 2>&1 | tee {log}"
+        "launch --step choose_prompt --arm {wildcards.arm:q} --lock {output.choice:q} --log {log:q} --"
+        " choose_prompt.py --spec {params.spec:q} --arm {wildcards.arm:q} --results results"
 
 
 rule predict:
@@ -104,6 +106,7 @@ rule predict:
     input:
         model=card_of,
         adapter=adapter_of,
+        settings=settings_of,
         labels=RESULTS.data.labels,
         choice=choice_of,
         train=RESULTS.data.train,
@@ -118,13 +121,13 @@ rule predict:
         RESULTS.benchmark("{arm}/predict")
     wildcard_constraints:
         arm=one_of(PREDICTED if SHARDS == 1 else []),
-    retries: 2
     conda:
         "../../envs/environment.yaml"
     threads: 2
     resources:
         gpu=gpus_of_predict,
         gpus_wanted=gpus_of_predict,
+        tries=tries_flags,
         mem_mb=mem_mb_of,
         runtime=runtime_of,
         hardware=hardware_flags,
@@ -133,19 +136,21 @@ rule predict:
         **facts("predict", "arm"),
         spec=spec("predict", "arm"),
     shell:
-        "adapter={input.adapter}; choice={input.choice};"
-        " $LAUNCH --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step predict --arm {wildcards.arm}"
-        " --record {output.process} --"
-        " $RUN/predict.py --spec {params.spec:q} --arm {wildcards.arm} --model {input.model}"
-        " ${{adapter:+--adapter ${{adapter%/*}}}} ${{choice:+--choice $choice}} --labels {input.labels} --train {input.train} --split {input.test}"
-        " --predictions {output.predictions} --record {output.record} {resources.shard}"
-        " --gpus {resources.gpus_wanted} {resources.hardware} 2>&1 | tee -i {log}"
+        "adapter={input.adapter:q}; choice={input.choice:q};"
+        " launch --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} {resources.tries} --step predict"
+        " --arm {wildcards.arm:q} --record {output.process:q} --log {log:q} --"
+        " predict.py --spec {params.spec:q} --arm {wildcards.arm:q} --model {input.model:q}"
+        ' ${{adapter:+--adapter "${{adapter%/*}}"}} ${{choice:+--choice "$choice"}} --labels {input.labels:q} --train {input.train:q}'
+        " --split {input.test:q}"
+        " --predictions {output.predictions:q} --record {output.record:q} {resources.shard}"
+        " --gpus {resources.gpus_wanted} {resources.hardware}"
 
 
 use rule predict as predict_validation with:
     input:
         model=card_of,
         adapter=adapter_of,
+        settings=settings_of,
         labels=RESULTS.data.labels,
         choice=[],
         train=RESULTS.data.train,
@@ -206,11 +211,12 @@ rule ask:
         spec=spec("ask", "arm"),
         cache=lambda wildcards: RESULTS.cache(ARMS[wildcards.arm].model),
     shell:
-        "choice={input.choice};"
-        " $LAUNCH --gpus 0 --step ask --arm {wildcards.arm} --record {output.process} --"
-        " $RUN/ask.py --spec {params.spec:q} --arm {wildcards.arm} ${{choice:+--choice $choice}} --labels {input.labels} --train {input.train}"
-        " --split {input.test} --predictions {output.predictions} --record {output.record}"
-        " --cache {params.cache} {resources.asking} 2>&1 | tee -i {log}"
+        "choice={input.choice:q};"
+        " launch --step ask --arm {wildcards.arm:q} --record {output.process:q} --log {log:q} --"
+        ' ask.py --spec {params.spec:q} --arm {wildcards.arm:q} ${{choice:+--choice "$choice"}}'
+        " --labels {input.labels:q} --train {input.train:q}"
+        " --split {input.test:q} --predictions {output.predictions:q} --record {output.record:q}"
+        " --cache {params.cache:q} {resources.asking}"
 
 
 use rule ask as ask_validation with:
@@ -255,7 +261,8 @@ rule gather:
         **facts("gather"),
         spec=spec("gather"),
     shell:
-        "$RUN/gather.py --spec {params.spec:q} --arm {wildcards.arm} --results results 2>&1 | tee {log}"
+        "launch --step gather --arm {wildcards.arm:q} --lock {output.predictions:q} --log {log:q} --"
+        " gather.py --spec {params.spec:q} --arm {wildcards.arm:q} --results results"
 
 
 rule score:
@@ -283,6 +290,7 @@ rule score:
         **facts("score", "arm"),
         spec=spec("score", "arm"),
     shell:
-        "training={input.training};"
-        " $RUN/score.py --spec {params.spec:q} --predictions {input.predictions} --test {input.test}"
-        " --labels {input.labels} ${{training:+--training $training}} --metrics {output.metrics} 2>&1 | tee {log}"
+        "training={input.training:q};"
+        " launch --step score --arm {wildcards.arm:q} --lock {output.metrics:q} --log {log:q} --"
+        " score.py --spec {params.spec:q} --predictions {input.predictions:q} --test {input.test:q}"
+        ' --labels {input.labels:q} ${{training:+--training "$training"}} --metrics {output.metrics:q}'

@@ -1,26 +1,31 @@
 """The validated study, and what rules ask of it."""
 
 import re
+import shlex
 import sys
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
+from snakemake.utils import update_config
+
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from slingshot.config.arms import answers_validation, arms_of  # noqa: E402
-from slingshot.config.study import parse_study
-from slingshot.config.yaml_files import read_yaml
+from slingshot.config.study import parse_study, read_config
 from slingshot.artifacts.layout import ResultFiles, files_of_arm, files_of_candidate  # noqa: E402
 from slingshot.core.errors import StudyError  # noqa: E402
 from slingshot.core.hashing import digest_of_text  # noqa: E402
 from slingshot.core.files import write_text
 from slingshot.study.steps import fact_of, keys_of, step_spec  # noqa: E402
 
+# Not by Snakemake's `configfile:`, whose loader runs the Python of a file that says __use_yte__, and takes the last of
+# two equal keys in silence. What the command line says (--config) goes over it, as usual.
 try:
-    for _path in workflow.configfiles:
-        read_yaml(Path(_path))  # Snakemake takes the last of two keys of one name without a word
+    written = read_config("config.yaml")
+    update_config(written, config)
+    config = written
     STUDY = parse_study(deepcopy(config))
 except StudyError as error:
     raise WorkflowError(str(error)) from None
@@ -30,11 +35,11 @@ ARM = RESULTS.arm("{arm}")  # with the wildcard, for outputs
 ARMS = {arm.path: arm for arm in arms_of(STUDY)}
 WRITTEN_CONFIG = deepcopy(config)
 
-# Rules call a program as `$RUN/score.py ...`, and a model's program as
-# `$LAUNCH --step predict ... -- $RUN/predict.py ...`. The launcher ends when Snakemake does, which is the parent of
-# the rule's shell. Snakemake cuts a request for more GPUs than --resources allows in silence, so the launcher is told
-# both figures. A prefix takes the place of Snakemake's own, strict mode.
-shell.prefix(f'set -euo pipefail; RUN="{sys.executable} {SCRIPTS}"; LAUNCH="$RUN/launch.py --lives-with $PPID"; ')
+# Rules call a program as `launch --step score ... -- score.py ...`. The launcher ends when Snakemake does, which is
+# the parent of the rule's shell. The paths may hold any character: they are quoted for the shell, and their braces for
+# Snakemake. A prefix takes the place of Snakemake's own, strict mode.
+PYTHON_AND_LAUNCHER = shlex.join([sys.executable, str(SCRIPTS / "launch.py")]).replace("{", "{{").replace("}", "}}")
+shell.prefix(f'set -euo pipefail; launch() {{{{ {PYTHON_AND_LAUNCHER} --lives-with "$PPID" "$@"; }}}}; ')
 
 
 def arm_paths(chosen):
@@ -146,12 +151,20 @@ def gpus_of_predict(wildcards):
     return hardware.gpus if ARMS[wildcards.arm].generates and "shard" not in wildcards.keys() else 1
 
 
-def hardware_flags(wildcards, attempt):
+TRIES = 3  # of a model step that died; an error that would only come again counts at once
+
+
+def tries_flags(wildcards, attempt):
+    """How often the launcher tries. A resource, as it depends on Snakemake's own attempt (on a cluster)."""
+    return f"--tries {TRIES} --attempt {attempt}"
+
+
+def hardware_flags(wildcards):
     """What a model step may take of the machine. A resource, so that a change of it reruns nothing."""
     hardware = hardware_of(wildcards)
     return (
         f"--device {hardware.device} --token-budget {hardware.token_budget or 'auto'} "
-        f"--memory-gb {hardware.memory_gb or 'all'} --attempt {attempt}"
+        f"--memory-gb {hardware.memory_gb or 'all'}"
     )
 
 
@@ -210,6 +223,12 @@ def choice_of(wildcards):
 
 def validation_of_candidates(wildcards):
     return [RESULTS.arm(path).validation.predictions for path in ARMS[wildcards.arm].best_of]
+
+
+def settings_of(wildcards):
+    """The adapter's settings, likewise: rank and scale are no part of the weights."""
+    arm = ARMS[wildcards.arm]
+    return RESULTS.arm(arm.path).adapter_settings if arm.generates and arm.finetuned else []
 
 
 def training_of(wildcards):

@@ -23,8 +23,9 @@ rule compare:
         **facts("compare"),
         spec=spec("compare"),
     shell:
-        "$RUN/compare.py --spec {params.spec:q} --results results --comparison {output.comparison}"
-        " --results-json {output.results} 2>&1 | tee {log}"
+        "launch --step compare --lock {output.comparison:q} --log {log:q} --"
+        " compare.py --spec {params.spec:q} --results results --comparison {output.comparison:q}"
+        " --results-json {output.results:q}"
 
 
 rule report:
@@ -53,8 +54,9 @@ rule report:
         **facts("report"),
         spec=spec("report"),
     shell:
-        "$RUN/report.py --spec {params.spec:q} --study . --results results --report {output.report}"
-        " --figures {output.figures} 2>&1 | tee {log}"
+        "launch --step report --lock {output.report:q} --log {log:q} --"
+        " report.py --spec {params.spec:q} --study . --results results --report {output.report:q}"
+        " --figures {output.figures:q}"
 
 
 rule report_available:
@@ -64,4 +66,5 @@ rule report_available:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "$RUN/report_available.py --study . --results results --available results/available 2>&1 | tee {log}"
+        "launch --step report_available --lock results/available/report.html --log {log:q} --"
+        " report_available.py --study . --results results --available results/available"

@@ -25,7 +25,8 @@ rule prepare_data:
         **facts("prepare_data"),
         spec=spec("prepare_data"),
     shell:
-        "$RUN/prepare_data.py --spec {params.spec:q} --study . --data $(dirname {output.dataset}) 2>&1 | tee {log}"
+        "launch --step prepare_data --lock {output.dataset:q} --log {log:q} --"
+        ' prepare_data.py --spec {params.spec:q} --study . --data "$(dirname {output.dataset:q})"'
 
 
 rule data_page:
@@ -49,4 +50,5 @@ rule data_page:
         **facts("data_page"),
         spec=spec("data_page"),
     shell:
-        "$RUN/data_page.py --spec {params.spec:q} --data $(dirname {input.dataset}) 2>&1 | tee {log}"
+        "launch --step data_page --lock {output.page:q} --log {log:q} --"
+        ' data_page.py --spec {params.spec:q} --data "$(dirname {input.dataset:q})"'

@@ -21,7 +21,8 @@ rule export:
         mem_mb=mem_mb_of,
         runtime=120,
     shell:
-        "$RUN/export.py --study . --arm {wildcards.arm} {output.folder} 2>&1 | tee {log}"
+        "launch --step export --arm {wildcards.arm:q} --lock {output.folder:q} --log {log:q} --"
+        " export.py --study . --arm {wildcards.arm:q} {output.folder:q}"
 
 
 rule archive:
@@ -39,4 +40,5 @@ rule archive:
         mem_mb=2000,
         runtime=60,
     shell:
-        "$RUN/archive.py --study . --archive {output.archive} 2>&1 | tee {log}"
+        "launch --step archive --lock {output.archive:q} --log {log:q} --"
+        " archive.py --study . --archive {output.archive:q}"

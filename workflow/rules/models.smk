@@ -21,4 +21,5 @@ rule fetch_model:
         **facts("fetch_model", "model"),
         spec=spec("fetch_model", "model"),
     shell:
-        "$RUN/fetch_model.py --spec {params.spec:q} --study . --card {output.card} 2>&1 | tee {log}"
+        "launch --step fetch_model --arm {wildcards.model:q} --lock {output.card:q} --log {log:q} --"
+        " fetch_model.py --spec {params.spec:q} --study . --card {output.card:q}"

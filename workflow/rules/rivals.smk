@@ -34,12 +34,12 @@ rule fit:
         **facts("fit", "arm"),
         spec=spec("fit", "arm"),
     shell:
-        "$LAUNCH --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step finetune --arm {wildcards.arm}"
-        " --record {output.process} --"
-        " $RUN/fit.py --spec {params.spec:q} --arm {wildcards.arm} --model {input.model} --labels {input.labels}"
-        " --train {input.train} --validation {input.validation} --fitted $(dirname {output.pipeline})"
-        " --training {output.training} --log {output.log} --record {output.record}"
-        " --checkpoints {resources.checkpoints} --device {resources.device} 2>&1 | tee -i {log}"
+        "launch --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step finetune"
+        " --arm {wildcards.arm:q} --record {output.process:q} --log {log:q} --"
+        " fit.py --spec {params.spec:q} --arm {wildcards.arm:q} --model {input.model:q} --labels {input.labels:q}"
+        ' --train {input.train:q} --validation {input.validation:q} --fitted "$(dirname {output.pipeline:q})"'
+        " --training {output.training:q} --log {output.log:q} --record {output.record:q}"
+        " --checkpoints {resources.checkpoints} --device {resources.device}"
 
 
 rule predict_fitted:
@@ -71,11 +71,11 @@ rule predict_fitted:
         **facts("predict_fitted", "arm"),
         spec=spec("predict_fitted", "arm"),
     shell:
-        "$LAUNCH --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step predict --arm {wildcards.arm}"
-        " --record {output.process} --"
-        " $RUN/predict_fitted.py --spec {params.spec:q} --arm {wildcards.arm} --fitted $(dirname {input.pipeline})"
-        " --split {input.test} --predictions {output.predictions} --record {output.record}"
-        " --device {resources.device} 2>&1 | tee -i {log}"
+        "launch --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step predict"
+        " --arm {wildcards.arm:q} --record {output.process:q} --log {log:q} --"
+        ' predict_fitted.py --spec {params.spec:q} --arm {wildcards.arm:q} --fitted "$(dirname {input.pipeline:q})"'
+        " --split {input.test:q} --predictions {output.predictions:q} --record {output.record:q}"
+        " --device {resources.device}"
 
 
 use rule predict_fitted as predict_fitted_validation with:
@@ -118,5 +118,6 @@ rule import_predictions:
         **facts("import_predictions", "arm"),
         spec=spec("import_predictions", "arm"),
     shell:
-        "$RUN/import_predictions.py --spec {params.spec:q} --study . --test {input.test} --labels {input.labels}"
-        " --predictions {output.predictions} 2>&1 | tee {log}"
+        "launch --step import_predictions --arm {wildcards.arm:q} --lock {output.predictions:q} --log {log:q} --"
+        " import_predictions.py --spec {params.spec:q} --study . --test {input.test:q} --labels {input.labels:q}"
+        " --predictions {output.predictions:q}"

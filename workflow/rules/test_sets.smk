@@ -141,5 +141,5 @@ rule compare_test_sets:
         **facts("compare_test_sets"),
         spec=spec("compare_test_sets"),
     shell:
-        "$RUN/compare_test_sets.py --spec {params.spec:q} --results results --test-sets {output.test_sets}"
-        " 2>&1 | tee {log}"
+        "launch --step compare_test_sets --lock {output.test_sets:q} --log {log:q} --"
+        " compare_test_sets.py --spec {params.spec:q} --results results --test-sets {output.test_sets:q}"

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slingshot.artifacts.layout import ResultFiles
+from slingshot.artifacts.layout import ArmFiles, ResultFiles
+from slingshot.artifacts.manifest import original_digest
 from slingshot.artifacts.metrics import AnswerKind, Metrics, read_metrics
 from slingshot.artifacts.predictions import Prediction, read_predictions
 from slingshot.artifacts.records import ProcessRecord, StepRecord, read_process_record, read_step_record
@@ -72,6 +73,22 @@ class Outcome:
         return int(predicted.get("few_shot", {}).get("k", self.arm.shots or 0))
 
 
+def _metrics_of(files: ArmFiles, results: ResultFiles) -> Metrics:
+    """An arm's metrics, if they were computed from the answers that lie beside them.
+
+    Raises:
+        StudyError: they were computed from others, or say another exact match than these have.
+    """
+    metrics = read_metrics(files.metrics)
+    again = f"score the arm again with `snakemake --force {files.metrics}`"
+    if metrics.provenance.get("predictions") not in (None, original_digest(files.predictions, results)):
+        raise StudyError(f"{files.metrics} was computed from other answers than {files.predictions}: {again}")
+    stated = metrics.exact_match_accuracy
+    if "free" in metrics.answers and abs(stated - metrics.answers["free"].exact_match.value) > 1e-9:
+        raise StudyError(f"{files.metrics} states an exact match of {stated:g} in one place and another below: {again}")
+    return metrics
+
+
 def read_outcome(arm: Arm, results: Path, validated: bool = False) -> Outcome:
     """Read an arm's folder.
 
@@ -82,7 +99,7 @@ def read_outcome(arm: Arm, results: Path, validated: bool = False) -> Outcome:
     predicts, trained = "predict" in arm.steps, "finetune" in arm.steps
     return Outcome(
         arm=arm,
-        metrics=read_metrics(files.metrics),
+        metrics=_metrics_of(files, ResultFiles(results)),
         predictions=read_predictions(files.predictions),
         predict=read_step_record(files.record("predict")) if predicts else None,
         predict_process=read_process_record(files.process("predict")) if predicts else None,

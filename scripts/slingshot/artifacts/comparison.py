@@ -9,11 +9,10 @@ from pydantic import Field
 
 from slingshot.artifacts.cost import ArmCost, BreakEven, MemoryRow
 from slingshot.artifacts.metrics import AnswerKind, Difference, Score
-from slingshot.artifacts.records import Record
+from slingshot.artifacts.records import Record, read_record
 from slingshot.artifacts.rivalry import FrequencyGroup, HeadComparison, SelectiveCoding
 from slingshot.config.base import ArmKind
 from slingshot.config.endpoints import TokenPrices
-from slingshot.core.files import read_json
 
 Family = Literal["primary", "baseline", "secondary"]
 
@@ -303,7 +302,7 @@ class Comparison(Record):
 
 
 def read_comparison(path: Path | str) -> Comparison:
-    return Comparison.model_validate(read_json(path))
+    return read_record(Comparison, path)
 
 
 class Ensemble(Record):

@@ -7,9 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from slingshot.artifacts.records import Record
+from slingshot.artifacts.records import Record, read_record
 from slingshot.core.errors import StudyError
-from slingshot.core.files import read_json
 
 
 class ModelCard(Record):
@@ -33,7 +32,7 @@ def read_model_card(path: Path | str) -> ModelCard:
     """
     path = Path(path)
     try:
-        card = ModelCard.model_validate(read_json(path))
+        card = read_record(ModelCard, path)
     except FileNotFoundError:
         raise StudyError(f"{path} is missing: make it with `snakemake {path}`") from None
     card.folder = str((path.parent / card.folder).resolve())

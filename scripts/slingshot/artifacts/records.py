@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, write_json
 
 
@@ -94,12 +95,33 @@ class ProcessRecord(Record):
     energy_wh: float | None = Field(None, description="by the card's own counter; null where it has none")
 
 
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+def read_record(model: type[RecordT], path: Path | str) -> RecordT:
+    """Read a file that a step wrote.
+
+    Raises:
+        FileNotFoundError: it is missing.
+        StudyError: it is damaged, or of a version that wrote other keys; names the first that is wrong.
+    """
+    try:
+        return model.model_validate(read_json(path))
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(map(str, fault["loc"]))[:100] or "the whole"
+        raise StudyError(
+            f"{path} is not what this version writes ({key}: {fault['msg'][:120]}): make it again with "
+            f"`snakemake --force {path}`"
+        ) from None
+
+
 def read_step_record(path: Path | str) -> StepRecord:
-    return StepRecord.model_validate(read_json(path))
+    return read_record(StepRecord, path)
 
 
 def read_process_record(path: Path | str) -> ProcessRecord:
-    return ProcessRecord.model_validate(read_json(path))
+    return read_record(ProcessRecord, path)
 
 
 @contextmanager

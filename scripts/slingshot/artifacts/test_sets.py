@@ -8,8 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from slingshot.artifacts.metrics import AnswerKind, Difference, Score
-from slingshot.artifacts.records import Record
-from slingshot.core.files import read_json
+from slingshot.artifacts.records import Record, read_record
 
 
 class Drop(Record):
@@ -58,4 +57,4 @@ class TestSets(Record):
 
 
 def read_test_sets(path: Path | str) -> TestSets:
-    return TestSets.model_validate(read_json(path))
+    return read_record(TestSets, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from slingshot.config.base import ArmKind, ModelType, Spec, TrainingStatus
 from slingshot.config.models import Model
 from slingshot.config.recipe import overridden
 from slingshot.config.study import Study
+from slingshot.core.hashing import digest_of_text
 
 
 @dataclass(frozen=True)
@@ -156,8 +158,7 @@ def _sweep_arms(study: Study) -> Iterator[Arm]:
         if overridden(recipe, setting) == recipe:
             path = f"llm/{model}/finetuned" if model in study.llm else f"slm/{model}"
         else:
-            name = "_".join(f"{key.rpartition('.')[2]}-{value}" for key, value in setting.items())
-            arm = _variant(study, model, f"sweep-{name}", "sweep", True, setting=setting, candidate=True)
+            arm = _variant(study, model, f"sweep-{_name_of(setting)}", "sweep", True, setting=setting, candidate=True)
             path = arm.path
             yield arm
         by_model.setdefault(model, []).append(path)
@@ -187,6 +188,20 @@ def _head_arms(study: Study) -> Iterator[Arm]:
             yield _variant(study, model, f"train{size}", "heads", True, train_size=size)
             named = f"{other}_train{size}"
             yield _variant(study, model, named, "heads", True, train_size=size, setting={"head": other})
+
+
+MOST_NAME = 120  # characters; a file's name may have 255
+
+
+def _name_of(setting: dict[str, Any]) -> str:
+    """A setting in letters, digits and `._=-` alone: it becomes a folder and a word of a shell's command.
+
+    What another character had to be left out of, or is too long, ends in a digest of the whole, so that no two
+    settings share a name.
+    """
+    name = "_".join(f"{key.rpartition('.')[2]}-{value}" for key, value in setting.items())
+    safe = re.sub(r"[^A-Za-z0-9._=-]+", "-", name)[:MOST_NAME].strip("-.")
+    return safe if safe == name else f"{safe}-{digest_of_text(json.dumps(setting, sort_keys=True))[:8]}"
 
 
 def _variant(study: Study, model: str, variant: str, design: Any, finetuned: bool, **treatment: Any) -> Arm:

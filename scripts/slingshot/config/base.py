@@ -31,10 +31,24 @@ Size = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?[KMB]$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
+HubId = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?(/[A-Za-z0-9_]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?)?$"
+    ),
+]
+
+Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}$")]
+
+LocalPath = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"^[^\x00\n\r]+$")]
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy, scikit-learn and torch all take
+
+
 class Spec(BaseModel):
     """Frozen, and refuses keys that it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TreeLabels(Spec):
@@ -55,7 +69,9 @@ def tagged_by_key(*keys: str) -> Discriminator:
 
     def tag(value: Any) -> str | None:
         present = value if isinstance(value, dict) else getattr(value, "__dict__", {})
-        return next((key for key in keys if key in present), None)
+        found = [key for key in keys if key in present]
+        in_wheel = found[:1] == ["wheel"] and {*found} <= {"wheel", "gguf", "folder"}
+        return found[0] if in_wheel or len(found) == 1 else None
 
     return Discriminator(
         tag,

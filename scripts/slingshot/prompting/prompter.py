@@ -72,7 +72,10 @@ class Prompter:
             StudyError: instruction and examples alone are longer than the window.
         """
         window, text = self.window, self.template.as_text(text)
-        examples = [replace(example, text=self.template.as_text(example.text)) for example in examples]
+        examples = [
+            replace(each, text=self.template.as_text(each.text), answer=self.template.as_text(each.answer))
+            for each in examples
+        ]
         shown = shown or (self._lists.of([text])[0] if self._lists else None)
         ids = self._prompt_ids(text, examples, shown)
         if len(ids) <= window:
@@ -127,7 +130,10 @@ class Prompter:
                 f"{self.template.after_answer!r}, which is no special token: an answer would have no end"
             )
         end = closing[0] if closing else int(self.tokenizer.eos_token_id)
-        return [*self.answer_ids([written_answer(self._prompt.answer, label, description)])[0], end]
+        return [
+            *self.answer_ids([self.template.as_text(written_answer(self._prompt.answer, label, description))])[0],
+            end,
+        ]
 
     def answer_ids(self, answers: Sequence[str]) -> list[list[int]]:
         """The ids of answers as they follow a prompt, without their end.
@@ -210,7 +216,10 @@ class Prompter:
         return token in self.tokenizer.all_special_ids or token in self.tokenizer.added_tokens_decoder
 
     def _as_text(self, examples: Sequence[Example]) -> list[Example]:
-        return [replace(example, text=self.template.as_text(example.text)) for example in examples]
+        return [
+            replace(each, text=self.template.as_text(each.text), answer=self.template.as_text(each.answer))
+            for each in examples
+        ]
 
     def _messages(self, text: str, examples: Sequence[Example], shown: Shown | None) -> list[Message]:
         return chat_messages(self._prompt, text, examples, not self.template.keeps_system, shown)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import jinja2.meta
 import jinja2.sandbox
-import yaml
+from jinja2 import nodes
 
 from slingshot.config.base import AnswerForm, LabelSystem
 from slingshot.config.specs import PromptText
 from slingshot.core.errors import StudyError
+from slingshot.core.yaml_files import read_yaml
 
 log = logging.getLogger(__name__)
 
@@ -53,15 +55,16 @@ def read_prompt(
         StudyError: the file is missing, is not such YAML, has an unknown placeholder, or never shows the dialogue.
     """
     try:
-        texts = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        texts = read_yaml(path, "write one, or correct prompt.file in config.yaml")
         prompt = PromptText(
             answer=answer, max_tokens=max_tokens, names="label" if system == "plain" else "code", **texts
         )
+        for part in PLACEHOLDERS:  # first: to compile `9 ** 9 ** 9` is to compute it
+            refuse_programs(getattr(prompt, part))
         used = {part: _used(getattr(prompt, part)) for part in PLACEHOLDERS}
-    except FileNotFoundError:
-        raise StudyError(f"prompt file {path} is missing: write one, or correct prompt.file in config.yaml") from None
-    except (yaml.YAMLError, TypeError, ValueError, jinja2.TemplateError) as error:
-        raise StudyError(f"prompt file {path} must hold the texts `system` and `user`: {error}") from None
+    except (AttributeError, RecursionError, TypeError, ValueError, jinja2.TemplateError) as error:
+        words = " ".join(str(error).split())[:300]
+        raise StudyError(f"prompt file {path} must hold the texts `system` and `user`: {words}") from None
     for part, names in used.items():
         for wrong in sorted(names - set(PLACEHOLDERS[part])):
             allowed = ", ".join(f"{{{{ {name} }}}}" for name in PLACEHOLDERS[part])
@@ -92,6 +95,34 @@ def written_answer(form: AnswerForm, label: str, description: str) -> str:
 
 
 _templates = jinja2.sandbox.SandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+
+
+_ALLOWED_NODES = (
+    nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.Filter, nodes.If, nodes.CondExpr,
+    nodes.Compare, nodes.Operand, nodes.Not, nodes.And, nodes.Or, nodes.Test,
+)  # fmt: skip
+
+_ALLOWED_FILTERS = ("trim", "upper", "lower", "default", "title", "capitalize")
+
+
+def refuse_programs(template: str) -> None:
+    """A prompt has placeholders and conditions; it neither loops nor computes, so that it ends and never fails.
+
+    Raises:
+        ValueError: it does more than that; names the line.
+        jinja2.TemplateError: it is no template.
+    """
+    for node in _all_nodes(_templates.parse(template)):
+        if not isinstance(node, _ALLOWED_NODES):
+            raise ValueError(f"line {node.lineno} of it loops, calls or computes ({type(node).__name__})")
+        if isinstance(node, nodes.Filter) and node.name not in _ALLOWED_FILTERS:
+            raise ValueError(f"line {node.lineno} of it has the filter {node.name}, not {', '.join(_ALLOWED_FILTERS)}")
+
+
+def _all_nodes(node: nodes.Node) -> Iterator[nodes.Node]:
+    yield node
+    for child in node.iter_child_nodes():
+        yield from _all_nodes(child)
 
 
 @cache

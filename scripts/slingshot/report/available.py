@@ -9,15 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
-
-from slingshot.artifacts.layout import ResultFiles
+from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.manifest import original_digest, read_manifest, verify_files
+from slingshot.artifacts.metrics import read_metrics
+from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.records import read_step_record
 from slingshot.config.arms import Arm, arms_of
-from slingshot.config.study import Study, load_study
+from slingshot.config.study import Study, load_study, read_config
 from slingshot.core.errors import StudyError
-from slingshot.core.files import read_json
 from slingshot.core.hashing import digest_of_file
 from slingshot.study.steps import step_spec
 
@@ -37,7 +36,7 @@ def report_available(study_folder: Path, results: Path, available: Path) -> None
     if manifest is not None:
         verify_files(study_folder, manifest)
     arms = [arm for arm in arms_of(study) if not arm.candidate]
-    why = {arm.path: what_is_missing(study, study_folder, ResultFiles(results), arm) for arm in arms}
+    why = {arm.path: _why_not(study, study_folder, ResultFiles(results), arm) for arm in arms}
     for arm, reason in why.items():
         log.info("%s: %s", arm, reason or "reported")
     if all(why.values()):
@@ -45,6 +44,14 @@ def report_available(study_folder: Path, results: Path, available: Path) -> None
     link_results(ResultFiles(results), available, [arm for arm, reason in why.items() if not reason])
     write_report(study, study_folder, ResultFiles(available))
     log.info("the report is %s", ResultFiles(available).report)
+
+
+def _why_not(study: Study, folder: Path, results: ResultFiles, arm: Arm) -> str:
+    """what_is_missing, where a file that can't be read counts as missing, too."""
+    try:
+        return what_is_missing(study, folder, results, arm)
+    except (StudyError, OSError, ValueError, LookupError, TypeError) as error:
+        return f"missing: {' '.join(str(error).split())[:300]}"
 
 
 def what_is_missing(study: Study, folder: Path, results: ResultFiles, arm: Arm) -> str:
@@ -56,8 +63,8 @@ def what_is_missing(study: Study, folder: Path, results: ResultFiles, arm: Arm) 
     for path in (files.predictions, files.metrics):
         if not path.exists():
             return f"missing: {path} is not there"
-    metrics = read_json(files.metrics)
-    made_from = metrics["provenance"]
+    made_from = read_metrics(files.metrics).provenance
+    read_predictions(files.predictions)
     if made_from["predictions"] != digest_of_file(files.predictions):
         return "missing: its metrics are of other predictions"
     if made_from["test"] != original_digest(results.data.test, results):
@@ -81,17 +88,37 @@ def what_is_missing(study: Study, folder: Path, results: ResultFiles, arm: Arm) 
 
 
 def link_results(results: ResultFiles, available: Path, arms: list[str]) -> None:
-    """Make `available` look like a results folder that holds these arms alone."""
-    shutil.rmtree(available, ignore_errors=True)
-    for source in (results.data.folder, results.models, *(results.arm(arm).folder for arm in arms)):
+    """Make `available` look like a results folder that holds these arms alone.
+
+    An arm's folder is made anew, and what lies in it is linked: it may hold the folders of other arms.
+
+    Raises:
+        StudyError: `available` is something else than a folder that an earlier report left.
+    """
+    if available.is_symlink():
+        raise StudyError(f"{available} is a link, and what it leads to is not touched: remove the link")
+    if available.exists():
+        shutil.rmtree(available)
+    folders = [results.arm(arm).folder for arm in arms]
+    sources = [results.data.folder, results.models]
+    for folder in folders:
+        sources += [each for each in sorted(folder.iterdir()) if not _holds_an_arm(each, ArmFiles(folder))]
+    for source in sources:
         link = available / source.relative_to(results.folder)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(os.path.relpath(source, link.parent))
 
 
+def _holds_an_arm(folder: Path, arm: ArmFiles) -> bool:
+    """Whether a folder inside an arm's is another arm's: it has answers or a finetune of its own."""
+    own = (arm.adapter, arm.fitted, arm.validation.folder, arm.test_set("x").folder.parent, arm.shards)
+    inner = ArmFiles(folder)
+    return folder.is_dir() and folder not in own and (inner.training.exists() or inner.predictions.exists())
+
+
 def write_report(study: Study, folder: Path, available: ResultFiles) -> None:
     """Run compare and report on `available`."""
-    written = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    written = read_config(folder / "config.yaml")
     steps = {
         "compare": ["--comparison", available.comparison, "--results-json", available.results],
         "report": ["--study", folder, "--report", available.report, "--figures", available.figures],

@@ -26,6 +26,7 @@ from slingshot.artifacts.comparison import Comparison, PairComparison
 from slingshot.config.models import parameters_of
 from slingshot.config.specs import ReportSpec
 from slingshot.core.files import write_text
+from slingshot.core.terminal import say
 from slingshot.report import dag as dag_picture
 from slingshot.report import formats
 from slingshot.report.error_browser import Packed, pack
@@ -192,6 +193,7 @@ def write_report(
     log.info(
         "%s: %.1f MB, %d arms, %d test samples", path, len(html.encode()) / 1e6, len(results.metrics), len(results.test)
     )
+    say(f"the report is {path.absolute()}")
     if folder is not None:
         written = write_figures(page.all, folder)
         log.info("%s: %d figures", folder, len(written))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from slingshot.core.environment import versions
 from slingshot.core.errors import StudyError
+from slingshot.core.terminal import show
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def add_hardware(arguments: argparse.ArgumentParser) -> None:
     """Add what a model step may take of the machine; results do not depend on it."""
     arguments.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     arguments.add_argument(
-        "--token-budget", type=_positive_or_auto, help="tokens a micro-batch; auto: from free memory"
+        "--token-budget", type=_positive_or_auto, help="tokens per micro-batch; auto: from free memory"
     )
     arguments.add_argument("--memory-gb", type=_gigabytes_or_all, help="use no more of the device's memory, or all")
     arguments.add_argument("--attempt", type=int, default=1, help="from the second on, the budget is halved each time")
@@ -51,15 +52,15 @@ def share(value: str) -> tuple[int, int]:
     return int(number), int(count)
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run a program: a StudyError becomes one message and exit code 1, without a traceback.
+def run(main: Callable[[], None], is_launcher: bool = False) -> None:
+    """Run a program: a StudyError becomes one message and exit code 1; any other exception its traceback and 70.
 
-    A step (a program with --spec) also says what it is told, on which packages it runs, and what it took.
+    A step (a program with --spec) also logs its spec, the packages that it runs on, and what it took.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("httpx", "urllib3", "filelock", "fsspec", "datasets"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    is_step = "--spec" in sys.argv[:-1]
+    is_step = not is_launcher and "--spec" in sys.argv[:-1]
     start = time.monotonic()
     if is_step:
         log.info("%s: %s", Path(sys.argv[0]).name, ", ".join(f"{name} {one}" for name, one in versions().items()))
@@ -70,9 +71,23 @@ def run(main: Callable[[], None]) -> None:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             log.info("%.1f s, %.1f GB of main memory at most", time.monotonic() - start, peak / 1e9)
     except StudyError as error:
+        show(f"error: {error}")
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        log.exception("an error that no one foresaw: please report it with this log")
+        show(f"error: {type(error).__name__}: {str(error)[:300]} (the traceback is in the log)")
+        sys.exit(70)
+
+
+def log_also_into(path: Path) -> None:
+    """Start a step's log file anew, with what this process logs, too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    handler = logging.FileHandler(path, mode="a", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger().addHandler(handler)
 
 
 def _text_or_file(value: str) -> str:

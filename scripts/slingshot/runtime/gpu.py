@@ -62,13 +62,13 @@ def chosen(devices: Sequence[Device], visible: str | None) -> list[Device]:
         match = next((device for device in devices if _is_named(device, entry)), None)
         if match is None:
             there = ", ".join(device.identity for device in devices) or "none"
-            raise StudyError(f"CUDA_VISIBLE_DEVICES names {entry}, and this machine has {there}: mend or unset it")
+            raise StudyError(f"CUDA_VISIBLE_DEVICES names {entry}, and this machine has {there}: fix or unset it")
         found.append(match)
     return found
 
 
 @contextmanager
-def claimed(
+def hold_gpus(
     count: int, devices: Sequence[Device], holder: str, while_waiting: Callable[[], None] = lambda: None
 ) -> Iterator[dict[Device, int]]:
     """Hold `count` of the devices, each by the descriptor of its lock; wait until so many are free.
@@ -84,7 +84,7 @@ def claimed(
             f"{holder} needs {count} GPU{'s' * (count > 1)} and may use {len(devices)}: lower hardware.gpus in "
             "config.yaml, or widen CUDA_VISIBLE_DEVICES"
         )
-    claim = _claim_when_free(count, devices, holder, while_waiting)
+    claim = _hold_when_free(count, devices, holder, while_waiting)
     try:
         yield claim
     finally:
@@ -107,7 +107,7 @@ def energy_of(devices: Sequence[Device]) -> float | None:
     return sum(known) if known and len(known) == len(readings) else None
 
 
-def _claim_when_free(
+def _hold_when_free(
     count: int, devices: Sequence[Device], holder: str, while_waiting: Callable[[], None]
 ) -> dict[Device, int]:
     waits = Patience(f"{holder}: waiting for {count} free of {len(devices)} GPUs")
@@ -121,7 +121,7 @@ def _claim_when_free(
         for descriptor in claim.values():  # hold none while waiting, or two that need two would wait for ever
             os.close(descriptor)
         held = [holder_of(f"device-{device.identity}") for device in devices if device not in claim]
-        waits.a_moment(while_waiting, "; ".join(held))
+        waits.wait(while_waiting, "; ".join(held))
 
 
 def _is_named(device: Device, entry: str) -> bool:

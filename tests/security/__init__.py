@@ -1,0 +1,1 @@
+"""Hostile inputs: nothing runs, nothing is followed, nothing is believed."""
