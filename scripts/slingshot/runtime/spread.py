@@ -29,7 +29,8 @@ def predict_on_gpus(job: PredictJob, gpus: int) -> None:
     The processes share the cache, so that what was answered before one of them died is not computed again.
 
     Raises:
-        StudyError: one of the processes failed, or fewer devices are visible than asked for.
+        StudyError: one of the processes met an error of the study, or fewer devices are visible than asked for.
+        RuntimeError: one of them died.
     """
     devices = devices_of(job.device, gpus)
     with tempfile.TemporaryDirectory(dir=job.predictions.parent, prefix=".parts-") as folder:
@@ -41,7 +42,9 @@ def predict_on_gpus(job: PredictJob, gpus: int) -> None:
             processes.append(_start(part, shard.folder / "spec.json", device))
         failed = [number for number, process in enumerate(processes, 1) if _ended(process, processes)]
         if failed:
-            raise StudyError(f"{job.arm}: process {failed[0]} of {gpus} failed; see what it said above")
+            said = f"{job.arm}: process {failed[0]} of {gpus} failed; see what it said above"
+            # An error of the study would only come again; a death may not: the launcher then tries another time.
+            raise StudyError(said) if any(each.returncode == 1 for each in processes) else RuntimeError(said)
         write_text(job.predictions, interleaved([shard.predictions for shard in shards]))
         merged = merged_step([read_step_record(shard.record("predict")) for shard in shards])
         merged.write(job.record)
