@@ -1,0 +1,243 @@
+"""Scores of answers that are sets of labels, as the field of automated coding reports them.
+
+Micro, macro and example-based scores are scikit-learn's with `zero_division=0`; precision and recall at k and mean
+average precision are those of Edin et al. (2023, SIGIR, "Automated Medical Coding on MIMIC-III and MIMIC-IV"), whose
+macro F1, too, is the mean of the labels' F1 over the labels of the test split.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, hstack
+
+from slingshot.analysis.groups import Floats, Groups
+from slingshot.analysis.intervals import Jackknifed, difference_of, jackknife
+from slingshot.analysis.scoring import FREQUENCIES, jackknifed, proportion, span
+from slingshot.analysis.significance import paired_difference
+from slingshot.artifacts.metrics import Difference, Score
+from slingshot.artifacts.set_metrics import AtRank, FrequencyScores, PrecisionRecall, SetScores
+from slingshot.data.code_trees import CodeTree
+
+Sets = Sequence[Sequence[str]]
+
+RANKS = (5, 8, 15)
+
+_NAMES = ("precision", "recall", "f1")
+
+
+def set_scores(
+    truths: Sets,
+    answers: Sets,
+    rankings: Sets | None,
+    train_samples: Mapping[str, int],
+    tree: CodeTree | None,
+    groups: Groups,
+    confidence: float,
+) -> SetScores:
+    """All scores of one arm.
+
+    Args:
+        truths, answers: each of n samples' labels, in any order
+        rankings: each sample's labels by their probability to be in the set, the likeliest first; None where an arm
+            ranks none
+        train_samples: the labels of the study, each with its samples in train
+        tree: of the labels; None for plain ones
+    """
+    names = sorted({*train_samples, *(label for each in truths for label in each)})
+    true, said = indicators(truths, names), indicators(answers, names)
+    outside = np.array([len(set(each) - set(names)) for each in answers], float)  # valid elsewhere, wrong here
+    in_test = np.asarray(true.sum(axis=0)).ravel() > 0
+    in_study = np.array([name in train_samples for name in names])
+    correct = np.array([set(a) == set(t) for a, t in zip(answers, truths, strict=True)])
+    return SetScores(
+        exact_match=proportion(correct, confidence, groups),
+        micro=_micro(true, said, outside, groups, confidence),
+        macro=_macro(true[:, in_test], said[:, in_test], groups, confidence),
+        macro_code_set=_macro(true[:, in_study], said[:, in_study], groups, confidence),
+        examples=_examples(true, said, outside, groups, confidence),
+        hierarchical=None if tree is None else _hierarchical(truths, answers, tree, groups, confidence),
+        mean_average_precision=None if rankings is None else _ranked_map(truths, rankings, groups, confidence),
+        at_rank=[] if rankings is None else [_at_rank(k, truths, rankings, groups, confidence) for k in RANKS],
+        by_train_frequency=_by_frequency(true, said, names, train_samples, groups, confidence),
+        test_labels=int(in_test.sum()),
+        mean_labels=float(true.sum() / true.shape[0]),
+        mean_answered=float((said.sum() + outside.sum()) / true.shape[0]),
+    )
+
+
+def indicators(sets: Sets, names: Sequence[str]) -> csr_matrix:
+    """Shape (n, labels): 1 where a sample's set has a label; labels that are not in `names` are left out."""
+    place = {name: number for number, name in enumerate(names)}
+    pairs = [(row, place[label]) for row, each in enumerate(sets) for label in set(each) if label in place]
+    rows, columns = np.array(pairs, np.int64).reshape(-1, 2).T
+    return csr_matrix((np.ones(len(pairs)), (rows, columns)), (len(sets), len(names)))
+
+
+# ---------------------------------------------------------------- micro, macro, examples, hierarchical
+
+
+def micro_counts(true: csr_matrix, said: csr_matrix, outside: Floats | float = 0.0) -> Floats:
+    """Shape (n, 3): labels that truth and answer share, that the answer has, that the truth has."""
+    shared = np.asarray(true.multiply(said).sum(axis=1)).ravel()
+    answered = np.asarray(said.sum(axis=1)).ravel() + outside
+    return np.stack([shared, answered, np.asarray(true.sum(axis=1)).ravel()], axis=1)
+
+
+def precision_recall_f1(sums: Floats) -> Floats:
+    """Shape (m, 3) of summed counts (shared, answered, true) to precision, recall and F1; 0 for 0 of 0."""
+    shared, answered, true = sums.T
+    both = answered + true
+    return np.stack([_divided(shared, answered), _divided(shared, true), _divided(2 * shared, both)], axis=1)
+
+
+def _divided(above: Floats, below: Floats) -> Floats:
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+
+
+def _micro(true: csr_matrix, said: csr_matrix, outside: Floats, groups: Groups, confidence: float) -> PrecisionRecall:
+    counts = micro_counts(true, said, outside)
+    return PrecisionRecall(**jackknifed(precision_recall_f1, counts, _NAMES, groups, confidence))
+
+
+def macro_features(true: csr_matrix, said: csr_matrix) -> csr_matrix:
+    """Shape (n, 3 labels): what is shared, answered and true, label by label."""
+    return csr_matrix(hstack([true.multiply(said), said, true], format="csr"))
+
+
+def macro_precision_recall_f1(sums: Floats) -> Floats:
+    """Shape (m, 3 labels) of summed features to the means over the labels of precision, recall and F1."""
+    shared, answered, true = np.split(sums, 3, axis=1)
+    scores = (_divided(shared, answered), _divided(shared, true), _divided(2 * shared, answered + true))
+    return np.stack([score.mean(axis=1) for score in scores], axis=1)
+
+
+def _macro(true: csr_matrix, said: csr_matrix, groups: Groups, confidence: float) -> PrecisionRecall:
+    features = macro_features(true, said)
+    found = jackknifed(macro_precision_recall_f1, features, _NAMES, groups, confidence, capped=True)
+    return PrecisionRecall(**found)
+
+
+def example_scores(counts: Floats) -> Floats:
+    """Shape (n, 3) of counts to each sample's precision, recall and F1."""
+    return precision_recall_f1(counts)
+
+
+def _examples(
+    true: csr_matrix, said: csr_matrix, outside: Floats, groups: Groups, confidence: float
+) -> PrecisionRecall:
+    each = example_scores(micro_counts(true, said, outside))
+    return PrecisionRecall(**{name: mean_score(each[:, at], groups, confidence) for at, name in enumerate(_NAMES)})
+
+
+def mean_score(values: Floats, groups: Groups, confidence: float) -> Score:
+    """The mean of n values in [0, 1] with its interval."""
+    sums = np.stack([values, np.ones(len(values))], axis=1)
+    return jackknifed(lambda total: (total[:, 0] / total[:, 1])[:, None], sums, ("mean",), groups, confidence)["mean"]
+
+
+def hierarchical_counts(truths: Sets, answers: Sets, tree: CodeTree) -> Floats:
+    """Shape (n, 3): nodes that truth and answer share with all their ancestors, that the answer has, the truth has."""
+
+    def above(labels: Sequence[str]) -> frozenset[str]:
+        return frozenset().union(*(tree.lineage(label) or {label} for label in labels))
+
+    pairs = [(above(truth), above(answer)) for truth, answer in zip(truths, answers, strict=True)]
+    return np.array([(len(true & said), len(said), len(true)) for true, said in pairs], float)
+
+
+def _hierarchical(truths: Sets, answers: Sets, tree: CodeTree, groups: Groups, confidence: float) -> PrecisionRecall:
+    counts = hierarchical_counts(truths, answers, tree)
+    return PrecisionRecall(**jackknifed(precision_recall_f1, counts, _NAMES, groups, confidence))
+
+
+def _by_frequency(
+    true: csr_matrix,
+    said: csr_matrix,
+    names: Sequence[str],
+    train_samples: Mapping[str, int],
+    groups: Groups,
+    confidence: float,
+) -> list[FrequencyScores]:
+    frequency = np.array([train_samples.get(name, 0) for name in names])
+    present = np.asarray(true.sum(axis=0)).ravel() > 0
+    found = []
+    for low, high in FREQUENCIES:
+        chosen = (low <= frequency) & (frequency <= (high if high < math.inf else frequency.max(initial=0))) & present
+        if chosen.any():
+            here = _micro(true[:, chosen], said[:, chosen], np.zeros(true.shape[0]), groups, confidence)
+            found.append(FrequencyScores(train_samples=span(low, high), labels=int(chosen.sum()), micro=here))
+    return found
+
+
+# ---------------------------------------------------------------- ranked labels
+
+
+def average_precisions(truths: Sets, rankings: Sets) -> Floats:
+    """Each sample's mean, over its labels, of the precision at the label's rank; a label that is not ranked counts 0.
+
+    A sample without labels counts 0.
+    """
+    result = np.zeros(len(truths))
+    for number, (truth, ranking) in enumerate(zip(truths, rankings, strict=True)):
+        hits = np.array([label in set(truth) for label in ranking], float)
+        if len(hits) and truth:
+            precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+            result[number] = (precision * hits).sum() / len(set(truth))
+    return result
+
+
+def _ranked_map(truths: Sets, rankings: Sets, groups: Groups, confidence: float) -> Score:
+    return mean_score(average_precisions(truths, rankings), groups, confidence)
+
+
+def hits_at(k: int, truths: Sets, rankings: Sets) -> NDArray[np.int64]:
+    """Each sample's true labels among the k that are ranked first."""
+    return np.array([len(set(truth) & set(ranking[:k])) for truth, ranking in zip(truths, rankings, strict=True)])
+
+
+def _at_rank(k: int, truths: Sets, rankings: Sets, groups: Groups, confidence: float) -> AtRank:
+    hits, sizes = hits_at(k, truths, rankings).astype(float), np.array([len(set(truth)) for truth in truths], float)
+    return AtRank(
+        k=k,
+        precision=mean_score(hits / k, groups, confidence),
+        recall=mean_score(_divided(hits, sizes), groups, confidence),
+    )
+
+
+# ---------------------------------------------------------------- two arms on the same samples
+
+
+def micro_f1_difference(truths: Sets, first: Sets, second: Sets, groups: Groups, confidence: float) -> Difference:
+    """Micro F1 of `first` minus that of `second`: the estimand of the verdict where samples have several labels."""
+    return _difference(truths, first, second, groups, confidence, macro=False)
+
+
+def macro_f1_difference(truths: Sets, first: Sets, second: Sets, groups: Groups, confidence: float) -> Difference:
+    """Macro F1, over the labels among the truths, of `first` minus that of `second`."""
+    return _difference(truths, first, second, groups, confidence, macro=True)
+
+
+def exact_match_difference(truths: Sets, first: Sets, second: Sets, groups: Groups, confidence: float) -> Difference:
+    """Share of whole sets that `first` has right minus that of `second`."""
+    right = [np.array([set(a) == set(t) for a, t in zip(answers, truths, strict=True)]) for answers in (first, second)]
+    return paired_difference(right[0], right[1], confidence, groups)
+
+
+def _difference(truths: Sets, first: Sets, second: Sets, groups: Groups, confidence: float, macro: bool) -> Difference:
+    names = sorted({label for each in truths for label in each})
+    true = indicators(truths, names)
+
+    def f1_of(answers: Sets) -> Jackknifed:
+        said = indicators(answers, names)
+        if macro:
+            features = macro_features(true, said)
+            return jackknife(lambda sums: macro_precision_recall_f1(sums)[:, 2:], features, groups)
+        outside = np.array([len(set(each) - set(names)) for each in answers], float)
+        counts = micro_counts(true, said, outside)
+        return jackknife(lambda sums: precision_recall_f1(sums)[:, 2:], counts, groups)
+
+    return difference_of(f1_of(first), f1_of(second), groups, confidence)
