@@ -6,7 +6,7 @@ The data is not part of the project (../shared/data beside the repository); wher
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +123,34 @@ def test_the_baseline_reaches_the_known_score_on_mts_dialogs_own_split() -> None
     )
     answers = classifier.labels[classifier.probabilities(test["dialogue"].tolist()).argmax(axis=1)]
     assert (answers == test["section_header"]).mean() > 0.66
+
+
+@needs_mts
+def test_mts_dialogs_own_splits_stay_and_what_leaks_between_them_is_said(tmp_path: Path) -> None:
+    """Its test set 1 has a dialogue of train; a further test set of the same visits' notes changes nothing."""
+    names = {"train": "TrainingSet", "validation": "ValidationSet", "test": "TestSet-1-MEDIQA-Chat-2023"}
+    data: dict[str, Any] = {
+        "source": {"path": {split: f"mts-dialog/MTS-Dialog-{name}.csv" for split, name in names.items()}},
+        "columns": {"text": "dialogue", "label": "section_header"},
+        "labels": "plain",
+        "split": {"method": "source"},
+    }
+    notes = {
+        "source": {"path": f"mts-dialog/MTS-Dialog-{names['test']}.csv"},
+        "columns": {"text": "section_text", "label": "section_header"},
+    }
+    samples, report = prepared(tmp_path / "with", **data, test_sets={"notes": notes})
+    assert samples["split"].value_counts().to_dict() == {"train": 1199, "test": 200, "validation": 100}
+    published = pd.read_csv(MTS / f"MTS-Dialog-{names['test']}.csv")
+    test = samples[samples["split"] == "test"]
+    assert Counter(test["label"]) == Counter(published["section_header"])
+    assert report["leakage"]["exact_duplicates"]["test in train"] == 1
+    assert report["leakage"]["near_duplicates"]["test in train"] == 2
+    assert report["test_sets"]["notes"]["samples"] == 193
+    alone, _ = prepared(tmp_path / "without", **data)
+    assert alone.equals(samples)
+    dropped, report = prepared(tmp_path / "dropped", **data | {"split": {"method": "source", "drop_leaked": True}})
+    assert (
+        sum(report["leakage"]["exact_duplicates"].values()) == sum(report["leakage"]["near_duplicates"].values()) == 0
+    )
+    assert set(dropped[dropped["split"] == "test"]["sample_id"]) == set(test["sample_id"])

@@ -113,7 +113,7 @@ def make_plan(taken: Intake, data: Data) -> Plan:
         split = deal_several(data.split, group_key[group], members, group)
     else:
         split = deal(data.split, group_key[group], label, group)
-    _refuse_no_study(names, label, split, data)
+    _refuse_no_study(names, members, split, data)
     return Plan(
         row=row,
         sample=sample[row],
@@ -267,11 +267,12 @@ def _ambiguous(text_number: NDArray[np.int64], sample: NDArray[np.uint64]) -> di
     }
 
 
-def _refuse_no_study(names: list[str], label: NDArray[np.int64], split: NDArray[np.int8], data: Data) -> None:
+def _refuse_no_study(names: list[str], members: csr_matrix, split: NDArray[np.int8], data: Data) -> None:
     """Stop where nothing can be learned or measured.
 
     Raises:
-        StudyError: one label only, fewer samples than labels, or an empty split.
+        StudyError: one label only, fewer samples (with several labels each: fewer of their labels, counted again and
+            again) in train than labels, or an empty split.
     """
     column = data.columns.label
     if len(names) == 1:
@@ -286,12 +287,13 @@ def _refuse_no_study(names: list[str], label: NDArray[np.int64], split: NDArray[
             why = f" left by drop_leaked or given by the source{fix}" if data.split.drop_leaked else f" given{fix}"
             raise StudyError(f"data.split.method: {data.split.method}: no sample of {name} is{why}")
         raise StudyError(
-            f"data.split.{name}: {getattr(data.split, name):g} of {len(label)} samples gives an empty split; "
+            f"data.split.{name}: {getattr(data.split, name):g} of {len(split)} samples gives an empty split; "
             "raise the share, or check data.columns.group and near_duplicate_similarity if all is one group"
         )
-    if counts[0] < len(names):
+    shown = int(members[np.flatnonzero(split == 0)].sum())
+    if shown < len(names):
         raise StudyError(
-            f"data.columns.label: {column!r} holds {len(names)} labels in {len(label)} samples, {counts[0]} of them in "
+            f"data.columns.label: {column!r} holds {len(names)} labels in {len(split)} samples, {counts[0]} of them in "
             "train, so most labels would never be seen twice; is it the right column, or is a higher data.level meant?"
         )
 
