@@ -9,7 +9,7 @@ TESTS ?= tests/workflow tests/study tests/unit tests/browser
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-dev demo test lint format schema lock clean
+.PHONY: help env env-dev demo study test lint format schema lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s $$'\t'
@@ -21,6 +21,11 @@ env-dev: $(VENV)/.installed-dev
 demo: $(VENV)/.installed ## run the demo study on two CPU cores, offline of any model hub, and make its report
 	snakemake --cores 2 --directory studies/demo results/report.html
 	@echo "open studies/demo/results/report.html"
+
+study: $(VENV)/.installed ## write a study of your own: make study NAME=studies/mine DATA=texts.csv TEXT=text LABEL=label
+	@test -n "$(NAME)" -a -n "$(DATA)" -a -n "$(TEXT)" -a -n "$(LABEL)" || \
+		{ echo "make study NAME=studies/mine DATA=texts.csv TEXT='column of texts' LABEL='column of labels'"; exit 1; }
+	@python scripts/new_study.py "$(NAME)" "$(DATA)" --text "$(TEXT)" --label "$(LABEL)"
 
 test: lint ## run the linters and the tests, and print the coverage
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \

@@ -37,8 +37,8 @@ class Study(Spec):
     hardware: Hardware = Hardware()
     asking: Asking = Asking()
     seed: int = Field(42, description="of training: adapter weights, dropout, the order of samples")
-    llm: dict[Key, Model] = Field(description="large models, evaluated untrained")
-    slm: dict[Key, Model] = Field(description="small models, finetuned first")
+    llm: dict[Key, Model] = Field(default={}, description="large models, evaluated untrained")
+    slm: dict[Key, Model] = Field(default={}, description="small models, finetuned first")
     baseline: Baseline = Baseline()
     embedding: dict[Key, Embedding] = Field(default={}, description="embedded texts with a linear classifier")
     encoder: dict[Key, Encoder] = Field(default={}, description="encoders finetuned whole to classify")
@@ -53,8 +53,8 @@ class Study(Spec):
 
     @model_validator(mode="after")
     def _has_models_of_distinct_keys(self) -> Study:
-        if not self.llm and not self.slm:
-            raise ValueError("llm and slm are both empty: name at least one model")
+        if not (self.models or self.embedding or self.encoder or self.predictions):
+            raise ValueError("llm and slm are both empty: name at least one model, there or under embedding or encoder")
         sections = {name: set(getattr(self, name)) for name in ("llm", "slm", "embedding", "encoder")}
         for (first, keys), (second, others) in combinations(sections.items(), 2):
             if twice := sorted(keys & others):

@@ -45,6 +45,14 @@ def devices_allowed(visible: str | None = None) -> list[Device]:
     return chosen(_fake_devices(int(fake)) if fake else _nvml_devices(), visible)
 
 
+def has_gpu() -> bool:
+    """Whether this process may use at least one device; a machine without a driver has none."""
+    try:
+        return bool(devices_allowed(os.environ.get("CUDA_VISIBLE_DEVICES")))
+    except StudyError:
+        return False
+
+
 def chosen(devices: Sequence[Device], visible: str | None) -> list[Device]:
     """Those of `devices` that CUDA_VISIBLE_DEVICES names: by index, GPU-UUID or MIG-UUID, in its order.
 

