@@ -1,4 +1,4 @@
-"""Write a study's config.yaml for your own texts: `new_study.py studies/mine texts.csv --text Dialogue --label Diagnosis`.
+"""Write a study for your own texts: `new_study.py studies/mine texts.csv --text Dialogue --label Diagnosis`.
 
 It reads the file's columns and labels and looks for a GPU; `make study NAME=... DATA=... TEXT=... LABEL=...` calls it.
 """
