@@ -33,7 +33,7 @@ from slingshot.data import icd10  # noqa: E402 (needs the path above)
 
 CODES = 2000
 VOCABULARY = 20_000
-ROWS_A_BLOCK = 5000
+ROWS_PER_BLOCK = 5000
 TWINS = 50  # one row in so many
 
 
@@ -42,8 +42,8 @@ def blocks(rows: int, words: int) -> Iterator[pyarrow.Table]:
     rng = np.random.default_rng(0)
     codes = np.array([code for code in icd10.all_labels("code") if len(code) > 4][:: 98_000 // CODES][:CODES])
     vocabulary = np.array([f"{'aeiou'[n % 5]}{np.base_repr(n + 1296, 36).lower()}" for n in range(VOCABULARY)])
-    for start in range(0, rows, ROWS_A_BLOCK):
-        count = min(ROWS_A_BLOCK, rows - start)
+    for start in range(0, rows, ROWS_PER_BLOCK):
+        count = min(ROWS_PER_BLOCK, rows - start)
         texts = [_dialogue(rng, vocabulary, words) for _ in range(count)]
         for number in range(1, count, TWINS):
             texts[number] = texts[number - 1].replace("hello", "good morning", 1)

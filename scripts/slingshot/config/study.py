@@ -64,6 +64,15 @@ class Study(Spec):
         return self
 
     @model_validator(mode="after")
+    def _imported_answers_are_to_test_sets(self) -> Study:
+        for key, system in self.predictions.items():
+            for name in system.test_sets:
+                if name not in self.data.test_sets:
+                    known = ", ".join(self.data.test_sets) or "none"
+                    raise ValueError(f"predictions.{key}.test_sets names {name}, but data.test_sets has {known}")
+        return self
+
+    @model_validator(mode="after")
     def _no_split_is_empty(self) -> Study:
         split = self.data.split
         if split.given:

@@ -17,7 +17,7 @@ HEADING = "heading marks removed"
 
 TURN = "turn marks rewritten"
 
-FORM = "control characters or Unicode form mended"
+FORM = "control characters or Unicode form fixed"
 
 _ROLES = {
     *("doctor", "dr", "physician", "clinician", "provider", "nurse", "therapist", "interviewer", "interpreter"),
@@ -60,13 +60,13 @@ def clean(text: str) -> tuple[str, list[str]]:
 
     Turns come out as `Doctor: …`, one a line, whatever marked them.
     """
-    text = _mend_space(text)
+    text = _fix_space(text)
     changes: list[str] = []
     while True:
         before = text
         for change, rule in _RULES:
             after = rule(text)
-            if after != text and (after := _mend_space(after)) != text:
+            if after != text and (after := _fix_space(after)) != text:
                 changes.append(change)
                 text = after
         if text == before:
@@ -82,13 +82,13 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
-def _mend_form(text: str) -> str:
+def _fix_form(text: str) -> str:
     if text.isascii():
         return text.encode("ascii").translate(_SEPARATOR_BYTES, _CONTROL_BYTES).decode("ascii")
     return _CONTROL.sub("", unicodedata.normalize("NFC", text.translate(_SEPARATORS)))
 
 
-def _mend_space(text: str) -> str:
+def _fix_space(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = "\n".join([line.rstrip() for line in text.split("\n")])
     return _BLANK_LINES.sub("\n\n", text).strip()
@@ -127,7 +127,7 @@ def _turn_of_its_own_line(match: re.Match[str]) -> str:
 
 
 _RULES: tuple[tuple[str, Callable[[str], str]], ...] = (
-    (FORM, _mend_form),
+    (FORM, _fix_form),
     (FENCE, _remove_fences),
     (HEADING, _remove_headings),
     (TURN, _rewrite_turns),

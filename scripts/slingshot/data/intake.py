@@ -44,7 +44,7 @@ CLOSING_TURN = "closing turn that states the label dropped"
 
 EXAMPLES = 5
 
-DESCRIPTIONS_A_LABEL = 20
+DESCRIPTIONS_PER_LABEL = 20
 
 REPORTED_SIMILARITY = 0.8  # of near-duplicates, where the study does not group by them
 
@@ -54,7 +54,7 @@ _BUCKET_BYTES = 32 * 2**20
 
 _MOST_BUCKETS = 256
 
-_ROWS_A_FLUSH = 64
+_ROWS_PER_FLUSH = 64
 
 _SECONDS_BETWEEN_LINES = 10
 
@@ -140,11 +140,11 @@ class Bucket:
     def add(self, row: int, text: str) -> None:
         self._rows.append(row)
         self._texts.append(text)
-        if len(self._rows) >= _ROWS_A_FLUSH:
+        if len(self._rows) >= _ROWS_PER_FLUSH:
             self._flush()
 
     def read(self) -> pyarrow.Table:
-        """Everything that was added; the file is given up."""
+        """Everything that was added; closes the file."""
         self._flush()
         self._writer.close()
         self._file.seek(0)
@@ -348,7 +348,7 @@ def _remember(taken: Intake, data: Data, row: Row) -> list[str]:
 def _remember_target(taken: Intake, target: Target, description: str | None) -> None:
     if description and target.members is None:
         variants = taken.descriptions[target.label]
-        if description in variants or len(variants) < DESCRIPTIONS_A_LABEL:
+        if description in variants or len(variants) < DESCRIPTIONS_PER_LABEL:
             variants[description] += 1
     taken.target.append(taken.targets.setdefault(target, len(taken.targets)))
 

@@ -31,9 +31,9 @@ WINDOW = 32
 
 _RECALL = 0.99
 
-_SHINGLES_A_BLOCK = 16_384  # the working set stays in the processor's cache
+_SHINGLES_PER_BLOCK = 16_384  # the working set stays in the processor's cache
 
-_PAIRS_A_BLOCK = 65_536
+_PAIRS_PER_BLOCK = 65_536
 
 _WORDS_REMEMBERED = 500_000
 
@@ -42,7 +42,7 @@ _MULTIPLIERS = np.array(
 )
 
 
-def rows_a_band(similarity: float) -> int:
+def rows_per_band(similarity: float) -> int:
     """The longest band that still finds a pair at this similarity with a probability of 0.99."""
     divisors = [rows for rows in range(PERMUTATIONS, 0, -1) if PERMUTATIONS % rows == 0]
     for rows in divisors:
@@ -57,7 +57,7 @@ class Sketches:
     def __init__(self, folder: Path, similarity: float) -> None:
         self.similarity = similarity
         self.texts = 0
-        self._rows = rows_a_band(similarity)
+        self._rows = rows_per_band(similarity)
         files = [tempfile.TemporaryFile(dir=folder) for _ in range(PERMUTATIONS // self._rows + 1)]  # noqa: SIM115
         self._signatures, *self._bands = files
         self._hashes = WordHashes()
@@ -122,7 +122,7 @@ def signatures(texts: Sequence[list[str]], hashes: WordHashes | None = None) -> 
     result = np.empty((PERMUTATIONS, len(texts)), np.uint32)
     first = 0
     while first < len(texts):
-        last = max(first + 1, int(np.searchsorted(ends, starts[first] + _SHINGLES_A_BLOCK, "right")))
+        last = max(first + 1, int(np.searchsorted(ends, starts[first] + _SHINGLES_PER_BLOCK, "right")))
         block = _mix(shingles[starts[first] : ends[last - 1]])
         bounds = starts[first:last] - starts[first]
         value = np.empty_like(block)
@@ -195,8 +195,8 @@ def _similar(
     One byte of two different values is the same by chance once in 256; the estimate is freed from that.
     """
     result = np.empty(len(left), bool)
-    for start in range(0, len(left), _PAIRS_A_BLOCK):
-        block = slice(start, start + _PAIRS_A_BLOCK)
+    for start in range(0, len(left), _PAIRS_PER_BLOCK):
+        block = slice(start, start + _PAIRS_PER_BLOCK)
         agreeing = (signature[left[block]] == signature[right[block]]).mean(axis=1)
         result[block] = (agreeing - 1 / 256) / (1 - 1 / 256) >= similarity - 1e-9
     return result

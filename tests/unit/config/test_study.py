@@ -57,6 +57,11 @@ def test_a_models_override_is_laid_over_the_studys_section_key_by_key():
         ("data.level", "letter", "data.level must be 'code', 'category', 'block' or 'chapter', not 'letter'"),
         ("llm.large.source", {"wheel": "pkg==1", "gguf": "x.gguf"}, "llm.large.source.sha256 is missing"),
         ("llm.small", STUDY["slm"]["small"], "small stands under llm and under slm"),
+        (
+            "predictions",
+            {"x": {"file": "a.csv", "test_sets": {"b": "b.csv"}}},
+            "predictions.x.test_sets names b, but data.test_sets has none",
+        ),
         ("data.split", {"train": 0.85, "test": 0}, "data.split.test is 0, but every arm is scored on it"),
         ("data.split", {"train": 0.85, "validation": 0}, "data.split.validation is 0, but models are trained and"),
         ("data.split", {"train": 0, "test": 0.85}, "data.split.train is 0, but models are trained and chosen on it"),

@@ -48,7 +48,7 @@ def test_code_fence_and_heading_marks_go_and_their_text_stays() -> None:
     assert set(changes) == {texts.FENCE, texts.HEADING, texts.TURN}
 
 
-def test_line_ends_and_invisible_characters_are_mended() -> None:
+def test_line_ends_and_invisible_characters_are_fixed() -> None:
     cleaned, changes = texts.clean("\ufeffDoctor: a\u0301\x00 \r\n\r\n\r\n\r\nPatient: b\r")
     assert cleaned == "Doctor: \xe1\n\nPatient: b"
     assert changes == [texts.FORM]

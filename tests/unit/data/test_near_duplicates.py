@@ -12,7 +12,7 @@ from slingshot.data.near_duplicates import (
     Sketches,
     WordHashes,
     merge,
-    rows_a_band,
+    rows_per_band,
     shingle_hashes,
     signatures,
 )
@@ -62,7 +62,7 @@ def test_twins_are_found_and_strangers_are_not(tmp_path: Path) -> None:
 
 def test_a_pair_at_the_threshold_is_a_candidate_with_99_percent() -> None:
     for similarity in (0.5, 0.7, 0.8, 0.9, 1.0):
-        rows = rows_a_band(similarity)
+        rows = rows_per_band(similarity)
         assert PERMUTATIONS % rows == 0
         assert 1 - (1 - similarity**rows) ** (PERMUTATIONS // rows) >= 0.99
 
