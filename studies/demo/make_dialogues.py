@@ -156,19 +156,24 @@ def main() -> None:
     arguments.add_argument("--output", type=Path, required=True, metavar="FILE.csv")
     arguments.add_argument("--seed", type=int, default=42)
     arguments.add_argument("--dialogues-per-code", type=int, default=24)
+    arguments.add_argument("--codes", type=int, help="only the first N of conditions.yaml")
     given = arguments.parse_args()
     if given.dialogues_per_code < 1:
         arguments.error(f"--dialogues-per-code must be at least 1, not {given.dialogues_per_code}")
+    if given.codes is not None and given.codes < 1:
+        arguments.error(f"--codes must be at least 1, not {given.codes}")
     given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(dialogues_csv(given.seed, given.dialogues_per_code), encoding="utf-8", newline="")
+    given.output.write_text(
+        dialogues_csv(given.seed, given.dialogues_per_code, given.codes), encoding="utf-8", newline=""
+    )
 
 
-def dialogues_csv(seed: int, dialogues_per_code: int) -> str:
+def dialogues_csv(seed: int, dialogues_per_code: int, codes: int | None = None) -> str:
     """The whole file, one row a dialogue, lines ended by a bare newline."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows(read_conditions(FOLDER / "conditions.yaml"), seed, dialogues_per_code))
+    writer.writerows(rows(read_conditions(FOLDER / "conditions.yaml"), seed, dialogues_per_code, codes))
     return out.getvalue()
 
 
@@ -206,13 +211,15 @@ def phrasings(text: str) -> Cue:
     return [part.strip() for part in text.split("|") if part.strip()]
 
 
-def rows(conditions: dict[str, Condition], seed: int, dialogues_per_code: int) -> Iterator[dict[str, str]]:
-    """One row a dialogue, condition by condition.
+def rows(
+    conditions: dict[str, Condition], seed: int, dialogues_per_code: int, codes: int | None = None
+) -> Iterator[dict[str, str]]:
+    """One row per dialogue, condition by condition; `codes` keeps the first N, whose dialogues stay as they are.
 
     `Group` keeps a finding's rare wording in one split, so that one in the test split was never trained on (left and
     right of the same finding are one group, too); every other dialogue is a group of its own.
     """
-    for condition in conditions.values():
+    for condition in list(conditions.values())[:codes]:
         for number in range(1, dialogues_per_code + 1):
             rare = number // RARE_EVERY % len(condition.key) if number % RARE_EVERY == 0 else None
             draw = random.Random(f"{seed} {condition.code} {number}")

@@ -67,6 +67,12 @@ class Lora(Spec):
     targets: Literal["all-linear", "attention"] | list[str] = Field(
         "all-linear", description="all-linear: every linear layer of the network but its head; attention: q, k, v and o"
     )
+    layers: int | None = Field(
+        None,
+        ge=1,
+        description="adapters on the last N layers only: the backward pass ends there, and a step takes less time; "
+        "null: on all",
+    )
 
 
 class Finetune(Spec):

@@ -128,7 +128,9 @@ def save_adapter(
     Args:
         quantization: of the base model's weights while the adapter was trained.
     """
-    leaves = sorted({name.removesuffix(".weight").rsplit(".", 2)[1] for name in state if ".lora_" in name})
+    adapted = {name.removeprefix(PREFIX).partition(".lora_")[0] for name in state if ".lora_" in name}
+    if lora.layers is None:  # else full names: peft would adapt every layer that has a module of this name
+        adapted = {name.rpartition(".")[2] for name in adapted}
     with replacing(folder / ADAPTER_WEIGHTS) as temporary:
         weights = {name: value.detach().cpu().contiguous() for name, value in sorted(state.items())}
         temporary.write_bytes(save(weights, metadata={"format": "pt"}))
@@ -143,7 +145,7 @@ def save_adapter(
             "r": rank,
             "lora_alpha": alpha,
             "lora_dropout": lora.dropout,
-            "target_modules": leaves,
+            "target_modules": sorted(adapted),
             "bias": "none",
             "fan_in_fan_out": False,
             "init_lora_weights": True,

@@ -134,13 +134,16 @@ def keep_mask(row_keys: Tensor, column_keys: Tensor, probability: float) -> Tens
     return value >= round(probability * 2**32) - 2**31
 
 
-def target_names(model: PreTrainedModel, targets: str | list[str]) -> list[str]:
+def target_names(model: PreTrainedModel, targets: str | list[str], layers: int | None = None) -> list[str]:
     """Full names of the linear layers to adapt, in the model's order.
 
     Left out are the head, and of a multimodal network all that text never passes: it would get no gradient.
 
+    Args:
+        layers: only those of the last N decoder layers; None: of all.
+
     Raises:
-        StudyError: a name in the list fits no linear layer, or nothing is left to adapt.
+        StudyError: a name in the list fits no linear layer, there are fewer layers, or nothing is left to adapt.
     """
     head = model.get_output_embeddings()
     linear = [
@@ -159,9 +162,32 @@ def target_names(model: PreTrainedModel, targets: str | list[str]) -> list[str]:
             raise StudyError(
                 f"finetune.lora.targets: {', '.join(unknown)} is no linear layer of this model; it has {known}"
             )
+    if layers is not None:
+        inside = _last_layers(model, layers)
+        chosen = [name for name in chosen if name.startswith(inside)]
     if not chosen:
         raise StudyError(f"finetune.lora.targets: {targets} fits no linear layer of {type(model).__name__}")
     return chosen
+
+
+def _last_layers(model: PreTrainedModel, count: int) -> tuple[str, ...]:
+    """Prefixes of the names in the last `count` decoder layers.
+
+    The decoder is the longest list of modules that lies in no other list: a layer may hold a longer one of experts.
+
+    Raises:
+        StudyError: the network has fewer layers.
+    """
+    lists: dict[str, int] = {}
+    for name, module in model.named_modules():
+        nested = any(name.startswith(f"{outer}.") for outer in lists)
+        if isinstance(module, nn.ModuleList) and not nested and not _OTHER_SENSES.search(name):
+            lists[name] = len(module)
+    decoder = max(lists, key=lambda name: lists[name], default="")
+    total = lists.get(decoder, 0)
+    if count > total:
+        raise StudyError(f"finetune.lora.layers is {count}, but the network has {total} layers: choose at most {total}")
+    return tuple(f"{decoder}.{index}." for index in range(total - count, total))
 
 
 def _is_linear(module: nn.Module) -> bool:
@@ -211,7 +237,7 @@ def add_adapters(model: PreTrainedModel, lora: Lora, rank: int, alpha: int, seed
     """
     model.requires_grad_(False)
     dropout = Dropout(lora.dropout)
-    for name in target_names(model, lora.targets):
+    for name in target_names(model, lora.targets, lora.layers):
         base = model.get_submodule(name)
         adapted = LoraLinear(base, name, lora, rank, alpha / rank, dropout)
         generator = torch.Generator().manual_seed(int(digest_of_text(f"{seed} {name}")[:15], 16))

@@ -123,7 +123,8 @@ def fuse(model: PreTrainedModel, longest: int, compiled: bool, own_attention: st
     """
     network: Any = model
     layers = [_merged_layer(layer) for layer in network.model.layers]
-    shape = _shape(model, longest)
+    shapes = [_shape(model, layer, longest) for layer in network.model.layers]
+    first_adapted = next(index for index, weights in enumerate(layers) if any(part.down for part in weights[:4]))
     run = [torch.compile(decoder_layer, fullgraph=True) if compiled else decoder_layer]
 
     def recompute(share: float) -> None:
@@ -141,16 +142,16 @@ def fuse(model: PreTrainedModel, longest: int, compiled: bool, own_attention: st
         row_keys = dropout.row_keys
         if compiled:
             _any_number_of_tokens(hidden, cos, sin, ends, row_keys)
-        if torch.is_grad_enabled():
-            hidden.requires_grad_()  # the first layer compiles like the others
-        for weights in layers:
+        for index, (weights, shape) in enumerate(zip(layers, shapes, strict=True)):
+            if index == first_adapted and torch.is_grad_enabled():
+                hidden.requires_grad_()  # the first layer that learns compiles like the others
             hidden = run[0](hidden, weights, cos, sin, ends, row_keys, shape)
         return network.get_output_embeddings()(network.model.norm(hidden[packed.scored]))
 
     dropout = next(module.dropout for module in model.modules() if isinstance(module, LoraLinear))
     copies = [
         pair
-        for layer in layers
+        for layer, shape in zip(layers, shapes, strict=True)
         for projection, (_, width), first_rows in zip(layer[:4], shape.features, shape.first_rows, strict=True)
         for pair in _copies(projection, width, first_rows)
     ]
@@ -158,7 +159,7 @@ def fuse(model: PreTrainedModel, longest: int, compiled: bool, own_attention: st
     @torch.no_grad()
     def refresh() -> None:
         for target, source in copies:
-            torch.mul(source, shape.scale, out=target)
+            torch.mul(source, shapes[0].scale, out=target)
 
     refresh()
     if not compiled:
@@ -298,8 +299,8 @@ def _widened_storage(bases: Sequence[Any], extra: int) -> Tensor:
     return merged
 
 
-def _shape(model: Any, longest: int) -> Shape:
-    config, layer = model.config, model.model.layers[0]
+def _shape(model: Any, layer: Any, longest: int) -> Shape:
+    config = model.config
     some = next(module for module in model.modules() if isinstance(module, LoraLinear))
     groups = _groups(layer)
     return Shape(

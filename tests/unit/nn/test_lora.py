@@ -25,9 +25,9 @@ def trained(family, wanted=ALL):
 
 
 @pytest.mark.parametrize("family", ["llama", "phi3", "gemma3_text"])
-@pytest.mark.parametrize("targets", ["all-linear", "attention"])
-def test_a_saved_adapter_is_pefts_to_the_same_logits(tmp_path, family, targets):
-    wanted = Lora(r=4, alpha=8, dropout=0.1, targets=targets)
+@pytest.mark.parametrize(("targets", "layers"), [("all-linear", None), ("attention", None), ("all-linear", 1)])
+def test_a_saved_adapter_is_pefts_to_the_same_logits(tmp_path, family, targets, layers):
+    wanted = Lora(r=4, alpha=8, dropout=0.1, targets=targets, layers=layers)
     model = trained(family, wanted)
     save_adapter(tmp_path, lora.adapter_state(model), wanted, 4, 8, "tiny")
     theirs = PeftModel.from_pretrained(tiny_model(family), tmp_path).eval()
@@ -68,6 +68,22 @@ def test_a_state_goes_back_into_the_model_and_a_foreign_one_does_not():
 def test_a_target_that_no_layer_has_is_an_error():
     with pytest.raises(StudyError, match=r"c_attn is no linear layer.*q_proj"):
         lora.target_names(tiny_model("llama"), ["q_proj", "c_attn"])
+
+
+def test_adapters_on_the_last_layers_end_the_backward_pass_there():
+    model = trained("llama", Lora(r=4, alpha=8, dropout=0, layers=2))
+    assert {name.split(".")[2] for name, _ in lora.adapters(model)} == {"1", "2"}
+    reached = []
+    for layer in model.model.layers:
+        layer.register_forward_hook(lambda *given: reached.append(given[2].requires_grad))
+    model(torch.randint(3, 97, (1, 9))).logits.sum().backward()
+    assert reached == [False, True, True]
+    assert all(layer.lora_A.grad.abs().sum() > 0 for _, layer in lora.adapters(model))
+
+
+def test_more_layers_than_there_are_is_an_error():
+    with pytest.raises(StudyError, match=r"finetune\.lora\.layers is 4, but the network has 3 layers"):
+        lora.target_names(tiny_model("llama"), "all-linear", 4)
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5])

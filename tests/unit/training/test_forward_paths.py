@@ -18,9 +18,10 @@ PACKED = [*MERGED, "gemma", "gemma3_text"]
 TOLERANCE = 1e-5
 
 
-def adapted(family, targets="all-linear", dropout=0.3):
+def adapted(family, targets="all-linear", dropout=0.3, layers=None):
     model = tiny_model(family).double()
-    shared = lora.add_adapters(model, Lora(r=4, alpha=8, dropout=dropout, targets=targets), 4, 8, seed=3)
+    wanted = Lora(r=4, alpha=8, dropout=dropout, targets=targets, layers=layers)
+    shared = lora.add_adapters(model, wanted, 4, 8, seed=3)
     torch.manual_seed(0)
     for _, layer in lora.adapters(model):
         layer.lora_B.data.normal_(0, 0.1)
@@ -65,9 +66,9 @@ def test_packed_and_unpacked_give_one_loss_and_one_gradient(family):
 
 
 @pytest.mark.parametrize("family", MERGED)
-@pytest.mark.parametrize("targets", ["all-linear", ["o_proj"]])
-def test_merged_layers_give_the_same(family, targets):
-    model, shared = adapted(family, targets)
+@pytest.mark.parametrize(("targets", "layers"), [("all-linear", None), (["o_proj"], None), ("all-linear", 2)])
+def test_merged_layers_give_the_same(family, targets, layers):
+    model, shared = adapted(family, targets, layers=layers)
     samples = random_samples(4)
     attention.use_packed_attention(model)
     plain = loss_and_gradients(model, shared, lambda packed: forward_paths.packed_logits(model, packed), [samples])
