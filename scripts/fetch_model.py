@@ -1,7 +1,8 @@
 """Fetch one model, at the revision that the study names, and write its card.
 
 The only step that needs the network for models. A hub model stays in the hub's cache (HF_HOME); a GGUF, and a
-network cut to fewer layers, become plain safetensors in a folder beside the card.
+network cut to fewer layers, become plain safetensors in a folder beside the card. Models of one source and depth
+share that folder.
 """
 
 from __future__ import annotations

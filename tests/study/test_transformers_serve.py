@@ -7,6 +7,7 @@ FastAPI, Uvicorn and python-multipart (`pip install "transformers[serving]"`); s
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import socket
 import subprocess
@@ -25,7 +26,9 @@ from slingshot.config.specs import AskSpec, PredictSpec
 from slingshot.core.files import write_json
 
 ROOT = Path(__file__).parents[2]
-MODEL = Path(os.environ.get("SLINGSHOT_SMOLLM2", ROOT / "studies/demo/results/models/smol30"))
+CARD = ROOT / "studies/demo/results/models/smol30.json"
+FOLDER = CARD.parent / json.loads(CARD.read_text())["folder"] if CARD.exists() else CARD.parent
+MODEL = Path(os.environ.get("SLINGSHOT_SMOLLM2", FOLDER))
 LABELS = {
     "I10": "Essential (primary) hypertension",
     "J069": "Acute upper respiratory infection",

