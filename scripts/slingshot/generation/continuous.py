@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from slingshot.generation.decode import advance_with, greedy, start_rows
+from slingshot.generation.decode import advance_with, greedy, idle_rows, start_rows
 from slingshot.generation.engine import Engine, Layout, Network, Sizes, new_engine
 from slingshot.generation.prefill import prefill
 
@@ -70,5 +70,6 @@ def decode_continuously(
             found = {holder[place]: row[: counts[place]] for place, row in zip(ended, ids, strict=True)}
             for place in ended:
                 holder[place] = None
+            idle_rows(engine, ended)
             free = sorted([*free, *ended])
             yield engine, {index: row for index, row in found.items() if index is not None}

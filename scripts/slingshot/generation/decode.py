@@ -65,7 +65,7 @@ def greedy(end_ids: Sequence[int], rows: Rows) -> Choose:
 
     def choose(logits: Tensor) -> tuple[Tensor, Tensor]:
         tokens = logits.argmax(-1)
-        return tokens, torch.isin(tokens, ends)
+        return tokens, (tokens[:, None] == ends).any(1)  # torch.isin sorts, which no CUDA graph can hold
 
     return choose
 
@@ -115,6 +115,13 @@ def start_rows(engine: Engine, layout: Layout, which: Sequence[int], chosen: tup
     rows.out[at, 0] = tokens
     rows.at[at] = 1
     rows.done[at] = done | (rows.out.shape[1] < 2)
+
+
+def idle_rows(engine: Engine, which: Sequence[int]) -> None:
+    """Let the rows `which`, which are done, attend to one token only: a step costs what its running rows cost."""
+    at = _on_device(engine.network.device, list(which))
+    for state, value in (("positions", 0), ("write", 0), ("key_starts", 0), ("key_lengths", 1)):
+        getattr(engine.rows, state)[at] = value
 
 
 def _take(rows: Rows, chosen: tuple[Tensor, Tensor]) -> None:
