@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from slingshot.analysis.groups import Floats, Groups
+from slingshot.analysis.groups import Correct, Floats, Groups
 from slingshot.analysis.intervals import critical, jackknife, jackknife_interval
 from slingshot.artifacts.metrics import BrierParts, CalibrationBin, Score
 
-Correct = NDArray[np.bool_]
 
 BINS = 10  # at most, of the error and of the drawn curve
 

@@ -15,9 +15,9 @@ import numpy as np
 from slingshot.analysis import learning_curve
 from slingshot.analysis.bootstrap import resample_weights
 from slingshot.analysis.curve_shapes import FittedShape, fit_best_shape
-from slingshot.analysis.groups import Floats, Groups, design_effect
+from slingshot.analysis.groups import Correct, Floats, Groups, design_effect
 from slingshot.analysis.intervals import mean_interval
-from slingshot.analysis.significance import Correct, compare_runs, paired_difference
+from slingshot.analysis.significance import compare_runs, paired_difference
 from slingshot.artifacts.comparison import (
     Crossed,
     CurvePoint,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 Floats = NDArray[np.float64]
+Correct = NDArray[np.bool_]  # an entry per sample: whether its answer is right
 
 Values = TypeVar("Values", Floats, csr_matrix)
 

@@ -14,7 +14,7 @@ from scipy.stats import norm
 from sklearn.metrics import confusion_matrix
 
 from slingshot.analysis.calibration import brier_parts, brier_score, calibration_bins, calibration_error
-from slingshot.analysis.groups import Floats, Groups, design_effect, groups_of, independent
+from slingshot.analysis.groups import Correct, Floats, Groups, design_effect, groups_of, independent
 from slingshot.analysis.intervals import Function, critical, jackknife, jackknife_interval, score_interval
 from slingshot.artifacts.labels import Label
 from slingshot.artifacts.metrics import (
@@ -37,7 +37,6 @@ from slingshot.data.code_trees import tree_of
 
 Answers = Sequence[str | None]
 
-Correct = NDArray[np.bool_]
 
 NO_ANSWER = ""  # no label is empty, so it is wrong everywhere
 

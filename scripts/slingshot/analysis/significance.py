@@ -12,11 +12,10 @@ from scipy.optimize import brentq
 from scipy.stats import beta, binom
 from scipy.stats import t as student
 
-from slingshot.analysis.groups import Floats, Groups, design_effect, independent
+from slingshot.analysis.groups import Correct, Floats, Groups, design_effect, independent
 from slingshot.analysis.intervals import critical, mean_interval, padded_mean
 from slingshot.artifacts.metrics import Difference
 
-Correct = NDArray[np.bool_]
 
 FLIPS = 20_000  # random signs tried where the exact distribution can't be counted
 

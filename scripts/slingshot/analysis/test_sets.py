@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from slingshot.analysis.groups import Groups, groups_of
+from slingshot.analysis.groups import Correct, Groups, groups_of
 from slingshot.analysis.scoring import check_order
 from slingshot.analysis.significance import paired_difference, paired_p
 from slingshot.artifacts.comparison import PairComparison, read_comparison
@@ -20,7 +20,6 @@ from slingshot.artifacts.splits import read_split
 from slingshot.artifacts.test_sets import ArmOnTestSet, Drop, OneTestSet, PairOnTestSet, TestSets
 from slingshot.config.specs import CompareTestSetsSpec
 
-Correct = NDArray[np.bool_]
 
 
 def compare_test_sets(spec: CompareTestSetsSpec, results: ResultFiles) -> TestSets:

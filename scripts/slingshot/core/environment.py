@@ -41,11 +41,20 @@ def processor_name() -> str:
         return platform.processor() or platform.machine()
 
 
+def device_name(device: str) -> str:
+    """The name of the GPU that `cuda` or `cuda:N` means, else the processor's."""
+    if not device.startswith("cuda"):
+        return processor_name()
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
 def processor_flags() -> frozenset[str]:
     """The instruction sets that Linux names for this processor (avx2, avx512_bf16, Arm: bf16); empty elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return frozenset()
-    said = next((line for line in lines if line.partition(":")[0].strip() in ("flags", "Features")), "")
-    return frozenset(said.partition(":")[2].split())
+    flags = next((line for line in lines if line.partition(":")[0].strip() in ("flags", "Features")), "")
+    return frozenset(flags.partition(":")[2].split())

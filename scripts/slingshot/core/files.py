@@ -150,3 +150,8 @@ def _parsed(content: bytes, where: str) -> Any:
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else str(error)[:120]
         raise StudyError(f"{where} is no JSON ({reason}): {AGAIN}") from None
+
+
+def without_formula(cell: Any) -> Any:
+    """A cell of a CSV that no spreadsheet takes for a formula: a text that begins like one gets an apostrophe."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

@@ -27,7 +27,7 @@ from slingshot.config.endpoints import Asking
 from slingshot.config.specs import AskSpec, PredictFittedSpec, PredictSpec
 from slingshot.config.study import Study, load_study
 from slingshot.core.errors import StudyError
-from slingshot.core.files import replacing, write_json
+from slingshot.core.files import replacing, without_formula, write_json
 from slingshot.deployment.drift import Drift, describe_drift, measure_drift
 from slingshot.deployment.new_texts import STANDARD_INPUT, is_split, read_new_texts, write_as_split
 from slingshot.deployment.review import Review, review_of
@@ -226,16 +226,13 @@ def write_answers(output: Path | None, rows: Sequence[dict[str, Any]]) -> None:
             text = io.StringIO()
             writer = csv.DictWriter(text, list(flat[0]) if flat else ["row"])
             writer.writeheader()
-            writer.writerows({key: harmless(value) for key, value in row.items()} for row in flat)
+            writer.writerows({key: without_formula(value) for key, value in row.items()} for row in flat)
             temporary.write_text(text.getvalue(), encoding="utf-8")
         else:
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             temporary.write_text("".join(lines), encoding="utf-8")
 
 
-def harmless(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
 
 
 def report(

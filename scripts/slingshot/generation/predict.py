@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +16,11 @@ from slingshot.artifacts.predictions import Candidate, Prediction, write_predict
 from slingshot.artifacts.records import StepRecord, timed
 from slingshot.artifacts.splits import read_samples
 from slingshot.config.specs import PredictSpec
-from slingshot.core.code_digest import code_digest
-from slingshot.core.environment import processor_name, versions
+from slingshot.core.environment import device_name, processor_name, versions
 from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_file
-from slingshot.core.progress import progress
 from slingshot.generation.cache import PredictionCache, prompt_key
+from slingshot.generation.cached_answers import answer_all, falls_back, settings_of_parts, weights_of
 from slingshot.models.lean_imports import prepare_imports, without_compiler
 from slingshot.models.loading import context_length, generation_end_ids, load_tokenizer
 from slingshot.models.number_types import number_type
@@ -34,20 +32,16 @@ from slingshot.prompting.prompter import Prompter, Tokens
 from slingshot.prompting.thinking import split_thinking
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from slingshot.generation.answer_trie import AnswerTrie
-    from slingshot.generation.types import Answer
+    from slingshot.generation.types import Answer, GenerationStats, Memory
 
 log = logging.getLogger(__name__)
-
-IMPORTED = time.perf_counter()
 
 COLUMNS = ("sample_id", "text", "label", "description")
 
 CLASSIFIED = 5  # candidates that a head over labels gives at least: they cost nothing
-
-GENERATION = Path(__file__).parent / "generate.py"
 
 
 @dataclass(frozen=True)
@@ -76,17 +70,9 @@ class PredictJob:
 def predict(job: PredictJob) -> None:
     """Answer every sample and write predictions.jsonl and the step's record."""
     spec, notes = with_choice(job.spec, job.choice)
+    job = replace(job, spec=spec)
     card = read_model_card(job.model)
-    record = StepRecord(
-        step="predict",
-        arm=job.arm,
-        spec=spec.model_dump(mode="json"),
-        inputs=digests_of_inputs(job, card),
-        versions=versions(),
-        device=processor_name(),  # until a model is loaded elsewhere
-        dtype=number_type(spec.dtype, job.device),
-        seed=spec.few_shot.seed if spec.few_shot.k else None,
-    )
+    record = begin_record(job, card)
     record.notes += notes
     shard, shards = job.shard
     samples = read_samples(job.split, COLUMNS)[shard - 1 :: shards]
@@ -102,10 +88,8 @@ def predict(job: PredictJob) -> None:
             from slingshot.generation.allowed_answers import allowed_answers  # imports torch
 
             trie = allowed_answers(prompter, labels, spec)
-        room = max(spec.generation.max_new_tokens, trie.depth if trie else 0)
         lead = tuple(prompter.thought_end_ids) if spec.generation.thinking else ()
-        room += spec.generation.thinking_tokens + len(lead) if lead else 0
-        prompter = within_context(prompter, card, room, record)
+        prompter = within_context(prompter, card, tokens_of_answer(spec, trie, lead), record)
         prompts = make_prompts(prompter, samples, spec, job.train, lists)
     describe(prompts)
     note_recall(lists, samples, spec, record)
@@ -114,41 +98,53 @@ def predict(job: PredictJob) -> None:
     if spec.head == "classify":
         finish(job, record, classified(job, card, record, samples, prompts))
         return
+    answers = known_or_computed(ArmModel(job, card, record, prompts, tuple(prompter.end_ids), lead, trie))
+    reader = AnswerReader({label.label: label.description for label in labels}, spec.labels, spec.level)
+    finish(job, record, read_answers(samples, prompts, answers, tokenizer, reader, bool(lead)))
 
-    settings = settings_of_parts(spec, job.device, card, record.inputs.get("adapter"), prompter.end_ids, trie)
-    if lead:
-        settings = {
-            part: {**some, "thinking": spec.generation.thinking_tokens, "lead": lead} for part, some in settings.items()
-        }
-    keys = {part: [prompt_key(depends_on, prompt.ids) for prompt in prompts] for part, depends_on in settings.items()}
 
+def begin_record(job: PredictJob, card: ModelCard) -> StepRecord:
+    spec = job.spec
+    return StepRecord(
+        step="predict",
+        arm=job.arm,
+        spec=spec.model_dump(mode="json"),
+        inputs=digests_of_inputs(job, card),
+        versions=versions(),
+        device=processor_name(),  # until a model is loaded elsewhere
+        dtype=number_type(spec.dtype, job.device),
+        seed=spec.few_shot.seed if spec.few_shot.k else None,
+    )
+
+
+def tokens_of_answer(spec: PredictSpec, trie: AnswerTrie | None, lead: Sequence[int]) -> int:
+    """The most tokens that an answer takes, with the thought before it and what closes that."""
+    tokens = max(spec.generation.max_new_tokens, trie.depth if trie else 0)
+    return tokens + (spec.generation.thinking_tokens + len(lead) if lead else 0)
+
+
+@dataclass
+class ArmModel:
+    """The arm's model and what it answers; it is loaded when the first answer has to be computed."""
+
+    job: PredictJob
+    card: ModelCard
+    record: StepRecord
+    prompts: Sequence[Tokens]
+    end_ids: tuple[int, ...]
+    lead: tuple[int, ...]  # tokens that close a thought; empty where the arm does not think
+    trie: AnswerTrie | None
     model: PreTrainedModel | None = None
 
-    def compute(parts: tuple[str, ...], indices: list[int]) -> Iterator[dict[int, Answer]]:
-        nonlocal model
-        model = model or load(job, spec, card, record)
-        from slingshot.generation.generate import generate
-        from slingshot.generation.types import Decoding, GenerationStats, Memory
+    def compute(self, parts: tuple[str, ...], indices: list[int]) -> Iterator[dict[int, Answer]]:
+        """Answers of some prompts, by their indices, as groups finish."""
+        self.model = self.model or load(self.job, self.job.spec, self.card, self.record)
+        from slingshot.generation.types import GenerationStats, Memory
 
-        decoding = Decoding(
-            max_new_tokens=spec.generation.max_new_tokens,
-            end_ids=tuple(prompter.end_ids),
-            free="free" in parts,
-            constrained="constrained" in parts,
-            candidates=spec.generation.candidates if "candidates" in parts else 0,
-            trie=trie,
-        )
+        record = self.record
         stats = GenerationStats(seconds=record.seconds, notes=record.notes)
-        memory = Memory(job.token_budget, job.attempt)
-        asked = [prompts[index].ids for index in indices]
-        if lead:
-            from slingshot.generation.thinking import Thinking, generate_after_thinking
-
-            thinking = Thinking(spec.generation.thinking_tokens, lead[0], lead)
-            found = generate_after_thinking(model, asked, decoding, thinking, memory, stats)
-        else:
-            found = generate(model, asked, decoding, memory, stats)
-        for answers in found:
+        memory = Memory(self.job.token_budget, self.job.attempt)
+        for answers in self.generate(self.model, parts, [self.prompts[index].ids for index in indices], memory, stats):
             yield {indices[position]: answer for position, answer in answers.items()}
         record.token_budget, record.peak_allocated = stats.token_budget, stats.peak_allocated
         if stats.inexact_candidates:
@@ -158,20 +154,62 @@ def predict(job: PredictJob) -> None:
             )
         log.info(stats.summary())
 
+    def generate(
+        self,
+        model: PreTrainedModel,
+        parts: tuple[str, ...],
+        prompts: Sequence[Sequence[int]],
+        memory: Memory,
+        stats: GenerationStats,
+    ) -> Iterator[dict[int, Answer]]:
+        from slingshot.generation.generate import generate
+        from slingshot.generation.types import Decoding
+
+        generation = self.job.spec.generation
+        decoding = Decoding(
+            max_new_tokens=generation.max_new_tokens,
+            end_ids=self.end_ids,
+            free="free" in parts,
+            constrained="constrained" in parts,
+            candidates=generation.candidates if "candidates" in parts else 0,
+            trie=self.trie,
+        )
+        if not self.lead:
+            return generate(model, prompts, decoding, memory, stats)
+        from slingshot.generation.thinking import Thinking, generate_after_thinking
+
+        thinking = Thinking(generation.thinking_tokens, self.lead[0], self.lead)
+        return generate_after_thinking(model, prompts, decoding, thinking, memory, stats)
+
+
+def known_or_computed(arm: ArmModel) -> list[dict[str, Any]]:
+    """Each prompt's answer by part (free, constrained, candidates)."""
+    job, record = arm.job, arm.record
+    adapter = record.inputs.get("adapter")
+    settings = settings_of_parts(job.spec, job.device, arm.card, adapter, list(arm.end_ids), arm.lead, arm.trie)
+    keys = {part: [prompt_key(some, prompt.ids) for prompt in arm.prompts] for part, some in settings.items()}
     force = job.force or os.environ.get("SLINGSHOT_FORCE") == "1"
     with PredictionCache(job.cache) as cache:
-        known = answer_all(cache, keys, force, compute, record)
-    answers = [{part: known[keys[part][index]] for part in keys} for index in range(len(samples))]
+        known = answer_all(cache, keys, force, arm.compute, record)
+    return [{part: known[keys[part][index]] for part in keys} for index in range(len(arm.prompts))]
 
+
+def read_answers(
+    samples: Sequence[dict[str, Any]],
+    prompts: Sequence[Tokens],
+    answers: Sequence[dict[str, Any]],
+    tokenizer: PreTrainedTokenizerBase,
+    reader: AnswerReader,
+    thinking: bool,
+) -> list[Prediction]:
     texts = tokenizer.batch_decode([parts["free"]["ids"] for parts in answers], skip_special_tokens=True)
-    thoughts = [parts["free"].get("thought") for parts in answers]
-    thought_texts = tokenizer.batch_decode([ids or [] for ids in thoughts], skip_special_tokens=True)
-    reader = AnswerReader({label.label: label.description for label in labels}, spec.labels, spec.level)
-    predictions = [
-        prediction_of(sample, prompt, parts, text, reader, thought if lead else None)
-        for sample, prompt, parts, text, thought in zip(samples, prompts, answers, texts, thought_texts, strict=True)
+    thoughts = tokenizer.batch_decode(
+        [parts["free"].get("thought") or [] for parts in answers], skip_special_tokens=True
+    )
+    return [
+        prediction_of(sample, prompt, parts, text, reader, thought if thinking else None)
+        for sample, prompt, parts, text, thought in zip(samples, prompts, answers, texts, thoughts, strict=True)
     ]
-    finish(job, record, predictions)
 
 
 def finish(job: PredictJob, record: StepRecord, predictions: list[Prediction]) -> None:
@@ -275,99 +313,6 @@ def describe(prompts: Sequence[Tokens]) -> None:
     log.info("%d prompts; tokens: %s, longest %d; %d truncated", len(lengths), quantiles, lengths[-1], truncated)
 
 
-def settings_of_parts(
-    spec: PredictSpec, device: str, card: ModelCard, adapter: str | None, end_ids: list[int], trie: AnswerTrie | None
-) -> dict[str, dict[str, Any]]:
-    """What each part of an answer depends on besides the prompt. Parts are cached apart: asking for one more
-    computes only that one."""
-    common = {
-        "model": card.revision,
-        "layers": card.layers,
-        "adapter": adapter,
-        "quantization": weights_of(spec, device),
-        "dtype": number_type(spec.dtype, device),
-        "end_ids": end_ids,
-        "code": code_digest(GENERATION),
-    }
-    parts: dict[str, dict[str, Any]] = {"free": {**common, "max_new_tokens": spec.generation.max_new_tokens}}
-    if trie and spec.generation.constrained:
-        parts["constrained"] = {**common, "constrained": trie.digest}
-    if trie and spec.generation.candidates:
-        parts["candidates"] = {**common, "candidates": trie.digest, "count": spec.generation.candidates}
-    return parts
-
-
-def weights_of(spec: PredictSpec, device: str) -> str:
-    """How the weights are quantized that answer here."""
-    return "none" if falls_back(spec, device) else spec.quantization
-
-
-def falls_back(spec: PredictSpec, device: str) -> bool:
-    """Whether the arm runs unquantized because there is no GPU, as the study allows."""
-    return spec.quantization != "none" and device != "cuda" and spec.unquantized_without_gpu
-
-
-def answer_all(
-    cache: PredictionCache,
-    keys: dict[str, list[str]],
-    force: bool,
-    compute: Callable[[tuple[str, ...], list[int]], Iterator[dict[int, Answer]]],
-    record: StepRecord,
-) -> dict[str, dict[str, Any]]:
-    """Key to part of an answer, for all `keys`: from the cache, else computed and put there as groups finish.
-
-    Args:
-        keys: part of an answer (free, constrained, candidates) to each sample's key.
-        compute: given parts and samples' indices, yields answers.
-    """
-    known = {} if force else cache.get(key for named in keys.values() for key in named)
-    samples = len(keys["free"])
-    missing: dict[tuple[str, ...], dict[str, int]] = {}  # parts that are lacking to the samples that lack them
-    for index in range(samples):
-        lacking = tuple(part for part in keys if keys[part][index] not in known)
-        alike = missing.get(lacking, {})
-        if not lacking or keys[lacking[0]][index] in alike:  # equal prompts run once
-            record.cached_samples += 1
-            continue
-        missing.setdefault(lacking, {})[keys[lacking[0]][index]] = index
-        record.partly_cached_samples += len(lacking) < len(keys)
-    record.fresh_tokens = 0
-    if record.cached_samples:
-        log.info("%d of %d answers are in the cache", record.cached_samples, samples)
-    with progress("answers", sum(map(len, missing.values())), "samples") as meter:
-        for lacking, indices in missing.items():
-            for answers in compute(lacking, list(indices.values())):
-                fresh = {
-                    keys[part][index]: part_of_answer(part, answer)
-                    for index, answer in answers.items()
-                    for part in lacking
-                }
-                record.seconds.setdefault("until_first_answers", seconds_since_process_start())
-                cache.put(fresh)
-                known.update(fresh)
-                record.fresh_tokens += sum(answer.prompt_tokens + answer.new_tokens for answer in answers.values())
-                meter.advance(len(answers), sum(answer.prompt_tokens for answer in answers.values()))
-    return known
-
-
-def seconds_since_process_start() -> float:
-    """Imports and all. Elsewhere than on Linux since this module's import."""
-    try:
-        started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - started
-    except OSError:
-        return time.perf_counter() - IMPORTED
-
-
-def part_of_answer(part: str, answer: Answer) -> dict[str, Any]:
-    if part == "free":
-        thought = {"thought": answer.thought} if answer.thought else {}
-        return {"ids": answer.ids, "new_tokens": answer.new_tokens, **thought}
-    if part == "constrained":
-        return {"label": answer.constrained}
-    return {"candidates": [list(candidate) for candidate in answer.candidates]}
-
-
 def load(job: PredictJob, spec: PredictSpec, card: ModelCard, record: StepRecord) -> PreTrainedModel:
     """The arm's model on its device, its adapter merged or on top."""
     with timed(record.seconds, "imports"):
@@ -398,8 +343,7 @@ def load(job: PredictJob, spec: PredictSpec, card: ModelCard, record: StepRecord
     if note:
         log.warning("%s: %s", card.name, note)
         record.notes.append(note)
-    if job.device == "cuda":
-        record.device = torch.cuda.get_device_name()
+    record.device = device_name(job.device)
     return model
 
 

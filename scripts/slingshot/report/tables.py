@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from slingshot.core.files import without_formula
 from typing import Any
 
 from slingshot.artifacts.comparison import ArmSummary, Comparison
@@ -85,12 +86,8 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(rows[0].keys() if rows else [])
     for row in rows:
-        writer.writerow([_harmless(value) for value in row.values()])
+        writer.writerow([without_formula(value) for value in row.values()])
     return out.getvalue()
-
-
-def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def as_latex(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -16,7 +16,7 @@ from slingshot.artifacts.predictions import Prediction
 from slingshot.artifacts.records import StepRecord, timed
 from slingshot.artifacts.splits import read_split
 from slingshot.config.specs import FitSpec, PredictFittedSpec
-from slingshot.core.environment import processor_name, versions
+from slingshot.core.environment import device_name, versions
 from slingshot.core.files import write_json, write_jsonl
 from slingshot.core.hashing import digest_of_file, digest_of_text
 from slingshot.data.splitting import stratified_order
@@ -152,15 +152,6 @@ def peak_allocated(device: str) -> int | None:
     import torch
 
     return torch.cuda.max_memory_allocated()
-
-
-def device_name(device: str) -> str:
-    """The name of the device that a rival runs on."""
-    if device != "cuda":
-        return processor_name()
-    import torch
-
-    return torch.cuda.get_device_name()
 
 
 def _at_most(train: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import torch
 from slingshot.artifacts.layout import ADAPTER_WEIGHTS
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.artifacts.records import StepRecord
-from slingshot.core.environment import versions
+from slingshot.core.environment import device_name, versions
 from slingshot.core.errors import StudyError
 from slingshot.core.files import write_json, write_jsonl
 from slingshot.core.hashing import digest_of_file
@@ -44,7 +44,7 @@ def write_results(
             "adapter": digest_of_file(job.adapter / ADAPTER_WEIGHTS),
         },
         versions=versions(),
-        device=device_name(device),
+        device=device_name(str(device)),
         dtype=str(trainer.model.dtype).removeprefix("torch."),
         seed=job.spec.seed,
         seconds={phase: round(duration, 3) for phase, duration in seconds.items()},
@@ -92,13 +92,6 @@ def summary(trainer: Trainer, state: State, rank: int, alpha: int) -> dict[str, 
             for row in evaluations
         ],
     }
-
-
-def device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
-        return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")
 
 
 def tensorboard_writer(folder: Path | None, first_step: int) -> Any:

@@ -18,8 +18,8 @@ from slingshot.config.specs import PredictSpec, PromptText
 from slingshot.core.code_digest import imported_modules
 from slingshot.core.errors import StudyError
 from slingshot.core.files import write_json
+from slingshot.generation.cached_answers import GENERATION
 from slingshot.generation.engine import Sizes
-from slingshot.generation.predict import GENERATION
 from slingshot.runtime.spread import devices_of
 from tests.tiny import byte_tokenizer
 from tests.unit.tiny_models import tiny_model
