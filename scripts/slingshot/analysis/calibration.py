@@ -11,7 +11,6 @@ from slingshot.analysis.groups import Correct, Floats, Groups
 from slingshot.analysis.intervals import critical, jackknife, jackknife_interval
 from slingshot.artifacts.metrics import BrierParts, CalibrationBin, Score
 
-
 BINS = 10  # at most, of the error and of the drawn curve
 
 SAMPLES_PER_BIN = 10  # at least, of the error's bins

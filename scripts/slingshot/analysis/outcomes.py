@@ -6,22 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from slingshot.analysis.groups import Correct
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
-from slingshot.analysis.groups import Correct
 from slingshot.artifacts.manifest import original_digest
-from slingshot.analysis.groups import Correct
 from slingshot.artifacts.metrics import AnswerKind, Metrics, read_metrics
-from slingshot.analysis.groups import Correct
 from slingshot.artifacts.predictions import Prediction, read_predictions
-from slingshot.analysis.groups import Correct
 from slingshot.artifacts.records import ProcessRecord, StepRecord, read_process_record, read_step_record
 from slingshot.config.arms import Arm
 from slingshot.config.specs import CompareSpec
 from slingshot.core.errors import StudyError
-
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from slingshot.analysis.groups import Correct, Floats, Groups, design_effect, in
 from slingshot.analysis.intervals import critical, mean_interval, padded_mean
 from slingshot.artifacts.metrics import Difference
 
-
 FLIPS = 20_000  # random signs tried where the exact distribution can't be counted
 
 

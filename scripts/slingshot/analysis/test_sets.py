@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from slingshot.analysis.groups import Correct, Groups, groups_of
 from slingshot.analysis.scoring import check_order
@@ -19,7 +18,6 @@ from slingshot.artifacts.predictions import Prediction, read_predictions
 from slingshot.artifacts.splits import read_split
 from slingshot.artifacts.test_sets import ArmOnTestSet, Drop, OneTestSet, PairOnTestSet, TestSets
 from slingshot.config.specs import CompareTestSetsSpec
-
 
 
 def compare_test_sets(spec: CompareTestSetsSpec, results: ResultFiles) -> TestSets:

@@ -233,8 +233,6 @@ def write_answers(output: Path | None, rows: Sequence[dict[str, Any]]) -> None:
             temporary.write_text("".join(lines), encoding="utf-8")
 
 
-
-
 def report(
     predictions: Sequence[Prediction], labelled: bool, drift: Drift, review: Review | None, job: AnswerJob
 ) -> None:

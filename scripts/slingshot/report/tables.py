@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from slingshot.core.files import without_formula
 from typing import Any
 
 from slingshot.artifacts.comparison import ArmSummary, Comparison
+from slingshot.core.files import without_formula
 
 # The columns of the table of arms that hold a score: its key, its heading and what it says.
 SCORES = (

@@ -74,7 +74,7 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
             )
             with timed(seconds, "load"):
                 model = load_model(card, spec.quantization, spec.dtype, job.device, spec.unquantized_without_gpu)
-            with timed(seconds, "encode"):  # what it takes longer than loading
+            with timed(seconds, "encode"):  # what remains of it once the model is loaded
                 train, validation, answers = encoding.result()
         rank, alpha = rank_and_alpha(recipe, card.parameters)
         dropout = lora.add_adapters(model, recipe.lora, rank, alpha, spec.seed)
@@ -108,8 +108,9 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
         if workers.rank == 0:
             weights = spec.quantization if getattr(model, "is_quantized", False) else "none"
             with timed(seconds, "save"):
-                best = with_labels(state.best, classes)
-                save_adapter(job.adapter, best, recipe.lora, rank, alpha, card.name, weights)
+                save_adapter(
+                    job.adapter, with_labels(state.best, classes), recipe.lora, rank, alpha, card.name, weights
+                )
             write_results(job, card, trainer, state, rank, alpha, seconds, notes)
             checkpoints.remove_checkpoints(job.adapter)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from slingshot.artifacts.layout import ADAPTER_WEIGHTS
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.artifacts.records import StepRecord
