@@ -4,7 +4,7 @@
     python benchmarks/coverage.py --write          # also into docs/statistics.md
     python benchmarks/coverage.py --trials 4000    # closer: the default's standard error is 0.7 points at 95%
 
-Every interval is the package's own at 95%, from answers drawn anew in each trial. Where a score's expectation has no
+Every interval is the package's own at 95%, from answers drawn again in each trial. Where a score's expectation has no
 formula (F1), the mean over the trials stands for it. For pairs the last column is how often the test calls equal arms
 different; it is left out where they are not equal.
 """

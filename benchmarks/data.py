@@ -34,11 +34,11 @@ from slingshot.data import icd10  # noqa: E402 (needs the path above)
 CODES = 2000
 VOCABULARY = 20_000
 ROWS_PER_BLOCK = 5000
-TWINS = 50  # one row in so many
+TWINS = 50  # one row in N
 
 
 def blocks(rows: int, words: int) -> Iterator[pyarrow.Table]:
-    """Blocks of made-up dialogues of about so many words."""
+    """Blocks of made-up dialogues of about N words."""
     rng = np.random.default_rng(0)
     codes = np.array([code for code in icd10.all_labels("code") if len(code) > 4][:: 98_000 // CODES][:CODES])
     vocabulary = np.array([f"{'aeiou'[n % 5]}{np.base_repr(n + 1296, 36).lower()}" for n in range(VOCABULARY)])
@@ -123,11 +123,11 @@ def read_only(path: Path) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--words", type=int, default=100, help="mean words a dialogue; MedSynth has some 900")
+    parser.add_argument("--words", type=int, default=100, help="mean words per dialogue; MedSynth has some 900")
     parser.add_argument("--format", choices=("parquet", "csv"), default="parquet")
     parser.add_argument("--folder", type=Path, help="for the sources and outputs (default: a temporary one)")
     given = parser.parse_args()
-    print(f"{given.words} words a dialogue, {given.format}, {os.cpu_count()} cores, one used")
+    print(f"{given.words} words per dialogue, {given.format}, {os.cpu_count()} cores, one used")
     print("rows | file MB | seconds | rows/s | peak MB | samples | Arrow alone s | bytes alone s | times Arrow")
     print("---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---:")
     for rows in given.rows:

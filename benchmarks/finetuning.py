@@ -559,7 +559,7 @@ def trl(name: str, given: argparse.Namespace) -> dict[str, Any]:
     elif name == "trl_varlen":
         options = {"gradient_checkpointing": False, "padding_free": True}
     if given.device == "cuda":
-        torch.backends.cuda.enable_cudnn_sdp(name.endswith("cudnn"))  # on, it plans anew for every shape
+        torch.backends.cuda.enable_cudnn_sdp(name.endswith("cudnn"))  # on, it plans again for every shape
         torch.cuda.reset_peak_memory_stats()
     warm = 4 if name.startswith("trl_best") else 3
     sizes = lengths(batch * (steps + warm) * 8, given)

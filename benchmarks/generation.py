@@ -131,7 +131,7 @@ def timed_8b(model: Any, prompts: list[list[int]]) -> dict[str, Any]:
 
 
 def timed_peer(model: Any, prompts: list[list[int]], sort: bool, cudnn: bool) -> dict[str, Any]:
-    """transformers' generate with left padding: 48 a batch as they arrive, or sorted, 65,536 tokens a batch."""
+    """transformers' generate with left padding: 48 per batch as they arrive, or sorted, 65,536 tokens per batch."""
     import torch
     from transformers import GenerationConfig
 

@@ -38,7 +38,7 @@ from slingshot.data.prepare import prepare  # noqa: E402
 
 
 def write_documents(path: Path, least: int) -> None:
-    """A document a line: its distinct sentences, and its codes that `least` documents or more have."""
+    """One document per line: its distinct sentences, and its codes that `least` documents or more have."""
     rows = pd.read_csv(SHARED / "codiesp/mentions_es.csv", dtype=str, keep_default_na=False)
     documents = rows.groupby("document")
     count = Counter(code for _, part in documents for code in set(part["ICD10"]))

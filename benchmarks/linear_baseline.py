@@ -27,7 +27,7 @@ Split = tuple[list[str], list[str]]
 
 
 def codiesp(characters: int | None, seed: int) -> list[Split]:
-    """Sentences and codes, cut to so many characters, of documents that stand in one split each."""
+    """Sentences and codes, cut to N characters, of documents that stand in one split each."""
     frame = pd.read_csv(DATA / "codiesp/mentions_es.csv").dropna(subset=["sentence", "ICD10"])
     frame["label"] = frame["ICD10"].str[:characters]
     frame = frame.drop_duplicates(["sentence", "label"])

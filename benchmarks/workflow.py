@@ -3,7 +3,7 @@
     python benchmarks/workflow.py            # planning for 4, 40 and 400 models; steps of the demo's size
     python benchmarks/workflow.py --models 4 40
 
-Planning: seconds and peak memory of `snakemake -n` on a study of so many models that was never run, beside an
+Planning: seconds and peak memory of `snakemake -n` on a study of N models that was never run, beside an
 in-process loop that resolves every step's spec of the same study without Snakemake.
 Processes: seconds from the start of a process to a loaded model, beside loading the same model again in a process that
 has done it before; on a random Llama of 135 million parameters, from safetensors, as the demo's.
@@ -121,7 +121,7 @@ def measured(command: list[str], folder: str) -> tuple[float, float, str]:
 
 
 def write_study(folder: Path, models: int) -> None:
-    """A study of so many models, half of them large; nothing of it is ever loaded."""
+    """A study of N models, half of them large; nothing of it is ever loaded."""
     config = yaml.safe_load((HOUSE / "config.yaml").read_text(encoding="utf-8"))
     half = models // 2
     config["llm"] = {

@@ -27,7 +27,7 @@ def main() -> None:
         ("validation", "results/data/validation.parquet"),
         ("adapter", "folder for adapter_config.json and adapter_model.safetensors"),
         ("training", "summary to write, JSON"),
-        ("log", "a line a step to write, JSON Lines"),
+        ("log", "one line per step to write, JSON Lines"),
         ("record", "the step's record to write, JSON"),
     ):
         arguments.add_argument(f"--{name}", type=Path, required=True, help=text)
@@ -35,7 +35,7 @@ def main() -> None:
     arguments.add_argument("--gpus", type=int, default=1, help="processes that train data-parallel, a GPU each")
     arguments.add_argument("--tensorboard", type=Path, help="folder for TensorBoard files")
     arguments.add_argument("--checkpoint-minutes", type=float, default=10, help="time between checkpoints (10)")
-    arguments.add_argument("--checkpoint-steps", type=int, help="also write a checkpoint every so many steps")
+    arguments.add_argument("--checkpoint-steps", type=int, help="also write a checkpoint every N steps")
     given = arguments.parse_args()
     if given.gpus > 1 and "WORLD_SIZE" not in os.environ:
         launch(given.gpus)

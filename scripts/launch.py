@@ -3,7 +3,7 @@
     python scripts/launch.py --gpus 1 --step predict --arm llm/llama8b --record predict.process.json \
         -- predict.py ...
 
-It waits until so many GPUs are free among those that CUDA_VISIBLE_DEVICES allows, shows the step only these, and
+It waits until that number of GPUs is free among those that CUDA_VISIBLE_DEVICES allows, shows the step only these, and
 ends as the step ends; nothing that the step started outlives it. With --gpus 0 no device is looked at. The command
 may begin with one of the programs in scripts/ by its name alone.
 """

@@ -1,4 +1,4 @@
-"""Print what a step of a study is told, as JSON: `spec.py finetune slm/qwen3b | ...`, for a step's --spec.
+"""Print what a step of a study receives, as JSON: `spec.py finetune slm/qwen3b | ...`, for a step's --spec.
 
 With it each program runs without Snakemake:
   python scripts/spec.py finetune slm/qwen3b > spec.json

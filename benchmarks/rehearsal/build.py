@@ -109,7 +109,7 @@ def build_model(name: str, folder: Path, tiny: bool) -> float:
 
 
 def write_dialogues(path: Path, share: float) -> None:
-    """Lengths spread log-normally around MedSynth's mean; five rows a code."""
+    """Lengths spread log-normally around MedSynth's mean; five rows per code."""
     words = random.Random(0)
     billable = [code for code in icd10.all_labels() if (entry := icd10.find(code)) and entry.billable]
     codes = words.sample(billable, max(2, round(CODES * share)))

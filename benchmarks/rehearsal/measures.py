@@ -40,7 +40,7 @@ def summary(folder: Path, seconds: float, memory_gb: float | None, finished: boo
 
 
 def model_steps(results: Path, share: float) -> list[dict[str, Any]]:
-    """A row a model step, in the order in which they ended."""
+    """A row per model step, in the order in which they ended."""
     rows: list[dict[str, Any]] = []
     ended_before = None
     for path in sorted(process_files(results), key=lambda path: path.stat().st_mtime):

@@ -56,6 +56,6 @@ def projected_training(
 
 
 def evaluations_of(samples: float, recipe: Mapping[str, Any]) -> int:
-    """So many when training is not stopped early: every so many steps, and after the last."""
+    """Their number when training is not stopped early: every N steps, and after the last."""
     steps = math.ceil(recipe["epochs"] * math.ceil(samples / recipe["batch_size"]))
     return math.ceil(min(steps, recipe["max_steps"] or steps) / recipe["evaluate_every"])

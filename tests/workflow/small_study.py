@@ -44,7 +44,7 @@ def write_study(folder: Path) -> None:
 
 
 def config() -> dict:
-    """The study's config, to be changed and written anew."""
+    """The study's config, to be changed and written again."""
     return {
         "data": {
             "source": {"path": "dialogues.csv"},

@@ -159,7 +159,7 @@ def test_other_content_of_a_local_model_or_data_set_is_seen(finished, house, tmp
 
 
 def test_time_stamps_alone_rerun_nothing(finished, house, tmp_path):
-    """Files touched in the study, a checkout made anew, and both moved elsewhere."""
+    """Files touched in the study, a fresh checkout, and both moved elsewhere."""
     study = small_study.copy(finished, tmp_path / "elsewhere")
     other = shutil.copytree(house, tmp_path / "clone")
     touch_all(study)

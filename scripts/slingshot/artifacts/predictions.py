@@ -1,4 +1,4 @@
-"""What an arm answered: one record a sample, in the order of its split."""
+"""What an arm answered: one record per sample, in the order of its split."""
 
 from __future__ import annotations
 

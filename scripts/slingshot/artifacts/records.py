@@ -42,7 +42,7 @@ class EndpointUse(Record):
     errors: dict[str, int] = Field(default={}, description="samples without an answer after all tries, by why")
     refusals: int = Field(0, description="samples that the endpoint or its model declined")
     latency_median: float | None = Field(None, description="seconds from request to whole answer, waiting left out")
-    latency_q95: float | None = Field(None, description="95% of the free answers came within so many seconds")
+    latency_q95: float | None = Field(None, description="95% of the free answers came within N seconds")
     not_possible: list[str] = Field(default=[], description="what the study asks for and the endpoint cannot do")
 
 
@@ -67,7 +67,7 @@ class StepRecord(Record):
     fresh_tokens: int | None = Field(None, description="prompt and new tokens of what was computed now, in predict")
     earlier_seconds: float = Field(0.0, description="of the processes that a resumed finetune goes on from")
     truncated_samples: int = 0
-    token_budget: int | None = Field(None, description="tokens a micro-batch, as used")
+    token_budget: int | None = Field(None, description="tokens per micro-batch, as used")
     peak_allocated: int | None = Field(None, description="by torch's allocator; null on a CPU")
     notes: list[str] = Field(default=[], description="what a reader should know, e.g. that a slower path was taken")
     endpoint: EndpointUse | None = Field(None, description="null for what ran here")

@@ -128,7 +128,7 @@ class Evaluation(Spec):
 
 
 def overridden(finetune: Finetune, setting: dict[str, Any]) -> Finetune:
-    """A recipe with some of its keys, dotted where nested, set anew.
+    """A recipe with some of its keys, dotted where nested, replaced.
 
     Raises:
         ValidationError: a key is none of the recipe's, or its value is not allowed.

@@ -77,7 +77,7 @@ class FinetuneSpec(StepSpec):
     max_new_tokens: int | None = Field(description="for selection by exact match; null where selection is by loss")
     labels: LabelSystem | None = Field(None, description="how answers are read, for selection by exact match")
     level: Level | None = Field(None, description="likewise")
-    train_size: int | None = Field(None, description="finetune on so many of the train samples; null: all")
+    train_size: int | None = Field(None, description="finetune on N of the train samples; null: all")
     hold_steps: bool = Field(False, description="take as many optimizer steps as on all train samples")
     seed: int
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class StudyError(Exception):
-    """A fault that the user can mend.
+    """A fault that the user can fix.
 
     The message is one sentence or a short list: what is wrong, where (file, key, row), and the fix.
     A program prints it without a traceback and exits with 1.

@@ -27,7 +27,7 @@ class Meter:
         self._start = self._said = time.monotonic()
 
     def advance(self, done: int, tokens: int = 0, note: str = "") -> None:
-        """Say that `done` more units, made of so many tokens, are finished."""
+        """Say that `done` more units, made of `tokens` tokens, are finished."""
         self.done += done
         self.tokens += tokens
         now = time.monotonic()

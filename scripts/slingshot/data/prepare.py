@@ -1,6 +1,6 @@
 """From a source to the study's three splits: cleaned, deduplicated, grouped, dealt, counted.
 
-Rows pass through once, a batch at a time; their cleaned texts wait in unnamed files, a few numbers a row stay in
+Rows pass through once, a batch at a time; their cleaned texts wait in unnamed files, a few numbers per row stay in
 memory. Then duplicates, twins and splits are worked out on the numbers, and the texts are written out in the order
 of their sample ids. So neither the result nor the memory depends on the order of the rows.
 

@@ -23,7 +23,7 @@ class Pace:
         self._next = 0.0  # a time of time.monotonic
 
     def wait_turn(self, tokens: int, stopped: threading.Event) -> None:
-        """Wait until a request of about so many tokens may go out, or until `stopped`."""
+        """Wait until a request of about `tokens` tokens may go out, or until `stopped`."""
         gap = max(
             60 / self._per_minute if self._per_minute else 0.0,
             60 * tokens / self._tokens_per_minute if self._tokens_per_minute else 0.0,

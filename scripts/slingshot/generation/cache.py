@@ -17,7 +17,7 @@ _SCHEMA = "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT
 
 _BUSY_SECONDS = 60
 
-_KEYS_A_QUERY = 500
+_KEYS_PER_QUERY = 500
 
 
 def prompt_key(settings: Mapping[str, Any], prompt_ids: Sequence[int]) -> str:
@@ -51,8 +51,8 @@ class PredictionCache:
         wanted = list(dict.fromkeys(keys))
         found: dict[str, dict[str, Any]] = {}
         try:
-            for start in range(0, len(wanted), _KEYS_A_QUERY):
-                found.update(self._get(wanted[start : start + _KEYS_A_QUERY]))
+            for start in range(0, len(wanted), _KEYS_PER_QUERY):
+                found.update(self._get(wanted[start : start + _KEYS_PER_QUERY]))
         except sqlite3.DatabaseError as error:
             if _is_busy(error):
                 raise

@@ -68,7 +68,7 @@ class Layout:
 
 @dataclass
 class Rows:
-    """The state of decoding, one entry a row, at fixed addresses so that a CUDA graph can be replayed."""
+    """The state of decoding, one entry per row, at fixed addresses so that a CUDA graph can be replayed."""
 
     tokens: Tensor
     positions: Tensor
@@ -159,7 +159,7 @@ def new_engine(
     """Set up for groups of at most `most_prompts` prompts that take at most `pool_rows` rows of the pool.
 
     Args:
-        steps: new tokens a prompt, at most.
+        steps: new tokens per prompt, at most.
         longest: no prompt with its answer is longer.
     """
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _PLAIN_TOKENS_ON_CPU = 4096
 
-_LAYERS_ALIVE = 6  # activations of one layer at its widest, in hidden states a token; measured generously
+_LAYERS_ALIVE = 6  # activations of one layer at its widest, in hidden states per token; measured generously
 
 
 def plain_generate(

@@ -58,8 +58,9 @@ def merge_adapter(model: PreTrainedModel, folder: Path) -> None:
         try:
             add_low_rank(_weight(model, layer), down, factors[name.replace(".lora_A", ".lora_B")], scale)
         except AttributeError:
-            said = f"holds an adapter of {layer}, which this model lacks"
-            raise StudyError(f"{folder} {said}: finetune it again") from None
+            raise StudyError(
+                f"{folder} holds an adapter of {layer}, which this model lacks: finetune it again"
+            ) from None
         except ValueError as error:
             raise StudyError(f"{folder}: {name} {error}: finetune it again") from None
 

@@ -71,7 +71,7 @@ def label_rows(dataset: dict[str, Any]) -> list[tuple[str, list[int], float]]:
 
 
 def frequencies(dataset: dict[str, Any]) -> list[tuple[str, int, int, int]]:
-    """How many labels have so many samples in train; then the samples of these labels in train and test."""
+    """How many labels have N samples in train, for each N; then the samples of these labels in train and test."""
     train, test = (dataset["splits"][name]["label_counts"] for name in ("train", "test"))
     found = [("0", [label for label in test if label not in train])]
     for low, high in BUCKETS:

@@ -64,7 +64,7 @@ def p_value(p: float | None) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """So many significant digits, thousands marked, no exponent: 12345.6 is 12,346 and 0.01234 is 0.0123."""
+    """N significant digits, thousands marked, no exponent: 12345.6 is 12,346 and 0.01234 is 0.0123."""
     if value is None or not math.isfinite(value):
         return MISSING
     if value == 0:

@@ -69,7 +69,10 @@ def without_middle(tokenizer: PreTrainedTokenizerBase, text: str, length: int) -
     return f"{text[: offsets[head - 1][1]]}{GAP}{ending}", True
 
 
-GAP, GAP_TOKENS = " ... ", 4  # in the place of the middle; at most so many tokens in the tokenizers of our families
+GAP, GAP_TOKENS = (
+    " ... ",
+    4,
+)  # in the place of the middle; at most 4 tokens in our families
 
 
 def batches_by_length(rows: Sequence[Sequence[int]], tokens: int) -> Iterator[list[int]]:

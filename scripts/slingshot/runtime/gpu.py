@@ -15,7 +15,7 @@ from slingshot.runtime.locks import Patience, holder_of, try_lock
 
 log = logging.getLogger(__name__)
 
-# For tests: so many pretended devices instead of the machine's.
+# For tests: the number of pretended devices instead of the machine's.
 FAKE_VARIABLE = "SLINGSHOT_FAKE_DEVICES"
 
 
@@ -79,7 +79,7 @@ def chosen(devices: Sequence[Device], visible: str | None) -> list[Device]:
 def hold_gpus(
     count: int, devices: Sequence[Device], holder: str, while_waiting: Callable[[], None] = lambda: None
 ) -> Iterator[dict[Device, int]]:
-    """Hold `count` of the devices, each by the descriptor of its lock; wait until so many are free.
+    """Hold `count` of the devices, each by the descriptor of its lock; wait until that number is free.
 
     Hand the descriptors to the process that uses the devices: the kernel drops a lock when the last process that
     has it is gone, so that even after a SIGKILL of the holder no device is given away while it is in use.

@@ -40,7 +40,7 @@ STEP_OF_RULE: dict[str, Step] = {
 
 DESIGNS = ("study", "crossed", "learning_curve", "seeds", "few_shot", "sweep", "heads", "prompts")
 
-TOKENS_A_WORD = 1.35  # English text, byte-pair tokenizers; used only until a step of the study has counted tokens
+TOKENS_PER_WORD = 1.35  # English text, byte-pair tokenizers; used only until a step of the study has counted tokens
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Rate:
 
 
 def with_evaluations(tokens_per_second: float, evaluation: float) -> float:
-    """A training rate with an evaluation, of so many seconds, every 50 steps of 32 samples of 1,170 tokens."""
+    """A training rate with an evaluation of N seconds every 50 steps of 32 samples of 1,170 tokens."""
     tokens = 50 * 32 * 1170
     return tokens / (tokens / tokens_per_second + evaluation)
 
@@ -150,7 +150,7 @@ def power(study: Study, test_samples: int) -> str:
 
 
 def basis(study: Study, rates: dict[Job, Rate | None], arms: dict[str, Arm]) -> list[str]:
-    """What the hours rest on: a sentence a step and source, with the models that go by it."""
+    """What the hours rest on: a sentence per step and source, with the models that go by it."""
     models: dict[tuple[Step, str | None], dict[str, None]] = {}
     for job, rate in rates.items():
         name = arms[job.arm].model
@@ -288,8 +288,8 @@ def volume_of(study: Study, results: Path) -> Volume | None:
     except (OSError, ValueError, KeyError, TypeError):
         return medsynth(study)
     counted = counted_tokens(study, results)
-    tokens = counted or TOKENS_A_WORD * words
-    known = "tokens as counted by a finished step" if counted else f"{TOKENS_A_WORD} tokens a word assumed"
+    tokens = counted or TOKENS_PER_WORD * words
+    known = "tokens as counted by a finished step" if counted else f"{TOKENS_PER_WORD} tokens per word assumed"
     train, validation, test = samples
     return Volume(train, validation, test, tokens, f"{in_splits(samples)}, {tokens:,.0f} tokens each ({known})")
 

@@ -1,4 +1,4 @@
-"""The steps of a study: which program runs each, and exactly which part of the study it is told.
+"""The steps of a study: which program runs each, and exactly which part of the study it receives.
 
 Snakemake decides on a rerun by comparing a step's facts: its spec, a line a key, so that the reason which it prints
 is the key that changed. It compares them as a set, without their names; therefore each fact holds its own.
@@ -15,11 +15,9 @@ from typing import Any, get_args
 from slingshot.config.arms import (
     ORIGINS,
     Arm,
-    answers_validation,
     arms_of,
     longest_prompt,
     name_of,
-    result_key,
     size_of,
 )
 from slingshot.config.base import Spec, TreeLabels
@@ -55,12 +53,13 @@ from slingshot.config.specs import (
     ScoreSpec,
     StepSpec,
 )
-from slingshot.config.study import INHERITED_BY, Study
+from slingshot.config.study import Study
 from slingshot.core.code_digest import code_digest
 from slingshot.core.errors import StudyError
 from slingshot.core.fingerprints import DIGEST_MEMORY, fingerprint
 from slingshot.core.hashing import digest_of_text
 from slingshot.prompting.template import default_prompt, read_prompt
+from slingshot.study.comparing import compare_spec, compare_test_sets_spec, report_spec
 
 PROGRAMS = Path(__file__).parents[2]
 
@@ -128,7 +127,7 @@ def _keys(model: type[Spec]) -> Iterator[str]:
 
 
 def step_spec(study: Study, folder: Path, step: str, target: str = "", written_config: Any = None) -> StepSpec:
-    """What a step is told.
+    """What a step receives.
 
     Args:
         folder: the study's folder, where its prompts and local data are.
@@ -159,9 +158,9 @@ def step_spec(study: Study, folder: Path, step: str, target: str = "", written_c
         "predict_fitted": lambda: _predict_fitted(study, arm_of(study, target)),
         "import_predictions": lambda: _import_predictions(study, folder, target),
         "score": lambda: _score(study, arm_of(study, target)),
-        "compare": lambda: _compare(study),
-        "compare_test_sets": lambda: _compare_test_sets(study),
-        "report": lambda: _report(study, written_config),
+        "compare": lambda: compare_spec(study),
+        "compare_test_sets": lambda: compare_test_sets_spec(study),
+        "report": lambda: report_spec(study, written_config),
     }
     if step not in makers:
         raise StudyError(f"there is no step {step}; the steps are {', '.join(STEPS)}")
@@ -340,63 +339,3 @@ def _score(study: Study, arm: Arm) -> ScoreSpec:
         level=study.data.level,
         statistics=study.statistics,
     )
-
-
-def scored_arms(study: Study) -> list[Arm]:
-    """The arms that are read on the test split: all but the candidates of a sweep."""
-    return [arm for arm in arms_of(study) if not arm.candidate]
-
-
-def _compare(study: Study) -> CompareSpec:
-    arms = scored_arms(study)
-    return CompareSpec(
-        arms=arms,
-        result_keys={arm.path: result_key(study, arm) for arm in arms},
-        ensemble_weights=study.evaluation.ensemble_weights,
-        validated=[arm.path for arm in arms if answers_validation(study, arm)],
-        statistics=study.statistics,
-        cost=study.cost,
-        token_prices={arm.path: prices for arm in arms if arm.asked and (prices := study.models[arm.model].prices)},
-    )
-
-
-def _compare_test_sets(study: Study) -> CompareTestSetsSpec:
-    names = list(study.data.test_sets)
-    arms = scored_arms(study)
-    return CompareTestSetsSpec(
-        test_sets=names,
-        arms={
-            name: [arm.path for arm in arms if arm.steps or name in study.predictions[arm.model].test_sets]
-            for name in names
-        },
-        statistics=study.statistics,
-    )
-
-
-def _report(study: Study, written_config: Any) -> ReportSpec:
-    return ReportSpec(
-        report=study.report,
-        statistics=study.statistics,
-        cost=study.cost,
-        arms=scored_arms(study),
-        config=_without_hardware(written_config or study.model_dump(mode="json")),
-    )
-
-
-def _without_hardware(config: Any) -> Any:
-    """The config without what only says where steps run, which changes no result and so no report.
-
-    That is the sections `hardware` and `evaluation`, and each model's `hardware`; a model may have such a name.
-    """
-    if not isinstance(config, dict):
-        return config
-    sections = {key: value for key, value in config.items() if key not in ("hardware", "evaluation")}
-    for kind in INHERITED_BY:
-        if isinstance(sections.get(kind), dict):
-            sections[kind] = {
-                name: {key: value for key, value in model.items() if key != "hardware"}
-                if isinstance(model, dict)
-                else model
-                for name, model in sections[kind].items()
-            }
-    return sections

@@ -52,10 +52,7 @@ log = logging.getLogger(__name__)
 
 
 def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> None:
-    """Train an adapter and write it, its summary, its log and its record.
-
-    Args:
-        before: seconds of the process until now, by phase, for the record
+    """Train an adapter and write it, its summary, its log and its record; `before` are seconds spent so far, by phase.
 
     Raises:
         StudyError: too little memory for the longest sample, a loss that is not a number, unusable inputs.

@@ -184,8 +184,8 @@ def _own_dropout(model: PreTrainedModel) -> list[str]:
     }
     if not named:
         return []
-    said = ", ".join(f"{name} {value:g}" for name, value in sorted(named.items()))
-    return [f"finetuned without the model's own dropout ({said}): only the adapters have dropout"]
+    shares = ", ".join(f"{name} {value:g}" for name, value in sorted(named.items()))
+    return [f"finetuned without the model's own dropout ({shares}): only the adapters have dropout"]
 
 
 def _names_dropout(name: str) -> bool:

@@ -11,7 +11,8 @@ from slingshot.artifacts.records import ProcessRecord, StepRecord
 from slingshot.config.arms import arms_of, result_key
 from slingshot.config.study import parse_study
 from slingshot.core.errors import StudyError
-from slingshot.study.steps import scored_arms, step_spec
+from slingshot.study.comparing import scored_arms
+from slingshot.study.steps import step_spec
 from tests.unit.config.test_study import STUDY
 
 

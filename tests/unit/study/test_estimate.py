@@ -35,7 +35,7 @@ def prepare(results: Path, train: int = 1000, validation: int = 2000, test: int 
 
 
 def leave_finetune(results: Path, arm: str = "slm/small", **changes: Any) -> None:
-    """A finished finetune: 100 tokens a second, 30 seconds besides."""
+    """A finished finetune: 100 tokens per second, 30 seconds besides."""
     folder = results / arm
     folder.mkdir(parents=True, exist_ok=True)
     facts: dict[str, Any] = {"trained_tokens": 20_000, "seconds": {"train": 200.0, "load": 9.0}} | changes
@@ -67,7 +67,7 @@ def test_hours_follow_from_the_studys_own_rate(tmp_path: Path) -> None:
     # 2 epochs of 1,000 samples of 135 tokens at 100 a second, and 30 seconds besides
     assert hours(said, "study") == f"{(2 * 1000 * 135 / 100 + 30) / 3600:.2f}"
     assert "finetune of small: rate of slm/small in this study, on NVIDIA X" in said
-    assert "1.35 tokens a word assumed" in said
+    assert "1.35 tokens per word assumed" in said
 
 
 def test_another_models_rate_is_scaled_by_size_and_says_so(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tests.unit.training_inputs import random_samples
 
 
 def test_the_budget_is_what_the_line_through_the_probes_allows():
-    small, large = Probe(1000, 3_000_000), Probe(2000, 5_000_000)  # 2,000 bytes a token and 1 MB fixed
+    small, large = Probe(1000, 3_000_000), Probe(2000, 5_000_000)  # 2,000 bytes per token and 1 MB fixed
     assert budget_from_probes(small, large, available=10_000_000, longest=500) == (9_400_000 - 1_000_000) // 2000
 
 

@@ -45,7 +45,7 @@ def _points(lines: Sequence[Mapping[str, Any]], key: str) -> Points:
 
 
 def _means(points: Points, run: int) -> Points:
-    """Means over runs of so many steps, each at its run's last step."""
+    """Means over runs of N steps, each at its run's last step."""
     chunks = [points[start : start + run] for start in range(0, len(points), max(run, 1))]
     return [(chunk[-1][0], sum(loss for _, loss in chunk) / len(chunk)) for chunk in chunks]
 

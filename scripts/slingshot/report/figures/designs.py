@@ -126,7 +126,7 @@ def train_size(size: TrainSize | None) -> str:
 
 
 def interaction(comparison: Comparison, designs: DesignFindings) -> Figure | None:
-    """Exact match untrained and finetuned, a line a model: lines that are not parallel are an interaction."""
+    """Exact match untrained and finetuned, one line per model: lines that are not parallel are an interaction."""
     if not designs.gains:
         return None
     arms = {arm.arm: arm for arm in comparison.arms}

@@ -17,7 +17,7 @@ from slingshot.report.formats import MISSING, count, difference, number, p_value
 
 LARGEST_MARKER, SMALLEST_MARKER = 30.0, 8.0  # pixels across
 
-DODGE = 1.09  # arms of one size stand side by side, each so many times further right
+DODGE = 1.09  # arms of one size stand side by side, each this factor further right
 
 FEW_PAIRS = 20
 
