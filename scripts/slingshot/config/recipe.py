@@ -35,7 +35,7 @@ class Generation(Spec):
         "sets it",
     )
     vocabulary: Literal["study", "code_set"] = Field(
-        "study", description="what constrained decoding may say: the study's labels, or all of ICD-10-CM"
+        "study", description="what constrained decoding may say: the study's labels, or the whole code tree"
     )
     candidates: int = Field(
         0, ge=0, le=20, description="the N best labels of each sample, ranked with their log-probabilities"
