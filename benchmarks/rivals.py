@@ -90,7 +90,7 @@ def write_study(folder: Path, shared: Path, name: str, device: str, steps: int |
         "generation": {"max_new_tokens": 16, "candidates": 5},
         "finetune": finetune | {"lora": lora, "patience": 4} | cap,
         "hardware": {"device": device, "mem_mb": 8000},
-        "evaluation": {"answer_validation": True},
+        "answering": {"answer_validation": True},
         "llm": {},
         "slm": {"smollm2": {"source": SMOLLM2, "name": "SmolLM2-135M-Instruct", "size": "135M"}},
         "embedding": {

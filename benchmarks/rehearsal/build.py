@@ -84,7 +84,7 @@ def config_of(given: argparse.Namespace, weights: Path) -> dict[str, Any]:
     config["finetune"]["epochs"] = given.epochs
     config["report"] = {"title": "Rehearsal: random weights, true size; the scores mean nothing"}
     if given.test_only:
-        config["evaluation"] = {"ensemble_weights": "equal"}
+        config["answering"] = {"ensemble_weights": "equal"}
     if given.tiny:
         config["hardware"] = {"device": "cpu"}
         config["finetune"]["lora"] = {"r": 4, "alpha": 8}

@@ -37,7 +37,7 @@ def study(tmp_path_factory, stub):
         }
     }
     config["slm"] = {}
-    config["evaluation"] = {"ensemble_weights": "validation", "shards": 3}  # an endpoint is asked by one job
+    config["answering"] = {"ensemble_weights": "validation", "shards": 3}  # an endpoint is asked by one job
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     return folder
 

@@ -26,7 +26,7 @@ def said(tmp_path_factory):
     shutil.copytree(HOUSE / "prompts", study / "prompts")
     shutil.copy(study / "prompts/icd10cm.yaml", study / "prompts/other.yaml")
     config = yaml.safe_load((HOUSE / "config.yaml").read_text(encoding="utf-8"))
-    config |= {"designs": DESIGNS, "evaluation": {"ensemble_weights": "equal"}}
+    config |= {"designs": DESIGNS, "answering": {"ensemble_weights": "equal"}}
     (study / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     code, said = run(study, "--dry-run")
     assert code == 0, said[-3000:]

@@ -268,7 +268,7 @@ def test_shards_gather_to_the_bytes_of_one_job(study, house):
         forget(study, arm, "predictions.jsonl")
     shutil.rmtree(study / "results" / "cache")
     with (study / "config.yaml").open("a") as config:
-        config.write("evaluation: {shards: 3}\n")
+        config.write("answering: {shards: 3}\n")
     go_on(study, house, "results/llm/b/predictions.jsonl", "results/slm/c/predictions.jsonl")
     after = digests(study, *BYTES)
     assert after == before

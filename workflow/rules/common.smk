@@ -66,7 +66,7 @@ PREDICTED = [path for path in arms_by_step("predict") if not ARMS[path].candidat
 ASKED = arms_by_step("ask")  # behind an endpoint: nothing is fetched or loaded for them
 IMPORTED = arm_paths(lambda arm: not arm.steps)
 FETCHED = list(STUDY.fetched)
-SHARDS = STUDY.evaluation.shards
+SHARDS = STUDY.answering.shards
 SHARD = ARM.shard("{shard}", SHARDS)
 VALIDATED = arm_paths(lambda arm: answers_validation(STUDY, arm))
 

@@ -117,7 +117,7 @@ def answers_validation(study: Study, arm: Arm) -> bool:
         return True
     if arm.design is not None or "predict" not in arm.steps:
         return False
-    asked = study.evaluation.ensemble_weights == "validation" or study.evaluation.answer_validation
+    asked = study.answering.ensemble_weights == "validation" or study.answering.answer_validation
     return asked or not arm.generates
 
 

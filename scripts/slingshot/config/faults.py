@@ -39,6 +39,8 @@ def complaints(error: ValidationError, name: str, model: type[BaseModel]) -> lis
 
 MOST_FAULTS = 30  # lines
 
+RENAMED = {"evaluation": "answering"}  # sections of earlier versions
+
 
 # What pydantic adds to the path of a key that may hold values of several types.
 _SHAPES = {"str", "int", "constrained-int", "float", "bool", "literal"}
@@ -76,6 +78,8 @@ def fault_in_words(fault: ErrorDetails, key: str, model: type[BaseModel]) -> str
     kind, context = fault["type"], fault.get("ctx", {})
     if kind == "missing":
         return "is missing"
+    if kind == "extra_forbidden" and key in RENAMED:
+        return f"is now {RENAMED[key]}: rename it"
     if kind == "extra_forbidden":
         known = sorted({field for section in _models_of(model) for field in section.model_fields})
         near = difflib.get_close_matches(key.split(".")[-1], known, n=1)

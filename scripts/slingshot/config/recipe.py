@@ -1,4 +1,4 @@
-"""The sections that a model may override: prompt, generation, few_shot, finetune, evaluation."""
+"""The sections that a model may override: prompt, generation, few_shot, finetune, answering."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Finetune(Spec):
     deterministic: bool = Field(False, description="the same bytes from the same seed on the same device; slower")
 
 
-class Evaluation(Spec):
+class Answering(Spec):
     """How the splits are answered."""
 
     shards: int = Field(

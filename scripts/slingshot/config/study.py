@@ -19,7 +19,7 @@ from slingshot.config.designs import Designs, models_by_design
 from slingshot.config.endpoints import Asking
 from slingshot.config.faults import complaints, fault_in_words
 from slingshot.config.models import Hardware, Model, Network
-from slingshot.config.recipe import Evaluation, FewShot, Finetune, Generation, Prompt, overridden
+from slingshot.config.recipe import Answering, FewShot, Finetune, Generation, Prompt, overridden
 from slingshot.config.reporting import Baseline, Cost, Report, Statistics
 from slingshot.config.rivals import Embedding, Encoder, ImportedPredictions
 from slingshot.core.errors import StudyError
@@ -45,7 +45,7 @@ class Study(Spec):
     predictions: dict[Key, ImportedPredictions] = Field(
         default={}, description="answers of other systems, or of a second human coder"
     )
-    evaluation: Evaluation = Evaluation()
+    answering: Answering = Answering()
     designs: Designs = Designs()
     statistics: Statistics = Statistics()
     cost: Cost = Cost()

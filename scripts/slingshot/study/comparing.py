@@ -19,7 +19,7 @@ def compare_spec(study: Study) -> CompareSpec:
     return CompareSpec(
         arms=arms,
         result_keys={arm.path: result_key(study, arm) for arm in arms},
-        ensemble_weights=study.evaluation.ensemble_weights,
+        ensemble_weights=study.answering.ensemble_weights,
         validated=[arm.path for arm in arms if answers_validation(study, arm)],
         statistics=study.statistics,
         cost=study.cost,
@@ -53,11 +53,11 @@ def report_spec(study: Study, written_config: Any) -> ReportSpec:
 def _without_hardware(config: Any) -> Any:
     """The config without what only says where steps run, which changes no result and so no report.
 
-    That is the sections `hardware` and `evaluation`, and each model's `hardware`; a model may have such a name.
+    That is the sections `hardware` and `answering`, and each model's `hardware`; a model may have such a name.
     """
     if not isinstance(config, dict):
         return config
-    sections = {key: value for key, value in config.items() if key not in ("hardware", "evaluation")}
+    sections = {key: value for key, value in config.items() if key not in ("hardware", "answering")}
     for kind in INHERITED_BY:
         if isinstance(sections.get(kind), dict):
             sections[kind] = {

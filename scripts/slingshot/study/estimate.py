@@ -64,9 +64,9 @@ def with_evaluations(tokens_per_second: float, evaluation: float) -> float:
 
 
 # Rates to go by until the study has its own; the sources say where the runs are described.
-ANSWERED = "Llama-3.1-8B's shape without candidates, on an H100 (docs/evaluation.md)"
+ANSWERED = "Llama-3.1-8B's shape without candidates, on an H100 (docs/answering.md)"
 
-ANSWERED_3B = "Llama-3.2-3B's shape with a merged adapter, without candidates, on an H100 (docs/evaluation.md)"
+ANSWERED_3B = "Llama-3.2-3B's shape with a merged adapter, without candidates, on an H100 (docs/answering.md)"
 
 TRAINED = "Llama-3.2-3B's shape, on an H100 (docs/finetuning.md)"
 
@@ -184,7 +184,7 @@ def seconds_of(study: Study, job: Job, arm: Arm, rate: Rate | None, volume: Volu
     """Seconds of a job; None where its rate or the volume is not known."""
     if rate is None or volume is None:
         return None
-    shards = study.evaluation.shards if job.rule == "predict_shard" else 1
+    shards = study.answering.shards if job.rule == "predict_shard" else 1
     work = tokens_of(study, arm, job.rule, volume) / rate.tokens_per_second / shards
     return work * scale_of(study.models[arm.model], rate) + rate.setup
 

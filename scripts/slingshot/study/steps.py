@@ -153,7 +153,7 @@ def step_spec(study: Study, folder: Path, step: str, target: str = "", written_c
         "choose_prompt": lambda: ChoosePromptSpec(candidates=arm_of(study, target).best_of),
         "predict": lambda: _predict(study, folder, arm_of(study, target)),
         "ask": lambda: _ask(study, folder, arm_of(study, target)),
-        "gather": lambda: GatherSpec(shards=study.evaluation.shards),
+        "gather": lambda: GatherSpec(shards=study.answering.shards),
         "fit": lambda: _fit(study, arm_of(study, target)),
         "predict_fitted": lambda: _predict_fitted(study, arm_of(study, target)),
         "import_predictions": lambda: _import_predictions(study, folder, target),

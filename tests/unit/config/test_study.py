@@ -48,6 +48,7 @@ def test_a_models_override_is_laid_over_the_studys_section_key_by_key():
         ("finetune.learning_rate", -1, "finetune.learning_rate must be more than 0, not -1"),
         ("finetune.lora.drpout", 0.1, "finetune.lora.drpout is not a key of a study; did you mean dropout?"),
         ("slms", {}, "slms is not a key of a study; did you mean slm?"),
+        ("evaluation", {"shards": 2}, "evaluation is now answering: rename it"),
         ("llm.large.quantization", "nf5", "llm.large.quantization must be 'none', 'int8', 'nf4' or 'fp8', not 'nf5'"),
         ("llm.large.size", "eight", "llm.large.size must match"),
         ("data.source", {}, "data.source needs one of hub, path, not {}"),

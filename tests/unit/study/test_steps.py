@@ -104,12 +104,12 @@ def test_a_fingerprint_follows_the_content_and_remembers_it(tmp_path):
     assert fingerprint(data, "data", memory) != first
 
 
-@pytest.mark.parametrize("name", ["hardware", "evaluation"])
+@pytest.mark.parametrize("name", ["hardware", "answering"])
 def test_a_model_may_have_the_name_of_a_section(name, folder):
     raw = {**STUDY, "llm": {**STUDY["llm"], name: {**next(iter(STUDY["llm"].values())), "hardware": {"gpus": 2}}}}
     spec = step_spec(parse_study(raw), folder, "report", written_config={**raw, "hardware": {"device": "cpu"}})
     assert name in spec.config["llm"] and "hardware" not in spec.config["llm"][name]
-    assert "hardware" not in spec.config and "evaluation" not in spec.config
+    assert "hardware" not in spec.config and "answering" not in spec.config
 
 
 def test_a_change_of_the_gathering_reruns_it():
