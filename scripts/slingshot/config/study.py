@@ -196,7 +196,7 @@ def _fault_of_prompts(study: Study) -> str | None:
                     "without examples: put few_shot under the llm models that it is for"
                 )
     if study.designs.sweep and "max_tokens" in study.designs.sweep.grid:
-        return "designs.sweep.grid: max_tokens is the same in training and in evaluation: take it out"
+        return "designs.sweep.grid: max_tokens is the same in training and in answering: take it out"
     return None
 
 

@@ -102,7 +102,7 @@ def test_examples_in_the_prompt_cost_their_tokens_up_to_the_prompts_limit(tmp_pa
 def test_shards_share_the_work_and_each_starts_its_own_process(tmp_path: Path) -> None:
     prepare(tmp_path, test=9000)
     leave_predict(tmp_path, "llm/large")
-    said = table(study_with(evaluation={"shards": 4}), [Job("predict_shard", "llm/large")] * 4, tmp_path)
+    said = table(study_with(answering={"shards": 4}), [Job("predict_shard", "llm/large")] * 4, tmp_path)
     assert hours(said, "total") == f"{(9000 * 200 / 500 + 4 * 10) / 3600:.2f}"
     assert said.splitlines()[1].split()[1:3] == ["0", "4"]
 
