@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 MISSING = "–"
 
@@ -79,4 +80,19 @@ def count(value: float | None) -> str:
 
 def gibibytes(size: int | None) -> str:
     """Bytes as GiB, two digits after the point."""
-    return MISSING if size is None else f"{size / 2**30:,.2f}"
+    return MISSING if size is None else f"{size / 2**30:,.2f}".replace("-", MINUS)
+
+
+def spelled_out(value: Any) -> str:
+    """A value of the config or a record in words: `hub: a; revision: b`, a list with commas; null is a dash."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {spelled_out(each)}" for key, each in value.items()) or MISSING
+    if isinstance(value, list | tuple):
+        return ", ".join(map(spelled_out, value)) or MISSING
+    return (
+        MISSING
+        if value is None
+        else {True: "yes", False: "no"}.get(value, str(value))
+        if isinstance(value, bool)
+        else str(value)
+    )

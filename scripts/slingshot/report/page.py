@@ -55,6 +55,7 @@ FILTERS: tuple[Callable[..., str], ...] = (
     formats.number,
     formats.count,
     formats.gibibytes,
+    formats.spelled_out,
     design_figures.train_size,
 )
 
@@ -88,17 +89,17 @@ def make_page(results: Results) -> Page:
             design_figures.seeds(designs),
         ]
     drawn.append(score_figures.scores_by_level(comparison, metrics))
-    if any(scores.by_chapter for scores in free.values()):
+    if score_figures.has_groups({arm: scores.by_chapter for arm, scores in free.items()}):
         drawn.append(score_figures.scores_by_chapter({arm: scores.by_chapter for arm, scores in free.items()}))
     by_frequency = {arm: scores.by_train_frequency for arm, scores in free.items() if scores.by_train_frequency}
-    if by_frequency:
+    if score_figures.has_groups(by_frequency):
         drawn.append(
             score_figures.scores_by_group(
                 "scores_by_train_frequency", "samples of the true label in train", by_frequency, kinds
             )
         )
     by_length = {arm: scores.by_length for arm, scores in free.items() if scores.by_length}
-    if by_length:
+    if score_figures.has_groups(by_length):
         drawn.append(score_figures.scores_by_group("scores_by_length", "words of the text", by_length, kinds))
     drawn.append(score_figures.calibration(metrics, kinds))
     drawn.append(selective_coding(comparison, kinds))
@@ -108,8 +109,11 @@ def make_page(results: Results) -> Page:
         drawn.append(cost_figures.training_curves(logs, best))
     drawn += [cost_figures.cumulative_cost(comparison, unit), design_figures.pareto(comparison, unit)]
     drawn.append(cost_figures.memory_ledger(comparison.memory_ledger))
+    best = comparison.verdict.best  # its confusion is the one that the page opens on
     confusions = {
-        arm: score_figures.confusion(arm, scores.confusion) for arm, scores in free.items() if scores.confusion
+        arm: score_figures.confusion(arm, free[arm].confusion)
+        for arm in sorted(free, key=lambda arm: arm != best)
+        if free[arm].confusion
     }
     return Page({figure.name: figure for figure in drawn if figure}, confusions)
 
@@ -191,7 +195,11 @@ def write_report(
     html = render(results, spec, page, graph)
     write_text(path, html)
     log.info(
-        "%s: %.1f MB, %d arms, %d test samples", path, len(html.encode()) / 1e6, len(results.metrics), len(results.test)
+        "%s: %.1f MB, arms: %d, test samples: %d",
+        path,
+        len(html.encode()) / 1e6,
+        len(results.metrics),
+        len(results.test),
     )
     say(f"the report is {path.absolute()}")
     if folder is not None:

@@ -26,7 +26,7 @@ from slingshot.report.figures import (
 from slingshot.report.figures import (
     scores as score_figures,
 )
-from slingshot.report.figures.style import plain
+from slingshot.report.figures.style import log_ticks, plain
 from slingshot.report.page import forest_pairs, make_page
 from slingshot.report.results import Results, read_results
 from tests import results_tree
@@ -48,6 +48,36 @@ def test_numbers_are_written_without_exponents_and_false_digits() -> None:
     assert formats.p_value(0.0004) == "< 0.001"
     assert formats.level(0.95) == "95%"
     assert formats.gibibytes(3 * 2**29) == "1.50"
+    assert formats.gibibytes(-(2**29)) == "−0.50"
+
+
+def test_a_logarithmic_axis_has_numbers_however_near_its_values_lie() -> None:
+    for values in ([11.0, 14.0], [3.0, 900.0], [0.02, 40_000.0]):
+        axis = log_ticks(values)
+        assert len(axis["tickvals"]) >= 2
+        assert 10 ** axis["range"][0] < min(values)
+        assert max(values) < 10 ** axis["range"][1]
+    assert log_ticks([11.0, 14.0])["ticktext"] == ["10", "20"]
+
+
+def test_arms_of_one_size_stay_close_to_it(results: Results) -> None:
+    arms = [results.comparison.arms[0].model_copy(update={"arm": f"llm/{index}"}) for index in range(12)]
+    arms.append(arms[0].model_copy(update={"arm": "slm/x", "size": "1B"}))
+    places = figures._dodged(arms)
+    same = [place for arm, place in places.items() if arm != "slm/x"]
+    assert 1 < max(same) / min(same) < 1.2
+
+
+def test_levels_that_repeat_the_one_below_are_left_out(results: Results) -> None:
+    free = {arm: metrics.answers["free"].levels for arm, metrics in results.metrics.items()}
+    same = [{**levels, "category": levels["code"]} for levels in free.values()]
+    assert score_figures._telling_levels(list(free.values()))[:2] == ["code", "category"]
+    assert "category" not in score_figures._telling_levels(same)
+
+
+def test_confusion_of_plain_labels_begins_with_the_most_frequent() -> None:
+    counts = Confusion(level="label", labels=["a", "b"], titles=["a", "b"], counts=[[1, 0, 0], [2, 3, 1]])
+    assert score_figures.confusion("slm/x", counts).table.rows[0] == ["b", "3", "2", "1"]
 
 
 def test_every_figure_has_a_text_and_its_numbers(results: Results) -> None:
@@ -58,8 +88,7 @@ def test_every_figure_has_a_text_and_its_numbers(results: Results) -> None:
         "scores_by_level",
         "scores_by_chapter",
         "scores_by_train_frequency",
-        "scores_by_length",
-        "calibration",
+        "scores_by_length",  # no calibration: each arm's probabilities stand in one bin
         "training_curves",
         "cumulative_cost",
         "pareto_front",

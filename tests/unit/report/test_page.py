@@ -23,7 +23,7 @@ from slingshot.artifacts.predictions import Prediction
 from slingshot.config.reporting import Report
 from slingshot.core.errors import StudyError
 from slingshot.report import dag as dag_picture
-from slingshot.report import error_browser
+from slingshot.report import error_browser, formats
 from slingshot.report.page import make_page, render, script_json, token_lengths
 from slingshot.report.results import read_results
 from slingshot.report.tables import SCORES, arm_table, as_csv, as_latex
@@ -172,6 +172,7 @@ def test_plain_labels_have_no_chapters(tmp_path: Path) -> None:
         free = metrics["answers"]["free"]
         levels = {"label": free["levels"]["code"]}
         free |= {"levels": levels, "by_chapter": [], "hierarchical": None, "valid": None, "confusion": None}
+        metrics["provenance"].pop("metrics")  # the seal of what stood there before
         path.write_text(json.dumps(metrics | {"labels": "plain"}))
     test = tree.folder / "data" / "test.parquet"
     pd.read_parquet(test).assign(chapter=None, category=None, block=None).to_parquet(test)
@@ -185,7 +186,27 @@ def test_an_arm_that_is_missing_is_named(tmp_path: Path) -> None:
     tree = study(tmp_path)
     path = tree.folder / "comparison.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"missing": ["slm/lost"]}))
-    assert "Not in this report, as their results are not there yet: slm/lost." in html_of(tree)
+    html = html_of(tree)
+    assert "Not in this report, as their results are not there yet: slm/lost." in html
+    assert "This study has no two arms" not in html
+
+
+def test_a_report_without_finetuned_arms_says_that_their_results_are_missing(tmp_path: Path) -> None:
+    tree = study(tmp_path, contenders=results_tree.CONTENDERS[:1])
+    path = tree.folder / "comparison.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"missing": ["slm/lost"]}))
+    html = html_of(tree)
+    assert "the results of slm/lost are missing" in html
+    assert "missing results: slm/lost" in html
+    assert "No arm of this study was finetuned" not in html
+    assert "<strong>1</strong> arm." in html
+
+
+def test_records_in_provenance_are_spelled_out(tree: Tree) -> None:
+    html = html_of(tree)
+    provenance = html[html.index('<section id="provenance"') :].partition("</section>")[0]
+    assert "{&#39;" not in provenance
+    assert formats.spelled_out({"hub": "a", "files": {"b": None}, "c": [1, True]}) == "hub: a; files: b: –; c: 1, yes"
 
 
 def test_a_study_of_one_kind_still_has_a_report(tmp_path: Path) -> None:

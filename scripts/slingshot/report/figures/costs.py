@@ -11,7 +11,18 @@ import plotly.graph_objects as go
 from slingshot.artifacts.comparison import ArmSummary, Comparison
 from slingshot.artifacts.cost import MemoryRow
 from slingshot.report.figures.overview import serving_seconds
-from slingshot.report.figures.style import CATEGORICAL, COLORS, PAPER, Figure, Table, layout_of, line_of, plain, plot_of
+from slingshot.report.figures.style import (
+    CATEGORICAL,
+    COLORS,
+    PAPER,
+    Figure,
+    Table,
+    layout_of,
+    line_of,
+    log_ticks,
+    plain,
+    plot_of,
+)
 from slingshot.report.formats import count, gibibytes, number
 
 MOST_POINTS = 400  # of a training curve
@@ -88,9 +99,9 @@ def cumulative_cost(comparison: Comparison, unit: str) -> Figure | None:
     volumes = _volumes([entry.dialogues for entry in entries if entry.dialogues])
     traces = [_cost_line(arm, index, volumes, unit) for index, arm in enumerate(known)]
     layout = layout_of(380 + 8 * len(known), showlegend=True)
-    ticks = {"type": "log", "dtick": 1, "exponentformat": "none", "separatethousands": True}
-    layout.xaxis.update(title="dialogues", **ticks)
-    layout.yaxis.update(title=f"{unit} seconds, training included", **ticks)
+    layout.xaxis.update(title="dialogues", **log_ticks(volumes))
+    spent = [_spent(arm, volume) for arm in known for volume in (volumes[0], volumes[-1])]
+    layout.yaxis.update(title=f"{unit} seconds, training included", **log_ticks(spent))
     columns = ["Arm", f"Training, {unit} s", f"Per 1,000 dialogues, {unit} s", "After 1,000", "After 100,000"]
     rows = [
         [arm.arm, number(_training_seconds(arm)), number(serving_seconds(arm.cost))]

@@ -19,8 +19,10 @@ from slingshot.report.figures.style import (
     Figure,
     Table,
     error_bars,
+    group_name,
     layout_of,
     line_of,
+    log_ticks,
     plain,
     plot_of,
 )
@@ -242,8 +244,9 @@ def pareto(comparison: Comparison, unit: str) -> Figure | None:
             traces.append(_costed(chosen, costs, unit))
     names = {arm.arm for arm in front}
     layout = layout_of(430, showlegend=True, annotations=[_name_beside(arm, costs) for arm in front])
-    ticks = {"type": "log", "dtick": 1, "exponentformat": "none", "separatethousands": True}
-    layout.xaxis.update(title=f"{unit} seconds of training and of {SERVED:,} dialogues", **ticks)
+    layout.xaxis.update(
+        title=f"{unit} seconds of training and of {SERVED:,} dialogues", **log_ticks(list(costs.values()))
+    )
     layout.yaxis.update(title="exact match, %", rangemode="tozero")
     rows = [
         [arm.arm, number(costs[arm.arm]), with_interval(_score(arm)), "yes" if arm.arm in names else ""]
@@ -294,7 +297,7 @@ def _costed(arms: Sequence[ArmSummary], costs: dict[str, float], unit: str) -> g
         y=[100 * _score(arm).value for arm in arms],
         error_y=error_bars([_score(arm) for arm in arms]) | {"color": COLORS[kind]},
         mode="markers",
-        name=f"{KINDS[kind]}, {'finetuned' if finetuned else 'untrained'}",
+        name=group_name(kind, finetuned),
         marker={"size": 11, "color": COLORS[kind], "symbol": "circle" if finetuned else "square"},
         text=[
             f"<b>{plain(arm.arm)}</b><br>{number(costs[arm.arm])} {unit} s"
@@ -306,12 +309,15 @@ def _costed(arms: Sequence[ArmSummary], costs: dict[str, float], unit: str) -> g
 
 
 def _name_beside(arm: ArmSummary, costs: dict[str, float]) -> dict[str, Any]:
+    """The name on the side of the marker where the plot has room."""
+    low, high = math.log10(min(costs.values())), math.log10(max(costs.values()))
+    left = math.log10(costs[arm.arm]) < low + (high - low) / 3
     return {
         "x": math.log10(costs[arm.arm]),
         "y": 100 * _score(arm).value,
-        "xshift": -8,
+        "xshift": 8 if left else -8,
         "yshift": 8,
-        "xanchor": "right",
+        "xanchor": "left" if left else "right",
         "yanchor": "bottom",
         "text": plain(arm.arm),
         "showarrow": False,

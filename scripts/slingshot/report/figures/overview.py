@@ -12,12 +12,23 @@ import plotly.graph_objects as go
 from slingshot.artifacts.comparison import ArmSummary, Comparison, PairComparison
 from slingshot.artifacts.cost import ArmCost
 from slingshot.config.models import parameters_of
-from slingshot.report.figures.style import COLORS, KINDS, Figure, Table, error_bars, layout_of, plain, plot_of
+from slingshot.report.figures.style import (
+    COLORS,
+    KINDS,
+    SIGNIFICANT,
+    Figure,
+    Table,
+    error_bars,
+    group_name,
+    layout_of,
+    plain,
+    plot_of,
+)
 from slingshot.report.formats import MISSING, count, difference, number, p_value, percent, with_interval
 
 LARGEST_MARKER, SMALLEST_MARKER = 30.0, 8.0  # pixels across
 
-DODGE = 1.09  # arms of one size stand side by side, each this factor further right
+DODGE, WIDEST = 0.012, 0.05  # shares of the size axis: between arms of one size, and over all of them
 
 FEW_PAIRS = 20
 
@@ -67,10 +78,12 @@ def _score(arm: ArmSummary) -> Any:
 def _dodged(arms: Sequence[ArmSummary]) -> dict[str, float]:
     """A place on the size axis for each arm: arms of one size stand side by side around it."""
     places = {}
+    low, high = _size_range(arms)
     for size in {arm.size for arm in arms}:
         same = [arm for arm in arms if arm.size == size]
+        step = (high - low) * min(DODGE, WIDEST / len(same))
         for index, arm in enumerate(same):
-            places[arm.arm] = cast(float, parameters_of(size)) * DODGE ** (index - (len(same) - 1) / 2)
+            places[arm.arm] = cast(float, parameters_of(size)) * 10 ** (step * (index - (len(same) - 1) / 2))
     return places
 
 
@@ -99,7 +112,7 @@ def _markers(
         y=[100 * _score(arm).value for arm in arms],
         error_y=error_bars([_score(arm) for arm in arms]) | {"color": COLORS[kind]},
         mode="markers",
-        name=f"{KINDS[kind]}, {'finetuned' if finetuned else 'untrained'}",
+        name=group_name(kind, finetuned),
         marker={
             "color": COLORS[kind],
             "size": [max(SMALLEST_MARKER, LARGEST_MARKER * math.sqrt(cost / most)) if cost else 12.0 for cost in known],
@@ -235,8 +248,9 @@ def _size_ticks(arms: Sequence[ArmSummary]) -> dict[str, Any]:
 def forest(pairs: Sequence[PairComparison], confidence: float) -> Figure:
     """Paired differences of exact match with their simultaneous intervals, one row per pair."""
     rows = list(reversed(pairs))
+    longest = max((len(_pair_text(pair)) for pair in rows), default=0)
     layout = layout_of(
-        90 + (44 if len(rows) <= FEW_PAIRS else 30) * len(rows),
+        90 + (32 if len(rows) <= FEW_PAIRS else 26) * len(rows),
         showlegend=True,
         annotations=[_pair_label(pair, index) for index, pair in enumerate(rows)],
         shapes=[
@@ -244,7 +258,8 @@ def forest(pairs: Sequence[PairComparison], confidence: float) -> Figure:
             | {"layer": "below"}
         ],
     )
-    layout.xaxis.update(title="difference, percentage points")
+    # The text has a column of its own; report.js puts it above the intervals where the page is narrow.
+    layout.xaxis.update(title="difference, percentage points", domain=[min(0.62, 6.6 * longest / 760), 1])
     layout.yaxis.update(visible=False, range=[-0.6, len(rows) - 0.1])
     columns = ["First", "Second", f"Difference, points [simultaneous {percent(confidence, 0)}% interval]"]
     columns += ["Only first right", "Only second right", "p (McNemar)", "p (adjusted)", "n"]
@@ -261,7 +276,7 @@ def _differences(rows: Sequence[PairComparison]) -> list[go.Scatter]:
         chosen = [(index, pair) for index, pair in enumerate(rows) if pair.significant == significant]
         if not chosen:
             continue
-        color = COLORS["slm"] if significant else COLORS["baseline"]
+        color = SIGNIFICANT if significant else COLORS["baseline"]
         differences = [pair.simultaneous for _, pair in chosen]
         traces.append(
             go.Scatter(
@@ -284,18 +299,21 @@ def _differences(rows: Sequence[PairComparison]) -> list[go.Scatter]:
 
 
 def _pair_label(pair: PairComparison, row: int) -> dict[str, Any]:
-    """A pair's names and numbers above its interval: this needs no margin, so it fits a phone."""
+    """A pair's names and numbers in the column left of the intervals."""
     return {
         "xref": "paper",
         "x": 0,
         "xanchor": "left",
         "y": row,
-        "yshift": 11,
         "showarrow": False,
         "align": "left",
-        "text": f"{plain(pair.first)} − {plain(pair.second)}: {difference(pair.simultaneous)}",
+        "text": plain(_pair_text(pair)),
         "font": {"size": 12},
     }
+
+
+def _pair_text(pair: PairComparison) -> str:
+    return f"{pair.first} − {pair.second}: {difference(pair.simultaneous)}"
 
 
 def _pair_row(pair: PairComparison) -> list[str]:

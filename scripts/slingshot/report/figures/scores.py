@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from slingshot.artifacts.comparison import Comparison
 from slingshot.artifacts.metrics import Confusion, GroupScore, LevelScores, Metrics, RankedScores, Score, ScoredLevel
 from slingshot.report.figures.style import (
-    CATEGORICAL,
+    LEVEL_COLORS,
     SEQUENTIAL,
     SYMBOLS,
     Figure,
@@ -39,11 +39,16 @@ MOST_WITH_BARS = 8  # arms in one plot of lines, above which intervals would hid
 MOST_WITH_NUMBERS = 25  # columns of a heat map, above which numbers would not fit the cells
 
 
-def scores_by_level(comparison: Comparison, metrics: Mapping[str, Metrics]) -> Figure:
-    """Accuracy at each level of the tree, a row an arm, a symbol a level."""
+def scores_by_level(comparison: Comparison, metrics: Mapping[str, Metrics]) -> Figure | None:
+    """Accuracy at each level of the tree, a row an arm, a symbol a level.
+
+    None where no level says more than exact match; a level at which each arm scores as one level deeper is left out.
+    """
     arms = [arm.arm for arm in reversed(comparison.arms)]
     scores = {arm: metrics[arm].answers["free"].levels for arm in arms}
-    levels = [level for level in LEVELS if any(level in scores[arm] for arm in arms)]
+    levels = _telling_levels(list(scores.values()))
+    if len(levels) < 2:
+        return None
     traces = []
     for place, level in enumerate(levels):
         # Levels of an arm are staggered, so that intervals which overlap can be told apart.
@@ -51,7 +56,7 @@ def scores_by_level(comparison: Comparison, metrics: Mapping[str, Metrics]) -> F
         having = [
             (row + shift, arm, scores[arm][level].accuracy) for row, arm in enumerate(arms) if level in scores[arm]
         ]
-        traces.append(_level_trace(level, CATEGORICAL[place], having))
+        traces.append(_level_trace(level, LEVEL_COLORS[place % len(LEVEL_COLORS)], having))
     layout = layout_of(110 + 46 * len(arms), showlegend=True)
     layout.xaxis.update(title="accuracy, %", rangemode="tozero")
     names = {"tickvals": list(range(len(arms))), "ticktext": [plain(arm) for arm in arms]}
@@ -67,6 +72,22 @@ def scores_by_level(comparison: Comparison, metrics: Mapping[str, Metrics]) -> F
     said = ", ".join(LEVELS[level][0] for level in levels)
     alt = f"Accuracy of each arm, by level ({said}); the table holds the numbers."
     return Figure("scores_by_level", plot_of(traces, layout), alt, Table(columns, rows))
+
+
+def _telling_levels(scores: Sequence[Mapping[ScoredLevel, LevelScores]]) -> list[ScoredLevel]:
+    """Levels, deepest first, without those whose accuracies repeat the level below."""
+    telling: list[ScoredLevel] = []
+    for level in LEVELS:
+        values = [found[level].accuracy.value if level in found else None for found in scores]
+        below = [found[telling[-1]].accuracy.value if telling and telling[-1] in found else None for found in scores]
+        if any(value is not None for value in values) and values != below:
+            telling.append(level)
+    return telling
+
+
+def has_groups(groups: Mapping[str, Sequence[GroupScore]]) -> bool:
+    """Whether the scores are of several groups: one alone repeats exact match."""
+    return len({group.group for scores in groups.values() for group in scores}) > 1
 
 
 def _level_trace(level: ScoredLevel, color: str, having: Sequence[tuple[float, str, Score]]) -> go.Scatter:
@@ -191,9 +212,11 @@ def _group_trace(
 
 
 def calibration(metrics: Mapping[str, Metrics], kinds: Mapping[str, str]) -> Figure | None:
-    """Reliability diagram of the best candidate's probability (Guo et al. 2017); None where no arm ranked any."""
+    """Reliability diagram of the best candidate's probability (Guo et al. 2017); None where no arm ranked any, or each
+    arm's probabilities stand in one bin."""
     ranked = {arm: scores.ranked for arm, scores in metrics.items() if scores.ranked}
-    if not ranked:
+    bins = [{entry.low for entry in scores.calibration if entry.n} for scores in ranked.values()]
+    if not any(len(filled) > 1 for filled in bins):
         return None
     dotted = {"color": "#8a8f98", "dash": "dot", "width": 1.5}
     traces = [
@@ -239,6 +262,7 @@ def _reliability(arm: str, scores: RankedScores, index: int, kind: str) -> go.Sc
 
 def confusion(arm: str, counts: Confusion) -> Figure:
     """Truths against answers: colour is the share of a row, the number is the count."""
+    counts = _by_frequency(counts) if counts.level == "label" else counts
     columns = [*counts.labels, "no answer"]
     totals = [sum(row) for row in counts.counts]
     named = [
@@ -273,6 +297,17 @@ def confusion(arm: str, counts: Confusion) -> Figure:
         [[name, *map(count, row)] for name, row in zip(named, counts.counts, strict=True)],
     )
     return Figure(f"confusion_{file_name(arm)}", plot_of([heat], layout), alt, table)
+
+
+def _by_frequency(counts: Confusion) -> Confusion:
+    """Plain labels by how often they are true; chapters stand in the tree's order already."""
+    order = sorted(range(len(counts.labels)), key=lambda index: -sum(counts.counts[index]))
+    return Confusion(
+        level=counts.level,
+        labels=[counts.labels[index] for index in order],
+        titles=[counts.titles[index] for index in order],
+        counts=[[counts.counts[row][column] for column in [*order, len(order)]] for row in order],
+    )
 
 
 def _answered_ticks(columns: Sequence[str]) -> dict[str, Any]:

@@ -8,12 +8,15 @@ some HTML.
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import plotly.graph_objects as go
+
+from slingshot.report.formats import number
 
 COLORS = {
     "llm": "#2f75b5",
@@ -55,6 +58,8 @@ CATEGORICAL = (
     "#7a6bc9",
     "#7a7a7a",
 )
+
+SIGNIFICANT, LEVEL_COLORS = "#00798c", ("#00798c", "#4fa3ad", "#8d6fb0", "#6b7280")  # no kind has one of these
 
 DASHES = ("solid", "dash", "dot", "dashdot")
 
@@ -118,6 +123,26 @@ def plot_of(traces: Iterable[Any], layout: go.Layout) -> go.Figure:
     for index, trace in enumerate(plot.data):
         trace.uid = f"trace{index}"
     return plot
+
+
+def log_ticks(values: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis around the values, with numbers at 1, 2 and 5 of each decade; at its powers of ten alone
+    where there are many."""
+    low, high = min(values) / 1.6, max(values) * 1.6
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if math.log10(high / low) < 3 else (1,)
+    ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+    return {
+        "type": "log",
+        "range": [math.log10(low), math.log10(high)],
+        "tickvals": ticks,
+        "ticktext": [number(tick, 1) for tick in ticks],
+    }
+
+
+def group_name(kind: str, finetuned: bool) -> str:
+    """What a legend calls arms of one kind and treatment; only language models come untrained and finetuned."""
+    return f"{KINDS[kind]}, {'finetuned' if finetuned else 'untrained'}" if kind in ("llm", "slm") else KINDS[kind]
 
 
 def error_bars(scores: Sequence[Any], scale: float = 100) -> dict[str, Any]:

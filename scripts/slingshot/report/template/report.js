@@ -5,6 +5,13 @@
   const darkMedia = matchMedia("(prefers-color-scheme: dark)");
   const byId = (id) => document.getElementById(id);
 
+  const element = (tag, className, text) => {
+    const made = document.createElement(tag);
+    if (className) made.className = className;
+    if (text !== undefined) made.textContent = text; // never as HTML: it comes from data and models
+    return made;
+  };
+
   // ------------------------------------------------------------ light and dark
 
   const remembered = () => { try { return localStorage.getItem("slingshot-theme"); } catch { return null; } };
@@ -26,8 +33,8 @@
   const config = { displayModeBar: false, responsive: false, showTips: false };
 
   const colours = () => (isDark() && !printing
-    ? { ink: "#e6e8eb", grid: "#3a4048", ground: "#1d2126" }
-    : { ink: "#1f2328", grid: "#d9dde2", ground: "#ffffff" });
+    ? { ink: "#e6e8eb", grid: "#3a4048", ground: "#1d2126", page: "#14171b" }
+    : { ink: "#1f2328", grid: "#d9dde2", ground: "#ffffff", page: "#ffffff" });
 
   const themed = () => {
     const { ink, grid, ground } = colours();
@@ -52,6 +59,12 @@
       for (const axis of [layout.xaxis, layout.yaxis]) if (axis?.title?.text) axis.title.font = { size: 11 };
       // Names of rows give up their middle: what stands in brackets at their end is kept.
       const short = (text) => (text.length > 20 ? text.replace(/^(.{13}).*?( \(\d[\d,]*\))?$/, "$1…$2") : text);
+      // The column of text beside the paired differences goes above their intervals.
+      if (name === "paired_differences") {
+        layout.xaxis.domain = [0, 1];
+        layout.height += 14 * layout.annotations.length;
+        for (const annotation of layout.annotations) Object.assign(annotation, { yshift: 13, bgcolor: colours().page });
+      }
       if (layout.yaxis?.ticktext) layout.yaxis.ticktext = layout.yaxis.ticktext.map(short);
       // Legend entries stand in a column of their own above the plot, which grows by as much.
       if (layout.showlegend) {
@@ -83,7 +96,14 @@
     const source = document.createElement("script");
     source.textContent = await unpack("plotly-source"); // the page's policy knows its digest
     document.body.append(source);
-    for (const element of document.querySelectorAll(".plot")) await draw(element);
+    const plots = [...document.querySelectorAll(".plot")];
+    for (const element of plots) if (element.clientWidth) await draw(element);
+    // A figure inside a fold has no width until the fold is opened.
+    for (const fold of document.querySelectorAll("details")) {
+      fold.addEventListener("toggle", () => {
+        if (!printing) for (const element of fold.querySelectorAll(".plot")) if (fold.open && !drawn.has(element)) draw(element);
+      });
+    }
     root.dataset.figures = "drawn";
     let timer;
     let width = innerWidth;
@@ -94,8 +114,18 @@
       timer = setTimeout(() => redrawAll(), 150);
     });
     const paper = 660; // CSS pixels between the margins of an A4 page
-    addEventListener("beforeprint", () => { printing = true; redrawAll(paper); });
-    addEventListener("afterprint", () => { printing = false; redrawAll(); });
+    let opened = [];
+    addEventListener("beforeprint", () => {
+      printing = true;
+      opened = [...document.querySelectorAll("details.fold:not([open]), details.card:not([open])")];
+      for (const fold of opened) fold.open = true;
+      for (const element of plots) draw(element, paper);
+    });
+    addEventListener("afterprint", () => {
+      printing = false;
+      redrawAll();
+      for (const fold of opened) fold.open = false;
+    });
   };
 
   const saveFigure = async (name) => {
@@ -151,7 +181,20 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   };
 
+  // Where a table goes on beyond the page's edge, a line below it says so.
+  const hintAtMore = () => {
+    for (const box of document.querySelectorAll(".scroll")) {
+      const beyond = box.scrollWidth > box.clientWidth + 4 && box.clientWidth > 0;
+      const hint = box.nextElementSibling?.classList.contains("beyond") ? box.nextElementSibling : null;
+      if (beyond && !hint) box.after(element("p", "small beyond", "more columns to the right →"));
+      if (!beyond && hint) hint.remove();
+    }
+  };
+
   const setUpTables = () => {
+    hintAtMore();
+    addEventListener("resize", hintAtMore);
+    for (const fold of document.querySelectorAll("details")) fold.addEventListener("toggle", hintAtMore);
     for (const table of document.querySelectorAll("table.sorts")) {
       for (const button of table.tHead.querySelectorAll(".sort")) button.addEventListener("click", () => sortBy(table, button.closest("th")));
     }
@@ -164,13 +207,6 @@
   // ------------------------------------------------------------ samples
 
   const PER_PAGE = 20;
-
-  const element = (tag, className, text) => {
-    const made = document.createElement(tag);
-    if (className) made.className = className;
-    if (text !== undefined) made.textContent = text; // never as HTML: it comes from data and models
-    return made;
-  };
 
   const setUpSamples = async () => {
     if (!byId("samples")) return;
@@ -231,13 +267,20 @@
       return row;
     };
 
-    const card = (sample) => {
+    const card = (sample, isFirst) => {
       const item = element("li");
       const description = descriptionOf(sample);
-      const truth = element("p", "truth", description && description !== all.labels[sample] ? `${all.labels[sample]} ${description} ` : `${all.labels[sample]} `);
+      const truth = element("span", "truth", description && description !== all.labels[sample] ? `${all.labels[sample]} ${description} ` : `${all.labels[sample]} `);
       truth.append(element("span", "sample-id", `sample ${all.ids[sample]}`));
       const text = element("p", "text short", all.texts[sample]);
-      item.append(truth, text);
+      const rights = arms.filter((_, index) => resultOf(index, sample) === "right").length;
+      const inside = element("details", "card");
+      inside.open = isFirst;
+      const summary = element("summary");
+      truth.append(" ", element("span", "score", `${rights} of ${arms.length} right`));
+      summary.append(truth);
+      inside.append(summary, text);
+      item.append(inside);
       if (all.texts[sample].length > 300 || all.texts[sample].split("\n").length > 4) {
         const more = element("button", "", "Whole text");
         more.type = "button";
@@ -247,7 +290,7 @@
           more.textContent = short ? "Whole text" : "Less text";
           more.setAttribute("aria-expanded", String(!short));
         });
-        item.append(more);
+        inside.append(more);
       }
       const scroll = element("div");
       const table = element("table", "answers");
@@ -258,14 +301,14 @@
         .forEach((index) => body.append(answerRow(index, sample)));
       table.append(caption, body);
       scroll.append(table);
-      item.append(scroll);
+      inside.append(scroll);
       return item;
     };
 
     const show = () => {
       const pages = Math.max(1, Math.ceil(found.length / PER_PAGE));
       page = Math.min(Math.max(page, 0), pages - 1);
-      byId("samples-list").replaceChildren(...found.slice(page * PER_PAGE, (page + 1) * PER_PAGE).map(card));
+      byId("samples-list").replaceChildren(...found.slice(page * PER_PAGE, (page + 1) * PER_PAGE).map((sample, index) => card(sample, index === 0)));
       byId("found").textContent = `${found.length.toLocaleString("en")} of ${all.ids.length.toLocaleString("en")} samples`;
       byId("pages").textContent = `Page ${page + 1} of ${pages}`;
       byId("previous").disabled = page === 0;
