@@ -109,11 +109,11 @@ def make_page(results: Results) -> Page:
         drawn.append(cost_figures.training_curves(logs, best))
     drawn += [cost_figures.cumulative_cost(comparison, unit), design_figures.pareto(comparison, unit)]
     drawn.append(cost_figures.memory_ledger(comparison.memory_ledger))
-    best = comparison.verdict.best  # its confusion is the one that the page opens on
+    winner = comparison.verdict.best  # the page opens on its confusion
     confusions = {
-        arm: score_figures.confusion(arm, free[arm].confusion)
-        for arm in sorted(free, key=lambda arm: arm != best)
-        if free[arm].confusion
+        arm: score_figures.confusion(arm, scores.confusion)
+        for arm, scores in sorted(free.items(), key=lambda item: item[0] != winner)
+        if scores.confusion
     }
     return Page({figure.name: figure for figure in drawn if figure}, confusions)
 
