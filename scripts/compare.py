@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slingshot.analysis.compare import compare, original_results
-from slingshot.analysis.outcomes import read_outcomes
-from slingshot.artifacts.labels import read_labels
+from slingshot.analysis.compare import compare_results
 from slingshot.artifacts.layout import ResultFiles
-from slingshot.artifacts.splits import read_split
 from slingshot.config.specs import CompareSpec, parse_spec
-from slingshot.core.files import write_json
-from slingshot.core.terminal import say
 from slingshot.runtime import cli
 
 
@@ -24,14 +19,7 @@ def main() -> None:
     parser.add_argument("--allow-missing", action="store_true", help="list arms without results instead of stopping")
     given = parser.parse_args()
     spec = parse_spec(CompareSpec, given.spec)
-    files = ResultFiles(given.results)
-    outcomes, missing = read_outcomes(spec, given.results, given.allow_missing)
-    test = read_split(files.data.test)
-    labels = read_labels(files.data.labels)
-    comparison = compare(spec, outcomes, missing, test, labels)
-    comparison.write(given.comparison)
-    write_json(given.results_json, original_results(spec, outcomes))
-    say(comparison.verdict.sentence)
+    compare_results(spec, ResultFiles(given.results), given.comparison, given.results_json, given.allow_missing)
 
 
 if __name__ == "__main__":

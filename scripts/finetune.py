@@ -7,13 +7,13 @@ from its last checkpoint and ends in the same adapter.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from slingshot.artifacts.records import timed
 from slingshot.config.specs import FinetuneSpec, parse_spec
 from slingshot.models.lean_imports import prepare_imports
 from slingshot.runtime import cli
+from slingshot.runtime.torchrun import become_torchrun
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     arguments.add_argument("--checkpoint-steps", type=int, help="also write a checkpoint every N steps")
     given = arguments.parse_args()
     if given.gpus > 1 and "WORLD_SIZE" not in os.environ:
-        launch(given.gpus)
+        become_torchrun(given.gpus)
     spec = parse_spec(FinetuneSpec, given.spec)
     os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # before torch is imported
 
@@ -50,17 +50,6 @@ def main() -> None:
 
     taken = {key: value for key, value in vars(given).items() if key not in ("spec", "gpus")}
     finetune(FinetuneJob(spec=spec, **taken), seconds)
-
-
-def launch(processes: int) -> None:
-    """Become torchrun of this very command; accelerate joins the processes (workers.joined_workers)."""
-    at = sys.argv.index("--gpus") if "--gpus" in sys.argv else None
-    if at is None:  # written as --gpus=2
-        again = [part for part in sys.argv if not part.startswith("--gpus=")]
-    else:
-        again = sys.argv[:at] + sys.argv[at + 2 :]
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--"]
-    os.execv(sys.executable, [sys.executable, *torchrun, *again])
 
 
 if __name__ == "__main__":

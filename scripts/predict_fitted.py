@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slingshot.artifacts.predictions import write_predictions
-from slingshot.artifacts.splits import read_split
 from slingshot.config.specs import PredictFittedSpec, parse_spec
-from slingshot.rivals.fitting import predict
+from slingshot.rivals.fitting import predict_split
 from slingshot.runtime import cli
 
 
@@ -20,12 +18,8 @@ def main() -> None:
     parser.add_argument("--predictions", type=Path, required=True, help="write the answers here")
     parser.add_argument("--record", type=Path, required=True, help="results/ARM/predict.json, written")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cpu")
-    given = parser.parse_args()
-    spec = parse_spec(PredictFittedSpec, given.spec)
-    split = read_split(given.split, ("sample_id", "text", "label"))
-    predictions, record = predict(spec, given.arm, given.fitted, split, given.device)
-    write_predictions(given.predictions, predictions)
-    record.write(given.record)
+    given = vars(parser.parse_args())
+    predict_split(parse_spec(PredictFittedSpec, given.pop("spec")), **given)
 
 
 if __name__ == "__main__":

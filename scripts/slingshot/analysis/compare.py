@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -11,18 +12,37 @@ from slingshot.analysis.designs import Scored, findings
 from slingshot.analysis.ensemble import ensemble, has_candidates
 from slingshot.analysis.families import competes, describe_treatment, side_of
 from slingshot.analysis.groups import Groups, groups_of
-from slingshot.analysis.outcomes import Outcome
+from slingshot.analysis.outcomes import Outcome, read_outcomes
 from slingshot.analysis.pairs import Pair, answering, compare_pairs, pairs_of
 from slingshot.analysis.rivalry import frequency_groups, heads_of, selective_of
 from slingshot.analysis.scoring import check_order
 from slingshot.analysis.verdict import Evidence, judge
 from slingshot.artifacts.comparison import ArmSummary, Comparison, DesignFindings, Ensemble, PairComparison, Verdict
 from slingshot.artifacts.cost import ArmCost, BreakEven
-from slingshot.artifacts.labels import Label
+from slingshot.artifacts.labels import Label, read_labels
+from slingshot.artifacts.layout import ResultFiles
 from slingshot.artifacts.metrics import AnswerKind, Metrics, Score
+from slingshot.artifacts.splits import read_split
 from slingshot.config.base import EnsembleWeights
 from slingshot.config.reporting import Statistics
 from slingshot.config.specs import CompareSpec
+from slingshot.core.files import write_json
+from slingshot.core.terminal import say
+
+
+def compare_results(
+    spec: CompareSpec, files: ResultFiles, comparison: Path, results_json: Path, allow_missing: bool
+) -> None:
+    """Read what the arms left behind; write comparison.json and results.json, and say the verdict.
+
+    Raises:
+        StudyError: an arm has no results and `allow_missing` is not set, or they are not of this test split.
+    """
+    outcomes, missing = read_outcomes(spec, files.folder, allow_missing)
+    compared = compare(spec, outcomes, missing, read_split(files.data.test), read_labels(files.data.labels))
+    compared.write(comparison)
+    write_json(results_json, original_results(spec, outcomes))
+    say(compared.verdict.sentence)
 
 
 def compare(

@@ -4,12 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
+
+from slingshot.core.errors import StudyError
+from slingshot.core.files import write_text
 
 Schema = dict[str, Any]
 
 # A model's key stands for a name of the user's choice.
 NAMED = {"llm": "MODEL", "slm": "MODEL"}
+
+
+def write_derived_files(model: type[BaseModel], repository: Path, only_check: bool) -> None:
+    """Write the JSON schema of a study and docs/config.md, or compare those that are there.
+
+    Raises:
+        StudyError: with `only_check`, a file is not what the model says.
+    """
+    schema = model.model_json_schema()
+    derived = {
+        repository / "workflow/schemas/config.schema.json": json.dumps(schema, indent=2) + "\n",
+        repository / "docs/config.md": reference(schema),
+    }
+    for path, text in derived.items():
+        if not only_check:
+            write_text(path, text)
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            raise StudyError(f"{path} is not what slingshot/config says: run `make schema`")
 
 
 def reference(schema: Schema) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.model_card import read_model_card
-from slingshot.artifacts.predictions import Prediction
+from slingshot.artifacts.predictions import Prediction, write_predictions
 from slingshot.artifacts.records import StepRecord, timed
 from slingshot.artifacts.splits import read_split
 from slingshot.config.specs import FitSpec, PredictFittedSpec
@@ -111,6 +111,19 @@ def save(fitted: Fitted, spec: FitSpec, job: FitJob, folder: Path) -> None:
         model=job.card.revision if job.card else None,
         versions=versions(),
     ).write(folder / PIPELINE)
+
+
+def predict_split(
+    spec: PredictFittedSpec, arm: str, fitted: Path, split: Path, predictions: Path, record: Path, device: str
+) -> None:
+    """Answer a split with the pipeline in `fitted`; write predictions.jsonl and the step's record.
+
+    Raises:
+        StudyError: the folder holds no fitted pipeline.
+    """
+    answers, made = predict(spec, arm, fitted, read_split(split, COLUMNS), device)
+    write_predictions(predictions, answers)
+    made.write(record)
 
 
 def predict(

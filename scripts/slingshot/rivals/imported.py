@@ -10,7 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from slingshot.artifacts.predictions import Candidate, Prediction
+from slingshot.artifacts.labels import read_labels
+from slingshot.artifacts.predictions import Candidate, Prediction, write_predictions
+from slingshot.artifacts.splits import read_split
 from slingshot.config.rivals import PredictionColumns
 from slingshot.config.specs import ImportPredictionsSpec
 from slingshot.core.errors import StudyError
@@ -18,6 +20,17 @@ from slingshot.data.readers import read_file
 from slingshot.prompting.answers import AnswerReader
 
 log = logging.getLogger(__name__)
+
+
+def import_file(spec: ImportPredictionsSpec, study: Path, test: Path, labels: Path, predictions: Path) -> None:
+    """Write predictions.jsonl of a system that answered elsewhere.
+
+    Raises:
+        StudyError: see import_predictions.
+    """
+    split = read_split(test, ("sample_id", "text", "label"))
+    names = [label.label for label in read_labels(labels)]
+    write_predictions(predictions, import_predictions(spec, study, split, names))
 
 
 def import_predictions(

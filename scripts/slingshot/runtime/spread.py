@@ -81,6 +81,7 @@ def _options(job: PredictJob) -> list[str]:
         "record": job.record,
         "cache": job.cache,
         "adapter": job.adapter,
+        "choice": job.choice,
         "shard": f"{job.shard[0]}/{job.shard[1]}",
         "device": job.device,
         "token-budget": job.token_budget,

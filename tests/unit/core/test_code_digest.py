@@ -90,6 +90,7 @@ DECIDES_BYTES = {"hashlib", "random", "numpy", "torch", "transformers", "jinja2"
 # Modules that use such a package for what changes no result, and what for.
 HARMLESS = {
     "core/code_digest.py": "hashes the code itself",
+    "core/environment.py": "torch: the name of a GPU",
     "core/fingerprints.py": "re: what a digest that was kept looks like",
     "models/device_memory.py": "torch: how much memory there is, and moving tensors",
     "models/lean_imports.py": "torch: what is imported when",

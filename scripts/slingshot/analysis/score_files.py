@@ -1,0 +1,53 @@
+"""The step `score`: an arm's files read, scored, and its metrics written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from slingshot.analysis.scoring import score_arm
+from slingshot.artifacts.labels import read_labels
+from slingshot.artifacts.metrics import write_metrics
+from slingshot.artifacts.predictions import read_predictions
+from slingshot.artifacts.splits import read_split
+from slingshot.config.specs import ScoreSpec
+from slingshot.core.files import read_json
+from slingshot.core.hashing import digest_of_file
+from slingshot.core.terminal import say
+from slingshot.data.code_trees import tree_of
+
+
+@dataclass(frozen=True)
+class ScoreFiles:
+    """What is read, and `metrics`, which is written; `training` is there for finetuned arms alone."""
+
+    predictions: Path
+    test: Path
+    labels: Path
+    training: Path | None
+    metrics: Path
+
+
+def score(spec: ScoreSpec, files: ScoreFiles) -> None:
+    """Write metrics.json of one arm and say its exact match.
+
+    Raises:
+        StudyError: the predictions are not of this split, sample for sample.
+    """
+    provenance = {"predictions": digest_of_file(files.predictions), "test": digest_of_file(files.test)}
+    if tree := tree_of(spec.labels):
+        provenance["code_set"] = tree.code_set_version()
+    metrics = score_arm(
+        spec,
+        read_predictions(files.predictions),
+        read_split(files.test),
+        read_labels(files.labels),
+        read_json(files.training) if files.training else None,
+        provenance,
+    )
+    write_metrics(files.metrics, metrics)
+    match = next(iter(metrics.answers.values())).exact_match
+    say(
+        f"exact match {match.value:.1%} ({metrics.confidence:.0%} interval {match.low:.1%} to {match.high:.1%}, "
+        f"n {match.n})"
+    )
