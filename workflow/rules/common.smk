@@ -52,19 +52,23 @@ def plain_arms(kind):
     return arm_paths(lambda arm: arm.kind == kind and arm.design is None)
 
 
-# A candidate of a sweep is finetuned but never read on test; the arm that is chosen from them takes its adapter.
 def arms_by_step(step):
     """Paths of the arms that one of their own steps is `step` of."""
-    return arm_paths(lambda arm: step in arm.steps.values() and not (arm.best_of and step == "finetune"))
+    return arm_paths(lambda arm: step in arm.steps.values())
 
 
-FINETUNED = arms_by_step("finetune")
-CHOSEN = arm_paths(lambda arm: arm.best_of and arm.finetuned)
-PROMPTED = arm_paths(lambda arm: arm.best_of and not arm.finetuned)
+def arms_by_rule(rule):
+    """Paths of the arms that `rule` makes something for: a candidate is never read on test, a chosen arm never trained."""
+    return arm_paths(lambda arm: rule in arm.rules)
+
+
+FINETUNED = arms_by_rule("finetune")
+CHOSEN = arms_by_rule("choose")
+PROMPTED = arms_by_rule("choose_prompt")
 SCORED = arm_paths(lambda arm: not arm.candidate)
-PREDICTED = [path for path in arms_by_step("predict") if not ARMS[path].candidate]
+PREDICTED = arms_by_rule("predict")
 ASKED = arms_by_step("ask")  # behind an endpoint: nothing is fetched or loaded for them
-IMPORTED = arm_paths(lambda arm: not arm.steps)
+IMPORTED = arms_by_rule("import_predictions")
 FETCHED = list(STUDY.fetched)
 SHARDS = STUDY.answering.shards
 SHARD = ARM.shard("{shard}", SHARDS)

@@ -19,7 +19,7 @@ rule fit:
     benchmark:
         RESULTS.benchmark("{arm}/fit")
     wildcard_constraints:
-        arm=one_of(arms_by_step("fit")),
+        arm=one_of(arms_by_rule("fit")),
     conda:
         "../../envs/environment.yaml"
     threads: 2
@@ -57,7 +57,7 @@ rule predict_fitted:
     benchmark:
         RESULTS.benchmark("{arm}/predict_fitted")
     wildcard_constraints:
-        arm=one_of(arms_by_step("predict_fitted")),
+        arm=one_of(arms_by_rule("predict_fitted")),
     conda:
         "../../envs/environment.yaml"
     threads: 2

@@ -86,6 +86,20 @@ class Arm(Spec):
         return {record: step for record, step in steps.items() if step}
 
     @property
+    def rules(self) -> list[str]:
+        """The workflow's rules that make what it is known by, in their order: answers on test, or a candidate's merits.
+
+        Snakemake's rules constrain their arms by it, and the report draws its graph from it.
+        """
+        if not self.steps:
+            return ["import_predictions"]
+        if self.candidate:
+            return [self.steps["finetune"]] if self.finetuned else [f"{self.steps['predict']}_validation"]
+        if self.best_of and self.finetuned:  # its adapter is the best candidate's
+            return ["choose", self.steps["predict"]]
+        return [*(["choose_prompt"] if self.best_of else []), *self.steps.values()]
+
+    @property
     def training_status(self) -> TrainingStatus:
         if self.kind == "predictions":
             return "imported"

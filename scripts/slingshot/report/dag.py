@@ -20,6 +20,9 @@ COLUMN, ROW, BOX_HEIGHT, CHARACTER, PADDING = 34, 34, 24, 6.7, 16
 
 _NODE = re.compile(r"^\s*(id\d+)\[(.*)\]\s*$")
 
+# Rules that make something of the whole study.
+WITHOUT_ARM = {"all", "compare", "compare_test_sets", "data_page", "prepare_data", "report"}
+
 _EDGE = re.compile(r"^\s*(id\d+)\s*-->\s*(id\d+)\s*$")
 
 
@@ -36,32 +39,69 @@ class Graph:
 
 
 def graph_of_arms(arms: Sequence[Arm]) -> Graph:
-    """The workflow's graph as the arms of a study imply it."""
+    """The workflow's graph as the rules of a study's scored arms imply it (Arm.rules)."""
     labels = {"data": "prepare_data", "compare": "compare", "report": "report"}
-    edges = [("compare", "report")]
+    edges: dict[tuple[str, str], None] = {("compare", "report"): None}
     for arm in arms:
         score = f"score {arm.path}"
-        labels[score] = score
-        edges.append((score, "compare"))
-        steps = list(arm.steps.values()) or ["import_predictions"]
-        nodes = [f"{step} {arm.path}" for step in steps]
-        for node in nodes:
-            labels[node] = node
-            edges.append(("data", node))
+        chain = [f"{rule} {arm.path}" for rule in arm.rules]
+        candidates = [f"{_candidate_rule(arm)} {path}" for path in arm.best_of]
+        labels |= {node: node for node in [*candidates, *chain, score]}
+        for node in candidates:
+            edges[node, chain[0]] = None
+        made = [*candidates, *chain]
+        for node in made:
+            if node.partition(" ")[0] in ("choose", "choose_prompt"):
+                continue
+            edges["data", node] = None
             if arm.has_weights:
-                model = f"model {arm.model}"
-                labels[model] = f"fetch_model {arm.model}"
-                edges.append((model, node))
-        edges += pairwise([*nodes, score])
-    return Graph(labels, edges)
+                model = f"fetch_model {arm.model}"
+                labels[model] = model
+                edges[model, node] = None
+        edges.update(dict.fromkeys([*pairwise([*chain, score]), (score, "compare")]))
+    return Graph(labels, list(edges))
+
+
+def _candidate_rule(arm: Arm) -> str:
+    """The rule that makes what an arm is chosen by: a candidate's adapter, or its answers to validation."""
+    return arm.steps["finetune"] if arm.finetuned else f"{arm.steps['predict']}_validation"
 
 
 def graph_of_mermaid(text: str) -> Graph:
-    """The graph in what `snakemake --dag mermaid-js` prints."""
+    """The graph in what `snakemake --dag mermaid-js` prints, each node with its arm or model.
+
+    Snakemake leaves out a wildcard that a job shares with one that it needs: it is taken over from there.
+    """
     lines = text.splitlines()
-    labels = {match[1]: match[2] for match in map(_NODE.match, lines) if match}
+    nodes = {match[1]: match[2].partition(" - ") for match in map(_NODE.match, lines) if match}
     edges = [(match[1], match[2]) for match in map(_EDGE.match, lines) if match]
-    return Graph(labels, [(first, second) for first, second in edges if first in labels and second in labels])
+    edges = [(first, second) for first, second in edges if first in nodes and second in nodes]
+    rules = {node: rule for node, (rule, _, _) in nodes.items()}
+    written = {node: _wildcards(said) for node, (_, _, said) in nodes.items()}
+
+    def of_arm(node: str) -> str:
+        if rules[node] in WITHOUT_ARM:
+            return ""
+        needed = (first for first, second in edges if second == node and rules[first] != "fetch_model")
+        return written[node] or next(filter(None, map(of_arm, needed)), "")
+
+    return Graph({node: f"{rule} {of_arm(node)}".strip() for node, rule in rules.items()}, edges)
+
+
+def _wildcards(said: str) -> str:
+    """`arm: slm/a, shard: 1` as `slm/a 1`."""
+    return " ".join(part.partition(": ")[2] for part in said.split(", ") if part)
+
+
+def standalone(graph: Graph) -> str:
+    """The graph as an SVG file that looks the same outside the page."""
+    style = (
+        "<style>path{fill:none;stroke:#57606a}rect{fill:#f6f7f9;stroke:#57606a}"
+        "text{fill:#1f2328;font:12px sans-serif;text-anchor:middle;dominant-baseline:central}</style>"
+        '<rect width="100%" height="100%" style="fill:#fff;stroke:none"/>'
+    )
+    opening, end, rest = str(draw(graph)).partition(">")
+    return opening + end + style + rest
 
 
 def draw(graph: Graph) -> Markup:

@@ -233,7 +233,7 @@ def test_snakemakes_mermaid_is_read_and_drawn_from_left_to_right() -> None:
     nodes = "\tid0[report]\n\tid1[score - arm: <b>x]\n\tstyle id0 fill:#57D9BA\n"
     text = f"---\ntitle: DAG\n---\nflowchart TB\n{nodes}\tid1 --> id0"
     graph = dag_picture.graph_of_mermaid(text)
-    assert graph == dag_picture.Graph({"id0": "report", "id1": "score - arm: <b>x"}, [("id1", "id0")])
+    assert graph == dag_picture.Graph({"id0": "report", "id1": "score <b>x"}, [("id1", "id0")])
     drawn = str(dag_picture.draw(graph))
     assert "&lt;b&gt;x" in drawn and "<b>" not in drawn
     lefts = [float(x) for x in re.findall(r'<rect x="([\d.]+)"', drawn)]
