@@ -52,6 +52,8 @@ def sequences_to_check(model: PreTrainedModel, samples: Sequence[Sequence[int]])
     Three short ones: beginnings alike, as instructions are, and ends unlike.
     """
     chosen = [list(sample) for sample in samples[:3]]
+    while len(chosen) < 3:  # a batch of one shape has no noise between shapes: one prompt has to make three
+        chosen.append(chosen[0][: len(chosen[0]) * 2 // (len(chosen) + 2)])
     found = [one if len(one) <= 2 * _END else one[:_END] + one[-_END:] for one in chosen]
     if len(found) > 1:
         found[-1] = found[-1][: -(len(found[-1]) // 3) or None]
