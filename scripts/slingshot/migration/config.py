@@ -1,4 +1,4 @@
-"""Configs and results of the earlier pipeline, rewritten as this project has them. docs/migration.md has the table."""
+"""Configs of the earlier pipeline, rewritten as this project has them. docs/migration.md has the table."""
 
 from __future__ import annotations
 
@@ -6,19 +6,13 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from itertools import count, islice
 from typing import Any
 
 from slingshot.config.recipe import Finetune
 from slingshot.config.study import parse_study
 from slingshot.core.errors import StudyError
-
-SMALLEST_LLM = 7_000_000_000  # parameters: 7B and 8B are large, 3B is small, as the earlier pipeline had it
-
-UNITS = {"K": 10**3, "M": 10**6, "B": 10**9}
-
-_SIZE = re.compile(r"(?<![0-9A-Za-z.])(\d+(?:\.\d+)?)([MB])(?![0-9A-Za-z])", re.IGNORECASE)  # 4k is a context
+from slingshot.migration.sizes import is_large, size_of
 
 MODEL_LISTS = ("baseline_llms", "llm_models", "slm_models", "slm_name")
 
@@ -139,24 +133,6 @@ class Migrated:
 
     def leave_out(self, old: str, value: Any, reason: str = "it has no counterpart") -> None:
         self.left_out.setdefault(reason, []).append(f"{old} ({value!r})")
-
-
-def size_of(name: str, stated: str | None = None, remedy: str = "write it as a record with a `size`") -> str:
-    """A model's size as people say it, e.g. 8B: as stated, else the last one that its name holds.
-
-    Raises:
-        StudyError: neither says a size.
-    """
-    found = _SIZE.findall(stated or "") or _SIZE.findall(name.rsplit("/", maxsplit=1)[-1])
-    if not found:
-        raise StudyError(f"{name}: its name holds no size such as 8B, so it is neither LLM nor SLM; {remedy}")
-    number, unit = found[-1]
-    return f"{number}{unit.upper()}"
-
-
-def is_large(size: str) -> bool:
-    """Whether a model of this size is an LLM here: from 7B on."""
-    return Decimal(size[:-1]) * UNITS[size[-1]] >= SMALLEST_LLM
 
 
 def migrate_config(old: Any, train_samples: int | None = None) -> Migrated:
@@ -361,47 +337,6 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(below, f"{path}.{key}" if path else str(key))
     else:
         yield path, value
-
-
-def migrate_results(old: Any, slm: str | None = None) -> dict[str, dict[str, Any]]:
-    """Rewrite old results under the keys of results.json; what already stands under one is kept, dots of its name
-    written as underscores.
-
-    Args:
-        old: `Baseline_LLM_{name}`, `Baseline_SLM` and `Finetuned_SLM` to their scores.
-        slm: the old config's `slm_name`, which the last two keys leave out.
-
-    Raises:
-        StudyError: a key is none of the known ones, the SLM's name is needed and not given, or two results would
-            stand under one key.
-    """
-    if not isinstance(old, Mapping) or not all(isinstance(scores, Mapping) for scores in old.values()):
-        raise StudyError("the old results must map each arm's key to its scores")
-    new: dict[str, dict[str, Any]] = {}
-    for key, scores in old.items():
-        renamed, entry = _migrate_result(key, dict(scores), slm)
-        if renamed in new:
-            raise StudyError(f"two of the old results would stand under {renamed}: remove one, {key} being the second")
-        new[renamed] = entry
-    return new
-
-
-def _migrate_result(key: str, scores: dict[str, Any], slm: str | None) -> tuple[str, dict[str, Any]]:
-    if re.fullmatch(r"(LLM|SLM)_.+_(un|fine)(trained|tuned)(_.+)?|BASELINE_.+", key):
-        return key.replace(".", "_"), scores
-    if key in ("Baseline_SLM", "Finetuned_SLM"):
-        if slm is None:
-            raise StudyError(f"{key} does not say which model it is of: give the old config, or the name by --slm")
-        name, status = slm, "finetuned" if key == "Finetuned_SLM" else "untrained"
-    elif key.startswith("Baseline_LLM_"):
-        name, status = key.removeprefix("Baseline_LLM_"), "untrained"
-    else:
-        raise StudyError(f"{key} is no key of old results: Baseline_LLM_NAME, Baseline_SLM or Finetuned_SLM are")
-    short = name.rsplit("/", maxsplit=1)[-1]
-    size = size_of(short, scores.get("model_size"), f"add a `model_size` to {key}")
-    kind = "LLM" if is_large(size) else "SLM"
-    about = {"model_type": kind, "model_size": size, "training_status": status}
-    return f"{kind}_{short.replace('.', '_')}_{status}", about | {k: v for k, v in scores.items() if k not in about}
 
 
 def old_slm_name(old_config: Any) -> str | None:

@@ -13,9 +13,11 @@ import yaml
 from slingshot.config.arms import arms_of, result_key
 from slingshot.config.study import load_study, parse_study
 from slingshot.core.errors import StudyError
-from slingshot.migration import migrate_config, migrate_results, old_slm_name, size_of
+from slingshot.migration.config import migrate_config, old_slm_name
+from slingshot.migration.results import migrate_results
+from slingshot.migration.sizes import size_of
 
-PROGRAM = Path(__file__).parents[2] / "scripts/migrate.py"
+PROGRAM = Path(__file__).parents[3] / "scripts/migrate.py"
 
 MIXED = {
     "model": {
