@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -109,6 +110,13 @@ def run(folder: Path, *words: str, seconds: float = 300, house: Path = HOUSE, **
         process.kill()
         raise
     return process.returncode, said
+
+
+def program(command: str) -> subprocess.CompletedProcess[str]:
+    """Run `scripts/PROGRAM ...` as a user would, in the repository's root, with a shell's quoting."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HF_HUB_OFFLINE": "1"}
+    words = [sys.executable, *shlex.split(command)]
+    return subprocess.run(words, cwd=HOUSE, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 def planned(folder: Path, *words: str, house: Path = HOUSE, **variables: str) -> dict[str, str]:

@@ -1,12 +1,10 @@
 """The README's quickstart, as typed: its config is the one that `make study` writes, and it runs."""
 
 import re
-import sys
 
 import yaml
 
-from tests.workflow.small_study import FINDINGS, HOUSE, run
-from tests.workflow.test_commands import run as run_here
+from tests.workflow.small_study import FINDINGS, HOUSE, program, run
 
 README = (HOUSE / "README.md").read_text(encoding="utf-8")
 WRITTEN = re.search(r"```yaml\n(# Made by `make study`.*?)```", README, flags=re.DOTALL)[1]
@@ -22,7 +20,7 @@ def write_texts(path, column="label"):
 
 
 def new_study(folder, data, text="text", label="label"):
-    return run_here(f"{sys.executable} scripts/new_study.py {folder} {data} --text {text} --label {label}")
+    return program(f"scripts/new_study.py {folder} {data} --text {text} --label {label}")
 
 
 def test_the_quickstart_runs_as_typed(tmp_path):
