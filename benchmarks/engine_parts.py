@@ -11,7 +11,6 @@ its own; a group's first variant is run again at its end, and the difference bet
 from __future__ import annotations
 
 import argparse
-import gc
 import importlib
 import json
 import os
@@ -147,9 +146,10 @@ def training(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]
 
 def timed_training(options: argparse.Namespace, merged: bool) -> dict[str, Any]:
     import torch
-    from finetuning import ALPHA, COMPLETION, CONFIGS, RANK, lengths, random_model, release
+    from finetuning import ALPHA, COMPLETION, CONFIGS, RANK, lengths, random_model
 
     from slingshot.config.recipe import Finetune, Lora
+    from slingshot.models.device_memory import release_memory
     from slingshot.nn import lora
     from slingshot.training import batches, forward_paths, token_budget, workers
     from slingshot.training import finetune as recipe_steps
@@ -198,8 +198,7 @@ def timed_training(options: argparse.Namespace, merged: bool) -> dict[str, Any]:
     row = {"rate": (state.trained_tokens - before) / seconds, "unit": "tokens per second", "until_third_step": ready}
     row |= {"token_budget": trainer.token_budget, "recomputed": trainer.recomputed, "peak_gb": peak, "notes": notes}
     del trainer, model, path
-    gc.collect()
-    release(options.device)
+    release_memory(options.device)
     return row
 
 

@@ -9,7 +9,6 @@ MedSynth's, 16 completion tokens. Each variant runs in a process of its own with
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import math
 import os
@@ -142,11 +141,12 @@ def run_one(given: argparse.Namespace) -> None:
     if name != "peers":
         ours(name, given)
         return
+    from slingshot.models.device_memory import release_memory
+
     rows = []
     for peer in PEERS:
         rows.append(trl(peer, given))
-        gc.collect()
-        release(given.device)
+        release_memory(given.device)
         (given.out / "finetuning-peers.json").write_text(json.dumps(rows))
 
 
@@ -174,13 +174,6 @@ def random_model(given: argparse.Namespace, **options: Any) -> Any:
     )
     with torch.device(given.device):
         return LlamaForCausalLM._from_config(config, dtype=torch.bfloat16)
-
-
-def release(device: str) -> None:
-    import torch
-
-    if device == "cuda":
-        torch.cuda.empty_cache()
 
 
 def memory_peak(device: str) -> int | None:
@@ -463,14 +456,14 @@ def finetune_command(given: argparse.Namespace) -> tuple[list[str], Path]:
     """A random model and samples of MedSynth's lengths in a folder under --work, and the command that finetunes."""
     from slingshot.config.recipe import Finetune, Lora
     from slingshot.config.specs import FinetuneSpec, PromptText
+    from slingshot.models.device_memory import release_memory
 
     folder = given.work / f"whole-{given.size}"
     folder.mkdir(parents=True, exist_ok=True)
     model = random_model(given, bos_token_id=1, eos_token_id=2)
     write_model(model, given.tokenizer, folder / "model", folder / "card.json")
     del model
-    gc.collect()
-    release(given.device)
+    release_memory(given.device)
     for seed, (name, count) in enumerate({"train": given.samples, "validation": VALIDATION}.items()):
         words = [max(2, size - FRAME) for size in lengths(count, given)]
         write_samples(folder / f"{name}.parquet", given.tokenizer, words, described_in=8, seed=seed)

@@ -11,7 +11,6 @@ all of it on a processor in a minute, to try the program itself.
 from __future__ import annotations
 
 import argparse
-import gc
 import itertools
 import json
 import random
@@ -174,6 +173,8 @@ def peers(options: argparse.Namespace) -> dict[str, Any]:
 def _peers(
     model: Any, options: argparse.Namespace, arrival: int, in_order: int, settings: tuple[bool, ...] = (False, True)
 ) -> list[tuple[str, dict[str, Any]]]:
+    from slingshot.models.device_memory import release_memory
+
     results = []
     for sort, count in ((False, arrival), (True, in_order)):
         for cudnn in settings:
@@ -181,7 +182,7 @@ def _peers(
             name = f"{'sorted' if sort else 'arrival'}, cudnn {'on' if cudnn else 'off'}"
             results.append((name, timed_peer(model, prompts, sort, cudnn)))
             _keep(options, name, results[-1][1])
-            _release()
+            release_memory(options.device)
     return results
 
 
@@ -461,14 +462,6 @@ def _predict(options: argparse.Namespace, samples: int, quantization: str, new_t
     record = read_json(folder / "record.json")
     kept = ("seconds", "prompt_tokens", "new_tokens", "token_budget", "peak_allocated", "notes", "samples")
     return {"wall_seconds": wall, **{name: record[name] for name in kept}, "log": done.stderr[-600:]}
-
-
-def _release() -> None:
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 PARTS: dict[str, tuple[Any, int]] = {  # part to the seconds that it may take

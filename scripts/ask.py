@@ -7,7 +7,6 @@ comes from the environment variable that the study names, and is written nowhere
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from slingshot.config.endpoints import Asking
 from slingshot.config.specs import AskSpec, parse_spec
@@ -26,13 +25,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     cli.add_spec(parser, "AskSpec")
     parser.add_argument("--arm", required=True, help="e.g. llm/gpt")
-    parser.add_argument("--labels", required=True, type=Path, help="the study's label set")
-    parser.add_argument("--choice", type=Path, help="choose_prompt's file, where the arm's prompt is chosen")
-    parser.add_argument("--train", required=True, type=Path, help="where few-shot examples come from")
-    parser.add_argument("--split", required=True, type=Path, help="the samples to answer")
-    parser.add_argument("--predictions", required=True, type=Path)
-    parser.add_argument("--record", required=True, type=Path)
-    parser.add_argument("--cache", required=True, type=Path, help="SQLite file of the model's answers")
+    cli.add_answering_files(parser)
     parser.add_argument("--force", action="store_true", help="ask for every answer again (also SLINGSHOT_FORCE=1)")
     parser.add_argument("--at-once", type=int, default=defaults.at_once, help="requests that wait at the same time")
     parser.add_argument("--per-minute", type=number_or_all, help="requests per minute at most, or all")

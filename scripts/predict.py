@@ -30,13 +30,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument("--arm", required=True, help="e.g. slm/qwen3b")
     parser.add_argument("--model", required=True, type=Path, help="the model's card, results/models/MODEL.json")
     parser.add_argument("--adapter", type=Path, help="folder of a LoRA adapter; without it the model is untrained")
-    parser.add_argument("--labels", required=True, type=Path, help="the study's label set")
-    parser.add_argument("--choice", type=Path, help="choose_prompt's file, where the arm's prompt is chosen")
-    parser.add_argument("--train", required=True, type=Path, help="where few-shot examples come from")
-    parser.add_argument("--split", required=True, type=Path, help="the samples to answer")
-    parser.add_argument("--predictions", required=True, type=Path)
-    parser.add_argument("--record", required=True, type=Path)
-    parser.add_argument("--cache", required=True, type=Path, help="SQLite file of the model's answers")
+    cli.add_answering_files(parser)
     parser.add_argument(
         "--shard", type=cli.share, default=(1, 1), help="K/N: only every N-th sample, from the K-th on (gather.py)"
     )

@@ -6,7 +6,7 @@ import shutil
 from typing import Any, Literal
 
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
-from slingshot.artifacts.records import ProcessRecord, StepRecord, read_process_record, read_step_record
+from slingshot.artifacts.records import ProcessRecord, StepRecord, add_up_phases, read_process_record, read_step_record
 from slingshot.config.specs import ChooseSpec
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, replacing, write_json
@@ -60,8 +60,7 @@ def add_up_cost(candidates: dict[str, ArmFiles], best: str, arm: str) -> tuple[S
     record = read_step_record(candidates[best].record("finetune"))
     record.arm = arm
     record.trained_tokens = sum(each.trained_tokens for each in records)
-    phases = {phase for each in records for phase in each.seconds}
-    record.seconds = {phase: sum(each.seconds.get(phase, 0) for each in records) for phase in sorted(phases)}
+    record.seconds = add_up_phases(records)
     record.earlier_seconds = sum(each.earlier_seconds for each in records)
     record.notes = [
         *record.notes,

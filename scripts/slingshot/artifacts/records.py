@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -122,6 +122,12 @@ def read_step_record(path: Path | str) -> StepRecord:
 
 def read_process_record(path: Path | str) -> ProcessRecord:
     return read_record(ProcessRecord, path)
+
+
+def add_up_phases(records: Sequence[StepRecord]) -> dict[str, float]:
+    """Seconds by phase, summed over records."""
+    phases = sorted({phase for record in records for phase in record.seconds})
+    return {phase: sum(record.seconds.get(phase, 0.0) for record in records) for phase in phases}
 
 
 @contextmanager

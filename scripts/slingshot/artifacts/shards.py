@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slingshot.artifacts.layout import ArmFiles
-from slingshot.artifacts.records import ProcessRecord, StepRecord, read_process_record, read_step_record
+from slingshot.artifacts.records import ProcessRecord, StepRecord, add_up_phases, read_process_record, read_step_record
 from slingshot.config.specs import GatherSpec
 from slingshot.core.errors import StudyError
 from slingshot.core.files import write_text
@@ -51,13 +51,12 @@ def merged_step(records: Sequence[StepRecord]) -> StepRecord:
     first = records[0]
     if any((record.spec, record.inputs) != (first.spec, first.inputs) for record in records):
         raise StudyError(f"{first.arm}: its shards were answered under different settings; remove its folder shards/")
-    phases = {phase for record in records for phase in record.seconds}
     budgets = [record.token_budget for record in records if record.token_budget is not None]
     peaks = [record.peak_allocated for record in records if record.peak_allocated is not None]
     return first.model_copy(
         update={
             "device": " + ".join(sorted({record.device for record in records})),
-            "seconds": {phase: sum(record.seconds.get(phase, 0.0) for record in records) for phase in phases},
+            "seconds": add_up_phases(records),
             **{name: sum(getattr(record, name) for record in records) for name in SUMS},
             "token_budget": min(budgets, default=None),
             "peak_allocated": max(peaks, default=None),

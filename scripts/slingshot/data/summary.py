@@ -41,15 +41,7 @@ def describe(
         "spec": spec.model_dump(mode="json"),
         "versions": versions(),
         "code_set": _code_set(data),
-        "rows": {
-            "read": taken.rows_read,
-            "dropped": taken.dropped.rows,
-            "samples": len(plan.row),
-            "left_out_by_max_samples": int((~written).sum()),
-        },
-        "dropped": taken.dropped.reasons,
-        "changed": taken.changed.reasons,
-        "same_text_different_labels": plan.several_labels,
+        **describe_rows(taken, plan),
         "labels": {
             "system": data.labels if isinstance(data.labels, str) else data.labels.tree,
             "level": data.level,
@@ -69,6 +61,21 @@ def _code_set(data: Data) -> str | None:
     return tree.code_set_version() if tree else None
 
 
+def describe_rows(taken: Intake, plan: Plan) -> dict[str, Any]:
+    """What became of a source's rows."""
+    return {
+        "rows": {
+            "read": taken.rows_read,
+            "dropped": taken.dropped.rows,
+            "samples": len(plan.row),
+            "left_out_by_max_samples": int((plan.split < 0).sum()),
+        },
+        "dropped": taken.dropped.reasons,
+        "changed": taken.changed.reasons,
+        "same_text_different_labels": plan.several_labels,
+    }
+
+
 def describe_test_set(
     name: str, rows: Rows, taken: Intake, plan: Plan, main: Intake, main_plan: Plan, labels: list[Label], data: Data
 ) -> dict[str, Any]:
@@ -82,15 +89,7 @@ def describe_test_set(
         "source": rows.origin,
         "digest": hashlib.sha256(plan.sample[written].tobytes()).hexdigest(),
         "code_set": _code_set(data),
-        "rows": {
-            "read": taken.rows_read,
-            "dropped": taken.dropped.rows,
-            "samples": len(plan.row),
-            "left_out_by_max_samples": int((~written).sum()),
-        },
-        "dropped": taken.dropped.reasons,
-        "changed": taken.changed.reasons,
-        "same_text_different_labels": plan.several_labels,
+        **describe_rows(taken, plan),
         "samples": int(written.sum()),
         "labels": int((counts > 0).sum()),
         "label_counts": {label: int(count) for label, count in zip(own, counts, strict=True) if count},

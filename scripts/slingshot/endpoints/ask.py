@@ -106,9 +106,7 @@ def ask(job: AskJob) -> None:
         lists = LabelLists(spec.prompt, labels, lambda: read_samples(job.train, COLUMNS))
         messages = make_messages(spec, samples, job.train, lists)
         requests = make_requests(spec, samples, messages, written)
-    recall = lists.recall([sample["text"] for sample in samples], [sample["label"] for sample in samples])
-    if recall is not None:
-        record.notes.append(f"recall at {spec.prompt.candidates} of the labels that prompts show: {recall:.1%}")
+    record.notes += lists.describe_recall(samples)
     not_possible = []
     if "listed" not in requests and (spec.generation.constrained or spec.generation.candidates):
         not_possible.append("constrained answers and candidates: no schema lists all of ICD-10-CM (vocabulary)")

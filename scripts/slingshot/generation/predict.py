@@ -92,7 +92,7 @@ def predict(job: PredictJob) -> None:
         prompter = within_context(prompter, card, tokens_of_answer(spec, trie, lead), record)
         prompts = make_prompts(prompter, samples, spec, job.train, lists)
     describe(prompts)
-    note_recall(lists, samples, spec, record)
+    record.notes += lists.describe_recall(samples)
     if falls_back(spec, job.device):
         record.notes.append(f"no GPU: ran in {record.dtype} instead of {spec.quantization}")
     if spec.head == "classify":
@@ -282,13 +282,6 @@ def within_context(prompter: Prompter, card: ModelCard, answer_tokens: int, reco
     if context - answer_tokens < prompter.window:
         record.notes.append(f"prompts hold at most {context - answer_tokens} tokens: the model was made for {context}")
     return prompter.within(context - answer_tokens)
-
-
-def note_recall(lists: LabelLists, samples: list[dict[str, Any]], spec: PredictSpec, record: StepRecord) -> None:
-    """Say how often the labels that a prompt shows hold the sample's own."""
-    recall = lists.recall([sample["text"] for sample in samples], [sample["label"] for sample in samples])
-    if recall is not None:
-        record.notes.append(f"recall at {spec.prompt.candidates} of the labels that prompts show: {recall:.1%}")
 
 
 def make_prompts(

@@ -29,10 +29,10 @@ def peak_memory(device: torch.device) -> int | None:
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
-def release_memory(device: torch.device) -> None:
+def release_memory(device: torch.device | str) -> None:
     """Give cached memory back, so that what follows an out-of-memory error finds it whole."""
     gc.collect()
-    if device.type == "cuda":
+    if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()
 
 

@@ -48,6 +48,13 @@ class LabelLists:
         found = [label in {self._labels[i].label for i in row} for row, label in zip(ranked, gold, strict=True)]
         return sum(found) / len(found)
 
+    def describe_recall(self, samples: Sequence[Mapping[str, Any]]) -> list[str]:
+        """How often the labels that a prompt shows hold the sample's own: one sentence, or none without candidates."""
+        recall = self.recall([sample["text"] for sample in samples], [sample["label"] for sample in samples])
+        if recall is None:
+            return []
+        return [f"recall at {self._count} of the labels that prompts show: {recall:.1%}"]
+
     def _ranked(self, texts: Sequence[str]) -> list[list[int]]:
         """Indices of each text's likeliest labels, the likeliest first; of equals the one that stands first."""
         from sklearn.feature_extraction.text import TfidfVectorizer  # slow to import, and not always needed

@@ -44,6 +44,17 @@ def add_hardware(arguments: argparse.ArgumentParser) -> None:
     arguments.add_argument("--attempt", type=int, default=1, help="from the second on, the budget is halved each time")
 
 
+def add_answering_files(parser: argparse.ArgumentParser) -> None:
+    """Add the files that a step reads and writes which answers a split by prompts."""
+    parser.add_argument("--labels", required=True, type=Path, help="the study's label set")
+    parser.add_argument("--choice", type=Path, help="choose_prompt's file, where the arm's prompt is chosen")
+    parser.add_argument("--train", required=True, type=Path, help="where few-shot examples come from")
+    parser.add_argument("--split", required=True, type=Path, help="the samples to answer")
+    parser.add_argument("--predictions", required=True, type=Path)
+    parser.add_argument("--record", required=True, type=Path)
+    parser.add_argument("--cache", required=True, type=Path, help="SQLite file of the model's answers")
+
+
 def share(value: str) -> tuple[int, int]:
     """Read K/N, with 1 <= K <= N."""
     number, slash, count = value.partition("/")

@@ -13,29 +13,13 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from slingshot.config.data import Columns, FileData
+from slingshot.config.data import Columns
 from slingshot.core.errors import StudyError
 from slingshot.data import cells, cleaning
-from slingshot.data.readers import read_rows, wanted_columns
+from tests.unit.data.reading import read, written
 
-COLUMNS = Columns(text="text", label="label")
 ROWS = [{"text": f"text {n}", "label": f"L{n % 3}"} for n in range(5)]
 CSV = "text,label\n" + "".join(f"{row['text']},{row['label']}\n" for row in ROWS)
-
-
-def read(path: Path, columns: Columns = COLUMNS, **how: Any) -> list[dict[str, Any]]:
-    rows = read_rows(FileData(path=path.name, **how), columns, path.parent)
-    names = wanted_columns(columns)
-    return [
-        dict(zip(names, values, strict=True))
-        for batch in rows.batches
-        for values in zip(*(batch.columns[name] for name in names), strict=True)
-    ]
-
-
-def written(path: Path, content: str | bytes) -> Path:
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
 
 
 # ---------------------------------------------------------------- line separators inside texts

@@ -16,27 +16,11 @@ from huggingface_hub import errors
 
 from slingshot.config.data import Columns, FileData, HubData
 from slingshot.core.errors import StudyError
-from slingshot.data.readers import read_rows, wanted_columns
+from slingshot.data.readers import read_rows
 from slingshot.data.tables import ROWS_PER_BATCH
+from tests.unit.data.reading import COLUMNS, read, written
 
-COLUMNS = Columns(text="text", label="label")
 ROWS = [{"text": f"text {n}", "label": f"L{n % 3}"} for n in range(5)]
-
-
-def read(path: Path, columns: Columns = COLUMNS) -> list[dict[str, Any]]:
-    """All rows of a local source."""
-    rows = read_rows(FileData(path=path.name), columns, path.parent)
-    names = wanted_columns(columns)
-    return [
-        dict(zip(names, values, strict=True))
-        for batch in rows.batches
-        for values in zip(*(batch.columns[name] for name in names), strict=True)
-    ]
-
-
-def written(path: Path, content: str | bytes) -> Path:
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
 
 
 # ---------------------------------------------------------------- what is read
