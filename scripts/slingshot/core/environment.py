@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import re
+import subprocess
 from importlib import metadata
 from pathlib import Path
 
@@ -30,6 +32,19 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def slingshot_version() -> str:
+    """Slingshot's version, with the commit where it runs from a git checkout: `0.1.0, commit 1a2b3c4d5e6f`."""
+    house = Path(__file__).parents[3]
+    found = re.search(r'^version = "([^"]+)"', (house / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    version = found[1] if found else "unknown"
+    git = ["git", "-C", str(house), "rev-parse", "--short=12", "HEAD"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return version
+    return f"{version}, commit {commit}"
 
 
 def processor_name() -> str:

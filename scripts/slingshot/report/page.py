@@ -37,8 +37,9 @@ from slingshot.report.figures import scores as score_figures
 from slingshot.report.figures.export import write_figures
 from slingshot.report.figures.selective import selective_coding
 from slingshot.report.figures.style import Figure
+from slingshot.report.paper import make_paper, tables_of, write_tables
 from slingshot.report.results import Results
-from slingshot.report.tables import SCORES, arm_table, as_csv, as_latex, leaders
+from slingshot.report.tables import SCORES, leaders
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +152,6 @@ def render(results: Results, spec: ReportSpec, page: Page, graph: dag_picture.Gr
     plotly = get_plotlyjs()
     comparison = results.comparison
     columns = [column for column in SCORES if any(column[0] in arm.scores for arm in comparison.arms)]
-    rows = arm_table(comparison, columns)
     return (
         _environment()
         .get_template("page.html")
@@ -166,6 +166,7 @@ def render(results: Results, spec: ReportSpec, page: Page, graph: dag_picture.Gr
             columns=columns,
             leaders=leaders(comparison),
             packed=packed,
+            paper=make_paper(results, spec),
             token_lengths=token_lengths(results),
             sizes={arm.arm: parameters_of(arm.size) for arm in comparison.arms},
             graph=graph,
@@ -178,7 +179,7 @@ def render(results: Results, spec: ReportSpec, page: Page, graph: dag_picture.Gr
             data=script_json(
                 {
                     "figures": {figure.name: json.loads(figure.plot.to_json()) for figure in page.all},
-                    "downloads": {"arms.csv": as_csv(rows), "arms.tex": as_latex(rows)},
+                    "downloads": tables_of(results),
                     "unit": seconds_of(comparison),
                 }
             ),
@@ -203,8 +204,8 @@ def write_report(
     )
     say(f"the report is {path.absolute()}")
     if folder is not None:
-        written = write_figures(page.all, folder)
-        log.info("%s: %d figures", folder, len(written))
+        figures_written = write_figures(page.all, folder)
+        log.info("%s: %d figures, %d tables", folder, len(figures_written), len(write_tables(results, folder)))
 
 
 def script_json(value: Any) -> Markup:

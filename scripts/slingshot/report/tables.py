@@ -99,11 +99,11 @@ def as_latex(rows: Sequence[Mapping[str, Any]]) -> str:
         "% needs \\usepackage{booktabs}; percent [interval]",
         f"\\begin{{tabular}}{{ll{'r' * len(titles)}}}",
         "\\toprule",
-        " & ".join(["Arm", "Size", *map(_latex, titles.values())]) + " \\\\",
+        " & ".join(["Arm", "Size", *map(latex_text, titles.values())]) + " \\\\",
         "\\midrule",
     ]
     for row in rows:
-        cells = [_latex(row["arm"]), _latex(row["size"] or "--"), *(_latex_score(row, key) for key in titles)]
+        cells = [latex_text(row["arm"]), latex_text(row["size"] or "--"), *(_latex_score(row, key) for key in titles)]
         lines.append(" & ".join(cells) + " \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
@@ -124,5 +124,6 @@ _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
 }
 
 
-def _latex(text: str) -> str:
+def latex_text(text: str) -> str:
+    """A text as LaTeX prints it."""
     return "".join(_LATEX.get(character, character) for character in text)

@@ -268,7 +268,7 @@ def test_svg_files_are_the_same_each_time(results: Results, tmp_path: Path) -> N
     chosen = [figure for figure in make_page(results).all if figure.name in ("training_curves", "calibration")]
     first = figure_files.write_figures(chosen, tmp_path / "first")
     second = figure_files.write_figures(chosen, tmp_path / "second")
-    assert [path.name for path in first] == [f"{figure.name}.svg" for figure in chosen]
+    assert [path.name for path in first] == [f"{figure.name}.{kind}" for figure in chosen for kind in ("svg", "pdf")]
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
-        assert one.read_text().startswith("<svg")
+        assert one.read_bytes().startswith(b"<svg" if one.suffix == ".svg" else b"%PDF")

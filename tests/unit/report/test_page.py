@@ -80,6 +80,7 @@ def test_sections_stand_in_the_order_that_a_reader_asks(tree: Tree) -> None:
         "memory",
         "data",
         "errors",
+        "paper",
         "provenance",
     ]
 

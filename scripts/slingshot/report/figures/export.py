@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import plotly.graph_objects as go
 
-from slingshot.core.files import write_text
+from slingshot.core.files import replacing, write_text
 from slingshot.core.time_limit import time_limit
 from slingshot.report.figures.style import INK, PAPER, Figure
 
@@ -57,17 +57,27 @@ def _drawn_by(browser: str, figures: Sequence[Figure], folder: Path) -> list[Pat
         jobs = [
             {
                 "fig": _for_paper(figure.plot),
-                "path": f"{scratch}/{figure.name}.svg",
-                "opts": {"format": "svg", "width": WIDTH, "height": figure.plot.layout.height},
+                "path": f"{scratch}/{figure.name}.{kind}",
+                "opts": {"format": kind, "width": WIDTH, "height": figure.plot.layout.height},
             }
             for figure in figures
+            for kind in ("svg", "pdf")
         ]
         kaleido.write_fig_from_object_sync(jobs, kopts={"mathjax": False, "path": browser})
         for figure in figures:
             drawn = Path(scratch, f"{figure.name}.svg").read_text(encoding="utf-8")
             write_text(folder / f"{figure.name}.svg", _without_random_ids(drawn))
             written.append(folder / f"{figure.name}.svg")
+            page = Path(scratch, f"{figure.name}.pdf").read_bytes()
+            with replacing(folder / f"{figure.name}.pdf") as temporary:
+                temporary.write_bytes(_without_time(page))
+            written.append(folder / f"{figure.name}.pdf")
     return written
+
+
+def _without_time(pdf: bytes) -> bytes:
+    """A PDF whose dates are zeros of the same length, as its parts are found by their places."""
+    return re.sub(rb"(?<=Date \(D:)\d{14}", b"20000101000000", pdf)
 
 
 def _for_paper(plot: go.Figure) -> dict[str, Any]:
