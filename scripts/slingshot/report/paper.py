@@ -96,10 +96,9 @@ def methods_of(results: Results) -> list[str]:
         sentence = f"{arm.arm}: {arm.name}{size}, {arm.treatment}"
         if tuned := next((step.spec.get("finetune") for step in steps.values() if step.spec.get("finetune")), None):
             lora = tuned.get("lora") or {}
-            sentence += (
-                f"; LoRA of rank {lora.get('r')}, alpha {lora.get('alpha')}, "
-                f"learning rate {tuned.get('learning_rate')}, {tuned.get('epochs')} epochs, batches of {tuned.get('batch_size')}"
-            )
+            sentence += f"; LoRA of rank {lora.get('r')}, alpha {lora.get('alpha')}"
+            sentence += f", learning rate {tuned.get('learning_rate')}, {tuned.get('epochs')} epochs"
+            sentence += f", batches of {tuned.get('batch_size')}"
         answered = list(steps.values())[-1] if steps else None
         if answered is not None:
             quantization = answered.spec.get("quantization")
