@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from slingshot.analysis.families import declare_pairs
 from slingshot.artifacts.layout import ResultFiles
@@ -23,8 +23,10 @@ from slingshot.config.data import HubData
 from slingshot.config.models import Model, parameters_of
 from slingshot.config.recipe import FewShot, Finetune, overridden
 from slingshot.config.study import Study
+from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
 from slingshot.data.power import power_in_words
+from slingshot.prompting.template import Shown, default_prompt, fill_template, read_prompt
 
 Step = Literal["finetune", "predict"]
 
@@ -92,8 +94,13 @@ class Volume:
     train: int
     validation: int
     test: int
-    tokens: float
+    tokens: float  # of a prompt on average, for a model that has no count of its own
     source: str
+    by_model: dict[str, float] = field(default_factory=dict)  # counted, or with the model's own instruction
+
+    def tokens_of(self, model: str) -> float:
+        """Tokens of a model's prompt on average, its instruction included."""
+        return self.by_model.get(model, self.tokens)
 
 
 @dataclass(frozen=True)
@@ -211,12 +218,12 @@ def tokens_of(study: Study, arm: Arm, rule: str, volume: Volume) -> float:
     if STEP_OF_RULE[rule] == "predict":
         few_shot = model.few_shot if arm.shots is None else FewShot(k=arm.shots)
         samples = volume.validation if rule == "predict_validation" else volume.test
-        return samples * min((1 + few_shot.k) * volume.tokens, longest_prompt(model, arm))
+        return samples * min((1 + few_shot.k) * volume.tokens_of(arm.model), longest_prompt(model, arm))
     recipe = overridden(model.finetune, arm.setting)
     curve = study.designs.learning_curve
     held = arm.train_size is not None and curve is not None and curve.hold == "steps"
     size = volume.train if arm.train_size is None or held else min(arm.train_size, volume.train)
-    return trained_samples(size, recipe) * min(volume.tokens, recipe.max_tokens)
+    return trained_samples(size, recipe) * min(volume.tokens_of(arm.model), recipe.max_tokens)
 
 
 def trained_samples(size: int, recipe: Finetune) -> float:
@@ -282,28 +289,67 @@ def worked_tokens(record: StepRecord) -> int | None:
 def volume_of(study: Study, results: Path) -> Volume | None:
     """Samples and tokens, from the prepared data; before there are any, of MedSynth alone. None: not known."""
     try:
-        splits = read_json(ResultFiles(results).data.dataset)["splits"]
+        dataset = read_json(ResultFiles(results).data.dataset)
+        splits = dataset["splits"]
         samples = [splits[name]["samples"] for name in SPLITS]
         words = splits["train"]["words"]["mean"]
     except (OSError, ValueError, KeyError, TypeError):
         return medsynth(study)
+    samples, stale = samples_now(study, dataset, samples)
+    labels = list(splits["train"].get("label_counts", {}))
     counted = counted_tokens(study, results)
-    tokens = counted or TOKENS_PER_WORD * words
-    known = "tokens as counted by a finished step" if counted else f"{TOKENS_PER_WORD} tokens per word assumed"
+    by_model = {
+        name: tokens_like(study, name, counted)
+        or TOKENS_PER_WORD * (words + instruction_words(study, results.parent, name, labels))
+        for name in study.models
+    }
+    lengths = sorted({round(tokens) for tokens in by_model.values()}) or [round(TOKENS_PER_WORD * words)]
+    said = f"{lengths[0]:,}" if len(lengths) == 1 else f"{lengths[0]:,} to {lengths[-1]:,}"
+    known = "as counted by a finished step" if counted else f"{TOKENS_PER_WORD} tokens per word assumed"
     train, validation, test = samples
-    return Volume(train, validation, test, tokens, f"{in_splits(samples)}, {tokens:,.0f} tokens each ({known})")
+    source = f"{in_splits(samples)}, {said} tokens each with the instruction ({known}){stale}"
+    return Volume(train, validation, test, max(by_model.values(), default=lengths[-1]), source, by_model)
 
 
-def counted_tokens(study: Study, results: Path) -> float | None:
-    """Mean prompt tokens of a sample, by the first finished answers without examples."""
+def samples_now(study: Study, dataset: dict[str, Any], samples: list[int]) -> tuple[list[int], str]:
+    """Samples per split under the config's max_samples, and what to say where the data were prepared under another."""
+    now = study.data.max_samples.model_dump(mode="json")
+    before = dataset.get("spec", {}).get("data", {}).get("max_samples", now)
+    if before == now:
+        return samples, ""
+    limited = [have if now[name] is None else min(have, now[name]) for name, have in zip(SPLITS, samples, strict=True)]
+    return limited, "; data.max_samples changed since the data were prepared, so `snakemake data` may count more"
+
+
+def counted_tokens(study: Study, results: Path) -> dict[str, float]:
+    """Model to the mean prompt tokens of a sample, by its first finished answers without examples."""
+    counted: dict[str, float] = {}
     for arm in (arm for arm in arms_of(study) if arm.generates):
         try:
             record = read_step_record(ResultFiles(results).arm(arm.path).record("predict"))
         except (OSError, ValueError):
             continue
         if record.samples and not record.spec.get("few_shot", {}).get("k"):
-            return record.prompt_tokens / record.samples
-    return None
+            counted.setdefault(arm.model, record.prompt_tokens / record.samples)
+    return counted
+
+
+def tokens_like(study: Study, name: str, counted: dict[str, float]) -> float | None:
+    """A model's own count, else that of another model with the same prompt."""
+    same = (other for other in counted if study.models[other].prompt == study.models[name].prompt)
+    return counted.get(name) or next((counted[other] for other in same), None)
+
+
+def instruction_words(study: Study, folder: Path, name: str, labels: Sequence[str]) -> int:
+    """Words of a model's prompt beside the dialogue, the labels that it lists included; 0 where it cannot be read."""
+    prompt, system = study.models[name].prompt, study.data.labels
+    path = folder / prompt.file if prompt.file else default_prompt(system, folder)
+    try:
+        read = read_prompt(path, prompt.answer, prompt.max_tokens, system, prompt.candidates)
+    except StudyError:
+        return 0
+    shown = Shown("\n".join(labels), "\n".join(labels[: prompt.candidates]))
+    return sum(len(fill_template(text, read, "", shown).split()) for text in (read.system, read.user))
 
 
 MEDSYNTH = ("Ahmad0067/MedSynth", 10_240, 1_167)  # rows and mean tokens, by the earlier pipeline's configuration

@@ -46,7 +46,7 @@ def _sentence(study: Study, job: Job, arm: Arm, volume: Volume | None, results: 
         return f"  {arm.path}: {split} {where}"
     shots = model.few_shot.k if arm.shots is None else arm.shots
     requests = samples * requests_per_sample(model)
-    prompt = round(requests * (1 + shots) * volume.tokens)
+    prompt = round(requests * (1 + shots) * volume.tokens_of(arm.model))
     answers = requests * longest_answer(model)
     texts = f"{samples:,} texts of {split} in {requests:,} requests" + (
         f", each with {shots} of train" if shots else ""

@@ -16,6 +16,13 @@ from slingshot.study.estimate import Job, Rate, jobs_of, table
 from tests.unit.config.test_study import STUDY
 
 
+@pytest.fixture(autouse=True)
+def short_instruction(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """A prompt that is its dialogue alone, so that the figures below are round."""
+    if "instruction" not in request.node.name:
+        monkeypatch.setattr(estimate, "instruction_words", lambda *_: 0)
+
+
 def study_with(**sections: Any) -> Study:
     raw = copy.deepcopy(STUDY)
     raw["slm"]["other"] = copy.deepcopy(raw["slm"]["small"]) | {"size": "6B"}
@@ -155,3 +162,31 @@ def test_a_rate_of_another_quantization_or_device_is_not_used() -> None:
 
 def test_a_plan_without_model_steps_says_nothing(tmp_path: Path) -> None:
     assert table(study_with(), jobs_of([("score", "slm/small", None), ("report", None, None)]), tmp_path) == ""
+
+
+def test_tokens_hold_the_instruction_and_are_each_models_own(tmp_path: Path) -> None:
+    study = study_with()
+    prepare(tmp_path / "results")
+    before = estimate.volume_of(study, tmp_path / "results")
+    assert before is not None
+    assert before.tokens_of("small") > 1.35 * 140  # 100 words of the dialogue, 48 of the default prompt
+    leave_predict(tmp_path / "results", "slm/small")
+    raw = study.model_dump(mode="json")
+    raw["slm"]["other"]["prompt"]["answer"] = "description code"
+    counted = estimate.volume_of(parse_study(raw), tmp_path / "results")
+    assert counted is not None
+    assert counted.tokens_of("small") == 200
+    assert counted.tokens_of("other") == pytest.approx(before.tokens_of("other"), rel=0.1)  # another prompt: not 200
+
+
+def test_counts_of_an_earlier_max_samples_are_limited_and_said(tmp_path: Path) -> None:
+    prepare(tmp_path / "results")
+    path = tmp_path / "results/data/dataset.json"
+    none = {"train": None, "validation": None, "test": None}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"spec": {"data": {"max_samples": none}}}))
+    raw = copy.deepcopy(STUDY)
+    raw["data"]["max_samples"] = {"train": 10, "test": 20}
+    volume = estimate.volume_of(parse_study(raw), tmp_path / "results")
+    assert volume is not None
+    assert (volume.train, volume.validation, volume.test) == (10, 2000, 20)
+    assert "max_samples changed" in volume.source

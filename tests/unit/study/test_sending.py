@@ -6,6 +6,7 @@ import pytest
 
 from slingshot.config.study import parse_study
 from slingshot.core.files import write_json
+from slingshot.study import estimate
 from slingshot.study.estimate import Job
 from slingshot.study.sending import describe_sending
 
@@ -15,6 +16,13 @@ GPT = {
     "generation": {"max_new_tokens": 20},
 }
 LOCAL = {"source": {"api": "http://127.0.0.1:8000/v1", "model": "llama"}, "size": "70B"}
+
+
+@pytest.fixture(autouse=True)
+def short_instruction(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """A prompt that is its dialogue alone, so that the figures below are round."""
+    if "instruction" not in request.node.name:
+        monkeypatch.setattr(estimate, "instruction_words", lambda *_: 0)
 
 
 def study(**designs):
