@@ -60,9 +60,9 @@ def card_of_export(
 def _scores(metrics: Metrics) -> dict[str, Score]:
     found: dict[str, Score] = {}
     for kind, answers in metrics.answers.items():
-        said = "" if kind == "free" else f", {kind}"
+        suffix = "" if kind == "free" else f", {kind}"
         level = next(iter(answers.levels.values()))
-        found |= {f"exact match{said}": answers.exact_match, f"weighted F1{said}": level.weighted_f1}
+        found |= {f"exact match{suffix}": answers.exact_match, f"weighted F1{suffix}": level.weighted_f1}
     return found
 
 

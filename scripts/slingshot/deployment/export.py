@@ -122,9 +122,9 @@ def _write_weights(
     del model
     torch.compiler.reset()
     if arm.finetuned and spec.quantization != "none":
-        said = f"the adapter was trained on {spec.quantization} weights and merged into unquantized ones"
-        log.warning("%s: %s; its answers differ from those that the study scored", arm.path, said)
-        return [said]
+        note = f"the adapter was trained on {spec.quantization} weights and merged into unquantized ones"
+        log.warning("%s: %s; its answers differ from those that the study scored", arm.path, note)
+        return [note]
     return []
 
 

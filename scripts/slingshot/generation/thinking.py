@@ -42,7 +42,7 @@ def generate_after_thinking(
     thoughts: Answers = {}
     for some in generate(model, prompts, first, memory, stats):
         thoughts.update(some)
-    ended = {index for index, said in thoughts.items() if said.end is not None and said.end != thinking.close}
+    ended = {index for index, thought in thoughts.items() if thought.end is not None and thought.end != thinking.close}
     spoken = {index: [] if index in ended else thoughts[index].ids for index in thoughts}
     longer = [[*prompt, *spoken[index], *thinking.lead] for index, prompt in enumerate(prompts)]
     for some in generate(model, longer, decoding, memory, stats):

@@ -59,10 +59,10 @@ class CodeFinder:
     def mentions(self, text: str) -> Iterator[Mention]:
         """Codes in running text. One without a dot counts only in capitals, a number without a dot never."""
         for match in self._form.finditer(text):
-            said = match.group()
-            if "." not in said and (said != said.upper() or said.isdigit()):
+            written = match.group()
+            if "." not in written and (written != written.upper() or written.isdigit()):
                 continue
-            if code := self.code(said):
+            if code := self.code(written):
                 yield Mention(code, match.start(), match.end())
 
 

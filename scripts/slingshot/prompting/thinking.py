@@ -68,8 +68,8 @@ def closing_mark_in(template: str) -> str:
 
 def _split_channels(text: str) -> Spoken:
     parts = _CHANNEL.findall(text)
-    thoughts = [said.strip() for channel, said in parts if channel != "final"]
-    finals = [said.strip() for channel, said in parts if channel == "final"]
+    thoughts = [text.strip() for channel, text in parts if channel != "final"]
+    finals = [text.strip() for channel, text in parts if channel == "final"]
     return Spoken("\n".join(thoughts) or None, finals[-1] if finals else "", finished=bool(finals))
 
 

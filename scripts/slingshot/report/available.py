@@ -90,7 +90,7 @@ def what_is_missing(study: Study, folder: Path, results: ResultFiles, arm: Arm) 
 def link_results(results: ResultFiles, available: Path, arms: list[str]) -> None:
     """Make `available` look like a results folder that holds these arms alone.
 
-    An arm's folder is made anew, and what lies in it is linked: it may hold the folders of other arms.
+    An arm's folder is made again, and what lies in it is linked: it may hold the folders of other arms.
 
     Raises:
         StudyError: `available` is something else than a folder that an earlier report left.

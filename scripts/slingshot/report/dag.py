@@ -77,7 +77,7 @@ def graph_of_mermaid(text: str) -> Graph:
     edges = [(match[1], match[2]) for match in map(_EDGE.match, lines) if match]
     edges = [(first, second) for first, second in edges if first in nodes and second in nodes]
     rules = {node: rule for node, (rule, _, _) in nodes.items()}
-    written = {node: _wildcards(said) for node, (_, _, said) in nodes.items()}
+    written = {node: _wildcards(wildcards) for node, (_, _, wildcards) in nodes.items()}
 
     def of_arm(node: str) -> str:
         if rules[node] in WITHOUT_ARM:
@@ -88,9 +88,9 @@ def graph_of_mermaid(text: str) -> Graph:
     return Graph({node: f"{rule} {of_arm(node)}".strip() for node, rule in rules.items()}, edges)
 
 
-def _wildcards(said: str) -> str:
+def _wildcards(wildcards: str) -> str:
     """`arm: slm/a, shard: 1` as `slm/a 1`."""
-    return " ".join(part.partition(": ")[2] for part in said.split(", ") if part)
+    return " ".join(part.partition(": ")[2] for part in wildcards.split(", ") if part)
 
 
 def standalone(graph: Graph) -> str:

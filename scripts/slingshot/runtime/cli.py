@@ -93,7 +93,7 @@ def run(main: Callable[[], None], is_launcher: bool = False) -> None:
 
 
 def log_also_into(path: Path) -> None:
-    """Start a step's log file anew, with what this process logs, too."""
+    """Start a step's log file again, with what this process logs, too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")
     handler = logging.FileHandler(path, mode="a", encoding="utf-8")

@@ -37,7 +37,7 @@ class Launch:
         lock: the file that no two processes may make at a time.
         log: takes all that the command prints; None: it prints where the launcher does.
         must_stop: asked again and again: is the workflow that asked for the step gone?
-        tries: so often it is run before its failure counts; each try is told its number with --attempt.
+        tries: so often it is run before its failure counts; each try receives its number with --attempt.
         attempt: number of the first try.
     """
 

@@ -42,9 +42,9 @@ def predict_on_gpus(job: PredictJob, gpus: int) -> None:
             processes.append(_start(part, shard.folder / "spec.json", device))
         failed = [number for number, process in enumerate(processes, 1) if _ended(process, processes)]
         if failed:
-            said = f"{job.arm}: process {failed[0]} of {gpus} failed; see what it said above"
+            message = f"{job.arm}: process {failed[0]} of {gpus} failed; see its messages above"
             # An error of the study would only come again; a death may not: the launcher then tries another time.
-            raise StudyError(said) if any(each.returncode == 1 for each in processes) else RuntimeError(said)
+            raise StudyError(message) if any(each.returncode == 1 for each in processes) else RuntimeError(message)
         write_text(job.predictions, interleaved([shard.predictions for shard in shards]))
         merged = merged_step([read_step_record(shard.record("predict")) for shard in shards])
         merged.write(job.record)

@@ -162,8 +162,8 @@ def basis(study: Study, rates: dict[Job, Rate | None], arms: dict[str, Arm]) -> 
     for job, rate in rates.items():
         name = arms[job.arm].model
         scale = scale_of(study.models[name], rate) if rate else 1.0
-        said = name if f"{scale:.2f}" == "1.00" else f"{name} (times {scale:.2f} for size)"
-        models.setdefault((STEP_OF_RULE[job.rule], rate.source if rate else None), {})[said] = None
+        shown = name if f"{scale:.2f}" == "1.00" else f"{name} (times {scale:.2f} for size)"
+        models.setdefault((STEP_OF_RULE[job.rule], rate.source if rate else None), {})[shown] = None
     return [
         f"{step} of {', '.join(names)}: "
         + (
@@ -364,9 +364,9 @@ def medsynth(study: Study) -> Volume | None:
     for name in SPLITS:
         whole, limit = round(rows * getattr(study.data.split, name)), getattr(most, name)
         samples.append(whole if limit is None else min(whole, limit))
-    said = f"{in_splits(samples)}, {tokens:,} tokens each, as MedSynth is known to have; not prepared yet"
+    origin = f"{in_splits(samples)}, {tokens:,} tokens each, as MedSynth is known to have; not prepared yet"
     train, validation, test = samples
-    return Volume(train, validation, test, tokens, said)
+    return Volume(train, validation, test, tokens, origin)
 
 
 def in_splits(samples: Sequence[int]) -> str:

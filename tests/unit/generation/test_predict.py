@@ -206,7 +206,7 @@ def test_two_processes_write_what_one_writes(run, tmp_path):
 
 def test_a_process_that_fails_is_one_sentence(run, tmp_path):
     with pytest.raises(StudyError, match="process 1 of 2 failed"):
-        run(spec_of(), more=["--gpus", "2", "--train", "gone.parquet", "--labels", "gone.json"])
+        run(spec_of(), more=["--gpus", "2", "--model", "gone.json"])
 
 
 @pytest.mark.parametrize(

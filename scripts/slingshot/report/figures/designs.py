@@ -163,9 +163,9 @@ def interaction(comparison: Comparison, designs: DesignFindings) -> Figure | Non
         ]
         for gain in designs.gains
     ]
-    said = " ".join(f"{row[0]}: {row[1]} untrained, {row[2]} finetuned." for row in rows)
+    texts = " ".join(f"{row[0]}: {row[1]} untrained, {row[2]} finetuned." for row in rows)
     table = Table(["Model", "Untrained, %", "Finetuned, %", "Gain, points"], rows)
-    return Figure("interaction", plot_of(traces, layout), f"Exact match before and after finetuning. {said}", table)
+    return Figure("interaction", plot_of(traces, layout), f"Exact match before and after finetuning. {texts}", table)
 
 
 def seeds(designs: DesignFindings) -> Figure | None:
@@ -178,10 +178,10 @@ def seeds(designs: DesignFindings) -> Figure | None:
         m = len(variation.runs)
         heights = [-index + 0.3 * (1 - 2 * place / m) for place in range(m)]
         runs = [run.exact_match for run in variation.runs]
-        said = [
+        texts = [
             f"<b>{plain(run.arm)}</b><br>seed {run.seed}, {with_interval(run.exact_match)} %" for run in variation.runs
         ]
-        traces.append(_row(runs, heights, "a seed, over samples", CATEGORICAL[0], "circle-open", said, index == 0))
+        traces.append(_row(runs, heights, "a seed, over samples", CATEGORICAL[0], "circle-open", texts, index == 0))
         mean = f"<b>{plain(variation.model)}</b><br>mean of {m} seeds, {with_interval(variation.mean)} %"
         traces.append(
             _row(
@@ -211,7 +211,7 @@ def seeds(designs: DesignFindings) -> Figure | None:
 
 
 def _row(
-    scores: Sequence[Any], heights: Sequence[float], name: str, color: str, symbol: str, said: list[str], legend: bool
+    scores: Sequence[Any], heights: Sequence[float], name: str, color: str, symbol: str, texts: list[str], legend: bool
 ) -> go.Scatter:
     return go.Scatter(
         x=[100 * score.value for score in scores],
@@ -222,7 +222,7 @@ def _row(
         legendgroup=name,
         showlegend=legend,
         marker={"symbol": symbol, "size": 9, "color": color, "line": {"width": 2, "color": color}},
-        text=said,
+        text=texts,
         hovertemplate="%{text}<extra></extra>",
     )
 

@@ -66,8 +66,8 @@ def size_against_score(comparison: Comparison, unit: str) -> Figure:
         for arm in arms
     ]
     columns = ["Arm", "Parameters", "Exact match, %", "n", f"{unit} s per 1,000 dialogues"]
-    said = [f"{arm.arm}{f' ({arm.size})' if arm.size else ''}: {with_interval(_score(arm))}." for arm in arms]
-    alt = f"Exact match in percent over model size. {' '.join(said)}"
+    texts = [f"{arm.arm}{f' ({arm.size})' if arm.size else ''}: {with_interval(_score(arm))}." for arm in arms]
+    alt = f"Exact match in percent over model size. {' '.join(texts)}"
     return Figure("size_against_score", plot_of(traces, layout), alt, Table(columns, rows))
 
 
@@ -101,7 +101,7 @@ def _markers(
     symbol = "circle" if finetuned else "square"
     most = max((cost for cost in costs.values() if cost), default=1.0)
     known = [costs[arm.arm] for arm in arms]
-    said = [
+    texts = [
         f"<b>{plain(arm.arm)}</b><br>{plain(arm.name)}, {plain(arm.size)}"
         f"<br>exact match {with_interval(_score(arm))} %, n = {count(_score(arm).n)}"
         f"<br>{number(cost)} {unit} s per 1,000 dialogues"
@@ -119,7 +119,7 @@ def _markers(
             "symbol": [symbol + ("" if cost else "-open") for cost in known],
             "opacity": 0.7,
         },
-        text=said,
+        text=texts,
         hovertemplate="%{text}<extra></extra>",
     )
 
@@ -263,8 +263,8 @@ def forest(pairs: Sequence[PairComparison], confidence: float) -> Figure:
     layout.yaxis.update(visible=False, range=[-0.6, len(rows) - 0.1])
     columns = ["First", "Second", f"Difference, points [simultaneous {percent(confidence, 0)}% interval]"]
     columns += ["Only first right", "Only second right", "p (McNemar)", "p (adjusted)", "n"]
-    said = " ".join(f"{pair.first} minus {pair.second}: {difference(pair.simultaneous)}." for pair in pairs[:20])
-    alt = f"Paired differences of exact match in percentage points. {said}"
+    texts = " ".join(f"{pair.first} minus {pair.second}: {difference(pair.simultaneous)}." for pair in pairs[:20])
+    alt = f"Paired differences of exact match in percentage points. {texts}"
     table = Table(columns, [_pair_row(pair) for pair in pairs])
     return Figure("paired_differences", plot_of(_differences(rows), layout), alt, table)
 
@@ -272,7 +272,7 @@ def forest(pairs: Sequence[PairComparison], confidence: float) -> Figure:
 def _differences(rows: Sequence[PairComparison]) -> list[go.Scatter]:
     """Filled markers where the difference is significant, hollow ones where it is not."""
     traces = []
-    for significant, said in ((True, "significant in its family"), (False, "not significant")):
+    for significant, texts in ((True, "significant in its family"), (False, "not significant")):
         chosen = [(index, pair) for index, pair in enumerate(rows) if pair.significant == significant]
         if not chosen:
             continue
@@ -284,7 +284,7 @@ def _differences(rows: Sequence[PairComparison]) -> list[go.Scatter]:
                 y=[index for index, _ in chosen],
                 error_x=error_bars(differences) | {"color": color},
                 mode="markers",
-                name=said,
+                name=texts,
                 marker={
                     "symbol": "circle" if significant else "circle-open",
                     "size": 10,

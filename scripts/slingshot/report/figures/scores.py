@@ -69,8 +69,8 @@ def scores_by_level(comparison: Comparison, metrics: Mapping[str, Metrics]) -> F
     ]
     columns = ["Arm", "Level", "Accuracy", "Macro precision", "Macro recall", "Macro F1"]
     columns += ["Weighted precision", "Weighted recall", "Weighted F1"]
-    said = ", ".join(LEVELS[level][0] for level in levels)
-    alt = f"Accuracy of each arm, by level ({said}); the table holds the numbers."
+    texts = ", ".join(LEVELS[level][0] for level in levels)
+    alt = f"Accuracy of each arm, by level ({texts}); the table holds the numbers."
     return Figure("scores_by_level", plot_of(traces, layout), alt, Table(columns, rows))
 
 
@@ -148,14 +148,14 @@ def _number_first(chapter: str) -> tuple[int, str]:
 
 
 def _heat_map(
-    values: list[list[float | None]], said: list[list[str]], columns: Sequence[str], rows: Sequence[str]
+    values: list[list[float | None]], texts: list[list[str]], columns: Sequence[str], rows: Sequence[str]
 ) -> go.Heatmap:
-    """Percents as colour; `said` is what a cell's number rests on."""
+    """Percents as colour; `texts` is what a cell's number rests on."""
     return go.Heatmap(
         z=values,
         x=[plain(column) for column in columns],
         y=[plain(row) for row in rows],
-        customdata=said,
+        customdata=texts,
         colorscale=SEQUENTIAL,
         zmin=0,
         zmax=100,

@@ -56,8 +56,8 @@ def selective_coding(comparison: Comparison, kinds: Mapping[str, str]) -> Figure
         for one in found
     ]
     columns = ["Arm", "Kind", "Least probability", "Coverage, %", "Precision, %"]
-    said = " ".join(f"{row[0]}: {row[3]} covered, {row[4]} right." for row in rows)
-    alt = f"Precision in percent over coverage in percent, wanted {percent(wanted)}. {said}"
+    sentences = " ".join(f"{row[0]}: {row[3]} covered, {row[4]} right." for row in rows)
+    alt = f"Precision in percent over coverage in percent, wanted {percent(wanted)}. {sentences}"
     return Figure("selective_coding", plot_of(traces, layout), alt, Table(columns, rows))
 
 
