@@ -111,7 +111,7 @@ class Job:
 
 
 def table(study: Study, jobs: Sequence[Job], results: Path) -> str:
-    """The plan's model jobs and hours, a line a design; empty where no model step is to run.
+    """The plan's model jobs and hours, one line per design; empty where no model step is to run.
 
     Args:
         jobs: the jobs that are to run; those of no model step are left out

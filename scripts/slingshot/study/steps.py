@@ -1,6 +1,6 @@
 """The steps of a study: which program runs each, and exactly which part of the study it receives.
 
-Snakemake decides on a rerun by comparing a step's facts: its spec, a line a key, so that the reason which it prints
+Snakemake decides on a rerun by comparing a step's facts: its spec, one line per key, so that the reason which it prints
 is the key that changed. It compares them as a set, without their names; therefore each fact holds its own.
 """
 

@@ -88,7 +88,7 @@ def _curve(points: Points, name: str, line: dict[str, Any], mode: str, arm: str,
 
 
 def cumulative_cost(comparison: Comparison, unit: str) -> Figure | None:
-    """Device seconds of finetuning and serving over the number of dialogues, a line an arm whose cost is known.
+    """Device seconds of finetuning and serving over the number of dialogues, one line per arm whose cost is known.
 
     None where no arm's is.
     """

@@ -168,7 +168,7 @@ def _heat_map(
 def scores_by_group(
     name: str, title: str, groups: Mapping[str, Sequence[GroupScore]], kinds: Mapping[str, str]
 ) -> Figure:
-    """Exact match over ordered groups (train frequency, length): a line an arm."""
+    """Exact match over ordered groups (train frequency, length): one line per arm."""
     order = list(dict.fromkeys(group.group for scores in groups.values() for group in scores))
     sizes = {group.group: count(group.accuracy.n) for scores in groups.values() for group in scores}
     found = {arm: {group.group: group.accuracy for group in scores} for arm, scores in groups.items()}
