@@ -23,7 +23,7 @@ class StepCost(Record):
         "loading included, times its devices; of a resumed finetune with "
         "the processes before it, up to their last checkpoint"
     )
-    load_seconds: float = Field(description="wall time that comes once a process: imports, weights, prompts, probing")
+    load_seconds: float = Field(description="wall time that comes once per process: imports, weights, prompts, probing")
     work_seconds: float = Field(description="wall time of training or answering, without loading")
     samples: int = Field(description="worked on now: answers from the cache are left out")
     cached_samples: int

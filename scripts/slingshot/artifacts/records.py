@@ -140,7 +140,7 @@ def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
         seconds[phase] = seconds.get(phase, 0.0) + time.perf_counter() - start
 
 
-# Phases of StepRecord.seconds that come once a process, and those that answer dialogues or train on them. Others are
+# Phases of StepRecord.seconds that come once per process, and those that answer dialogues or train on them. Others are
 # spans that overlap with these: `evaluate` is part of `train`, `until_first_answers` counts from the process's start.
 SETUP_PHASES = ("tokenizer", "imports", "load", "prompts", "encode", "probe", "save")
 

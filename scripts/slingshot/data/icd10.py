@@ -1,7 +1,7 @@
 """The ICD-10-CM code tree: chapter, block, category, code.
 
 The code set is the one that simple-icd-10-cm ships; it takes seconds and some 200 MB to load, so it is loaded
-when first asked for, once a process. Codes are written without a dot, in upper case (`A047`).
+when first asked for, once per process. Codes are written without a dot, in upper case (`A047`).
 """
 
 from __future__ import annotations

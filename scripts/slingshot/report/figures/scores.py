@@ -40,7 +40,7 @@ MOST_WITH_NUMBERS = 25  # columns of a heat map, above which numbers would not f
 
 
 def scores_by_level(comparison: Comparison, metrics: Mapping[str, Metrics]) -> Figure | None:
-    """Accuracy at each level of the tree, a row an arm, a symbol a level.
+    """Accuracy at each level of the tree, one row per arm, one symbol per level.
 
     None where no level says more than exact match; a level at which each arm scores as one level deeper is left out.
     """
@@ -115,7 +115,7 @@ def _level_row(scores: LevelScores) -> list[str]:
 
 
 def scores_by_chapter(groups: Mapping[str, Sequence[GroupScore]]) -> Figure:
-    """Exact match by chapter of the true code: a row a chapter, a column an arm."""
+    """Exact match by chapter of the true code: one row per chapter, one column per arm."""
     arms = list(groups)
     chapters = {group.group: group for scores in groups.values() for group in scores}
     order = sorted(chapters, key=_number_first)
