@@ -73,7 +73,8 @@ def launch(job: Launch) -> ProcessRecord:
         record = _launch_once(replace(job, command=[*job.command, *attempt], must_stop=must_stop))
         if record.exit_code in PERMANENT or stopped or number + 1 == job.tries:
             break
-        log.warning("%s: ended with exit code %d; try %d of %d", job.name, record.exit_code, number + 2, job.tries)
+        explain_end(record)
+        log.warning("%s: try %d of %d", job.name, number + 2, job.tries)
     return record
 
 
