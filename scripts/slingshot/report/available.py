@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import subprocess
@@ -18,9 +17,8 @@ from slingshot.config.arms import Arm, arms_of
 from slingshot.config.study import Study, load_study, read_config
 from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_file
+from slingshot.core.terminal import say
 from slingshot.study.steps import step_spec
-
-log = logging.getLogger(__name__)
 
 PROGRAMS = Path(__file__).parents[2]
 
@@ -38,12 +36,12 @@ def report_available(study_folder: Path, results: Path, available: Path) -> None
     arms = [arm for arm in arms_of(study) if not arm.candidate]
     why = {arm.path: _why_not(study, study_folder, ResultFiles(results), arm) for arm in arms}
     for arm, reason in why.items():
-        log.info("%s: %s", arm, reason or "reported")
+        say(f"{arm}: {reason or 'reported'}")
     if all(why.values()):
         raise StudyError("no arm has results that belong to the study as it stands: there is nothing to report yet")
     link_results(ResultFiles(results), available, [arm for arm, reason in why.items() if not reason])
     write_report(study, study_folder, ResultFiles(available))
-    log.info("the report is %s", ResultFiles(available).report)
+    say(f"the report is {ResultFiles(available).report}")
 
 
 def _why_not(study: Study, folder: Path, results: ResultFiles, arm: Arm) -> str:
