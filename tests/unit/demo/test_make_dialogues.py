@@ -37,6 +37,12 @@ def test_the_program_reproduces_the_committed_bytes(tmp_path: Path) -> None:
     assert output.stat().st_size < 1_000_000
 
 
+def test_the_demos_file_is_that_of_the_first_codes() -> None:
+    short = make_dialogues.dialogues_csv(seed=42, dialogues_per_code=30, codes=12)
+    assert (DEMO / "data" / "twelve_codes.csv").read_text(encoding="utf-8") == short
+    assert len({row["ICD10"] for row in csv.DictReader(io.StringIO(short))}) == 12
+
+
 def test_another_seed_gives_other_dialogues_and_more_keep_the_first_ones() -> None:
     few, more = (
         list(csv.DictReader(io.StringIO(make_dialogues.dialogues_csv(seed=1, dialogues_per_code=number))))
