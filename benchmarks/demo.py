@@ -1,6 +1,6 @@
 """How long `make demo` takes on this machine, projected from a few of its steps; CI prints it.
 
-    python benchmarks/demo.py                      # under a minute
+    python benchmarks/demo.py                      # half a minute of two quiet cores, or so
     ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \\
         python benchmarks/demo.py --dtype float32  # as a processor with AVX2 alone
 
@@ -65,12 +65,13 @@ class Amounts:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
-    parser.add_argument("--steps", type=int, default=4, help="optimizer steps to measure, after one that is not")
-    parser.add_argument("--prompts", type=int, default=6, help="prompts to answer per network")
+    parser.add_argument("--steps", type=int, default=3, help="optimizer steps to measure, after one that is not")
+    parser.add_argument("--prompts", type=int, default=4, help="prompts to answer per network")
     given = parser.parse_args()
     torch.manual_seed(0)
     study = parse_study(yaml.safe_load((DEMO / "config.yaml").read_text(encoding="utf-8")))
-    print("\n".join(projection(study, given.dtype, given.steps, given.prompts)))
+    for line in projection(study, given.dtype, given.steps, given.prompts):
+        print(line, flush=True)
 
 
 def projection(study: Study, dtype: Dtype, steps: int, prompts: int) -> Iterator[str]:
@@ -80,25 +81,31 @@ def projection(study: Study, dtype: Dtype, steps: int, prompts: int) -> Iterator
     recipe = next(iter(study.slm.values())).finetune
     depth = next(iter(study.slm.values())).layers or LAYERS
     encoder = next(iter(study.encoder.values()))
-    per_step = seconds_per_training_step(recipe, depth, kind, steps)
-    planned = finetune.planned_steps(amounts.train, recipe)
-    large, small = (
-        seconds_per_answer(network(layers, kind), prompts, tokens)
-        for layers, tokens in ((LAYERS, study.generation.max_new_tokens), (depth, COMPLETION))
-    )
-    per_encoder_step = seconds_per_encoder_step(encoder.batch_size, steps)
-    encoder_steps = round(encoder.epochs * -(-amounts.train // encoder.batch_size))
-    start = seconds_to_start()
-    parts = {
-        f"finetune: {planned} steps at {per_step:.2f} s": planned * per_step,
-        f"untrained answers: {amounts.test} at {large:.2f} s": amounts.test * large,
-        f"finetuned answers: {amounts.test} at {small:.2f} s": amounts.test * small,
-        f"encoder: {encoder_steps} steps at {per_encoder_step:.2f} s": encoder_steps * per_encoder_step,
-        f"starts: {amounts.jobs} jobs at {start:.1f} s": amounts.jobs * start,
-    }
     yield f"Demo on this machine: {kind}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
-    yield from (f"  {seconds:6.0f} s  {said}" for said, seconds in parts.items())
-    yield f"projected: {sum(parts.values()) / 60:.1f} minutes"
+    total = 0.0
+    for what, count, measure in (
+        ("starts", amounts.jobs, seconds_to_start),
+        (
+            "finetuning steps",
+            finetune.planned_steps(amounts.train, recipe),
+            lambda: seconds_per_training_step(recipe, depth, kind, steps),
+        ),
+        (
+            "encoder steps",
+            round(encoder.epochs * -(-amounts.train // encoder.batch_size)),
+            lambda: seconds_per_encoder_step(encoder.batch_size, steps),
+        ),
+        ("finetuned answers", amounts.test, lambda: seconds_per_answer(network(depth, kind), prompts, COMPLETION)),
+        (
+            "untrained answers",
+            amounts.test,
+            lambda: seconds_per_answer(network(LAYERS, kind), prompts, study.generation.max_new_tokens),
+        ),
+    ):
+        each = measure()
+        total += count * each
+        yield f"  {count * each:6.0f} s  {count} {what} at {each:.2f} s"
+    yield f"projected: {total / 60:.1f} minutes"
 
 
 def amounts_of(study: Study) -> Amounts:
