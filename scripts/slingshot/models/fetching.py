@@ -15,7 +15,6 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, write_json
 from slingshot.core.fingerprints import DIGEST_MEMORY, digests_of_files
 from slingshot.core.hashing import digest_of_file, digest_of_text
+from slingshot.models.folder_checks import check_folder
 
 log = logging.getLogger(__name__)
 
@@ -177,6 +177,8 @@ def _write_safetensors(folder: Path, gguf: str | None, layers: int | None, targe
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     log.info("writing %s as safetensors", gguf or folder)
+    if not gguf:
+        check_folder(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
@@ -187,7 +189,8 @@ def _write_safetensors(folder: Path, gguf: str | None, layers: int | None, targe
             trust_remote_code=False,
         )
     except Exception as error:  # the reader of a damaged file fails with whatever its parser met
-        raise StudyError(f"{folder / gguf if gguf else folder} cannot be read as a model: {error}") from None
+        words = " ".join(str(error).split())[:300]
+        raise StudyError(f"{folder / gguf if gguf else folder} cannot be read as a model: {words}") from None
     if gguf:
         quantizer: Any = model.hf_quantizer
         quantizer.remove_quantization_config(model)
@@ -229,11 +232,8 @@ def keep_layers(model: Any, count: int) -> None:
 
 
 def _card(folder: Path, source: Any, revision: str | None, card_path: Path, memory: Path) -> ModelCard:
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise StudyError(f"{folder} holds no .safetensors file: other formats are not read")
-    config = read_json(_existing(folder / "config.json", "file"))
-    files = _digests(folder, memory)
+    facts = check_folder(folder)
+    files = _digests(folder, facts.weights, memory)
     own = folder.parent == card_path.parent.resolve() or folder.parent == card_path.parent
     return ModelCard(
         name=card_path.stem,
@@ -241,22 +241,19 @@ def _card(folder: Path, source: Any, revision: str | None, card_path: Path, memo
         revision=revision or digest_of_text("".join(f"{name}:{digest}\n" for name, digest in files.items())),
         folder=folder.name if own else str(folder),
         files=files,
-        parameters=sum(_parameters(path) for path in weights),
-        layers=config.get("num_hidden_layers") or config["text_config"]["num_hidden_layers"],
-        architecture=config["architectures"][0],
+        parameters=facts.parameters,
+        layers=facts.layers,
+        architecture=facts.architecture,
     )
 
 
-def _digests(folder: Path, memory: Path) -> dict[str, str]:
-    """A folder's files with their SHA-256; the hub's cache names a large file by it, which saves reading it."""
+def _digests(folder: Path, weights: list[Path], memory: Path) -> dict[str, str]:
+    """The files that are loaded, with their SHA-256; the hub's cache names a large file by it, which saves reading it.
+
+    Weights that lie beside those, e.g. consolidated ones, are not loaded, and so are left out.
+    """
     files = sorted(path for path in folder.iterdir() if path.is_file())
+    files = [path for path in files if path.suffix != ".safetensors" or path in weights]
     named = {path: name for path in files if re.fullmatch(r"[0-9a-f]{64}", name := path.resolve().name)}
     digests = named | digests_of_files([path for path in files if path not in named], memory)
     return {path.name: digests[path] for path in files}
-
-
-def _parameters(path: Path) -> int:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as tensors:
-        return sum(prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118

@@ -10,6 +10,7 @@ from slingshot.artifacts.model_card import ModelCard
 from slingshot.config.base import Dtype, Quantization
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
+from slingshot.models.folder_checks import read_config, refuse_adapter_beside_model, refuse_quantized
 from slingshot.models.number_types import number_type, processor_multiplies
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def context_length(card: ModelCard) -> int | None:
     A factor that stretches rotary positions counts where the config states the length before it. Gemma 3 states the
     length after it, and settings by type of layer (transformers 5's form of the same) do, too.
     """
-    config = read_json(Path(card.folder) / "config.json")
+    config = read_config(Path(card.folder))
     config = config.get("text_config") or config
     length = config.get("max_position_embeddings")
     if length is None:
@@ -46,9 +47,35 @@ def generation_end_ids(card: ModelCard) -> list[int]:
 
 
 def load_tokenizer(card: ModelCard) -> PreTrainedTokenizerBase:
+    """Load a model's tokenizer.
+
+    Raises:
+        StudyError: it can't be read, or loses the words of a text.
+    """
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(card.folder, trust_remote_code=False)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(card.folder, trust_remote_code=False)
+    except Exception as error:  # its readers fail with whatever they met
+        raise StudyError(f"{card.name}: the tokenizer in {card.folder} can't be read: {_short(error)}") from None
+    kept = str(tokenizer.decode(tokenizer(PROBE, add_special_tokens=False)["input_ids"]))
+    if _letters(kept) != _letters(PROBE):
+        raise StudyError(
+            f"{card.name}: the tokenizer in {card.folder} turns {PROBE!r} into {kept[:80]!r}: a file of it is missing; "
+            "copy tokenizer.json from the model's source"
+        )
+    return tokenizer
+
+
+PROBE = "The patient said that her fever had been 39 degrees for 2 days."
+
+
+def _letters(text: str) -> str:
+    return "".join(letter for letter in text.casefold() if letter.isalnum())
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def load_model(
@@ -59,10 +86,10 @@ def load_model(
     One that is to be fp8 stays on the processor, unquantized, until its adapter is merged: see fp8.quantize_linears.
 
     Raises:
-        StudyError: no GPU for device cuda, or for a quantized model unless `unquantized_without_gpu`.
+        StudyError: no GPU for device cuda, or for a quantized model unless `unquantized_without_gpu`; the folder lacks
+            a weight that the network has, or a weight is not a number.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     require_device(device)
     dtype = number_type(dtype, device)
@@ -80,15 +107,61 @@ def load_model(
             )
         log.warning("%s: no GPU, so it runs in %s instead of %s", card.name, dtype, quantization)
         quantization = "none"
-    model = AutoModelForCausalLM.from_pretrained(
+    folder = Path(card.folder)
+    refuse_adapter_beside_model(folder)
+    refuse_quantized(folder, read_config(folder))
+    try:
+        model, loaded = _from_pretrained(card, quantization, getattr(torch, dtype), device)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "CUDA" in str(error):
+            raise  # the device's fault, out of memory among them: another try may do
+        raise StudyError(f"{card.name}: {card.folder} can't be loaded as a model: {_short(error)}") from None
+    check_whole(card, model, loaded)
+    return model.eval()
+
+
+def _from_pretrained(
+    card: ModelCard, quantization: Quantization, dtype: Any, device: str
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    found: Any = AutoModelForCausalLM.from_pretrained(
         card.folder,
-        dtype=getattr(torch, dtype),
+        dtype=dtype,
         device_map={"": torch.cuda.current_device() if device == "cuda" and quantization != "fp8" else "cpu"},
-        quantization_config=_quantization_config(quantization, getattr(torch, dtype)),
+        quantization_config=_quantization_config(quantization, dtype),
         use_safetensors=True,
         trust_remote_code=False,
+        output_loading_info=True,
     )
-    return model.eval()
+    model, loaded = found
+    return model, loaded
+
+
+def check_whole(card: ModelCard, model: PreTrainedModel, loaded: dict[str, Any]) -> None:
+    """Every weight of the network came from the files, in its shape, and is a number.
+
+    Args:
+        loaded: what transformers says of the loading: `missing_keys` would be drawn at random.
+
+    Raises:
+        StudyError: names a weight that isn't so.
+    """
+    import torch
+
+    missing = sorted(loaded.get("missing_keys") or ())
+    if missing:
+        raise StudyError(
+            f"{card.name}: {card.folder} lacks {len(missing)} weights that {card.architecture} has, e.g. {missing[0]}: "
+            "it is another network or not whole; fetch the model again, or name the folder that it was saved to"
+        )
+    mismatched = list(loaded.get("mismatched_keys") or ())
+    if mismatched:
+        raise StudyError(f"{card.name}: {card.folder} holds weights of other shapes, e.g. {mismatched[0]}")
+    for name, weight in model.named_parameters():
+        if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
+            raise StudyError(f"{card.name}: the weight {name} holds values that are no finite numbers")
 
 
 def load_adapter(model: PreTrainedModel, folder: Path | str) -> PeftModel:
