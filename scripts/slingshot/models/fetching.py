@@ -233,7 +233,7 @@ def keep_layers(model: Any, count: int) -> None:
 
 def _card(folder: Path, source: Any, revision: str | None, card_path: Path, memory: Path) -> ModelCard:
     facts = check_folder(folder)
-    files = _digests(folder, facts.weights, memory)
+    files = _digests(folder, memory, facts.weights)
     own = folder.parent == card_path.parent.resolve() or folder.parent == card_path.parent
     return ModelCard(
         name=card_path.stem,
@@ -247,13 +247,13 @@ def _card(folder: Path, source: Any, revision: str | None, card_path: Path, memo
     )
 
 
-def _digests(folder: Path, weights: list[Path], memory: Path) -> dict[str, str]:
+def _digests(folder: Path, memory: Path, weights: list[Path] | None = None) -> dict[str, str]:
     """The files that are loaded, with their SHA-256; the hub's cache names a large file by it, which saves reading it.
 
-    Weights that lie beside those, e.g. consolidated ones, are not loaded, and so are left out.
+    Where `weights` names the files that are loaded, others beside them, e.g. consolidated ones, are left out.
     """
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    files = [path for path in files if path.suffix != ".safetensors" or path in weights]
+    files = [path for path in files if weights is None or path.suffix != ".safetensors" or path in weights]
     named = {path: name for path in files if re.fullmatch(r"[0-9a-f]{64}", name := path.resolve().name)}
     digests = named | digests_of_files([path for path in files if path not in named], memory)
     return {path.name: digests[path] for path in files}
