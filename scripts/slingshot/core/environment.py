@@ -37,7 +37,9 @@ def versions() -> dict[str, str]:
 def slingshot_version() -> str:
     """Slingshot's version, with the commit where it runs from a git checkout: `0.1.0, commit 1a2b3c4d5e6f`."""
     house = Path(__file__).parents[3]
-    found = re.search(r'^version = "([^"]+)"', (house / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    project = house / "pyproject.toml"
+    written = project.read_text(encoding="utf-8") if project.exists() else ""  # a copy of the workflow may lack it
+    found = re.search(r'^version = "([^"]+)"', written, re.MULTILINE)
     version = found[1] if found else "unknown"
     git = ["git", "-C", str(house), "rev-parse", "--short=12", "HEAD"]
     try:
