@@ -11,7 +11,7 @@ from tests.unit.endpoints.stub import Error, Stub, completion
 from tests.workflow import small_study
 from tests.workflow.small_study import planned
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 KEY = "sk-very-secret-1234"
 

@@ -7,7 +7,7 @@ import yaml
 
 from tests.workflow import small_study
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 
 def test_every_arm_answers_a_further_test_set_and_none_is_trained_on_it(tmp_path):
