@@ -1,24 +1,5 @@
 """Further test sets: every arm answers them too. No model is trained or chosen on them."""
 
-TEST_SETS = list(STUDY.data.test_sets)
-SET = RESULTS.data.test_set("{test_set}")
-ON_SET = ARM.test_set("{test_set}")
-
-
-def answers_set(path, test_set):
-    """Whether an arm has answers to a further test set; answers that are imported need a file of their own."""
-    return path not in IMPORTED or test_set in STUDY.predictions[ARMS[path].model].test_sets
-
-
-def files_on_test_sets(wildcards):
-    """The scores and answers of every arm on every further test set."""
-    files = [RESULTS.arm(path).test_set(name) for name in TEST_SETS for path in SCORED if answers_set(path, name)]
-    return [file for each in files for file in (each.metrics, each.predictions)]
-
-
-def arm_on_set(wildcards):
-    return f"{wildcards.arm}@{wildcards.test_set}"
-
 
 use rule predict as predict_test_set with:
     input:
