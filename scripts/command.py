@@ -19,8 +19,10 @@ def main() -> None:
         return
     from snakemake.cli import main as snakemake
 
-    # Not this folder: what Snakemake and its rules import is theirs.
+    # A Snakefile imports the slingshot beside it, which may be another checkout's.
     sys.path[:] = [place for place in sys.path if Path(place or ".").resolve() != Path(__file__).parent.resolve()]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "slingshot"]:
+        del sys.modules[name]
     sys.argv = ["snakemake", *with_targets_apart(sys.argv[1:])]
     sys.exit(snakemake())
 

@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from slingshot.artifacts.layout import ADAPTER_SETTINGS
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
 
@@ -59,7 +60,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / "config.json"
     if not path.is_file():
-        if (folder / "adapter_config.json").exists():
+        if (folder / ADAPTER_SETTINGS).exists():
             raise StudyError(f"{folder} is an adapter, not a model: name the folder of its base model")
         raise StudyError(f"{path} is missing: a model's folder holds what `save_pretrained` writes")
     config = read_json(path)
@@ -70,7 +71,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def refuse_adapter_beside_model(folder: Path) -> None:
     """transformers would put it on the model in silence, and an untrained arm would answer with it."""
-    if (folder / "adapter_config.json").exists():
+    if (folder / ADAPTER_SETTINGS).exists():
         raise StudyError(
             f"{folder} holds an adapter (adapter_config.json) beside the model, and it is not clear which is meant: "
             "move it to a folder of its own"
