@@ -1,12 +1,17 @@
-"""What an arm answered: one record per sample, in the order of its split."""
+"""What an arm answered: one record per sample, in the order of its split.
+
+In a study whose samples have several labels (`data.several`) a record also holds the true set and the answered ones as
+lists; `label`, `code` and `constrained_code` are then these lists in one text, for what reads texts. Which kind of
+study it is travels in the steps' specs: `several` there, `prompt.several` where a language model answers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_jsonl, write_jsonl
@@ -17,12 +22,24 @@ if TYPE_CHECKING:
 
 
 class Candidate(BaseModel):
-    """A ranked answer. `log_probability` is natural, of the whole answer given the prompt."""
+    """A ranked answer. `log_probability` is natural, of the whole answer given the prompt; in a study of sets it is of
+    one label, that it is in the set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     code: str
     log_probability: float
+
+
+def _without_repeats(labels: list[str] | None) -> list[str] | None:
+    if labels is not None and len(set(labels)) < len(labels):
+        raise ValueError("names a label twice")
+    return labels
+
+
+LabelList = Annotated[list[str] | None, AfterValidator(_without_repeats)]
+
+SET_SEPARATOR = "; "  # between the labels of a set in one text
 
 
 class Prediction(BaseModel):
@@ -33,6 +50,10 @@ class Prediction(BaseModel):
     `candidates` are the best first. The last fields are left out of the file where they are null: `thinking` is what
     the model wrote before its answer, `finish_reason` why it ended (stop, length), `refusal` what an endpoint said
     instead of an answer, `error` why there is none.
+
+    Of a set: `labels` is the true one in the source's order, `codes` and `constrained_codes` are the answered ones in
+    the order of the answer, none of them with a repeat. `[]` is an answered empty set, null an answer that could not be
+    read; all three are null where samples have one label each.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,9 +72,33 @@ class Prediction(BaseModel):
     finish_reason: str | None = None
     refusal: str | None = None
     error: str | None = None
+    labels: LabelList = None
+    codes: LabelList = None
+    constrained_codes: LabelList = None
 
 
-OPTIONAL = ("thinking", "thinking_tokens", "finish_reason", "refusal", "error")
+SETS = ("labels", "codes", "constrained_codes")
+
+OPTIONAL = ("thinking", "thinking_tokens", "finish_reason", "refusal", "error", *SETS)
+
+
+def in_one_text(labels: Sequence[str] | None) -> str | None:
+    """A set of labels as one text; None for None, and "" for the empty set."""
+    return None if labels is None else SET_SEPARATOR.join(labels)
+
+
+def set_fields(
+    labels: Sequence[str], codes: Sequence[str] | None, constrained: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """The fields of a Prediction that hold sets, as lists and as texts."""
+    return {
+        "label": in_one_text(labels),
+        "code": in_one_text(codes),
+        "constrained_code": in_one_text(constrained),
+        "labels": list(labels),
+        "codes": None if codes is None else list(codes),
+        "constrained_codes": None if constrained is None else list(constrained),
+    }
 
 
 def write_predictions(path: Path | str, predictions: Iterable[Prediction]) -> None:

@@ -12,6 +12,8 @@ Level = Literal["code", "category", "block", "chapter"]
 
 AnswerForm = Literal["code", "code description", "description code"]
 
+LabelOrder = Literal["code", "frequency"]
+
 Quantization = Literal["none", "int8", "nf4", "fp8"]
 
 NumberType = Literal["bfloat16", "float16", "float32"]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from slingshot.config.base import AnswerForm, EnsembleWeights, Share, Spec
+from slingshot.config.base import AnswerForm, EnsembleWeights, LabelOrder, Share, Spec
 
 
 class Prompt(Spec):
@@ -22,6 +22,11 @@ class Prompt(Spec):
         2048, ge=32, description="a longer prompt loses the middle of its dialogue, in training as in evaluation"
     )
     candidates: int = Field(10, ge=1, le=500, description="how many labels {{ candidates }} shows, if the prompt does")
+    order: LabelOrder = Field(
+        "code",
+        description="of the labels in an answer, where samples have several. code: sorted; frequency: the most "
+        "frequent in train first",
+    )
 
 
 class Generation(Spec):

@@ -11,6 +11,7 @@ from slingshot.config.base import (
     AnswerForm,
     Dtype,
     EnsembleWeights,
+    LabelOrder,
     LabelSystem,
     Level,
     ModelType,
@@ -50,6 +51,13 @@ class FetchModelSpec(StepSpec):
     layers: int | None
 
 
+class AnswerSet(Spec):
+    """How a set of labels is answered, where samples have several: a list, a label per line."""
+
+    order: LabelOrder
+    empty: bool = Field(description="samples may have no label at all")
+
+
 class PromptText(Spec):
     """A prompt file's content, so that the spec changes with it."""
 
@@ -59,6 +67,7 @@ class PromptText(Spec):
     max_tokens: int
     names: Literal["code", "label"] = Field("code", description="what an answer is called: plain labels are no codes")
     candidates: int = Field(0, description="how many labels {{ candidates }} shows; 0: the prompt has none")
+    several: AnswerSet | None = Field(None, description="an answer is a set of labels; null: one label")
 
 
 class PromptChoice(Spec):
@@ -123,11 +132,13 @@ class FitSpec(StepSpec):
 
     recipe: Recipe
     seed: int
+    several: bool = Field(False, description="samples have sets of labels")
 
 
 class PredictFittedSpec(StepSpec):
     rival: str
     candidates: int = Field(description="the N likeliest labels of each sample are kept")
+    several: bool = Field(False, description="samples have sets of labels")
 
 
 class ImportPredictionsSpec(StepSpec):
@@ -137,6 +148,7 @@ class ImportPredictionsSpec(StepSpec):
     allow_missing: bool
     labels: LabelSystem
     level: Level
+    several: bool = Field(False, description="samples have sets of labels")
 
 
 class ScoreSpec(StepSpec):
@@ -148,6 +160,7 @@ class ScoreSpec(StepSpec):
     labels: LabelSystem
     level: Level
     statistics: Statistics
+    several: bool = Field(False, description="samples have sets of labels")
 
 
 class CompareSpec(StepSpec):
@@ -158,12 +171,14 @@ class CompareSpec(StepSpec):
     statistics: Statistics
     cost: Cost
     token_prices: dict[str, TokenPrices] = Field(default={}, description="path of an arm to its endpoint's prices")
+    several: bool = Field(False, description="samples have sets of labels")
 
 
 class CompareTestSetsSpec(StepSpec):
     test_sets: list[str]
     arms: dict[str, list[str]] = Field(description="test set to the paths of the arms that answer it")
     statistics: Statistics
+    several: bool = Field(False, description="samples have sets of labels")
 
 
 class ReportSpec(StepSpec):
@@ -172,6 +187,7 @@ class ReportSpec(StepSpec):
     cost: Cost
     arms: list[Arm]
     config: dict[str, Any] = Field(description="the study as written, for the provenance section")
+    several: bool = Field(False, description="samples have sets of labels")
 
 
 SpecT = TypeVar("SpecT", bound=Spec)

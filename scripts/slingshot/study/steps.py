@@ -84,6 +84,8 @@ SPECS: dict[str, type[StepSpec]] = {
 
 STEPS = tuple(SPECS)
 
+STEPS_WITH_SETS = ("prepare_data", "data_page", "fetch_model")  # may run where samples have several labels
+
 RIVALS = Path(__file__).parents[1] / "rivals"
 
 
@@ -138,10 +140,10 @@ def step_spec(study: Study, folder: Path, step: str, target: str = "", written_c
     Raises:
         StudyError: the study has no such model or arm, or a file that it names is missing.
     """
-    if study.data.several is not None and step not in ("prepare_data", "data_page", "fetch_model"):
+    if study.data.several is not None and step not in STEPS_WITH_SETS:
         raise StudyError(
-            "config.yaml: data.several: no arm answers with a set of labels yet; `snakemake data` prepares and shows "
-            "the data. Leave the key out to drop rows of several labels"
+            f"config.yaml: data.several: the step {step} knows no sets of labels yet; `snakemake data` prepares and "
+            "shows the data. Leave the key out to drop rows of several labels"
         )
     study = _with_tree_digest(study, folder)
     makers: dict[str, Callable[[], StepSpec]] = {
@@ -165,7 +167,10 @@ def step_spec(study: Study, folder: Path, step: str, target: str = "", written_c
     if step not in makers:
         raise StudyError(f"there is no step {step}; the steps are {', '.join(STEPS)}")
     spec = makers[step]()
-    return spec.model_copy(update={"code": _code(step, _rival_of(spec))})
+    update: dict[str, Any] = {"code": _code(step, _rival_of(spec))}
+    if "several" in type(spec).model_fields:
+        update["several"] = study.data.several is not None
+    return spec.model_copy(update=update)
 
 
 def _rival_of(spec: StepSpec) -> str | None:

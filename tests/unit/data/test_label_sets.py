@@ -175,5 +175,5 @@ def test_steps_that_can_not_answer_with_sets_say_so(tmp_path: Path) -> None:
         }
     )
     step_spec(study, tmp_path, "prepare_data")
-    with pytest.raises(StudyError, match="no arm answers with a set of labels yet; `snakemake data` prepares"):
+    with pytest.raises(StudyError, match="knows no sets of labels yet; `snakemake data` prepares"):
         step_spec(study, tmp_path, "score", "llm/a")
