@@ -66,6 +66,16 @@ def _loaded(path: str, _digest: str | None) -> TableTree:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """A row of a tree's CSV, as the converters write it."""
+
+    code: str
+    parent: str
+    description: str
+    level: Level
+
+
+@dataclass(frozen=True)
 class Node:
     code: str
     parent: str | None
@@ -103,7 +113,7 @@ class TableTree:
         if not self._levelled and len(path) <= 2 and code in self._parents:
             return None  # a chapter or a block
         if self._levelled:
-            at = {level: next((name for name in path if self._nodes[name].level == level), None) for level in LEVELS}
+            at = {level: name for name in path if (level := self._nodes[name].level)}  # of nested blocks the inmost
         else:
             at = dict(zip(LEVELS, path, strict=False))
         category = at.get("category") or code

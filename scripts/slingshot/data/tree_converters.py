@@ -2,38 +2,33 @@
 
 | form | file | publisher |
 | --- | --- | --- |
-| icd9cm | CMS32_DESC_LONG_DX.txt (code and description on each line) or Dtab-like lists of that form | CMS |
+| icd9cm | CMS32_DESC_LONG_DX.txt: code and description on each line | CMS |
 | claml | icd102019en.xml, icd10gm2024syst_claml_*.xml | WHO, BfArM |
-| meta | icd102019syst_codes.txt or icd10gm2024syst_kodes.txt, chapters and groups beside it | WHO, BfArM |
-| icpc2 | a table with a code and a title on each row | WONCA, national bodies |
+| meta | icd102019syst_codes.txt, icd10gm2024syst_kodes.txt, codes.txt of 2004; chapters, groups beside | WHO, BfArM |
+| icpc2 | a CSV or workbook with a code and a title on each row | WONCA, national bodies |
 | icd10cm | icd10cm-order-2024.txt (a release of another year) | CMS |
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree
 
-from slingshot.config.base import Level
 from slingshot.core.errors import StudyError
 from slingshot.core.files import replacing
+from slingshot.data import icd10
 from slingshot.data.cells import visible
-from slingshot.data.code_trees import read_tree
+from slingshot.data.claml import read_claml
+from slingshot.data.code_trees import Entry, read_tree
+from slingshot.data.icd9_blocks import section_of
 
 Form = Literal["icd9cm", "claml", "meta", "icpc2", "icd10cm"]
-
-
-@dataclass(frozen=True)
-class Entry:
-    code: str
-    parent: str
-    description: str
-    level: Level
 
 
 def convert_tree(form: Form, path: Path, out: Path) -> int:
@@ -46,7 +41,7 @@ def convert_tree(form: Form, path: Path, out: Path) -> int:
         raise StudyError(f"{path} is missing: convert_tree.py reads one file of the publisher's")
     try:
         entries = list(_CONVERTERS[form](path))
-    except (UnicodeDecodeError, ElementTree.ParseError, IndexError) as error:
+    except (UnicodeDecodeError, ElementTree.ParseError, IndexError, csv.Error, zipfile.BadZipFile, KeyError) as error:
         raise StudyError(f"{path} is not of the form {form} ({error})") from None
     if not entries:
         raise StudyError(f"{path} holds no codes of the form {form}")
@@ -87,29 +82,32 @@ _ICD9_LINE = re.compile(r"^\s*\"?([0-9]{3}|V[0-9]{2}|E[0-9]{3})\.?([0-9]{0,2})\"
 def _from_icd9cm(path: Path) -> Iterator[Entry]:
     """A code, with or without its dot, and its description on each line; categories are made where they are missing.
 
-    CMS gives out billable codes only, in Latin-1. Their categories (three signs, four with E) get the description of
-    their only code, or none.
+    CMS gives out billable codes only, in Latin-1 (copies are often UTF-8). Their categories (three signs, four with E)
+    get the description of their only code, or none.
     """
     rows: dict[str, tuple[str, str]] = {}
-    for line in path.read_bytes().decode("latin-1").splitlines():
+    for line in _text(path.read_bytes(), "latin-1").splitlines():
         if match := _ICD9_LINE.match(line):
             head, tail, text = match.groups()
             rows[f"{head}.{tail}" if tail else head] = head, text
-    if not rows:
-        return
-    chapters: dict[str, str] = {}
-    for head, _ in rows.values():
-        name, title = _icd9_chapter(head)
-        chapters[name] = title
-    yield from (Entry(name, "", title, "chapter") for name, title in chapters.items())
-    for head in dict.fromkeys(head for head, _ in rows.values()):
-        below = [text for code, (category, text) in rows.items() if category == head and code != head]
-        text = rows[head][1] if head in rows else below[0] if len(below) == 1 else ""
-        yield Entry(head, _icd9_chapter(head)[0], text, "category")
+    below: dict[str, list[str]] = {}
+    for code, (head, text) in rows.items():
+        below.setdefault(head, []).extend([text] if code != head else [])
+    above: dict[str, Entry] = {}
+    for head in below:
+        chapter, title = _icd9_chapter(head)
+        above[chapter] = Entry(chapter, "", title, "chapter")
+    for head in below:
+        if section := section_of(head):
+            above.setdefault(section[0], Entry(section[0], _icd9_chapter(head)[0], section[1], "block"))
+    yield from above.values()
+    for head, texts in below.items():
+        title = rows[head][1] if head in rows else texts[0] if len(texts) == 1 else ""
+        yield Entry(head, (section_of(head) or _icd9_chapter(head))[0], title, "category")
     for code, (head, text) in rows.items():
         if code != head:
-            above = code[:-1] if len(code.partition(".")[2]) == 2 and code[:-1] in rows else head
-            yield Entry(code, above, text, "code")
+            shorter = code[:-1] if len(code.partition(".")[2]) == 2 and code[:-1] in rows else head
+            yield Entry(code, shorter, text, "code")
 
 
 def _icd9_chapter(head: str) -> tuple[str, str]:
@@ -126,84 +124,43 @@ def _icd9_chapter(head: str) -> tuple[str, str]:
 # ---------------------------------------------------------------- ICD-10 of WHO and GM
 
 
-def _from_claml(path: Path) -> Iterator[Entry]:
-    """ClaML, the XML that WHO, BfArM and others publish. Modifiers (a common fourth or fifth sign) are written out."""
-    root = ElementTree.parse(path).getroot()
-    modifiers: dict[str, list[tuple[str, str]]] = {}
-    for each in root.iter("ModifierClass"):
-        modifiers.setdefault(each.get("modifier", ""), []).append((each.get("code", ""), _preferred(each)))
-    for each in root.iter("Class"):
-        code, above = each.get("code", ""), each.find("SuperClass")
-        parent = "" if above is None else above.get("code", "")
-        kind = each.get("kind", "category")
-        text = _preferred(each)
-        if kind == "category":
-            yield Entry(code, parent, text, "code" if "." in code else "category")
-            if each.find("SubClass") is None:
-                yield from _modified(code, text, [by.get("code", "") for by in each.findall("ModifiedBy")], modifiers)
-        else:
-            yield Entry(code, parent, text, "chapter" if kind == "chapter" else "block")
-
-
-def _modified(code: str, text: str, names: list[str], modifiers: dict[str, list[tuple[str, str]]]) -> Iterator[Entry]:
-    """A class with the signs of its first modifier, each with those of the next."""
-    if not names:
-        return
-    for sign, meaning in modifiers.get(names[0], []):
-        longer = f"{code}{sign}" if sign.startswith(".") or "." in code else f"{code}.{sign}"
-        whole = f"{text}, {meaning}"
-        yield Entry(longer, code, whole, "code")
-        yield from _modified(longer, whole, names[1:], modifiers)
-
-
-def _preferred(element: ElementTree.Element) -> str:
-    """The preferred label, without references to other codes."""
-    rubrics = {rubric.get("kind"): rubric for rubric in element.findall("Rubric")}
-    rubric = rubrics.get("preferredLong", rubrics.get("preferred"))
-    label = None if rubric is None else rubric.find("Label")
-    if label is None:
-        return ""
-    parts = [label.text or ""]
-    for child in label:
-        parts += ["" if child.tag == "Reference" else "".join(child.itertext()), child.tail or ""]
-    return " ".join("".join(parts).split())
-
-
 def _from_meta(path: Path) -> Iterator[Entry]:
     """The semicolon-separated tables of WHO and BfArM: codes (kodes), with chapters (kapitel) and groups (gruppen)."""
     codes = list(_semicolons(path))
     if any(len(row) < 9 for row in codes):
         raise StudyError(f"{path} is not a table of codes: it needs nine fields or more, separated by semicolons")
     chapters = {row[0]: row[1] for row in _beside(path, ("chapters", "kapitel"))}
-    groups = [row for row in _beside(path, ("groups", "gruppen")) if len(row) >= 4]
+    # Older tables name a group by its first category and its title, later ones by first, last, chapter, title.
+    groups = [row for row in _beside(path, ("groups", "gruppen")) if len(row) > 1]
+    titles = {row[0]: row[-1] for row in groups}
+    last = {row[4]: row[6][:3] for row in codes} | {row[0]: row[1] for row in groups if len(row) > 3}
+    blocks = {first: f"{first}-{end}" for first, end in last.items()}
     for number in dict.fromkeys(row[3] for row in codes):
         yield Entry(number, "", chapters.get(number, ""), "chapter")
-    blocks = {row[0]: (f"{row[0]}-{row[1]}", row[2], row[3]) for row in groups}
     for first, number in dict.fromkeys((row[4], row[3]) for row in codes):
-        name, chapter, title = blocks.get(first, (f"{first}-", number, ""))
-        yield Entry(name, chapter, title, "block")
+        yield Entry(blocks[first], number, titles.get(first, ""), "block")
     known = {row[6] for row in codes}
     for row in codes:
         code = row[6]
-        block = blocks.get(row[4], (f"{row[4]}-",))[0]
         shorter = next(
             (code[:end].rstrip(".") for end in range(len(code) - 1, 2, -1) if code[:end].rstrip(".") in known), ""
         )
-        yield Entry(code, shorter or block, row[8], "code" if shorter else "category")
+        yield Entry(code, shorter or blocks[row[4]], row[8], "code" if shorter else "category")
 
 
 def _semicolons(path: Path) -> Iterator[list[str]]:
-    for line in path.read_text(encoding="utf-8-sig").splitlines():
+    for line in _text(path.read_bytes(), "cp850").splitlines():  # DIMDI's files up to 2008 are of DOS
         if line.strip():
             yield line.split(";")
 
 
 def _beside(path: Path, words: tuple[str, ...]) -> list[list[str]]:
-    """The table of another kind that was published with this one."""
+    """The table of another kind that was published with this one, whatever the case of its name (`Kapitel.txt`)."""
+    names = {other.name.lower(): other for other in path.parent.iterdir()}
     for ours in ("codes", "kodes"):
         for theirs in words:
-            other = path.with_name(path.name.replace(ours, theirs))
-            if other != path and other.exists():
+            other = names.get(path.name.lower().replace(ours, theirs))
+            if other is not None and other != path:
                 return list(_semicolons(other))
     return []
 
@@ -217,54 +174,99 @@ _ICPC_CHAPTERS = {
     "W": "Pregnancy, childbearing, family planning", "X": "Female genital", "Y": "Male genital", "Z": "Social problems",
 }  # fmt: skip
 
-_ICPC_CODE = re.compile(r"[ABDFHKLNPRSTUWXYZ]\d\d|-?\d\d")
+_ICPC_CODES = (re.compile(r"[ABDFHKLNPRSTUWXYZ]\d\d"), re.compile(r"-?[3-6]\d"))  # a row's number is no process code
 
 
 def _from_icpc2(path: Path) -> Iterator[Entry]:
-    """A table of comma, semicolon, tab or bar, in which a field is the code and the next longer one its title."""
-    text = path.read_bytes()
-    lines = (text.decode("utf-8-sig") if _is_utf8(text) else text.decode("cp1252")).splitlines()
-    separator = max("\t;|,", key=lambda sign: sum(line.count(sign) for line in lines))
-    found: dict[str, str] = {}
-    for row in csv.reader(lines, delimiter=separator):
-        fields = [visible(field) for field in row]
-        at = next((number for number, field in enumerate(fields) if _ICPC_CODE.fullmatch(field)), None)
-        if at is not None:
-            title = next((field for field in fields[at + 1 :] if len(field) > 3), "")
-            found.setdefault(fields[at], title)
+    """A table, in a workbook or with comma, semicolon, tab or bar between its fields.
+
+    In each row a field is the code, the next that holds words its title. The separator is that which finds most codes.
+    """
+    content = path.read_bytes()
+    if content.startswith(b"PK\x03\x04"):
+        found = _icpc2_titles(_cells_of_workbook(content))
+    else:
+        text = _text(content, "cp1252")
+        csv.field_size_limit(max(len(text), csv.field_size_limit()))
+        tables = (csv.reader(io.StringIO(text, newline=""), delimiter=sign) for sign in ",;\t|")
+        found = max((_icpc2_titles(table) for table in tables), key=len)
     for letter, title in _ICPC_CHAPTERS.items():
         if any(code.startswith(letter) for code in found):
             yield Entry(letter, "", title, "chapter")
     if any(code[0] not in _ICPC_CHAPTERS for code in found):
         yield Entry("PROCESS", "", "Process codes", "chapter")
+    blocks = {code: name for code in found if code[0] in _ICPC_CHAPTERS and (name := _icpc2_component(code))}
+    for name, title in dict.fromkeys(blocks.values()):
+        yield Entry(name, name[0], title, "block")
     for code, title in found.items():
-        yield Entry(code, code[0] if code[0] in _ICPC_CHAPTERS else "PROCESS", title, "category")
+        above = code[0] if code[0] in _ICPC_CHAPTERS else "PROCESS"
+        yield Entry(code, blocks[code][0] if code in blocks else above, title, "category")
 
 
-def _is_utf8(content: bytes) -> bool:
+def _icpc2_component(code: str) -> tuple[str, str] | None:
+    """The component that a code is of, as its range and title."""
+    letter, number = code[0], int(code[1:])
+    if number < 30:
+        return f"{letter}01-{letter}29", f"{_ICPC_CHAPTERS[letter]}: symptoms and complaints"
+    return (f"{letter}70-{letter}99", f"{_ICPC_CHAPTERS[letter]}: diagnoses and diseases") if number >= 70 else None
+
+
+def _icpc2_titles(rows: Iterable[list[str]]) -> dict[str, str]:
+    """Code to title."""
+    found: dict[str, str] = {}
+    for row in rows:
+        fields = [visible(field) for field in row]
+        places = (at for form in _ICPC_CODES for at, field in enumerate(fields) if form.fullmatch(field))
+        at = next(places, None)
+        if at is not None:
+            title = next((field for field in fields[at + 1 :] if sum(map(str.isalpha, field)) > 1), "")
+            found.setdefault(fields[at], title)
+    return found
+
+
+def _cells_of_workbook(content: bytes) -> Iterator[list[str]]:
+    import openpyxl  # slow to import, and only this form needs it
+
+    for sheet in openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True).worksheets:
+        for row in sheet.iter_rows(values_only=True):
+            yield ["" if cell is None else str(cell) for cell in row]
+
+
+def _text(content: bytes, otherwise: str) -> str:
+    """UTF-8, or what older files are in."""
     try:
-        content.decode("utf-8")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return False
-    return True
+        return content.decode(otherwise)
 
 
 def _from_order_file(path: Path) -> Iterator[Entry]:
-    """ICD-10-CM's order file: number, code without dot, header or billable, short and long description, in columns."""
+    """ICD-10-CM's order file: number, code without dot, header or billable, short and long description, in columns.
+
+    It holds no blocks and chapters: those of the release that comes with simple-icd-10-cm stand in.
+    """
     above: list[str] = []
+    known: set[str] = set()
     for line in path.read_text(encoding="utf-8-sig").splitlines():
         code, text = line[6:13].strip(), line[77:].strip() or line[16:76].strip()
         if not re.fullmatch(r"[A-Z][0-9A-Z]{2,6}", code):
             continue
         while above and not code.startswith(above[-1]):
             above.pop()
-        yield Entry(code, above[-1] if above else "", text, "code" if above else "category")
+        parent = above[-1] if above else ""
+        if not above and (own := icd10.find(code)) is not None:
+            for name, higher, level in ((own.chapter, "", "chapter"), (own.block, own.chapter, "block")):
+                if name not in known:
+                    known.add(name)
+                    yield Entry(name, higher, icd10.describe(name, level), level)
+            parent = own.block
+        yield Entry(code, parent, text, "code" if above else "category")
         above.append(code)
 
 
 _CONVERTERS: dict[Form, Callable[[Path], Iterator[Entry]]] = {
     "icd9cm": _from_icd9cm,
-    "claml": _from_claml,
+    "claml": read_claml,
     "meta": _from_meta,
     "icpc2": _from_icpc2,
     "icd10cm": _from_order_file,

@@ -181,9 +181,15 @@ ORDER = (
 @pytest.mark.parametrize(
     ("form", "name", "content", "code", "expected"),
     [
-        ("icd9cm", "dx.txt", ICD9, "E849.0", ("E849.0", "E849", "E849", "E000-E999", "Home accidents")),
-        ("icd9cm", "dx.txt", ICD9, "25000", ("250.00", "250", "250", "240-279", "Diabetes mellitus without mention")),
-        ("icd9cm", "dx.txt", ICD9, "V45.81", ("V45.81", "V45", "V45", "V01-V91", "Aortocoronary bypass status")),
+        ("icd9cm", "dx.txt", ICD9, "E849.0", ("E849.0", "E849", "E846-E849", "E000-E999", "Home accidents")),
+        (
+            "icd9cm",
+            "dx.txt",
+            ICD9,
+            "25000",
+            ("250.00", "250", "249-259", "240-279", "Diabetes mellitus without mention"),
+        ),
+        ("icd9cm", "dx.txt", ICD9, "V45.81", ("V45.81", "V45", "V40-V49", "V01-V91", "Aortocoronary bypass status")),
         ("claml", "a.xml", CLAML, "E11.9", ("E11.9", "E11", "E10-E14", "IV", "Type 2 diabetes, Without complications")),
         ("claml", "a.xml", CLAML, "E151", ("E15.1", "E15", "E10-E14", "IV", "Long")),
         ("meta", "icd10gm2024syst_kodes.txt", META, "A17.01", ("A17.01", "A17", "A15-A19", "01", "Meningitis genauer")),
@@ -192,9 +198,9 @@ ORDER = (
             "icpc.csv",
             "id;code;title\n1;K86;Hypertension\n2;-50;Medication\n",
             "k86",
-            ("K86", "K86", "K86", "K", "Hyp"),
+            ("K86", "K86", "K70-K99", "K", "Hyp"),
         ),
-        ("icd10cm", "order.txt", ORDER, "A01.00", ("A0100", "A01", "A01", "A01", "Typhoid fever, unspecified")),
+        ("icd10cm", "order.txt", ORDER, "A01.00", ("A0100", "A01", "A00-A09", "1", "Typhoid fever, unspecified")),
     ],
 )
 def test_a_publishers_file_becomes_a_tree(
