@@ -195,7 +195,7 @@ def _from_icpc2(path: Path) -> Iterator[Entry]:
             yield Entry(letter, "", title, "chapter")
     if any(code[0] not in _ICPC_CHAPTERS for code in found):
         yield Entry("PROCESS", "", "Process codes", "chapter")
-    blocks = {code: name for code in found if code[0] in _ICPC_CHAPTERS and (name := _icpc2_component(code))}
+    blocks = {code: component for code in found if (component := _icpc2_component(code)) is not None}
     for name, title in dict.fromkeys(blocks.values()):
         yield Entry(name, name[0], title, "block")
     for code, title in found.items():
@@ -205,7 +205,9 @@ def _from_icpc2(path: Path) -> Iterator[Entry]:
 
 def _icpc2_component(code: str) -> tuple[str, str] | None:
     """The component that a code is of, as its range and title."""
-    letter, number = code[0], int(code[1:])
+    letter, number = code[0], int(code[-2:])
+    if letter not in _ICPC_CHAPTERS:
+        return None
     if number < 30:
         return f"{letter}01-{letter}29", f"{_ICPC_CHAPTERS[letter]}: symptoms and complaints"
     return (f"{letter}70-{letter}99", f"{_ICPC_CHAPTERS[letter]}: diagnoses and diseases") if number >= 70 else None
@@ -255,11 +257,12 @@ def _from_order_file(path: Path) -> Iterator[Entry]:
             above.pop()
         parent = above[-1] if above else ""
         if not above and (own := icd10.find(code)) is not None:
-            for name, higher, level in ((own.chapter, "", "chapter"), (own.block, own.chapter, "block")):
-                if name not in known:
-                    known.add(name)
-                    yield Entry(name, higher, icd10.describe(name, level), level)
             parent = own.block
+            if own.chapter not in known:
+                yield Entry(own.chapter, "", icd10.describe(own.chapter, "chapter"), "chapter")
+            if own.block not in known:
+                yield Entry(own.block, own.chapter, icd10.describe(own.block, "block"), "block")
+            known |= {own.chapter, own.block}
         yield Entry(code, parent, text, "code" if above else "category")
         above.append(code)
 
