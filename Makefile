@@ -29,7 +29,7 @@ study: $(VENV)/.installed ## write a study of your own: make study NAME=studies/
 
 test: lint ## run the linters and the tests, and print the coverage
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
-		pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(TESTS)
+		pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25 --cov --cov-report=term $(TESTS)
 
 lint: $(VENV)/.installed-dev ## check style, types, rules and the schema
 	ruff check .

@@ -16,7 +16,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 HOME = Path(__file__).resolve().parents[1]
 sys.path = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).parent]  # it hides `statistics`
@@ -254,27 +256,23 @@ def calibration() -> Iterator[Regime]:
         ("right 0.6 times as often", (6, 2), 0.6, 0.4 * float(np.sqrt(0.75**2 + 0.75 * 0.25 / 9))),
     )
     for n in (30, 150, 1500):
-        for said, shape, factor, truth in shapes:
+        for regime, shape, factor, truth in shapes:
 
             def draw(
-                generator: Generator, n: int = n, shape: tuple[float, float] = shape, factor: float = factor
+                generator: Generator,
+                estimate: Callable[..., Any],
+                n: int = n,
+                shape: tuple[float, float] = shape,
+                factor: float = factor,
             ) -> Drawn:
                 probabilities = generator.beta(*shape, size=n)
                 right = generator.random(n) < factor * probabilities
-                found = calibration_error(probabilities, right, independent(n), CONFIDENCE)
+                found = estimate(probabilities, right, independent(n), CONFIDENCE)
                 return Drawn(found.value, found.low, found.high)
 
-            def draw_brier(
-                generator: Generator, n: int = n, shape: tuple[float, float] = shape, factor: float = factor
-            ) -> Drawn:
-                probabilities = generator.beta(*shape, size=n)
-                right = generator.random(n) < factor * probabilities
-                found = brier_score(probabilities, right, independent(n), CONFIDENCE)
-                return Drawn(found.value, found.low, found.high)
-
-            yield Regime("calibration error", said, n, truth, draw)
-            if "near" not in said:
-                yield Regime("Brier score", said, n, None, draw_brier)
+            yield Regime("calibration error", regime, n, truth, partial(draw, estimate=calibration_error))
+            if "near" not in regime:
+                yield Regime("Brier score", regime, n, None, partial(draw, estimate=brier_score))
 
 
 SIZES = np.array([100, 300, 1000, 3000, 7000], dtype=float)

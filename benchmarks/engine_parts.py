@@ -86,7 +86,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 def answering(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
     """Samples per second of packed answering in bfloat16, an 8B."""
     import torch
-    from generation import SHAPE_8B, SHAPE_TINY, random_prompts, timed_ours
+    from random_answering import SHAPE_8B, SHAPE_TINY, measure_ours, random_prompts
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     with torch.device(options.device):
@@ -95,7 +95,7 @@ def answering(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]
     prompts = random_prompts(min(options.prompts, 24) if options.tiny else options.prompts, options.tiny)
     for variant, change in with_and_without(PARTS_OF_ANSWERING):
         with change():
-            row = timed_ours(model, prompts)
+            row = measure_ours(model, prompts)
         yield variant, {"rate": row.pop("samples_per_second"), "unit": "samples per second", **row}
 
 
@@ -146,53 +146,32 @@ def training(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]
 
 def timed_training(options: argparse.Namespace, merged: bool) -> dict[str, Any]:
     import torch
-    from finetuning import ALPHA, COMPLETION, CONFIGS, RANK, lengths, random_model
+    from random_training import ALPHA, RANK, draw_samples, find_budget, make_trainer, random_model
 
     from slingshot.config.recipe import Finetune, Lora
     from slingshot.models.device_memory import release_memory
     from slingshot.nn import lora
-    from slingshot.training import batches, forward_paths, token_budget, workers
-    from slingshot.training import finetune as recipe_steps
-    from slingshot.training.state import State, Trainer
+    from slingshot.training import finetune, forward_paths
+    from slingshot.training.samples import longest_of
+    from slingshot.training.state import State
 
     given = SimpleNamespace(size="tiny" if options.tiny else "3b", device=options.device)
     batch, steps = (4, 1) if options.tiny else (32, options.steps)
-    draw = torch.Generator().manual_seed(0)
-    samples = [
-        batches.Sample(f"{index}", tuple(ids[:-COMPLETION]), tuple(ids[-COMPLETION:]), False)
-        for index, size in enumerate(lengths(batch * 16, given))
-        for ids in [torch.randint(1, CONFIGS[given.size]["vocab_size"], (size + COMPLETION,), generator=draw).tolist()]
-    ]
+    samples = draw_samples(batch * 16, given)
     recipe = Finetune(batch_size=batch, lora=Lora(r=RANK, alpha=ALPHA, dropout=0.1))
-    device = torch.device("cuda:0" if options.device == "cuda" else "cpu")
     model = random_model(given)
     dropout = lora.add_adapters(model, recipe.lora, RANK, ALPHA, 0)
     start = time.perf_counter()
-    longest = max(map(len, samples))
-    path, notes = forward_paths.choose(model, samples, longest, on_gpu=options.device == "cuda" and merged)
-    trainer = Trainer(
-        model=model,
-        path=path,
-        dropout=dropout,
-        optimizer=recipe_steps.make_optimizer(model, recipe, device),
-        recipe=recipe,
-        seed=0,
-        samples=samples,
-        validation=samples[:32],
-        workers=workers.Workers(0, 1, device),
-        token_budget=0,
-        steps=1000,
-    )
-    trainer.token_budget = token_budget.find_token_budget(
-        trainer, SimpleNamespace(token_budget=None, memory_gb=None, attempt=1)
-    )
+    path, notes = forward_paths.choose(model, samples, longest_of(samples), on_gpu=options.device == "cuda" and merged)
+    trainer = make_trainer(model, path, dropout, recipe, samples, validation=32)
+    trainer.token_budget = find_budget(trainer)
     state = State()
     for _ in range(2):
-        recipe_steps.training_step(trainer, state)
+        finetune.training_step(trainer, state)
     ready = time.perf_counter() - start
     before, start = state.trained_tokens, time.perf_counter()
     for _ in range(steps):
-        recipe_steps.training_step(trainer, state)
+        finetune.training_step(trainer, state)
     seconds = time.perf_counter() - start
     peak = torch.cuda.max_memory_allocated() / 1e9 if options.device == "cuda" else None
     row = {"rate": (state.trained_tokens - before) / seconds, "unit": "tokens per second", "until_third_step": ready}

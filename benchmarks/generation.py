@@ -11,7 +11,6 @@ all of it on a processor in a minute, to try the program itself.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import random
 import subprocess
@@ -20,39 +19,24 @@ import time
 from pathlib import Path
 from typing import Any
 
-from architectures import shape_of
-from made_up import with_bytecode, write_model, write_samples
+from generation_agreement import measure_agreement
+from generation_program import start_bf16, start_nf4, study
+from made_up import write_model
+from random_answering import (
+    REFERENCE_LIMIT,
+    SHAPE_3B,
+    SHAPE_8B,
+    SHAPE_TINY,
+    load,
+    measure_8b,
+    measure_ours,
+    measure_peers,
+    random_prompts,
+    show_results,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
-
-NEW_TOKENS = 16
-REFERENCE_LIMIT = 38.8  # samples/s: required FLOPs over 687 TFLOP/s, an H100's sustained bf16 rate
-SHAPE_8B = shape_of("llama8b", bos_token_id=128_000, eos_token_id=128_009)
-SHAPE_3B = shape_of("llama3b", bos_token_id=128_000, eos_token_id=128_009)
-SHAPE_TINY = {
-    **SHAPE_8B,
-    "vocab_size": 49_152,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-
-
-def lengths(count: int, tiny: bool) -> list[int]:
-    draw = random.Random(1)
-    scale = 0.03 if tiny else 1
-    return [int(scale * min(max(draw.gauss(1169, 330), 300), 2000)) + 8 for _ in range(count)]
-
-
-def random_prompts(count: int, tiny: bool) -> list[list[int]]:
-    draw = random.Random(2)
-    return [[draw.randrange(100, 40_000) for _ in range(length)] for length in lengths(count, tiny)]
-
 
 # ---------------------------------------------------------------- parts, each run in its own process
 
@@ -90,113 +74,22 @@ def ceiling(options: argparse.Namespace) -> dict[str, Any]:
     return {"tflops_short": rates[0], "tflops_sustained": rates[1], "card": torch.cuda.get_device_name()}
 
 
-def load(options: argparse.Namespace, quantization: str) -> Any:
-    from slingshot.artifacts.model_card import read_model_card
-    from slingshot.generation.generate import load_for_generation
-
-    return load_for_generation(read_model_card(options.work / "card.json"), quantization, "bfloat16", options.device)
-
-
-def timed_ours(model: Any, prompts: list[list[int]], **more: Any) -> dict[str, Any]:
-    """One warm-up group, then the prompts."""
-    import torch
-
-    from slingshot.generation.generate import generate
-    from slingshot.generation.types import Decoding, GenerationStats, Memory
-
-    decoding = Decoding(**{"max_new_tokens": NEW_TOKENS, "end_ids": (2,), **more})
-    for _ in generate(model, prompts[:4], decoding, Memory(), GenerationStats()):
-        pass
-    report = GenerationStats()
-    if model.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    start = time.perf_counter()
-    done = sum(len(answers) for answers in generate(model, prompts, decoding, Memory(), report))
-    seconds = time.perf_counter() - start
-    return {
-        "samples": done,
-        "samples_per_second": done / seconds,
-        "seconds": {phase: round(value, 3) for phase, value in report.seconds.items()},
-        "peak_gb": (report.peak_allocated or 0) / 1e9,
-        "row_tokens": report.token_budget,
-        "groups": report.batches,
-        "notes": report.notes,
-    }
-
-
-def timed_8b(model: Any, prompts: list[list[int]]) -> dict[str, Any]:
-    result = timed_ours(model, prompts)
-    return {**result, "share_of_reference_limit": result["samples_per_second"] / REFERENCE_LIMIT}
-
-
-def timed_peer(model: Any, prompts: list[list[int]], sort: bool, cudnn: bool) -> dict[str, Any]:
-    """transformers' generate with left padding: 48 per batch as they arrive, or sorted, 65,536 tokens per batch."""
-    import torch
-    from transformers import GenerationConfig
-
-    from slingshot.models.greedy import left_padded
-
-    order = sorted(prompts, key=len) if sort else prompts
-    batches: list[list[list[int]]] = [[]]
-    for prompt in order:
-        fits = (len(batches[-1]) + 1) * len(prompt) <= 65_536 if sort else len(batches[-1]) < 48
-        if not fits:
-            batches.append([])
-        batches[-1].append(prompt)
-    settings = GenerationConfig(max_new_tokens=NEW_TOKENS, do_sample=False, pad_token_id=0)
-    on_gpu = model.device.type == "cuda"
-    torch.backends.cuda.enable_cudnn_sdp(cudnn)
-
-    def run(batch: list[list[int]]) -> None:
-        ids, mask = left_padded(batch, 0, model.device)
-        with torch.inference_mode():
-            model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
-        if on_gpu:
-            torch.cuda.synchronize()
-
-    run([prompt[:64] for prompt in prompts[:2]])
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats()
-    start = time.perf_counter()
-    for batch in batches:
-        run(batch)
-    seconds = time.perf_counter() - start
-    peak = torch.cuda.max_memory_allocated() / 1e9 if on_gpu else 0.0
-    return {"samples": len(prompts), "samples_per_second": len(prompts) / seconds, "peak_gb": peak}
-
-
 def peers(options: argparse.Namespace) -> dict[str, Any]:
     model = load(options, "none")
-    return dict(_peers(model, options, 48, 96))
-
-
-def _peers(
-    model: Any, options: argparse.Namespace, arrival: int, in_order: int, settings: tuple[bool, ...] = (False, True)
-) -> list[tuple[str, dict[str, Any]]]:
-    from slingshot.models.device_memory import release_memory
-
-    results = []
-    for sort, count in ((False, arrival), (True, in_order)):
-        for cudnn in settings:
-            prompts = random_prompts(min(count, options.prompts), options.tiny)
-            name = f"{'sorted' if sort else 'arrival'}, cudnn {'on' if cudnn else 'off'}"
-            results.append((name, timed_peer(model, prompts, sort, cudnn)))
-            _keep(options, name, results[-1][1])
-            release_memory(options.device)
-    return results
+    return dict(measure_peers(model, options, 48, 96))
 
 
 def ours(options: argparse.Namespace) -> dict[str, Any]:
     model = load(options, "none")
-    return {"bf16": timed_8b(model, random_prompts(options.prompts, options.tiny))}
+    return {"bf16": measure_8b(model, random_prompts(options.prompts, options.tiny))}
 
 
 def bf16(options: argparse.Namespace) -> dict[str, Any]:
     """Ours and generate on one load of the weights."""
     model = load(options, "none")
-    result = {"ours": timed_8b(model, random_prompts(options.prompts, options.tiny))}
-    _keep(options, "bf16", result)
-    return result | dict(_peers(model, options, 48, 96))
+    result = {"ours": measure_8b(model, random_prompts(options.prompts, options.tiny))}
+    show_results(options, "bf16", result)
+    return result | dict(measure_peers(model, options, 48, 96))
 
 
 def long_answers(options: argparse.Namespace) -> dict[str, Any]:
@@ -204,15 +97,10 @@ def long_answers(options: argparse.Namespace) -> dict[str, Any]:
     model = load(options, "none")
     prompts = random_prompts(options.prompts, options.tiny)
     steps = 64 if options.tiny else 1024
-    result = {"all_long": timed_ours(model, prompts, max_new_tokens=steps, end_ids=())}
-    _keep(options, "long", result)
+    result = {"all_long": measure_ours(model, prompts, max_new_tokens=steps, end_ids=())}
+    show_results(options, "long", result)
     some = tuple(range(3, SHAPE_TINY["vocab_size"], 512))  # one token in 512 ends a random model's answer
-    return {**result, "ending_early": timed_ours(model, prompts, max_new_tokens=steps, end_ids=some)}
-
-
-def _keep(options: argparse.Namespace, part: str, result: dict[str, Any]) -> None:
-    """Show a part's first results, so that they outlive its time-out."""
-    print(f"{part} so far: {json.dumps(result)}", flush=True)
+    return {**result, "ending_early": measure_ours(model, prompts, max_new_tokens=steps, end_ids=some)}
 
 
 def fp8(options: argparse.Namespace) -> dict[str, Any]:
@@ -223,7 +111,7 @@ def fp8(options: argparse.Namespace) -> dict[str, Any]:
 
     model = load(options, "none")
     prompts = random_prompts(options.prompts, options.tiny)
-    result = {"bf16": timed_8b(model, prompts)}
+    result = {"bf16": measure_8b(model, prompts)}
     few = [torch.tensor([prompt], device=model.device) for prompt in prompts[:8]]
     with torch.inference_mode():
         plain = torch.stack([model(ids, use_cache=False).logits[0, -1].float() for ids in few])
@@ -231,8 +119,8 @@ def fp8(options: argparse.Namespace) -> dict[str, Any]:
     with torch.inference_mode():
         quantized = torch.stack([model(ids, use_cache=False).logits[0, -1].float() for ids in few])
     result["logits_apart"] = {"largest_share": float(((plain - quantized).norm(dim=-1) / plain.norm(dim=-1)).max())}
-    _keep(options, "fp8", result)
-    return result | {"fp8": timed_8b(model, prompts)}
+    show_results(options, "fp8", result)
+    return result | {"fp8": measure_8b(model, prompts)}
 
 
 def fp8_12gb(options: argparse.Namespace) -> dict[str, Any]:
@@ -244,77 +132,7 @@ def unfused(options: argparse.Namespace) -> dict[str, Any]:
     from slingshot.nn import fast_modules
 
     fast_modules.triton = None
-    return {"bf16": timed_ours(load(options, "none"), random_prompts(options.prompts, options.tiny))}
-
-
-def agreement(options: argparse.Namespace) -> dict[str, Any]:
-    """Answers of a four-layer network of the 8B's width, ours against generate one prompt at a time, in float32 and
-    bf16; in bf16 also at another budget, and constrained answers and candidates against the padded way's.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig
-
-    from slingshot.generation.answer_trie import build_trie
-    from slingshot.generation.generate import generate
-    from slingshot.generation.padded import plain_generate
-    from slingshot.generation.types import Answer, Decoding, GenerationStats, Memory, until_end
-
-    torch.manual_seed(0)
-    shape = SHAPE_TINY if options.tiny else {**SHAPE_8B, "num_hidden_layers": 4}
-    with torch.device(options.device):
-        model = AutoModelForCausalLM.from_config(LlamaConfig(**shape), dtype=torch.float32).eval()
-    prompts = random_prompts(12, options.tiny)
-    settings = GenerationConfig(max_new_tokens=NEW_TOKENS, do_sample=False, eos_token_id=2, pad_token_id=0)
-
-    @torch.inference_mode()
-    def alone() -> list[list[int]]:
-        answers = []
-        for prompt in prompts:
-            ids = torch.tensor([prompt], device=model.device)
-            out = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)
-            answers.append(until_end(out[0, len(prompt) :].tolist(), (2,))[0])
-        return answers
-
-    def packed(decoding: Decoding, budget: int | None = None, way: Any = generate) -> list[Answer]:
-        found: dict[int, Answer] = {}
-        report = GenerationStats()
-        for group in way(model, prompts, decoding, Memory(budget), report):
-            found.update(group)
-        notes.extend(report.notes)
-        return [found[index] for index in range(len(prompts))]
-
-    def ids_of(answers: list[Answer]) -> list[list[int]]:
-        return [answer.ids for answer in answers]
-
-    notes: list[str] = []
-    free = Decoding(NEW_TOKENS, (2,))
-    single = alone()
-    result: dict[str, Any] = {
-        "prompts": len(prompts),
-        "fp32_against_generate": _different(ids_of(packed(free)), single),
-    }
-    model.to(torch.bfloat16)
-    result["bf16_against_fp32"] = _different(ids_of(packed(free)), single)
-    result["bf16_generate_against_fp32"] = _different(alone(), single)
-    result["bf16_between_budgets"] = _different(ids_of(packed(free)), ids_of(packed(free, 900)))
-    labels = {f"L{number}": [*ids, 2] for number, ids in enumerate(itertools.product(range(50, 57), repeat=3))}
-    trie = build_trie(list(labels), list(labels.values()), [2])
-    bound = Decoding(NEW_TOKENS, (2,), free=False, constrained=True, candidates=5, trie=trie)
-    ours, theirs = packed(bound), packed(bound, way=plain_generate)
-    pairs = list(zip(ours, theirs, strict=True))
-    result["bf16_constrained"] = sum(one.constrained != other.constrained for one, other in pairs)
-    result["bf16_best_candidate"] = sum(one.candidates[0][0] != other.candidates[0][0] for one, other in pairs)
-    result["bf16_log_probability_difference"] = max(
-        abs(dict(other.candidates)[label] - value)
-        for one, other in pairs
-        for label, value in one.candidates
-        if label in dict(other.candidates)
-    )
-    return {**result, "notes": notes}
-
-
-def _different(some: list[list[int]], others: list[list[int]]) -> int:
-    return sum(one != other for one, other in zip(some, others, strict=True))
+    return {"bf16": measure_ours(load(options, "none"), random_prompts(options.prompts, options.tiny))}
 
 
 def constrained(options: argparse.Namespace) -> dict[str, Any]:
@@ -335,9 +153,9 @@ def constrained(options: argparse.Namespace) -> dict[str, Any]:
         trie = build_trie(labels, answers, [2])
         built = time.perf_counter() - start
         steps = trie.depth
-        free = timed_ours(model, prompts, max_new_tokens=steps)
-        bound = timed_ours(model, prompts, max_new_tokens=steps, free=False, constrained=True, trie=trie)
-        ranked = timed_ours(model, prompts, free=False, candidates=5, trie=trie)
+        free = measure_ours(model, prompts, max_new_tokens=steps)
+        bound = measure_ours(model, prompts, max_new_tokens=steps, free=False, constrained=True, trie=trie)
+        ranked = measure_ours(model, prompts, free=False, candidates=5, trie=trie)
         result[name] = {
             "trie_seconds": built,
             "steps": steps,
@@ -351,10 +169,10 @@ def constrained(options: argparse.Namespace) -> dict[str, Any]:
 
 def nf4(options: argparse.Namespace) -> dict[str, Any]:
     model = load(options, "nf4")
-    result = {"ours": timed_8b(model, random_prompts(min(options.prompts, 192), options.tiny))}
-    _keep(options, "nf4", result)
+    result = {"ours": measure_8b(model, random_prompts(min(options.prompts, 192), options.tiny))}
+    show_results(options, "nf4", result)
     if not options.no_peers:
-        result |= dict(_peers(model, options, 48, 96))
+        result |= dict(measure_peers(model, options, 48, 96))
     return result
 
 
@@ -379,7 +197,7 @@ def _capped(options: argparse.Namespace, quantization: str, gigabytes: float, co
     limit_memory(torch.device(options.device), gigabytes)
     model = load(options, quantization)
     loaded = torch.cuda.max_memory_allocated() / 1e9 if options.device == "cuda" else 0.0
-    result = timed_ours(model, random_prompts(min(count, options.prompts), options.tiny))
+    result = measure_ours(model, random_prompts(min(count, options.prompts), options.tiny))
     return {**result, "peak_while_loading_gb": loaded}
 
 
@@ -398,70 +216,11 @@ def adapter(options: argparse.Namespace) -> dict[str, Any]:
         if "lora_B" in name:
             weight.data.normal_(0, 0.002)
     prompts = random_prompts(min(options.prompts, 256), options.tiny)
-    result = {"applied": timed_ours(adapted.get_base_model(), prompts)}
+    result = {"applied": measure_ours(adapted.get_base_model(), prompts)}
     merged = adapted.merge_and_unload()
-    result["merged"] = timed_ours(merged, prompts)
-    _keep(options, "adapter", result)
-    return result | dict(_peers(merged, options, 96, 192, settings=(False,)))
-
-
-def start_bf16(options: argparse.Namespace) -> dict[str, Any]:
-    return _start(options, "none")
-
-
-def start_nf4(options: argparse.Namespace) -> dict[str, Any]:
-    return _start(options, "nf4")
-
-
-def _start(options: argparse.Namespace, quantization: str) -> dict[str, Any]:
-    """One answer of one token, twice: the first run leaves Python's bytecode behind, as installing by pip does."""
-    first = _predict(options, 1, quantization, 1)
-    return {**_predict(options, 1, quantization, 1), "first_wall_seconds": first.get("wall_seconds")}
-
-
-def study(options: argparse.Namespace) -> dict[str, Any]:
-    """predict.py over a test split of MedSynth's size, from process start to process end."""
-    return _predict(options, options.study_samples, "none", NEW_TOKENS)
-
-
-def _predict(options: argparse.Namespace, samples: int, quantization: str, new_tokens: int) -> dict[str, Any]:
-    from slingshot.config.recipe import FewShot, Generation
-    from slingshot.config.specs import PredictSpec, PromptText
-    from slingshot.core.files import read_json
-
-    folder = options.work / f"study-{quantization}-{samples}"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_samples(folder / "test.parquet", options.tokenizer, lengths(samples, options.tiny))
-    prompt = PromptText(
-        system="You are a medical coder. Answer with one ICD-10-CM code and nothing else, for example A047.",
-        user="Read the dialogue between a doctor and a patient.\n\n{{ text }}\n\nThe code, as {{ answer_form }}:",
-        answer="code",
-        max_tokens=2048,
-    )
-    spec = PredictSpec(
-        quantization=quantization,
-        unquantized_without_gpu=options.tiny,
-        dtype="bfloat16",
-        prompt=prompt,
-        generation=Generation(max_new_tokens=new_tokens),
-        few_shot=FewShot(),
-        labels="icd10cm",
-        level="code",
-    )
-    command = [sys.executable, str(ROOT / "scripts/predict.py"), "--spec", spec.model_dump_json(), "--arm", "llm/x"]
-    command += ["--model", str(options.work / "card.json"), "--labels", str(folder / "labels.json")]
-    for name in ("train", "split"):
-        command += [f"--{name}", str(folder / "test.parquet")]
-    command += ["--predictions", str(folder / "predictions.jsonl"), "--record", str(folder / "record.json")]
-    command += ["--cache", str(folder / "cache.sqlite"), "--device", options.device, "--force"]
-    start = time.perf_counter()
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=with_bytecode(options.work))
-    wall = time.perf_counter() - start
-    if done.returncode:
-        return {"failed": done.stderr[-3000:]}
-    record = read_json(folder / "record.json")
-    kept = ("seconds", "prompt_tokens", "new_tokens", "token_budget", "peak_allocated", "notes", "samples")
-    return {"wall_seconds": wall, **{name: record[name] for name in kept}, "log": done.stderr[-600:]}
+    result["merged"] = measure_ours(merged, prompts)
+    show_results(options, "adapter", result)
+    return result | dict(measure_peers(merged, options, 96, 192, settings=(False,)))
 
 
 PARTS: dict[str, tuple[Any, int]] = {  # part to the seconds that it may take
@@ -477,7 +236,7 @@ PARTS: dict[str, tuple[Any, int]] = {  # part to the seconds that it may take
     "nf4_8gb": (nf4_8gb, 70),
     "nf4_24gb": (nf4_24gb, 60),
     "bf16_24gb": (bf16_24gb, 60),
-    "agreement": (agreement, 60),
+    "agreement": (measure_agreement, 60),
     "adapter": (adapter, 80),
     "fp8": (fp8, 150),
     "fp8_12gb": (fp8_12gb, 120),

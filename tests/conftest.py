@@ -1,14 +1,32 @@
-"""Hypothesis without its clock, and one study that is run whole once for all tests."""
+"""Hypothesis without its clock, and one study that is run whole once for all tests of all workers."""
 
+import os
 import shutil
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from tests.workflow import small_study
 
 settings.register_profile("slingshot", deadline=None)  # on a busy machine a slow example is no fault
 settings.load_profile("slingshot")
+
+
+def build_once(tmp_path_factory, name, build):
+    """A worker's copy of a folder that the first of pytest-xdist's workers to ask builds; the others wait for it.
+
+    The lock is the one that pytest-xdist's documentation recommends for fixtures that should run only once.
+    """
+    place = tmp_path_factory.getbasetemp()
+    shared = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / f"shared-{name}"
+    done = shared.with_suffix(".done")
+    with FileLock(shared.with_suffix(".lock")):
+        if not done.exists():
+            shutil.rmtree(shared, ignore_errors=True)  # of a worker whose build failed
+            build(shared)
+            done.touch()
+    return small_study.copy(shared, tmp_path_factory.mktemp(name) / "study")
 
 
 @pytest.fixture(scope="session")
@@ -25,18 +43,19 @@ def house(tmp_path_factory):
 @pytest.fixture(scope="session")
 def written(tmp_path_factory):
     """A study that was never run."""
-    study = tmp_path_factory.mktemp("written") / "study"
-    small_study.write_study(study)
-    return study
+    return build_once(tmp_path_factory, "written", small_study.write_study)
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, house, written):
     """A study that was run to its report. Copy it before you change it."""
-    study = small_study.copy(written, tmp_path_factory.mktemp("finished") / "study")
-    code, said = small_study.run(study, "--cores", "2", house=house)
-    assert code == 0, said[-5000:]
-    return study
+
+    def build(study):
+        small_study.copy(written, study)
+        code, output = small_study.run(study, "--cores", "2", house=house)
+        assert code == 0, output[-5000:]
+
+    return build_once(tmp_path_factory, "finished", build)
 
 
 def pytest_collection_modifyitems(config, items):

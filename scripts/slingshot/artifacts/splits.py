@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 
+COLUMNS = ("sample_id", "text", "label", "description")  # of a sample, as far as prompts and their answers need it
+
 ROWS_PER_GROUP = 8192
 
 SCHEMA = pyarrow.schema(

@@ -17,7 +17,7 @@ from slingshot.data import labels as labelling
 from slingshot.data.code_trees import tree_of
 from slingshot.data.intake import EXAMPLES, Intake
 from slingshot.data.near_duplicates import merge
-from slingshot.data.splitting import deal, deal_several, stratified_order
+from slingshot.data.splitting import Hashes, Numbers, Parts, deal, deal_several, stratified_order
 
 DUPLICATE = "same text and label as another row"
 
@@ -28,12 +28,12 @@ LEAKED = "leaked: in another of the given splits, too, or in the group of one th
 class Plan:
     """What becomes of the rows taken in: n samples, in the order of their ids."""
 
-    row: NDArray[np.int64]
-    sample: NDArray[np.uint64]
-    label: NDArray[np.int64]
-    group: NDArray[np.uint64]
-    twins: NDArray[np.int64]  # the near-duplicate cluster of the text
-    split: NDArray[np.int8]  # -1 where max_samples leaves a sample out
+    row: Numbers
+    sample: Hashes
+    label: Numbers
+    group: Hashes
+    twins: Numbers  # the near-duplicate cluster of the text
+    split: Parts  # -1 where max_samples leaves a sample out
     several_labels: dict[str, Any]
     members: csr_matrix  # shape (n, labels): 1 where a sample has a label; one in each row where it has one alone
 
@@ -155,7 +155,7 @@ def plan_test_set(taken: Intake, data: Data, name: str, most: int | None) -> Pla
     )
 
 
-def _targets(taken: Intake) -> tuple[list[str], NDArray[np.int64], csr_matrix]:
+def _targets(taken: Intake) -> tuple[list[str], Numbers, csr_matrix]:
     """Label names in order; each row's target as a rank that no order of rows changes; each rank's labels."""
     targets = sorted(taken.targets, key=lambda target: (target.label, target.code))
     rank = np.empty(len(targets), np.int64)
@@ -168,7 +168,7 @@ def _targets(taken: Intake) -> tuple[list[str], NDArray[np.int64], csr_matrix]:
     return names, rank[np.frombuffer(taken.target, np.int32)], of_rank
 
 
-def rarest_labels(members: csr_matrix) -> NDArray[np.int64]:
+def rarest_labels(members: csr_matrix) -> Numbers:
     """Each sample's label, of several the one that fewest samples have; 0 where it has none."""
     if members.nnz and (np.diff(members.indptr) == 1).all():
         return members.indices.astype(np.int64)
@@ -180,9 +180,7 @@ def rarest_labels(members: csr_matrix) -> NDArray[np.int64]:
     return result
 
 
-def _kept_rows(
-    taken: Intake, sample: NDArray[np.uint64], part: NDArray[np.int8], target: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _kept_rows(taken: Intake, sample: Hashes, part: Parts, target: Numbers) -> Numbers:
     """One row of each sample, in the order of the samples; in each split, where the source gives them.
 
     Of duplicates the one of the least code stays, whatever its place.
@@ -195,13 +193,13 @@ def _kept_rows(
 
 
 def _given_splits(
-    part: NDArray[np.int8],
-    sample: NDArray[np.uint64],
-    label: NDArray[np.int64],
-    group: NDArray[np.int64],
-    key: NDArray[np.uint64],
+    part: Parts,
+    sample: Hashes,
+    label: Numbers,
+    group: Numbers,
+    key: Hashes,
     data: Data,
-) -> NDArray[np.int8]:
+) -> Parts:
     """The splits as the source gives them; validation is dealt from train where it gives none and the study says so.
 
     Raises:
@@ -220,15 +218,13 @@ def _given_splits(
     return split
 
 
-def leaked_samples(split: NDArray[np.int8], group: NDArray[np.int64]) -> NDArray[np.bool_]:
+def leaked_samples(split: Parts, group: Numbers) -> NDArray[np.bool_]:
     """Samples of train in a group of validation or test, and samples of validation in a group of test."""
     in_test, in_validation = np.isin(group, group[split == 2]), np.isin(group, group[split == 1])
     return ((split == 0) & (in_validation | in_test)) | ((split == 1) & in_test)
 
 
-def _join_groups(
-    text_number: NDArray[np.int64], twins: NDArray[np.int64], group_hash: NDArray[np.uint64], data: Data
-) -> NDArray[np.int64]:
+def _join_groups(text_number: Numbers, twins: Numbers, group_hash: Hashes, data: Data) -> Numbers:
     """The group of each text: what shares a group's name or (if the study says so) is nearly the same."""
     count = len(twins)
     groups = np.arange(count) if data.split.near_duplicate_similarity is None else twins
@@ -239,16 +235,14 @@ def _join_groups(
     return merge(groups, text_number[named], text_number[named][first][name])
 
 
-def _group_keys(
-    group: NDArray[np.int64], text: NDArray[np.uint64], group_hash: NDArray[np.uint64], count: int
-) -> NDArray[np.uint64]:
+def _group_keys(group: Numbers, text: Hashes, group_hash: Hashes, count: int) -> Hashes:
     """A key a group that depends on its content alone: the least hash of its names, or else of its texts."""
     keys = np.full(count, np.iinfo(np.uint64).max)
     np.minimum.at(keys, group, np.where(group_hash == 0, text, group_hash))
     return keys
 
 
-def _count(taken: Intake, reason: str, samples: NDArray[np.uint64]) -> None:
+def _count(taken: Intake, reason: str, samples: Hashes) -> None:
     """Count samples that are dropped after the rows were read."""
     if len(samples):
         for sample in samples[:EXAMPLES]:
@@ -256,7 +250,7 @@ def _count(taken: Intake, reason: str, samples: NDArray[np.uint64]) -> None:
         taken.dropped.reasons[reason]["rows"] = len(samples)
 
 
-def _ambiguous(text_number: NDArray[np.int64], sample: NDArray[np.uint64]) -> dict[str, Any]:
+def _ambiguous(text_number: Numbers, sample: Hashes) -> dict[str, Any]:
     """Texts that stand there with different labels: nothing can tell these apart."""
     _, number, count = np.unique(text_number, return_inverse=True, return_counts=True)
     several = count[number] > 1
@@ -267,7 +261,7 @@ def _ambiguous(text_number: NDArray[np.int64], sample: NDArray[np.uint64]) -> di
     }
 
 
-def _refuse_no_study(names: list[str], members: csr_matrix, split: NDArray[np.int8], data: Data) -> None:
+def _refuse_no_study(names: list[str], members: csr_matrix, split: Parts, data: Data) -> None:
     """Stop where nothing can be learned or measured.
 
     Raises:
@@ -298,9 +292,7 @@ def _refuse_no_study(names: list[str], members: csr_matrix, split: NDArray[np.in
         )
 
 
-def _take_part(
-    split: NDArray[np.int8], sample: NDArray[np.uint64], label: NDArray[np.int64], data: Data
-) -> NDArray[np.int8]:
+def _take_part(split: Parts, sample: Hashes, label: Numbers, data: Data) -> Parts:
     """Leave out what max_samples does not ask for."""
     result = split.copy()
     for number, name in enumerate(SPLITS):

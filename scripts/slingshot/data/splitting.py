@@ -15,14 +15,17 @@ from scipy.sparse import csr_matrix
 from slingshot.config.data import Split
 from slingshot.core.hashing import seeded
 
+Hashes = NDArray[np.uint64]
+Numbers = NDArray[np.int64]
+Parts = NDArray[np.int8]  # indices into SPLITS
+Floats = NDArray[np.float64]
+
 SUBSET_SEED = 0  # every finetune of a learning curve draws its subset with the same
 
 _LARGEST_CARRY = 1.0
 
 
-def deal(
-    split: Split, keys: NDArray[np.uint64], labels: NDArray[np.int64], groups: NDArray[np.int64]
-) -> NDArray[np.int8]:
+def deal(split: Split, keys: Hashes, labels: Numbers, groups: Numbers) -> Parts:
     """The split of each sample, as an index into SPLITS. No group is dealt to two splits.
 
     Args:
@@ -38,16 +41,14 @@ def deal(
     return deal_stratified(hashes, labels, groups, shares)
 
 
-def deal_several(
-    split: Split, keys: NDArray[np.uint64], members: csr_matrix, groups: NDArray[np.int64]
-) -> NDArray[np.int8]:
+def deal_several(split: Split, keys: Hashes, members: csr_matrix, groups: Numbers) -> Parts:
     """As `deal`, of samples with several labels each; `members` has shape (n, labels)."""
     shares = np.array([split.train, split.validation, split.test])
     hashes = seeded(keys, split.seed, "split")
     return deal_by_hash(hashes, shares) if split.method == "hash" else deal_sets(hashes, members, groups, shares)
 
 
-def deal_by_hash(hashes: NDArray[np.uint64], shares: NDArray[np.float64]) -> NDArray[np.int8]:
+def deal_by_hash(hashes: Hashes, shares: Floats) -> Parts:
     """A group's split from its own hash: the shares hold in expectation, and rows elsewhere move nothing."""
     place = (hashes >> np.uint64(11)).astype(np.float64) / 2**53
     bounds = np.cumsum(shares)[:-1]
@@ -57,9 +58,7 @@ def deal_by_hash(hashes: NDArray[np.uint64], shares: NDArray[np.float64]) -> NDA
     return chosen.astype(np.int8)
 
 
-def deal_stratified(
-    hashes: NDArray[np.uint64], labels: NDArray[np.int64], groups: NDArray[np.int64], shares: NDArray[np.float64]
-) -> NDArray[np.int8]:
+def deal_stratified(hashes: Hashes, labels: Numbers, groups: Numbers, shares: Floats) -> Parts:
     """Keep each label's shares as far as the groups allow, then the shares of the whole.
 
     Groups of several samples go first, the large before the small, each to the split that is emptiest in the group's
@@ -78,9 +77,7 @@ def deal_stratified(
     return result
 
 
-def deal_sets(
-    hashes: NDArray[np.uint64], members: csr_matrix, groups: NDArray[np.int64], shares: NDArray[np.float64]
-) -> NDArray[np.int8]:
+def deal_sets(hashes: Hashes, members: csr_matrix, groups: Numbers, shares: Floats) -> Parts:
     """Iterative stratification of samples with several labels (Sechidis, Tsoumakas, Vlahavas 2011), in whole groups.
 
     Always the label with the fewest undealt samples goes next, its groups in the order of their hashes, each to the
@@ -104,7 +101,7 @@ def deal_sets(
     by_label = counts.tocsc()
     chosen = np.full(len(names), -1, np.int8)
 
-    def assign(place: int, wish: NDArray[np.float64]) -> None:
+    def assign(place: int, wish: Floats) -> None:
         row = slice(counts.indptr[place], counts.indptr[place + 1])
         labels, amount = counts.indices[row], counts.data[row]
         best = int(np.lexsort((-room, -(wish - closed)))[0])
@@ -126,13 +123,13 @@ def deal_sets(
 
 
 def _deal_groups(
-    result: NDArray[np.int8],
-    hashes: NDArray[np.uint64],
-    labels: NDArray[np.int64],
-    group: NDArray[np.int64],
-    size: NDArray[np.int64],
-    wanted: NDArray[np.float64],
-    have: NDArray[np.float64],
+    result: Parts,
+    hashes: Hashes,
+    labels: Numbers,
+    group: Numbers,
+    size: Numbers,
+    wanted: Floats,
+    have: Floats,
 ) -> None:
     """Deal the groups of two samples or more; fills `result` and `have`."""
     members = np.flatnonzero(size[group] > 1)
@@ -164,12 +161,12 @@ def _deal_groups(
 
 
 def _deal_singles(
-    result: NDArray[np.int8],
-    singles: NDArray[np.int64],
-    hashes: NDArray[np.uint64],
-    labels: NDArray[np.int64],
-    wanted: NDArray[np.float64],
-    have: NDArray[np.float64],
+    result: Parts,
+    singles: Numbers,
+    hashes: Hashes,
+    labels: Numbers,
+    wanted: Floats,
+    have: Floats,
 ) -> None:
     """Deal the samples that are a group of their own, a label at a time; fills `result`."""
     if not len(singles):
@@ -188,7 +185,7 @@ def _deal_singles(
         carry[wanted[:, label] == 0] = 0
 
 
-def round_to(due: NDArray[np.float64], total: int, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
+def round_to(due: Floats, total: int, allowed: NDArray[np.bool_]) -> Numbers:
     """Whole numbers of sum `total`, none below 0, as near to `due` as that allows (largest remainder)."""
     counts = np.where(allowed, np.floor(np.maximum(due, 0)), 0).astype(np.int64)
     while counts.sum() > total:
@@ -202,7 +199,7 @@ def round_to(due: NDArray[np.float64], total: int, allowed: NDArray[np.bool_]) -
     return counts
 
 
-def stratified_order(keys: NDArray[np.uint64], labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+def stratified_order(keys: Hashes, labels: Numbers, seed: int) -> Numbers:
     """An order of samples of which every beginning is a stratified sample: larger samples extend smaller ones.
 
     Systematic sampling: a label's samples stand at even distances, from a seeded start.
@@ -225,7 +222,7 @@ def stratified_order(keys: NDArray[np.uint64], labels: NDArray[np.int64], seed: 
     return np.lexsort((hashes, (rank + offset[label]) / size[label]))
 
 
-def stratified_subset(sample_ids: Sequence[str], labels: Sequence[str], size: int | None) -> NDArray[np.int64]:
+def stratified_subset(sample_ids: Sequence[str], labels: Sequence[str], size: int | None) -> Numbers:
     """Positions, ascending, of `size` samples that keep each label's share as far as that can be; None: of all.
 
     A larger subset contains every smaller one, so that points of a learning curve differ in what was added alone. The

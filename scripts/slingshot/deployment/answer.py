@@ -108,40 +108,30 @@ def predict_split(
     out, written = new.predictions, new.record("predict")
     if step == "predict_fitted":
         return _by_pipeline(record, files, arm, split, job.device or "cpu")
+    shared: dict[str, Any] = {
+        "arm": arm.path,
+        "labels": results.data.labels,
+        "train": results.data.train,
+        "split": split,
+        "predictions": out,
+        "record": written,
+        "cache": results.cache(arm.model),
+        "force": job.force,
+    }
     if step == "ask":
         from slingshot.endpoints.ask import AskJob, ask
 
-        ask(
-            AskJob(
-                spec=_spec_of(AskSpec, record, arm),
-                arm=arm.path,
-                labels=results.data.labels,
-                train=results.data.train,
-                split=split,
-                predictions=out,
-                record=written,
-                cache=results.cache(arm.model),
-                asking=_asking(study, arm),
-                force=job.force,
-            )
-        )
+        ask(AskJob(spec=_spec_of(AskSpec, record, arm), asking=_asking(study, arm), **shared))
         return read_predictions(out)
     from slingshot.generation.predict import PredictJob, predict
 
     predict(
         PredictJob(
             spec=_spec_of(PredictSpec, record, arm),
-            arm=arm.path,
             model=results.model_card(arm.model),
-            labels=results.data.labels,
-            train=results.data.train,
-            split=split,
-            predictions=out,
-            record=written,
-            cache=results.cache(arm.model),
             adapter=files.adapter if arm.finetuned else None,
             device=job.device or study.models[arm.model].hardware.device,
-            force=job.force,
+            **shared,
         )
     )
     return read_predictions(out)

@@ -18,7 +18,7 @@ from slingshot.artifacts.layout import ADAPTER_SETTINGS, ArmFiles, ResultFiles
 from slingshot.artifacts.model_card import ModelCard, read_model_card
 from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.records import StepRecord
-from slingshot.artifacts.splits import read_samples
+from slingshot.artifacts.splits import COLUMNS, read_samples
 from slingshot.config.arms import Arm
 from slingshot.config.specs import PredictSpec
 from slingshot.config.study import load_study
@@ -26,7 +26,7 @@ from slingshot.core.errors import StudyError
 from slingshot.core.files import write_json, write_text
 from slingshot.deployment.answer import recorded
 from slingshot.deployment.card import card_of_export
-from slingshot.generation.predict import COLUMNS, make_prompts
+from slingshot.generation.predict import make_prompts
 from slingshot.prompting.chat_template import ChatTemplate
 from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.prompter import Prompter

@@ -19,7 +19,7 @@ from typing import Any
 from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.predictions import Prediction, write_predictions
 from slingshot.artifacts.records import StepRecord, timed
-from slingshot.artifacts.splits import read_samples
+from slingshot.artifacts.splits import COLUMNS, read_samples
 from slingshot.config.endpoints import Asking
 from slingshot.config.specs import AskSpec
 from slingshot.core.environment import versions
@@ -39,6 +39,7 @@ from slingshot.endpoints.schema import (
 )
 from slingshot.endpoints.use import describe_use
 from slingshot.generation.cache import PredictionCache
+from slingshot.prompting.answering_job import AnsweringJob
 from slingshot.prompting.answers import AnswerReader
 from slingshot.prompting.choices import with_choice
 from slingshot.prompting.examples import choose_examples
@@ -47,28 +48,17 @@ from slingshot.prompting.messages import Example, Message, chat_messages
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("sample_id", "text", "label", "description")
-
 NOT_REPEATABLE = (
     "an endpoint's answers are not bytes that come again: kept answers are used until the step runs with --force"
 )
 
 
-@dataclass(frozen=True)
-class AskJob:
+@dataclass(frozen=True, kw_only=True)
+class AskJob(AnsweringJob):
     """What to ask which endpoint, and where the outputs go."""
 
     spec: AskSpec
-    arm: str
-    labels: Path
-    train: Path
-    split: Path
-    predictions: Path
-    record: Path
-    cache: Path
     asking: Asking = field(default_factory=Asking)
-    force: bool = False
-    choice: Path | None = None
 
 
 @dataclass

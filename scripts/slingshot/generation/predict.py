@@ -14,7 +14,7 @@ from slingshot.artifacts.layout import ADAPTER_WEIGHTS
 from slingshot.artifacts.model_card import ModelCard, read_model_card
 from slingshot.artifacts.predictions import Candidate, Prediction, write_predictions
 from slingshot.artifacts.records import StepRecord, timed
-from slingshot.artifacts.splits import read_samples
+from slingshot.artifacts.splits import COLUMNS, read_samples
 from slingshot.config.specs import PredictSpec
 from slingshot.core.environment import device_name, processor_name, versions
 from slingshot.core.errors import StudyError
@@ -24,6 +24,7 @@ from slingshot.generation.cached_answers import answer_all, falls_back, settings
 from slingshot.models.lean_imports import prepare_imports, without_compiler
 from slingshot.models.loading import context_length, generation_end_ids, load_tokenizer
 from slingshot.models.number_types import number_type
+from slingshot.prompting.answering_job import AnsweringJob
 from slingshot.prompting.answers import AnswerReader
 from slingshot.prompting.choices import with_choice
 from slingshot.prompting.examples import choose_examples
@@ -39,28 +40,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("sample_id", "text", "label", "description")
-
 CLASSIFIED = 5  # candidates that a head over labels gives at least: they cost nothing
 
 
-@dataclass(frozen=True)
-class PredictJob:
+@dataclass(frozen=True, kw_only=True)
+class PredictJob(AnsweringJob):
     """What to answer with which model, where the outputs go, and what it may take of the machine."""
 
     spec: PredictSpec
-    arm: str
     model: Path
-    labels: Path
-    train: Path
-    split: Path
-    predictions: Path
-    record: Path
-    cache: Path
     adapter: Path | None = None
-    choice: Path | None = None
     shard: tuple[int, int] = (1, 1)
-    force: bool = False
     device: str = "cuda"
     token_budget: int | None = None
     memory_gb: float | None = None

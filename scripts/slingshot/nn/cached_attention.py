@@ -19,7 +19,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from slingshot.nn import flash_kernels
 from slingshot.nn.sequence_attention import one_sequence
-from slingshot.nn.supported_layers import refuse_unknown_arguments
+from slingshot.nn.supported_layers import unpack_states
 
 NAME = "slingshot_cached"
 
@@ -87,12 +87,10 @@ def _attend(
     **more: Any,
 ) -> tuple[Tensor, None]:
     """transformers' side: (1, heads, tokens, head size) in, (1, tokens, heads, head size) out."""
-    refuse_unknown_arguments(attention_mask, more)
+    query, key, value, scale = unpack_states(query, key, value, scaling, attention_mask, more)
     if step is None:
         raise ValueError("cached attention needs step=AttentionStep(...) among the arguments of the model's forward")
     layer = int(module.layer_idx)  # type: ignore[arg-type]
-    query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
-    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     if sliding_window is not None and sliding_window >= step.longest_key:
         sliding_window = None
     if step.branches is not None:

@@ -47,17 +47,8 @@ def flash_attention(
     scale: float,
     window: int | None = None,
 ) -> Tensor:
-    """Causal attention within packed sequences; has a gradient and compiles.
-
-    Args:
-        query: (tokens, heads, head size); key and value may have fewer heads, each shared by a run of query heads.
-        ends: (sequences + 1,) int32, where each sequence begins and the last one ends.
-        longest: no sequence is longer.
-        scale: what scores are multiplied with.
-        window: a token sees itself and `window` - 1 before it; None: all before it.
-
-    Returns: (tokens, heads, head size).
-    """
+    """Causal attention within packed sequences; has a gradient and compiles. Arguments and result are those of
+    `packed_attention.packed_attention`."""
     shared = {"enable_gqa": query.shape[1] != key.shape[1]} if "enable_gqa" in _ACCEPTED else {}
     window_size = (-1 if window is None else window - 1, 0)
     out: Tensor = varlen_attn(

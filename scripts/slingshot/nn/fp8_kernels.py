@@ -20,14 +20,19 @@ _WIDEST = 32_768  # numbers of a row that one program holds
 if triton is not None:
 
     @triton.jit
+    def _store_in_e4m3(out, scales, row, width, numbers, SMALLEST: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
+        """A row of float32 as e4m3, and its scale."""
+        at = tl.arange(0, BLOCK)
+        scale = tl.maximum(tl.max(tl.abs(numbers), 0) / 448.0, SMALLEST)
+        tl.store(scales + row, scale)
+        tl.store(out + row * width + at, (numbers / scale).to(tl.float8e4nv), mask=at < width)
+
+    @triton.jit
     def _quantize_kernel(rows, out, scales, width, SMALLEST: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
         row = tl.program_id(0).to(tl.int64)
         at = tl.arange(0, BLOCK)
-        inside = at < width
-        given = tl.load(rows + row * width + at, mask=inside, other=0.0).to(tl.float32)
-        scale = tl.maximum(tl.max(tl.abs(given), 0) / 448.0, SMALLEST)
-        tl.store(scales + row, scale)
-        tl.store(out + row * width + at, (given / scale).to(tl.float8e4nv), mask=inside)
+        given = tl.load(rows + row * width + at, mask=at < width, other=0.0).to(tl.float32)
+        _store_in_e4m3(out, scales, row, width, given, SMALLEST, BLOCK)
 
     @triton.jit
     def _norm_kernel(  # type: ignore[no-untyped-def]
@@ -48,9 +53,7 @@ if triton is not None:
         root = tl.rsqrt(tl.sum(wide * wide, 0) / width + epsilon)
         normed = (wide * root * tl.load(weight + at, mask=inside, other=0.0).to(tl.float32)).to(given.dtype)
         normed = normed.to(tl.float32)  # rounded as the network's own norm rounds
-        scale = tl.maximum(tl.max(tl.abs(normed), 0) / 448.0, SMALLEST)
-        tl.store(scales + row, scale)
-        tl.store(out + row * width + at, (normed / scale).to(tl.float8e4nv), mask=inside)
+        _store_in_e4m3(out, scales, row, width, normed, SMALLEST, BLOCK)
 
     @triton.jit
     def _silu_mul_kernel(  # type: ignore[no-untyped-def]
@@ -70,9 +73,7 @@ if triton is not None:
         wide = given.to(tl.float32)
         activated = (wide * tl.sigmoid(wide)).to(given.dtype).to(tl.float32)
         product = (activated * factor).to(given.dtype).to(tl.float32)
-        scale = tl.maximum(tl.max(tl.abs(product), 0) / 448.0, SMALLEST)
-        tl.store(scales + row, scale)
-        tl.store(out + row * width + at, (product / scale).to(tl.float8e4nv), mask=inside)
+        _store_in_e4m3(out, scales, row, width, product, SMALLEST, BLOCK)
 
 
 def quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -75,6 +75,28 @@ def refuse_unknown_arguments(mask: Tensor | None, given: dict[str, Any]) -> None
         )
 
 
+def unpack_states(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scaling: float | None,
+    mask: Tensor | None,
+    given: dict[str, Any],
+) -> tuple[Tensor, Tensor, Tensor, float]:
+    """What transformers hands an attention function, as ours take it.
+
+    Args:
+        query, key, value: (1, heads, tokens, head size).
+        scaling: what scores are multiplied with; None: 1 / sqrt(head size).
+        mask, given: as for `refuse_unknown_arguments`, which this calls.
+
+    Returns: query, key and value of (tokens, heads, head size), and the scale.
+    """
+    refuse_unknown_arguments(mask, given)
+    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    return query[0].transpose(0, 1), key[0].transpose(0, 1), value[0].transpose(0, 1), scale
+
+
 def _says_nothing(name: str, value: Any) -> bool:
     if value is None:
         return True

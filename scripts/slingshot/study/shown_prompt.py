@@ -8,12 +8,12 @@ from typing import Any
 from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.layout import ResultFiles
 from slingshot.artifacts.model_card import read_model_card
-from slingshot.artifacts.splits import read_samples
+from slingshot.artifacts.splits import COLUMNS, read_samples
 from slingshot.config.specs import AskSpec
 from slingshot.config.study import load_study
 from slingshot.core.errors import StudyError
 from slingshot.endpoints.ask import make_messages
-from slingshot.generation.predict import COLUMNS, make_prompts
+from slingshot.generation.predict import make_prompts
 from slingshot.models.loading import load_tokenizer
 from slingshot.prompting.choices import with_choice
 from slingshot.prompting.label_lists import LabelLists

@@ -13,7 +13,7 @@ import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
 from slingshot.artifacts.labels import read_labels
-from slingshot.artifacts.splits import read_split
+from slingshot.artifacts.splits import COLUMNS, read_split
 from slingshot.config.specs import FinetuneSpec
 from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_text
@@ -25,7 +25,6 @@ from slingshot.training.batches import Sample
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("sample_id", "text", "label", "description")  # of a split, as far as a finetune reads it
 
 ROWS_TOKENIZED_TOGETHER = 512
 
