@@ -216,9 +216,9 @@ def pairs() -> Iterator[Regime]:
             found = compare_runs([one], [other], CONFIDENCE, groups)
             return Drawn(found.difference.value, found.difference.low, found.difference.high, found.p)
 
-        said = f"{100 * first:g} against {100 * second:g}%"
-        said += f", groups of 4 alike by {alike}" if alike else ""
-        return Regime("paired difference", said, n, first - second, draw)
+        conditions = f"{100 * first:g} against {100 * second:g}%"
+        conditions += f", groups of 4 alike by {alike}" if alike else ""
+        return Regime("paired difference", conditions, n, first - second, draw)
 
     yield from (regime(*each, None) for each in PAIRS)
     yield from (regime(n, 0.5, 0.5, alike) for n in (120, 300, 1500) for alike in (0.3, 0.9))
@@ -234,8 +234,8 @@ def seeds() -> Iterator[Regime]:
                 found = compare_runs(small, [large], CONFIDENCE, independent(1500))
                 return Drawn(found.difference.value, found.difference.low, found.difference.high, found.p)
 
-            said = f"{runs} seed{'s' * (runs > 1)}, {100 * spread:g} points between seeds"
-            yield Regime("difference from the recipe's mean", said, 1500, 0.0, draw)
+            conditions = f"{runs} seed{'s' * (runs > 1)}, {100 * spread:g} points between seeds"
+            yield Regime("difference from the recipe's mean", conditions, 1500, 0.0, draw)
 
 
 def designs() -> Iterator[Regime]:
@@ -256,7 +256,7 @@ def calibration() -> Iterator[Regime]:
         ("right 0.6 times as often", (6, 2), 0.6, 0.4 * float(np.sqrt(0.75**2 + 0.75 * 0.25 / 9))),
     )
     for n in (30, 150, 1500):
-        for regime, shape, factor, truth in shapes:
+        for conditions, shape, factor, truth in shapes:
 
             def draw(
                 generator: Generator,
@@ -270,9 +270,9 @@ def calibration() -> Iterator[Regime]:
                 found = estimate(probabilities, right, independent(n), CONFIDENCE)
                 return Drawn(found.value, found.low, found.high)
 
-            yield Regime("calibration error", regime, n, truth, partial(draw, estimate=calibration_error))
-            if "near" not in regime:
-                yield Regime("Brier score", regime, n, None, partial(draw, estimate=brier_score))
+            yield Regime("calibration error", conditions, n, truth, partial(draw, estimate=calibration_error))
+            if "near" not in conditions:
+                yield Regime("Brier score", conditions, n, None, partial(draw, estimate=brier_score))
 
 
 SIZES = np.array([100, 300, 1000, 3000, 7000], dtype=float)
@@ -300,8 +300,8 @@ def curves() -> Iterator[Regime]:
                     low, high = learning_curve.break_even_bounds(SIZES, differences, found, CONFIDENCE, independent(n))
                     return Drawn(500.0, low, high)
 
-                said = f"{name}, {100 * noise:g} points of training noise"
-                yield Regime("train size of break-even", said, n, 500.0, draw)
+                conditions = f"{name}, {100 * noise:g} points of training noise"
+                yield Regime("train size of break-even", conditions, n, 500.0, draw)
 
 
 def costs() -> Iterator[Regime]:
@@ -312,8 +312,8 @@ def costs() -> Iterator[Regime]:
             return Drawn(0.0, *volume_interval(training, small, large, (0.03, 0.03, 0.03), CONFIDENCE))
 
         truth = 3600.0 / (0.12 - ratio * 0.12)
-        said = f"rates vary by 3%, small costs {100 * ratio:g}% of large"
-        yield Regime("dialogues of break-even", said, 1, truth, draw)
+        conditions = f"rates vary by 3%, small costs {100 * ratio:g}% of large"
+        yield Regime("dialogues of break-even", conditions, 1, truth, draw)
 
 
 def regimes() -> list[Regime]:

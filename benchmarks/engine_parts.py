@@ -59,8 +59,8 @@ def run_apart(group: str) -> list[dict[str, Any]]:
     """A group's rows, from a process of its own; those that it had before it failed are kept."""
     command = [sys.executable, __file__, "--inside", group, *sys.argv[1:]]
     done = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    said, complained = done.communicate()
-    rows = [json.loads(line[4:]) for line in said.splitlines() if line.startswith("ROW ")]
+    output, complained = done.communicate()
+    rows = [json.loads(line[4:]) for line in output.splitlines() if line.startswith("ROW ")]
     if done.returncode:
         rows.append({"group": group, "variant": "FAILED", "message": complained[-1500:]})
     for row in rows:

@@ -287,10 +287,10 @@ def run_apart(part: str, options: argparse.Namespace) -> dict[str, Any]:
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PARTS[part][1])
     except subprocess.TimeoutExpired as error:
-        said = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
-        return {"timed_out": PARTS[part][1], "said": said[-2000:]}
+        output = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
+        return {"timed_out": PARTS[part][1], "output": output[-2000:]}
     if done.returncode:
-        return {"failed": done.stderr[-2500:], "said": done.stdout[-1500:]}
+        return {"failed": done.stderr[-2500:], "output": done.stdout[-1500:]}
     return {**json.loads(answer.read_text()), "process_seconds": time.perf_counter() - start}
 
 

@@ -76,8 +76,8 @@ def main() -> None:
 
     micro = {}
     for threshold in np.linspace(0.05, 0.95, 91):
-        said = chances["validation"] >= threshold
-        micro[threshold] = f1_score(true["validation"], said, average="micro", zero_division=0)
+        predicted = chances["validation"] >= threshold
+        micro[threshold] = f1_score(true["validation"], predicted, average="micro", zero_division=0)
     threshold = max(micro, key=lambda each: (micro[each], -each))
     order = {name: np.argsort(-each, axis=1) for name, each in chances.items()}
 
@@ -90,7 +90,9 @@ def main() -> None:
     by_threshold = [[names[at] for at in np.flatnonzero(row >= threshold)] for row in chances["test"]]
     rankings, groups = top("test", len(names)), groups_of(parts["test"])
     answers = {f"threshold {threshold:.2f}": by_threshold, f"top {k}": top("test", k)}
-    print("way | micro F1 | scikit-learn's | macro F1 of test's labels | examples' F1 | exact | hierarchical F1 | said")
+    print(
+        "way | micro F1 | scikit-learn's | macro F1 of test's labels | examples' F1 | exact | hierarchical F1 | answers"
+    )
     print("--- | ---: | ---: | ---: | ---: | ---: | ---: | ---:")
     for way, sets in answers.items():
         found = set_scores(truths["test"], sets, rankings, labels, icd10, groups, 0.95)  # type: ignore[arg-type]

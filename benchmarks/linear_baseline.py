@@ -55,8 +55,8 @@ def invented(samples: int, labels: int) -> list[Split]:
     def drawn(count: int) -> Split:
         truth = random.integers(labels, size=count)
         spoken = random.choice(len(vocabulary), size=(count, 780), p=chance / chance.sum())
-        said = np.concatenate([spoken, own[truth][:, random.integers(30, size=20)]], axis=1)
-        return [" ".join(vocabulary[row]) for row in said], [f"L{label}" for label in truth]
+        words = np.concatenate([spoken, own[truth][:, random.integers(30, size=20)]], axis=1)
+        return [" ".join(vocabulary[row]) for row in words], [f"L{label}" for label in truth]
 
     return [drawn(samples), drawn(samples // 5), drawn(samples // 5)]
 

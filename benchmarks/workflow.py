@@ -113,11 +113,11 @@ def measured(command: list[str], folder: str) -> tuple[float, float, str]:
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
         output.seek(0)
-        said = output.read()
+        text = output.read()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit(said[-3000:])
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, said
+        sys.exit(text[-3000:])
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text
 
 
 def write_study(folder: Path, models: int) -> None:

@@ -164,10 +164,10 @@ def finish(tree: Tree, contenders: Sequence[Contender] = CONTENDERS) -> None:
 
 def _sample(random_: random.Random, number: int, sentences: int) -> dict[str, str]:
     code, description, category, block, chapter = random_.choice(CODES)
-    said = "\n".join(random_.choice(SENTENCES).format(days=random_.randint(2, 90)) for _ in range(sentences))
+    turns = "\n".join(random_.choice(SENTENCES).format(days=random_.randint(2, 90)) for _ in range(sentences))
     return {
         "sample_id": f"{number:016x}",
-        "text": f"{said}\nPatient: It began as {description.lower()}, they told me.",
+        "text": f"{turns}\nPatient: It began as {description.lower()}, they told me.",
         "label": code,
         "description": description,
         "category": category,

@@ -128,8 +128,8 @@ def dialogue(words: random.Random, tokens: int) -> str:
     """Turns of made-up words, `tokens` bytes long."""
     turns: list[str] = []
     while (length := sum(map(len, turns))) < tokens:
-        said = " ".join(made_up(words) for _ in range(12))
-        turns.append(f"[{'doctor' if len(turns) % 2 == 0 else 'patient'}] {said}.\n"[: tokens - length])
+        sentence = " ".join(made_up(words) for _ in range(12))
+        turns.append(f"[{'doctor' if len(turns) % 2 == 0 else 'patient'}] {sentence}.\n"[: tokens - length])
     return "".join(turns)
 
 

@@ -185,7 +185,7 @@ def lines_of_projection(found: Mapping[str, Any]) -> list[str]:
     device = steps[-1]["device"] if steps else "no device"
     return [
         "the whole study, projected; what a first answer or evaluation compiles counts as if it grew, too:",
-        *(f"    {step['name']}: {step['projection']['said']}" for step in steps),
+        *(f"    {step['name']}: {step['projection']['sentence']}" for step in steps),
         f"    model steps {total:.0f} s, of which {extra:.0f} s answer the validation split (the ensemble's weights)",
         f"    the rest {rest:.0f} s if nothing grows; {most:.0f} s if all grows and its jobs run one after another, "
         "without tfidf, whose work is samples times labels",

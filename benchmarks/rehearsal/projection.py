@@ -28,7 +28,8 @@ def projected(
         growing = sum(phases.get(phase, 0.0) for phase in GROWING)
         fixed = process.seconds - growing
         seconds = fixed + growing / share
-        return {"seconds": round(seconds, 1), "said": f"{fixed:.1f} s + {growing:.1f} s / {share:g} = {seconds:.0f} s"}
+        sentence = f"{fixed:.1f} s + {growing:.1f} s / {share:g} = {seconds:.0f} s"
+        return {"seconds": round(seconds, 1), "sentence": sentence}
     return projected_training(process, record, phases, folder, share)
 
 
@@ -48,11 +49,11 @@ def projected_training(
     all_evaluated = round(all_judged * evaluations_of(training["train_samples"] / share, recipe))
     fixed = process.seconds - at_rate - evaluating - encoding
     seconds = fixed + (encoding + tokens / rate) / share + evaluating * all_evaluated / evaluated
-    said = (
+    sentence = (
         f"{fixed:.1f} s + ({encoding:.1f} s encoding + {tokens:,.0f} tokens / {rate:,.0f} tokens/s) / {share:g} + "
         f"{evaluating:.1f} s evaluating * {all_evaluated:,} / {evaluated:,} samples = {seconds:.0f} s"
     )
-    return {"seconds": round(seconds, 1), "said": said}
+    return {"seconds": round(seconds, 1), "sentence": sentence}
 
 
 def evaluations_of(samples: float, recipe: Mapping[str, Any]) -> int:

@@ -76,9 +76,9 @@ def test_a_config_that_asks_for_python_runs_none(tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(StudyError, match="__use_yte__"):
         load_study(tmp_path / "config.yaml")
-    code, said = small_study.run(tmp_path, "-n")
+    code, output = small_study.run(tmp_path, "-n")
     assert code != 0
-    assert "__use_yte__" in said
+    assert "__use_yte__" in output
     assert not marker.exists()
 
 
@@ -121,8 +121,8 @@ def test_a_checkout_whose_path_is_hostile_runs_its_rules_and_nothing_else(tmp_pa
     (where / "prompt.yaml").write_text("system: Name the code.\nuser: '{{ text }}'\n")
     (where / "dialogues.csv").write_text("text,label,description\n" + "".join(small_study._dialogues(72)))
     (where / "config.yaml").write_text(yaml.safe_dump(small_study.config()))
-    code, said = small_study.run(where, "results/data/dataset.json", house=place)
-    assert code == 0, said[-3000:]
+    code, output = small_study.run(where, "results/data/dataset.json", house=place)
+    assert code == 0, output[-3000:]
     assert not list(tmp_path.rglob("ran"))
 
 

@@ -80,7 +80,7 @@ def test_standard_input_takes_a_dialogue_on_each_line(study):
 
 
 @pytest.mark.parametrize(
-    ("job", "said"),
+    ("job", "message"),
     [
         ({"arm": "slm/nobody"}, "no arm slm/nobody"),
         ({"source": "gone.csv"}, "gone.csv is missing"),
@@ -88,9 +88,9 @@ def test_standard_input_takes_a_dialogue_on_each_line(study):
         ({"output": Path("answers.docx")}, r"must end in \.csv"),
     ],
 )
-def test_what_cannot_be_answered_is_one_sentence(study, job, said):
+def test_what_cannot_be_answered_is_one_sentence(study, job, message):
     given = {"study": study, "arm": "baseline/tfidf", "source": str(study / "dialogues.csv")}
-    with pytest.raises(StudyError, match=said):
+    with pytest.raises(StudyError, match=message):
         answer(AnswerJob(**given | job))
 
 

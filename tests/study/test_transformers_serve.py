@@ -16,14 +16,13 @@ import time
 import urllib.request
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.records import read_step_record
 from slingshot.config.specs import AskSpec, PredictSpec
-from slingshot.core.files import write_json
+from tests.splits import write_labels, write_split
 
 ROOT = Path(__file__).parents[2]
 CARD = ROOT / "studies/demo/results/models/smol30.json"
@@ -50,22 +49,13 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
-    nothing = {"category": None, "block": None, "chapter": None, "billable": None, "train_samples": 1}
-    write_json(
-        folder / "labels.json", [{"label": code, "description": said, **nothing} for code, said in LABELS.items()]
-    )
-    codes = [list(LABELS)[number % 3] for number in range(SAMPLES)]
-    rows = {
-        "sample_id": [f"{number:016x}" for number in range(SAMPLES)],
-        "text": [
-            f"Doctor: What brings you in? Patient: For {number + 2} days {COMPLAINTS[number % 3]}, worse than in May."
-            for number in range(SAMPLES)
-        ],
-        "label": codes,
-        "description": [LABELS[code] for code in codes],
-    }
+    write_labels(folder / "labels.json", LABELS)
+    texts = [
+        f"Doctor: What brings you in? Patient: For {number + 2} days {COMPLAINTS[number % 3]}, worse than in May."
+        for number in range(SAMPLES)
+    ]
     for name in ("train", "test"):
-        pd.DataFrame(rows).to_parquet(folder / f"{name}.parquet")
+        write_split(folder / f"{name}.parquet", texts, LABELS)
     ModelCard(
         name="smol", source={"folder": str(MODEL)}, revision="r", folder=str(MODEL), files={"model.safetensors": "d"},
         parameters=134_515_008, layers=30, architecture="LlamaForCausalLM",

@@ -105,11 +105,11 @@ def run(folder: Path, *words: str, seconds: float = 300, house: Path = HOUSE, **
     """Run Snakemake to its end: exit code, and all that it said."""
     process = snakemake(folder, *words, house=house, **variables)
     try:
-        said = process.communicate(timeout=seconds)[0]
+        output = process.communicate(timeout=seconds)[0]
     except subprocess.TimeoutExpired:
         process.kill()
         raise
-    return process.returncode, said
+    return process.returncode, output
 
 
 def program(command: str) -> subprocess.CompletedProcess[str]:
@@ -121,10 +121,10 @@ def program(command: str) -> subprocess.CompletedProcess[str]:
 
 def planned(folder: Path, *words: str, house: Path = HOUSE, **variables: str) -> dict[str, str]:
     """The jobs that a dry run lists, by name (`finetune slm/c`), each with the reason that it gives."""
-    code, said = run(folder, "--dry-run", *words, house=house, **variables)
-    assert code == 0, said[-3000:]
+    code, output = run(folder, "--dry-run", *words, house=house, **variables)
+    assert code == 0, output[-3000:]
     jobs = {}
-    for name, block in re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", said, flags=re.MULTILINE):
+    for name, block in re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", output, flags=re.MULTILINE):
         wildcards = re.search(r"^    wildcards: (?:arm|model)=(\S+)", block, flags=re.MULTILINE)
         reason = re.search(r"^    reason: (.*)$", block, flags=re.MULTILINE)
         if name != "all":

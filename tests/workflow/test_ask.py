@@ -43,17 +43,17 @@ def study(tmp_path_factory, stub):
 
 
 def test_a_study_is_asked_scored_and_reported(study, stub):
-    code, said = small_study.run(study, "--dry-run", STUB_KEY=KEY)
-    assert code == 0, said[-3000:]
-    assert f"llm/gpt: the test split to {stub.url} (big-1; this machine)" in said
-    code, said = small_study.run(study, "--cores", "1", STUB_KEY=KEY)
-    assert code == 0, said[-5000:]
+    code, output = small_study.run(study, "--dry-run", STUB_KEY=KEY)
+    assert code == 0, output[-3000:]
+    assert f"llm/gpt: the test split to {stub.url} (big-1; this machine)" in output
+    code, output = small_study.run(study, "--cores", "1", STUB_KEY=KEY)
+    assert code == 0, output[-5000:]
     assert all(one.raw == "I10" for one in read_predictions(study / "results/llm/gpt/predictions.jsonl"))
     assert (study / "results/llm/gpt/validation/predictions.jsonl").exists()
     cost = read_comparison(study / "results/comparison.json").arms[0].cost
     assert cost is not None and cost.per_1000_dialogues.money == pytest.approx(1000 * (100 * 1 + 5 * 2) / 1e6)
     assert "fp_7" in (study / "results/report.html").read_text(encoding="utf-8")
-    assert KEY not in said
+    assert KEY not in output
     for path in study.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
     assert {headers["authorization"] for headers in stub.headers} == {f"Bearer {KEY}"}

@@ -47,9 +47,9 @@ def test_the_reports_graph_is_snakemakes(study):
 
 
 def test_every_step_of_an_arm_bears_its_arm_in_the_picture(study, tmp_path):
-    said = draw_workflow(study, "results/report.html", tmp_path / "dag.svg")
+    output = draw_workflow(study, "results/report.html", tmp_path / "dag.svg")
     picture = (tmp_path / "dag.svg").read_text()
     assert picture.startswith("<svg")
-    assert int(said.split()[-2]) > 30
+    assert int(output.split()[-2]) > 30
     for arm in arms_of(parse_study(config() | EVERYTHING)):
         assert f"{arm.rules[-1]} {arm.path}<" in picture

@@ -20,7 +20,7 @@ DESIGNS = {
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory):
+def output(tmp_path_factory):
     """The dry run of the root's study with every design."""
     study = tmp_path_factory.mktemp("designed")
     shutil.copytree(HOUSE / "prompts", study / "prompts")
@@ -28,13 +28,13 @@ def said(tmp_path_factory):
     config = yaml.safe_load((HOUSE / "config.yaml").read_text(encoding="utf-8"))
     config |= {"designs": DESIGNS, "answering": {"ensemble_weights": "equal"}}
     (study / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    code, said = run(study, "--dry-run")
-    assert code == 0, said[-3000:]
-    return said
+    code, output = run(study, "--dry-run")
+    assert code == 0, output[-3000:]
+    return output
 
 
-def test_each_arm_that_designs_share_is_listed_once(said):
-    listed = Counter(re.findall(r"^rule (\w+):\n(?:    .*\n)*?    wildcards: arm=(\S+)", said, flags=re.MULTILINE))
+def test_each_arm_that_designs_share_is_listed_once(output):
+    listed = Counter(re.findall(r"^rule (\w+):\n(?:    .*\n)*?    wildcards: arm=(\S+)", output, flags=re.MULTILINE))
     assert set(listed.values()) == {1}
     # lora.r: 64 is the study's own recipe, so slm/qwen3b competes in the sweep; seed 42 is the study's own.
     finetunes = sorted(arm for rule, arm in listed if rule == "finetune")
@@ -50,14 +50,14 @@ def test_each_arm_that_designs_share_is_listed_once(said):
     ]
 
 
-def test_candidates_of_a_sweep_are_never_answered_with(said):
-    predicted = re.findall(r"^rule predict:\n(?:    .*\n)*?    wildcards: arm=(\S+)", said, flags=re.MULTILINE)
+def test_candidates_of_a_sweep_are_never_answered_with(output):
+    predicted = re.findall(r"^rule predict:\n(?:    .*\n)*?    wildcards: arm=(\S+)", output, flags=re.MULTILINE)
     assert not [arm for arm in predicted if "sweep-" in arm]
     assert "slm/qwen3b/best" in predicted
 
 
-def test_the_plan_counts_model_steps_by_design_and_says_its_basis(said):
-    counts = re.findall(r"^(\w+) +(\d+) +(\d+) +(?:> )?[\d.?]+$", said, flags=re.MULTILINE)
+def test_the_plan_counts_model_steps_by_design_and_says_its_basis(output):
+    counts = re.findall(r"^(\w+) +(\d+) +(\d+) +(?:> )?[\d.?]+$", output, flags=re.MULTILINE)
     assert counts == [
         ("study", "2", "4"),
         ("crossed", "1", "2"),
@@ -68,16 +68,16 @@ def test_the_plan_counts_model_steps_by_design_and_says_its_basis(said):
         ("prompts", "0", "5"),
         ("total", "8", "17"),
     ]
-    assert "as MedSynth is known to have" in said
+    assert "as MedSynth is known to have" in output
 
 
-def test_prompts_are_chosen_on_validation_and_test_is_read_once(said):
-    answered = re.findall(r"^rule (predict\w*):\n(?:    .*\n)*?    wildcards: arm=(\S+)", said, flags=re.MULTILINE)
+def test_prompts_are_chosen_on_validation_and_test_is_read_once(output):
+    answered = re.findall(r"^rule (predict\w*):\n(?:    .*\n)*?    wildcards: arm=(\S+)", output, flags=re.MULTILINE)
     of_prompts = [(rule, arm) for rule, arm in answered if "prompt" in arm]
     candidates = [f"llm/llama8b/prompt-{name}_k-{k}" for name in ("icd10cm", "other") for k in (0, 2)]
     assert sorted(of_prompts) == sorted(
         [("predict", "llm/llama8b/best_prompt"), *(("predict_validation", arm) for arm in candidates)]
     )
     assert re.search(
-        r"^rule choose_prompt:\n(?:    .*\n)*?    wildcards: arm=llm/llama8b/best_prompt", said, re.MULTILINE
+        r"^rule choose_prompt:\n(?:    .*\n)*?    wildcards: arm=llm/llama8b/best_prompt", output, re.MULTILINE
     )

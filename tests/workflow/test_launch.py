@@ -150,11 +150,11 @@ def test_the_terminal_shows_the_main_lines_and_the_log_holds_all(tmp_path, envir
     scripts = str(Path(LAUNCH[1]).parent)
     log = tmp_path / "logs" / "step.log"
     job = start([sys.executable, "-c", step, scripts], environment, tmp_path / "a.json", 0, ["--log", str(log)])
-    said = job.communicate(timeout=20)[1]
+    output = job.communicate(timeout=20)[1]
     assert job.returncode == 0
-    assert said.splitlines()[:2] == ["predict llm/a: begins", "predict llm/a: 12 of 100"]
+    assert output.splitlines()[:2] == ["predict llm/a: begins", "predict llm/a: 12 of 100"]
     assert "a long spec" in log.read_text()
-    assert "a long spec" not in said
+    assert "a long spec" not in output
 
 
 def test_a_step_gets_devices_only_among_those_that_are_allowed(tmp_path, environment):
@@ -214,10 +214,10 @@ def test_what_cannot_be_had_is_one_clear_error(tmp_path, environment, gpus, opti
     (tmp_path / "pynvml.py").write_text("def nvmlInit(): raise OSError('no driver')")
     changes = {"PYTHONPATH": str(tmp_path)} | changes
     job = start(["touch", str(tmp_path / "ran")], environment | changes, tmp_path / "record.json", gpus, options)
-    said = job.communicate()[1]
+    output = job.communicate()[1]
     assert job.returncode == 1
-    assert message in said
-    assert "Traceback" not in said
+    assert message in output
+    assert "Traceback" not in output
     assert not (tmp_path / "ran").exists()
 
 

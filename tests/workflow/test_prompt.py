@@ -7,8 +7,8 @@ def test_the_prompt_of_a_sample_is_shown_with_its_tokens(tmp_path):
     study = tmp_path / "study"
     write_study(study)
     assert "is not there yet: make it with `snakemake" in show(study, "llm/b").stderr
-    code, said = run(study, "results/data/dataset.json", "results/models/b.json")
-    assert code == 0, said[-2000:]
+    code, output = run(study, "results/data/dataset.json", "results/models/b.json")
+    assert code == 0, output[-2000:]
     done = show(study, "llm/b", "2")
     assert done.returncode == 0, done.stderr
     first, rest = done.stdout.split("\n", 1)

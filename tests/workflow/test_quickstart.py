@@ -12,9 +12,9 @@ WRITTEN = re.search(r"```yaml\n(# Made by `make study`.*?)```", README, flags=re
 
 def write_texts(path, column="label"):
     rows = [
-        f'"{said}, since {day} {number}",{name.split()[0]}'
+        f'"{complaint}, since {day} {number}",{name.split()[0]}'
         for number, day in enumerate(("Monday", "Tuesday", "spring", "the holidays", "my birthday") * 3)
-        for name, said in FINDINGS.values()
+        for name, complaint in FINDINGS.values()
     ]
     path.write_text(f"text,{column}\n" + "\n".join(rows) + "\n", encoding="utf-8")
 
@@ -31,11 +31,11 @@ def test_the_quickstart_runs_as_typed(tmp_path):
     assert "60 rows, 4 different labels (plain labels)" in done.stdout
     assert len(WRITTEN.splitlines()) <= 22
     assert (study / "config.yaml").read_text(encoding="utf-8") == WRITTEN
-    code, said = run(study, "--dry-run", "results/report.html")
-    assert code == 0, said[-2000:]
-    assert "embedding/minilm" in said
-    code, said = run(study, "results/baseline/tfidf/metrics.json")
-    assert code == 0, said[-2000:]
+    code, output = run(study, "--dry-run", "results/report.html")
+    assert code == 0, output[-2000:]
+    assert "embedding/minilm" in output
+    code, output = run(study, "results/baseline/tfidf/metrics.json")
+    assert code == 0, output[-2000:]
 
 
 def test_codes_are_told_from_plain_labels_and_names_are_quoted(tmp_path):

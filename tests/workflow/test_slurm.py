@@ -112,8 +112,8 @@ def _wait_for_node(spool, seconds=40):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
-            said = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True, timeout=5, check=False)
-            if said.stdout.strip() == "idle":
+            output = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True, timeout=5, check=False)
+            if output.stdout.strip() == "idle":
                 return
         except subprocess.TimeoutExpired:
             pass
@@ -126,7 +126,7 @@ def test_two_arms_run_as_slurm_jobs_on_gpus_that_slurm_assigned(cluster, tmp_pat
     study = tmp_path / "study"
     small_study.write_study(study)
     arms = ("llm/b", "slm/c")
-    code, said = small_study.run(
+    code, output = small_study.run(
         study,
         "--workflow-profile",
         str(small_study.HOUSE / "profiles" / "slurm"),
@@ -144,8 +144,8 @@ def test_two_arms_run_as_slurm_jobs_on_gpus_that_slurm_assigned(cluster, tmp_pat
         seconds=240,
         SLINGSHOT_FAKE_DEVICES="2",
     )
-    assert code == 0, said[-4000:]
-    assert said.count("has been submitted with SLURM jobid") >= 7, said[-4000:]
+    assert code == 0, output[-4000:]
+    assert output.count("has been submitted with SLURM jobid") >= 7, output[-4000:]
     for arm in arms:
         record = read_process_record(study / "results" / arm / "predict.process.json")
         assert (record.exit_code, record.device) == (0, "pretended GPU")

@@ -68,8 +68,8 @@ def forget(study, arm, *names):
 def go_on(study, house, *targets):
     """What docs/running.md says: unlock, then run again."""
     assert run(study, "--unlock", house=house)[0] == 0
-    code, said = run(study, "--cores", "2", *targets, house=house)
-    assert code == 0, said[-4000:]
+    code, output = run(study, "--cores", "2", *targets, house=house)
+    assert code == 0, output[-4000:]
 
 
 def test_a_step_that_is_killed_is_tried_again_with_a_smaller_budget(study, house):
@@ -82,9 +82,9 @@ def test_a_step_that_is_killed_is_tried_again_with_a_smaller_budget(study, house
     there, found = launcher_of(study, "finetune")
     wait_until(there, workflow)
     os.kill(found[0], signal.SIGKILL)
-    said = workflow.communicate(timeout=240)[0]
-    assert workflow.returncode == 0, said[-3000:]
-    assert "was killed: where nobody did that, main memory ran out" in said
+    output = workflow.communicate(timeout=240)[0]
+    assert workflow.returncode == 0, output[-3000:]
+    assert "was killed: where nobody did that, main memory ran out" in output
     assert read_step_record(study / "results" / "slm" / "c" / "finetune.json").token_budget == 512
     after = load_file(path)
     assert after.keys() == before.keys()
@@ -103,10 +103,10 @@ def test_snakemake_killed_takes_its_steps_along_and_the_next_run_ends_the_same(s
     workflow.kill()
     workflow.communicate()
     wait_until(lambda: not Path(f"/proc/{found[0]}").exists(), seconds=40)
-    code, said = run(study, "--cores", "1", house=house)
+    code, output = run(study, "--cores", "1", house=house)
     assert code != 0
-    assert "LockException" in said
-    assert "--unlock" in said
+    assert "LockException" in output
+    assert "--unlock" in output
     go_on(study, house, "results/report.html")
     assert digests(study, *BYTES) == before
     assert small_study.planned(study, house=house) == {}
@@ -206,9 +206,9 @@ def test_a_full_disk_leaves_no_half_file_and_the_next_run_goes_on(study, house):
         text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048)),
     )
-    said = process.communicate(timeout=120)[0]
+    output = process.communicate(timeout=120)[0]
     assert process.returncode != 0
-    assert "File too large" in said or "disk" in said, said[-2000:]
+    assert "File too large" in output or "disk" in output, output[-2000:]
     place = study / "results" / "llm" / "a"
     assert not (place / "predictions.jsonl").exists()
     assert list(place.glob(".predictions*")) == []
@@ -242,24 +242,24 @@ def test_one_failing_model_leaves_the_others_and_a_report_that_names_it(study, h
     subprocess.run(["touch", "-d", "2020-01-01", str(card)], check=True, timeout=10)
     for name in ("report.html", "comparison.json"):
         (study / "results" / name).unlink()
-    code, said = run(study, "--cores", "2", "--keep-going", "--", "results/report.html", house=house)
+    code, output = run(study, "--cores", "2", "--keep-going", "--", "results/report.html", house=house)
     assert code != 0
-    assert "lacks gone.safetensors" in said
+    assert "lacks gone.safetensors" in output
     assert (study / "results" / "llm" / "b" / "metrics.json").exists()
     config = (study / "config.yaml").read_text().replace("max_new_tokens: 5", "max_new_tokens: 5\n  candidates: 0")
     (study / "config.yaml").write_text(config)
-    code, said = run(study, "--cores", "1", "report_available", house=house)
-    assert code == 0, said[-3000:]
-    assert "slm/d: missing" in said
-    assert "llm/b: reported" in said
+    code, output = run(study, "--cores", "1", "report_available", house=house)
+    assert code == 0, output[-3000:]
+    assert "slm/d: missing" in output
+    assert "llm/b: reported" in output
     comparison = read_json(study / "results" / "available" / "comparison.json")
     assert comparison["missing"] == ["slm/d"]
     page = (study / "results" / "available" / "report.html").read_text()
     assert "Not in this report" in page
     (study / "config.yaml").write_text(config.replace("max_new_tokens: 5", "max_new_tokens: 6"))
-    code, said = run(study, "--cores", "1", "report_available", house=house)
-    assert "llm/b: missing" in said
-    assert "earlier config" in said
+    code, output = run(study, "--cores", "1", "report_available", house=house)
+    assert "llm/b: missing" in output
+    assert "earlier config" in output
 
 
 def test_shards_gather_to_the_bytes_of_one_job(study, house):
@@ -284,6 +284,6 @@ def test_a_step_that_asks_for_more_gpus_than_are_allowed_is_an_error(study, hous
     config = (study / "config.yaml").read_text().replace("device: cpu", "device: cuda\n  gpus: 2")
     (study / "config.yaml").write_text(config)
     words = ("--cores", "2", "--resources", "gpu=1", "--", path)
-    code, said = run(study, *words, house=house, SLINGSHOT_FAKE_DEVICES="4")
+    code, output = run(study, *words, house=house, SLINGSHOT_FAKE_DEVICES="4")
     assert code != 0
-    assert "slm/c asks for 2 GPUs and the workflow may use 1: run snakemake with --resources gpu=2" in said
+    assert "slm/c asks for 2 GPUs and the workflow may use 1: run snakemake with --resources gpu=2" in output

@@ -16,14 +16,14 @@ def test_every_arm_answers_a_further_test_set_and_none_is_trained_on_it(tmp_path
     config = small_study.config()
     config["data"]["test_sets"] = {"hospital_b": {"source": {"path": "dialogues.csv"}}}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    code, said = small_study.run(folder, "--dry-run", "--cores", "1")
-    assert code == 0, said[-2000:]
-    found = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", said, flags=re.MULTILINE)}
+    code, output = small_study.run(folder, "--dry-run", "--cores", "1")
+    assert code == 0, output[-2000:]
+    found = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)}
     assert found["predict_test_set"] == found["predict"]
     assert found["predict_fitted_test_set"] == found["predict_fitted"] == 1
     assert found["score_test_set"] == found["score"]
     assert found["compare_test_sets"] == 1
-    for block in re.findall(r"rule (?:finetune|fit|compare):\n((?:    .*\n)+)", said):
+    for block in re.findall(r"rule (?:finetune|fit|compare):\n((?:    .*\n)+)", output):
         assert "hospital_b" not in block
 
 
@@ -38,11 +38,11 @@ def test_imported_answers_are_there_where_they_have_a_file_for_the_set(tmp_path)
         "coder": {"file": "answers.csv", "columns": {"text": "text"}, "test_sets": {"b": "answers_b.csv"}}
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    code, said = small_study.run(folder, "--dry-run", "--cores", "1", "--printshellcmds")
-    assert code == 0, said[-2000:]
-    found = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", said, flags=re.MULTILINE)}
+    code, output = small_study.run(folder, "--dry-run", "--cores", "1", "--printshellcmds")
+    assert code == 0, output[-2000:]
+    found = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)}
     assert (found["import_predictions"], found["import_predictions_test_set"]) == (1, 1)
     assert found["score_test_set"] == 2 * found["score"] - 1
-    [block] = re.findall(r"rule import_predictions_test_set:\n(.*?)\n\n", said, flags=re.DOTALL)
+    [block] = re.findall(r"rule import_predictions_test_set:\n(.*?)\n\n", output, flags=re.DOTALL)
     assert '"file":"answers_b.csv"' in block
     assert "results/predictions/coder/test_sets/b/predictions.jsonl" in block

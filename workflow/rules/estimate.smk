@@ -20,8 +20,8 @@ def say_estimate():
     wildcards = [(job.rule.name, dict(job.wildcards.items())) for job in needed]
     jobs = jobs_of((rule, values.get("arm"), values.get("test_set")) for rule, values in wildcards)
     for describe in (table, describe_sending):
-        if said := describe(STUDY, jobs, STUDY_FOLDER / "results"):
-            print(f"\n{said}")
+        if table := describe(STUDY, jobs, STUDY_FOLDER / "results"):
+            print(f"\n{table}")
 
 
 atexit.register(say_estimate)

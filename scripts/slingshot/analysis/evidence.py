@@ -89,10 +89,10 @@ def _seeds(pair: PairComparison) -> str:
 
 
 def _plain_name(arm: ArmSummary) -> str:
-    said = [arm.size] if arm.size else []
+    details = [arm.size] if arm.size else []
     if arm.side != "rival" or arm.treatment != "trained":
-        said.append(arm.treatment)
-    return f"{arm.name} ({', '.join(said)})" if said else arm.name
+        details.append(arm.treatment)
+    return f"{arm.name} ({', '.join(details)})" if details else arm.name
 
 
 def turned(pair: PairComparison) -> PairComparison:

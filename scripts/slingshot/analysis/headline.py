@@ -22,7 +22,7 @@ def headline(
     if not evidence.competing:
         return None, "No verdict: no arm that competes has results yet."
     best = evidence.best_of(evidence.competing)
-    said = [
+    sentences = [
         recommendation(evidence, best, winners),
         rivals_in_words(evidence, best),
         question(evidence, outcome, winners),
@@ -31,7 +31,7 @@ def headline(
         seeds(evidence),
     ]
     opening = "With only known labels allowed: " if evidence.answer == "constrained" else ""
-    return best, opening + " ".join(sentence for sentence in said if sentence)
+    return best, opening + " ".join(sentence for sentence in sentences if sentence)
 
 
 def recommendation(evidence: Evidence, best: ArmSummary, winners: Sequence[str]) -> str:
@@ -57,17 +57,17 @@ def cost_in_words(arm: ArmSummary, currency: str) -> str:
     if arm.cost is None:
         return ""
     serving, training = arm.cost.per_1000_dialogues, arm.cost.training
-    said = []
+    costs = []
     if serving.money is not None:
-        said.append(f"{amount(serving.money)} {currency} per 1,000 dialogues")
+        costs.append(f"{amount(serving.money)} {currency} per 1,000 dialogues")
     elif serving.device_seconds is not None:
         unit = arm.cost.predict.unit.upper()
-        said.append(f"{amount(serving.device_seconds)} {unit} seconds per 1,000 dialogues")
+        costs.append(f"{amount(serving.device_seconds)} {unit} seconds per 1,000 dialogues")
     if training is not None and training.money is not None:
-        said.append(f"{amount(training.money)} {currency} of training")
+        costs.append(f"{amount(training.money)} {currency} of training")
     elif training is not None and training.device_seconds is not None:
-        said.append(f"{duration(training.device_seconds, training.unit.upper())} of training")
-    return f", for {' after '.join(said)}" if said else ""
+        costs.append(f"{duration(training.device_seconds, training.unit.upper())} of training")
+    return f", for {' after '.join(costs)}" if costs else ""
 
 
 def amount(value: float) -> str:
@@ -87,7 +87,7 @@ def rivals_in_words(evidence: Evidence, best: ArmSummary) -> str:
     others = [arm for arm in evidence.rivals if arm.arm != best.arm]
     if best.side == "rival" and evidence.models:
         others.append(evidence.best_of(evidence.models))
-    said = []
+    sentences = []
     for other in others:
         pair = evidence.between(best, other)
         if pair is None:
@@ -95,12 +95,12 @@ def rivals_in_words(evidence: Evidence, best: ArmSummary) -> str:
         name = f"{'the best language model, ' if other.side != 'rival' else ''}{evidence.named_with_score(other)}"
         gap = f"difference {points(pair.simultaneous.value)} points, {span(pair.simultaneous)}"
         if pair.significant and pair.difference.value > 0:
-            said.append(f"It is significantly better than {name} ({gap}).")
+            sentences.append(f"It is significantly better than {name} ({gap}).")
         elif pair.margin == "equivalent" and evidence.margin is not None:
-            said.append(f"It equals {name} within {evidence.margin:g} points ({gap}): choose by cost.")
+            sentences.append(f"It equals {name} within {evidence.margin:g} points ({gap}): choose by cost.")
         elif pair.margin is None or not pair.significant:
-            said.append(f"It is not shown to be better than {name} ({gap}): {_advice(best, other)}.")
-    return " ".join(said)
+            sentences.append(f"It is not shown to be better than {name} ({gap}): {_advice(best, other)}.")
+    return " ".join(sentences)
 
 
 def _advice(best: ArmSummary, other: ArmSummary) -> str:

@@ -149,8 +149,8 @@ def level_differences(
         first, second = (
             np.array(
                 [
-                    said is not None and at_level(said, level, by_name, metrics.labels) == want
-                    for said, want in zip(given, asked, strict=True)
+                    answer is not None and at_level(answer, level, by_name, metrics.labels) == want
+                    for answer, want in zip(given, asked, strict=True)
                 ]
             )
             for given in answers

@@ -197,10 +197,10 @@ def level_scores(truths: list[str], given: list[str], groups: Groups, confidence
     )
 
     def averages(sums: Floats) -> Floats:
-        hits, asked, said, answered = np.split(sums, (count, 2 * count, 3 * count), axis=1)
-        precision = np.divide(hits, said, out=np.zeros_like(hits), where=said > 0)
+        hits, asked, predicted, answered = np.split(sums, (count, 2 * count, 3 * count), axis=1)
+        precision = np.divide(hits, predicted, out=np.zeros_like(hits), where=predicted > 0)
         recall = np.divide(hits, asked, out=np.zeros_like(hits), where=asked > 0)
-        f1 = np.divide(2 * hits, asked + said, out=np.zeros_like(hits), where=asked > 0)
+        f1 = np.divide(2 * hits, asked + predicted, out=np.zeros_like(hits), where=asked > 0)
         present, n = (asked > 0).sum(axis=1), asked.sum(axis=1)
         macro = [np.where(asked > 0, score, 0).sum(axis=1) / present for score in (precision, recall, f1)]
         weighted = [(score * asked).sum(axis=1) / n for score in (precision, recall, f1)]
@@ -258,15 +258,15 @@ def hierarchical_counts(answered: Answers, truths: Sequence[str], system: LabelS
     assert tree is not None, "plain labels have no ancestors"
     for answer, truth in zip(answered, truths, strict=True):
         asked = tree.lineage(truth)
-        said = tree.lineage(answer) if answer else frozenset()
-        rows.append((len(said & asked), len(said) if answer else len(asked), len(asked)))
+        predicted = tree.lineage(answer) if answer else frozenset()
+        rows.append((len(predicted & asked), len(predicted) if answer else len(asked), len(asked)))
     return np.array(rows, dtype=np.float64)
 
 
 def hierarchical_f1(sums: Floats) -> Floats:
     """Shape (m, 3) of summed counts to (m, 3) of precision, recall and F1."""
-    shared, said, asked = sums.T
-    precision = np.divide(shared, said, out=np.zeros_like(shared), where=said > 0)
+    shared, predicted, asked = sums.T
+    precision = np.divide(shared, predicted, out=np.zeros_like(shared), where=predicted > 0)
     recall = np.divide(shared, asked, out=np.zeros_like(shared), where=asked > 0)
     both = precision + recall
     f1 = np.divide(2 * precision * recall, both, out=np.zeros_like(shared), where=both > 0)

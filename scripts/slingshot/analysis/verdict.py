@@ -63,9 +63,9 @@ def facts_on_seeds(evidence: Evidence) -> list[str]:
     runs |= {pair.second: pair.second_runs for pair in evidence.primary}
     if max(runs.values()) == 1:
         return []
-    said = ", ".join(f"{evidence.named(evidence.arms[path])} {count}" for path, count in runs.items() if count > 1)
+    seeds = ", ".join(f"{evidence.named(evidence.arms[path])} {count}" for path, count in runs.items() if count > 1)
     return [
-        f"Seeds: {said}. A difference of such an arm is that of its mean, and its interval and test count samples and "
+        f"Seeds: {seeds}. A difference of such an arm is that of its mean, and its interval and test count samples and "
         "seeds."
     ]
 

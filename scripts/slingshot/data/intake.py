@@ -166,11 +166,11 @@ def take_in(rows: Rows, data: Data, scratch: Path, sketches: Sketches | None = N
     similarity = data.split.near_duplicate_similarity
     sketches = sketches or Sketches(scratch, REPORTED_SIMILARITY if similarity is None else similarity)
     taken = Intake(Spool(scratch, rows.size), sketches, sketches.texts)
-    said = time.monotonic()
+    logged = time.monotonic()
     for batch in rows.batches:
         sketches.add([words for words in _take_batch(taken, batch, data) if words])
-        if time.monotonic() - said > _SECONDS_BETWEEN_LINES:
-            said = time.monotonic()
+        if time.monotonic() - logged > _SECONDS_BETWEEN_LINES:
+            logged = time.monotonic()
             log.info("read %s rows, %s dropped", f"{taken.rows_read:,}", f"{taken.dropped.rows:,}")
     return taken
 
@@ -302,16 +302,18 @@ def _remember(taken: Intake, data: Data, row: Row) -> list[str]:
     assert target is not None
     by_label = data.level in ("code", "category")
     own = {name for each in target.single for name in ((each.code, each.label) if by_label else (each.code,))}
-    said = row.description if target.members is None else None  # of a set no description is known to be whose
-    if said is None and tree is not None:
+    # Of a set no description is known to be whose.
+    description = row.description if target.members is None else None
+    if description is None and tree is not None:
         texts_of = [tree.describe(each.code, "code") for each in target.single if tree.is_valid(each.code)]
-        said = texts_of[0] if len(texts_of) == 1 else None
+        description = texts_of[0] if len(texts_of) == 1 else None
+    phrase = leakage.phrase(description) if description else None
     if data.drop_closing_turn:
         cut = leakage.without_closing_turn(
             row.text,
             lambda turn: (
                 any(leakage.mentions(turn, code, data.labels) for code in own)
-                or (bool(said) and leakage.contains_words(texts.words(turn), leakage.phrase(said or "")))
+                or (phrase is not None and leakage.contains_words(texts.words(turn), phrase))
             ),
         )
         row.changes += [CLOSING_TURN] if cut != row.text else []
@@ -326,7 +328,7 @@ def _remember(taken: Intake, data: Data, row: Row) -> list[str]:
     taken.part.append(row.part)
     taken.words.append(len(words))
     taken.prints_label.append(bool(printed))
-    taken.prints_description.append(bool(said) and leakage.contains_words(words, leakage.phrase(said or "")))
+    taken.prints_description.append(phrase is not None and leakage.contains_words(words, phrase))
     if data.mask_label_mentions and printed:
         row.changes.append(MASKED)
         for code in sorted(printed, key=len, reverse=True):

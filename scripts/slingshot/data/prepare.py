@@ -162,7 +162,7 @@ def write_splits(source: Source, labels: list[Label], paths: list[Path], example
                 rows = bucket["text"].take(pyarrow.array(part)).to_pylist()
                 for text, sample in zip(rows, samples[part], strict=True):
                     own = targets[target[plan.row[sample]]]
-                    said = "; ".join(filter(None, (described[each.label] for each in own.single))) or None
+                    description = "; ".join(filter(None, (described[each.label] for each in own.single))) or None
                     if examples is not None:
                         examples.see(int(sample), text, own.label)
                     writers[plan.split[sample]].add(
@@ -170,7 +170,7 @@ def write_splits(source: Source, labels: list[Label], paths: list[Path], example
                             sample_id_of(plan.sample[sample]),
                             text,
                             own.label,
-                            said,
+                            description,
                             own.category,
                             own.block,
                             own.chapter,

@@ -150,8 +150,8 @@ def make_requests(
             fields["listed"] |= {"logprobs": True, "top_logprobs": MOST_ALTERNATIVES}
     return {
         part: [
-            Request({**shared, **own, "messages": said}, sample["text"])
-            for sample, said in zip(samples, messages, strict=True)
+            Request({**shared, **own, "messages": chat}, sample["text"])
+            for sample, chat in zip(samples, messages, strict=True)
         ]
         for part, own in fields.items()
     }

@@ -96,8 +96,8 @@ class Client:
             except _FieldRefusedError as refusal:
                 with self._lock:
                     if refusal.name not in self.left_out:
-                        log.warning("the endpoint takes no %s: %s", refusal.name, refusal.said)
-                    self.left_out[refusal.name] = refusal.said
+                        log.warning("the endpoint takes no %s: %s", refusal.name, refusal.message)
+                    self.left_out[refusal.name] = refusal.message
                 continue
             reply.left_out = left_out
             return reply
@@ -124,26 +124,28 @@ class Client:
 
     def _sorted(self, error: Any, body: Mapping[str, Any], seconds: float) -> Exception:
         """A refused request as what can be done about it."""
-        status, said = error.status_code, self._clean(_message_of(error))
+        status, message = error.status_code, self._clean(_message_of(error))
         code = str(getattr(error, "code", None) or "")
         where = f"{self.source.api} ({self.source.model})"
         if status in (401, 403):
             key = f"the variable {self.source.key_env}" if self.source.key_env else "source.key_env, which is not set"
-            return StudyError(f"{where} refuses the key (status {status}: {said}): check {key}")
+            return StudyError(f"{where} refuses the key (status {status}: {message}): check {key}")
         if status == 404:
-            return StudyError(f"{where} is not there (status 404: {said}): correct source.api or source.model")
+            return StudyError(f"{where} is not there (status 404: {message}): correct source.api or source.model")
         if 300 <= status < 400:
             return StudyError(f"{where} redirects elsewhere (status {status}): name the final address in source.api")
         if status == 429 and ("quota" in code or "billing" in code):
-            return StudyError(f"{where} gives no more answers (status 429: {said}): see to the account, then run again")
+            return StudyError(
+                f"{where} gives no more answers (status 429: {message}): check the account, then run again"
+            )
         if status in (408, 409, 425, 429) or status >= 500:
-            return RequestError(str(status), said, retry=True, headers=dict(error.response.headers))
-        if "content_filter" in code or "content_filter" in said or "content management policy" in said:
-            return _RefusedError(refused(said, seconds))
-        if is_too_long(code, said):
-            return RequestError("too long", said, retry=False, too_long=True)
-        name = _field_named(getattr(error, "param", None), said, body)
-        return _FieldRefusedError(name, said) if name else RequestError(str(status), said, retry=False)
+            return RequestError(str(status), message, retry=True, headers=dict(error.response.headers))
+        if "content_filter" in code or "content_filter" in message or "content management policy" in message:
+            return _RefusedError(refused(message, seconds))
+        if is_too_long(code, message):
+            return RequestError("too long", message, retry=False, too_long=True)
+        name = _field_named(getattr(error, "param", None), message, body)
+        return _FieldRefusedError(name, message) if name else RequestError(str(status), message, retry=False)
 
     def _clean(self, text: str) -> str:
         """An endpoint's words in one line, without our key, should they repeat it."""
@@ -153,9 +155,9 @@ class Client:
 
 
 class _FieldRefusedError(Exception):
-    def __init__(self, name: str, said: str) -> None:
-        super().__init__(said)
-        self.name, self.said = name, said
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name, self.message = name, message
 
 
 class _RefusedError(Exception):
@@ -191,17 +193,17 @@ def without(body: Mapping[str, Any], names: tuple[str, ...] | list[str]) -> dict
     return kept
 
 
-def is_too_long(code: str, said: str) -> bool:
+def is_too_long(code: str, message: str) -> bool:
     """Whether a request was refused since it does not fit the model's window."""
-    words = said.lower()
+    words = message.lower()
     return "context_length" in code or any(
         phrase in words for phrase in ("context length", "maximum context", "context window", "too many tokens")
     )
 
 
-def _field_named(param: str | None, said: str, body: Mapping[str, Any]) -> str | None:
+def _field_named(param: str | None, message: str, body: Mapping[str, Any]) -> str | None:
     """The optional field that a refusal is about, if it is about one."""
-    named = f"{param or ''} {said}"
+    named = f"{param or ''} {message}"
     return next((name for name in OPTIONAL_FIELDS if name in body and name in named), None)
 
 
@@ -209,6 +211,6 @@ def _message_of(error: Any) -> str:
     body = error.body
     if isinstance(body, dict):
         inner = body.get("error", body)
-        said = inner.get("message") or inner.get("detail") if isinstance(inner, dict) else inner
-        return str(said or inner)
+        message = inner.get("message") or inner.get("detail") if isinstance(inner, dict) else inner
+        return str(message or inner)
     return str(error.message)

@@ -72,9 +72,9 @@ def rank_labels(tokens: Sequence[TokenChoice], written: Mapping[str, str], count
     for token in tokens:
         end = offset + len(token.text)
         if end > start:
-            lead, said = text[offset:start], text[start:offset]
+            lead, so_far = text[offset:start], text[start:offset]
             for other, log_probability in token.others:
-                label = _only_label(said, other, lead, ends) if other != token.text else None
+                label = _only_label(so_far, other, lead, ends) if other != token.text else None
                 if label is not None and label != given:
                     others[label] = float(_log_sum(others.get(label), path + log_probability))
             path += token.log_probability
@@ -88,11 +88,11 @@ def rank_labels(tokens: Sequence[TokenChoice], written: Mapping[str, str], count
     ]
 
 
-def _only_label(said: str, other: str, lead: str, ends: Mapping[str, str]) -> str | None:
-    """The one label whose answer goes on from `said` with another token; None where none or several do."""
+def _only_label(so_far: str, other: str, lead: str, ends: Mapping[str, str]) -> str | None:
+    """The one label whose answer goes on from `so_far` with another token; None where none or several do."""
     if not other.startswith(lead) or len(other) == len(lead):
         return None
-    beginning = said + other[len(lead) :]
+    beginning = so_far + other[len(lead) :]
     fitting = {label for answer, label in ends.items() if answer.startswith(beginning) or beginning.startswith(answer)}
     return fitting.pop() if len(fitting) == 1 else None
 

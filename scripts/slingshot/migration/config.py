@@ -232,13 +232,13 @@ def _model(name: str, size: str, entry: Mapping[str, Any], kind: str) -> dict[st
 
 def _quantization(entry: Mapping[str, Any], kind: str) -> str:
     """As the old record has it; where it says nothing, large models are in 4 bits, as they were."""
-    said = str(entry.get("quantization", "")).lower()
+    quantization = str(entry.get("quantization", "")).lower()
     flags = {key: bool(entry[key]) for key in MODEL_KEYS & set(entry) if key.endswith("bit")}
-    if said in FOUR_BIT or flags.get("load_in_4bit") or flags.get("use_4bit"):
+    if quantization in FOUR_BIT or flags.get("load_in_4bit") or flags.get("use_4bit"):
         return "nf4"
-    if said in EIGHT_BIT or flags.get("load_in_8bit") or flags.get("use_8bit"):
+    if quantization in EIGHT_BIT or flags.get("load_in_8bit") or flags.get("use_8bit"):
         return "int8"
-    return "none" if said or flags or kind == "slm" else "nf4"
+    return "none" if quantization or flags or kind == "slm" else "nf4"
 
 
 def _model_key(name: str, size: str, taken: set[str]) -> str:

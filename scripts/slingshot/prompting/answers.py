@@ -113,22 +113,22 @@ class AnswerReader:
 
     def _begun_inside_a_word(self, words: Words) -> str | None:
         """A label cut by the limit of tokens, in the middle of a word."""
-        said = " ".join(words)
-        begun = {label for name, label in self._names.label_of.items() if " ".join(name).startswith(said)}
-        return next(iter(begun)) if len(begun) == 1 and len(said) >= 3 else None
+        beginning = " ".join(words)
+        begun = {label for name, label in self._names.label_of.items() if " ".join(name).startswith(beginning)}
+        return next(iter(begun)) if len(begun) == 1 and len(beginning) >= 3 else None
 
     def _from_json(self, text: str) -> str | None:
         for value in _json_values(text):
-            if label := next((found for said in _answers_in(value) if (found := self._in_part(said))), None):
+            if label := next((found for part in _answers_in(value) if (found := self._in_part(part))), None):
                 return label
         return None
 
     def _marked(self, text: str) -> str | None:
         boxed = [(match.start(), match[1]) for match in _BOXED.finditer(text)]
         final = [(match.start(), _after(text, match.end())) for match in _FINAL.finditer(text)]
-        said = [(match.start(), _after(text, match.end())) for match in _MARK.finditer(text)]
+        marked = [(match.start(), _after(text, match.end())) for match in _MARK.finditer(text)]
         bold = [(match.start(), match[1] or match[2]) for match in _BOLD.finditer(text)]
-        for marks in (sorted(boxed + final), said):
+        for marks in (sorted(boxed + final), marked):
             for _, content in reversed(marks):
                 if label := self._in_part(content):
                     return label
@@ -168,21 +168,21 @@ class AnswerReader:
 
     # ------------------------------------------------------------------ what they share
 
-    def _in_part(self, said: str) -> str | None:
+    def _in_part(self, part: str) -> str | None:
         """The label that a marked part of an answer gives: the part itself, or the first one in it."""
-        if label := self._whole(said):
+        if label := self._whole(part):
             return label
-        opening = said.lstrip(_AROUND).split(maxsplit=1)
+        opening = part.lstrip(_AROUND).split(maxsplit=1)
         if self._codes is not None and opening and (code := self._codes.code(opening[0].strip(_AROUND))):
             return self._at_level(code)  # in whatever case
-        left = undenied(said, self._mentions(said))
+        left = undenied(part, self._mentions(part))
         if left:
             return left[0].label
-        if self._codes is None and (label := self._opening(said + "\n")):
+        if self._codes is None and (label := self._opening(part + "\n")):
             return label
-        if self._level == "chapter" and (match := _NUMBER.search(said)) and match.group() in self._labels:
+        if self._level == "chapter" and (match := _NUMBER.search(part)) and match.group() in self._labels:
             return match.group()
-        named = {mention.label for mention in undenied(said, self._named(said))}
+        named = {mention.label for mention in undenied(part, self._named(part))}
         return next(iter(named)) if len(named) == 1 else None
 
     def _mentions(self, text: str) -> list[Mention]:
@@ -216,7 +216,7 @@ class AnswerReader:
 
     @cached_property
     def _descriptions(self) -> NameFinder:
-        return NameFinder([(said, label) for label, said in self._labels.items() if said])
+        return NameFinder([(description, label) for label, description in self._labels.items() if description])
 
 
 def read_answer(

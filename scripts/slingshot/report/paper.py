@@ -89,7 +89,7 @@ def methods_of(results: Results) -> list[str]:
     comparison, data = results.comparison, results.dataset
     splits = data.get("splits") or {}
     sizes = ", ".join(f"{count(split.get('samples'))} {name}" for name, split in splits.items() if "samples" in split)
-    said = [f"Data: {spelled_out(_without_files(data.get('source')))}; {sizes or 'splits unknown'} samples."]
+    sentences = [f"Data: {spelled_out(_without_files(data.get('source')))}; {sizes or 'splits unknown'} samples."]
     for arm in comparison.arms:
         steps = {step.step: step for step in results.steps.get(arm.arm, [])}
         size = f", {arm.size} parameters" if arm.size else ""
@@ -106,14 +106,14 @@ def methods_of(results: Results) -> list[str]:
             sentence += f"; {quantization} quantization" if quantization not in (None, "none") else ""
             sentence += f"; {shots} examples in the prompt" if shots else ""
             sentence += f"; on {answered.device}" if answered.device else ""
-        said.append(sentence + ".")
+        sentences.append(sentence + ".")
     pairs = [pair for pair in comparison.comparisons if pair.family == "primary"]
-    said.append(
+    sentences.append(
         f"Exact match on {count(comparison.n_samples)} test samples with {level(comparison.confidence)} intervals; "
         f"paired exact McNemar tests, {len(pairs)} primary comparison{'s' if len(pairs) != 1 else ''}, corrected "
         f"within their family."
     )
-    return said
+    return sentences
 
 
 def _without_files(source: Any) -> Any:
@@ -171,9 +171,9 @@ def pairs_as_latex(pairs: Sequence[Mapping[str, Any]]) -> str:
     for pair in pairs:
         value, low, high = (100 * pair[key] for key in ("difference", "simultaneous_low", "simultaneous_high"))
         p = pair["p_adjusted"]
-        said = "--" if p is None else "$<$ 0.001" if p < 0.001 else f"{p:.3f}"
+        p_text = "--" if p is None else "$<$ 0.001" if p < 0.001 else f"{p:.3f}"
         cells = [latex_text(pair["first"]), latex_text(pair["second"]), f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"]
-        lines.append(" & ".join([*cells, said, str(pair["n"])]) + " \\\\")
+        lines.append(" & ".join([*cells, p_text, str(pair["n"])]) + " \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 

@@ -304,10 +304,10 @@ def volume_of(study: Study, results: Path) -> Volume | None:
         for name in study.models
     }
     lengths = sorted({round(tokens) for tokens in by_model.values()}) or [round(TOKENS_PER_WORD * words)]
-    said = f"{lengths[0]:,}" if len(lengths) == 1 else f"{lengths[0]:,} to {lengths[-1]:,}"
+    size = f"{lengths[0]:,}" if len(lengths) == 1 else f"{lengths[0]:,} to {lengths[-1]:,}"
     known = "as counted by a finished step" if counted else f"{TOKENS_PER_WORD} tokens per word assumed"
     train, validation, test = samples
-    source = f"{in_splits(samples)}, {said} tokens each with the instruction ({known}){stale}"
+    source = f"{in_splits(samples)}, {size} tokens each with the instruction ({known}){stale}"
     return Volume(train, validation, test, max(by_model.values(), default=lengths[-1]), source, by_model)
 
 

@@ -169,19 +169,19 @@ def test_seeds_say_the_training_noise() -> None:
 
 
 @pytest.mark.parametrize(
-    ("zero_shot", "place", "said"),
+    ("zero_shot", "place", "sentence"),
     [
         (0.05, "below", "not within this range: already at the smallest size, 100; so says the whole 95% interval."),
         (0.99, "above", "not within this range: not yet at the largest size, 7,000; so says the whole 95% interval."),
     ],
 )
-def test_a_break_even_outside_the_range_is_said_to_be_outside(zero_shot: float, place: str, said: str) -> None:
+def test_a_break_even_outside_the_range_is_said_to_be_outside(zero_shot: float, place: str, sentence: str) -> None:
     found = findings(curve_study(np.random.default_rng(1), zero_shot), STATISTICS)
     assert found is not None
     (entry,) = found.curves[0].break_even
     assert entry.estimate is not None
     assert (entry.estimate.place, entry.estimate.train_samples) == (place, None)
-    assert entry.sentence == f"small matches llm/large: {said}"
+    assert entry.sentence == f"small matches llm/large: {sentence}"
 
 
 def test_where_hardly_an_answer_differs_the_interval_is_the_whole_range() -> None:

@@ -72,11 +72,11 @@ def test_break_even_in_money_against_a_local_finetuned_arm() -> None:
 
 
 @pytest.mark.parametrize(
-    ("local", "prices", "said"),
+    ("local", "prices", "note"),
     [
         (small(), None, "have no prices"),
         (small(prices=Cost()), TokenPrices(input=1, output=1), "gpu_hour_price is not set"),
     ],
 )
-def test_break_even_in_money_needs_both_prices(local: ArmCost, prices: TokenPrices | None, said: str) -> None:
-    assert said in str(answer_for("money", break_even(local, asked(prices))).note)
+def test_break_even_in_money_needs_both_prices(local: ArmCost, prices: TokenPrices | None, note: str) -> None:
+    assert note in str(answer_for("money", break_even(local, asked(prices))).note)

@@ -33,9 +33,9 @@ def drawn(seed: int, n: int = 120, labels: int = 30, noise: float = 0.3) -> tupl
     names = [f"L{number:03}" for number in range(labels)]
     share = np.linspace(0.02, 0.3, labels)
     true = random.random((n, labels)) < share
-    said = np.where(random.random((n, labels)) < noise, random.random((n, labels)) < share, true)
-    scores = said + random.random((n, labels))
-    sets = [[[names[c] for c in np.flatnonzero(row)] for row in table] for table in (true, said)]
+    predicted = np.where(random.random((n, labels)) < noise, random.random((n, labels)) < share, true)
+    scores = predicted + random.random((n, labels))
+    sets = [[[names[c] for c in np.flatnonzero(row)] for row in table] for table in (true, predicted)]
     rankings = [[names[c] for c in np.argsort(-row)] for row in scores]
     train = {name: int(count) for name, count in zip(names, random.integers(0, 80, labels), strict=True)}
     return sets[0], sets[1], rankings, train
@@ -53,9 +53,9 @@ def test_scikit_learn_equals_ours(seed: int, ours: str) -> None:
     names = sorted(train)
     if ours == "macro":
         names = sorted({label for each in truths for label in each})
-    true, said = (indicators(each, names).toarray() for each in (truths, answers))
+    true, predicted = (indicators(each, names).toarray() for each in (truths, answers))
     average = {"examples": "samples", "macro_code_set": "macro"}.get(ours, ours)
-    theirs = precision_recall_fscore_support(true, said, average=average, zero_division=0)[:3]
+    theirs = precision_recall_fscore_support(true, predicted, average=average, zero_division=0)[:3]
     found = getattr(scored(seed), ours)
     assert (found.precision.value, found.recall.value, found.f1.value) == pytest.approx(theirs, abs=1e-12)
 
@@ -100,11 +100,11 @@ def test_answers_outside_the_study_count_against_precision() -> None:
 
 
 def test_hierarchical_counts_are_over_sets_with_their_ancestors() -> None:
-    [(shared, said, true)] = hierarchical_counts([["A047", "I10"]], [["A048", "I10"]], icd10)  # type: ignore[arg-type]
+    [(shared, predicted, true)] = hierarchical_counts([["A047", "I10"]], [["A048", "I10"]], icd10)  # type: ignore[arg-type]
     both = icd10.lineage("A047") | icd10.lineage("I10")
     other = icd10.lineage("A048") | icd10.lineage("I10")
-    assert (shared, said, true) == (len(both & other), len(other), len(both))
-    assert precision_recall_f1(np.array([[shared, said, true]]))[0, 2] > 0.5
+    assert (shared, predicted, true) == (len(both & other), len(other), len(both))
+    assert precision_recall_f1(np.array([[shared, predicted, true]]))[0, 2] > 0.5
 
 
 def test_by_frequency_parts_add_up() -> None:

@@ -241,11 +241,11 @@ def test_a_file_of_another_form_is_one_sentence(tmp_path: Path, form: Form) -> N
 
 def test_answers_are_scored_with_the_tree(system: TreeLabels) -> None:
     truths = ["A01.1", "A01.2", "B02"] * 10
-    said = ["A01.1", "A01.1", None] * 10  # right; the category is right; unreadable
+    answers = ["A01.1", "A01.1", None] * 10  # right; the category is right; unreadable
     rows = [{"sample_id": f"{n}", "text": "a b", "label": label} for n, label in enumerate(truths)]
     predictions = [
         Prediction(sample_id=f"{n}", label=label, raw="", code=code, candidates=[], prompt_tokens=1, new_tokens=1)
-        for n, (label, code) in enumerate(zip(truths, said, strict=True))
+        for n, (label, code) in enumerate(zip(truths, answers, strict=True))
     ]
     spec = ScoreSpec(
         arm="llm/a",

@@ -16,7 +16,7 @@ import pytest
 from slingshot.config.data import Columns
 from slingshot.core.errors import StudyError
 from slingshot.data import cells, cleaning
-from tests.unit.data.reading import read, written
+from tests.unit.data.reading import assert_refused, read, written
 
 ROWS = [{"text": f"text {n}", "label": f"L{n % 3}"} for n in range(5)]
 CSV = "text,label\n" + "".join(f"{row['text']},{row['label']}\n" for row in ROWS)
@@ -322,10 +322,7 @@ STRANGE = {
 
 @pytest.mark.parametrize("case", STRANGE)
 def test_a_file_of_another_kind_is_said_with_what_to_do(tmp_path: Path, case: str) -> None:
-    name, content, message = STRANGE[case]
-    with pytest.raises(StudyError, match=message) as refusal:
-        read(written(tmp_path / name, content))
-    assert "\n" not in str(refusal.value)
+    assert_refused(tmp_path, *STRANGE[case])
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "cp1252", "latin-1", "UTF-8"])

@@ -18,7 +18,7 @@ from slingshot.config.data import Columns, FileData, HubData
 from slingshot.core.errors import StudyError
 from slingshot.data.readers import read_rows
 from slingshot.data.tables import ROWS_PER_BATCH
-from tests.unit.data.reading import COLUMNS, read, written
+from tests.unit.data.reading import COLUMNS, assert_refused, read, written
 
 ROWS = [{"text": f"text {n}", "label": f"L{n % 3}"} for n in range(5)]
 
@@ -98,10 +98,7 @@ BROKEN: dict[str, tuple[str, str | bytes, str]] = {
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_file_is_one_sentence(tmp_path: Path, case: str) -> None:
-    name, content, message = BROKEN[case]
-    with pytest.raises(StudyError, match=message) as refusal:
-        read(written(tmp_path / name, content))
-    assert "\n" not in str(refusal.value)
+    assert_refused(tmp_path, *BROKEN[case])
 
 
 def test_a_parquet_file_cut_short_is_refused(tmp_path: Path) -> None:

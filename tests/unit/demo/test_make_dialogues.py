@@ -86,9 +86,9 @@ def test_no_dialogue_says_what_its_condition_is_called(
     rows: list[dict[str, str]], conditions: dict[str, make_dialogues.Condition]
 ) -> None:
     for row in rows:
-        said = row["Dialogue"].lower()
+        dialogue = row["Dialogue"].lower()
         for name in [row["ICD10_desc"], *conditions[row["ICD10"]].names]:
-            assert name.lower() not in said, (name, said)
+            assert name.lower() not in dialogue, (name, dialogue)
 
 
 def test_key_wordings_belong_to_one_condition(conditions: dict[str, make_dialogues.Condition]) -> None:

@@ -6,39 +6,25 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 import ask
 from slingshot.artifacts.predictions import Prediction, read_predictions
 from slingshot.artifacts.records import StepRecord, read_step_record
 from slingshot.config.specs import AskSpec
-from slingshot.core.files import write_json
 from slingshot.endpoints import pacing
+from tests.splits import write_labels, write_split
 from tests.unit.endpoints.stub import Script, Stub
 
 TEXTS = ["my throat is sore", "a rash on both hands", "stomach pain at night", "fever and a cough", "my back hurts"]
 LABELS = {"J020": "Streptococcal pharyngitis", "L237": "Contact dermatitis", "K259": "Gastric ulcer", "M545": "Back"}
 
 
-def write_split(path: Path, texts: list[str]) -> None:
-    labels = [list(LABELS)[number % len(LABELS)] for number in range(len(texts))]
-    rows = {
-        "sample_id": [f"{number:016x}" for number in range(len(texts))],
-        "text": texts,
-        "label": labels,
-        "description": [LABELS[label] for label in labels],
-    }
-    pd.DataFrame(rows).to_parquet(path)
-
-
 @pytest.fixture
 def folder(tmp_path):
-    nothing = {"category": None, "block": None, "chapter": None, "billable": None, "train_samples": 1}
-    labels = [{"label": label, "description": said, **nothing} for label, said in LABELS.items()]
-    write_json(tmp_path / "labels.json", labels)
-    write_split(tmp_path / "test.parquet", TEXTS)
-    write_split(tmp_path / "train.parquet", [f"train {text}" for text in TEXTS])
+    write_labels(tmp_path / "labels.json", LABELS)
+    write_split(tmp_path / "test.parquet", TEXTS, LABELS)
+    write_split(tmp_path / "train.parquet", [f"train {text}" for text in TEXTS], LABELS)
     return tmp_path
 
 

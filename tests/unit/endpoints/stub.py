@@ -99,20 +99,20 @@ class Stub:
         if answer is DROP:
             handler.connection.close()
             return
-        status, headers, said = 200, {}, answer
+        status, headers, reply = 200, {}, answer
         if isinstance(answer, Error):
             status, headers = answer.status, answer.headers
-            said = json.loads(
+            reply = json.loads(
                 json.dumps(answer.body).replace("{authorization}", handler.headers.get("Authorization", ""))
             )
-        text = (said if isinstance(said, str) else json.dumps(completion() if said is HALF else said)).encode()
+        text = (reply if isinstance(reply, str) else json.dumps(completion() if reply is HALF else reply)).encode()
         handler.send_response(status)
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Content-Length", str(len(text)))
         for name, value in headers.items():
             handler.send_header(name, value)
         handler.end_headers()
-        handler.wfile.write(text[: len(text) // 2] if said is HALF else text)
+        handler.wfile.write(text[: len(text) // 2] if reply is HALF else text)
 
 
 def text_of(body: dict[str, Any]) -> str:

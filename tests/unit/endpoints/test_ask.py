@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from slingshot.core.errors import StudyError
-from tests.unit.endpoints.conftest import LABELS, TEXTS, arguments_of, spec_of, write_split
+from tests.splits import write_split
+from tests.unit.endpoints.conftest import LABELS, TEXTS, arguments_of, spec_of
 from tests.unit.endpoints.stub import DROP, HALF, Error, Stub, completion, text_of
 
 ROOT = Path(__file__).parents[3]
@@ -120,7 +121,7 @@ def test_other_parameters_are_another_question(run, stubs):
 
 
 def test_equal_dialogues_are_sent_once(run, stubs, folder):
-    write_split(folder / "test.parquet", [TEXTS[0], TEXTS[1], TEXTS[0]])
+    write_split(folder / "test.parquet", [TEXTS[0], TEXTS[1], TEXTS[0]], LABELS)
     stub = stubs(right)
     done = run(stub)
     assert len(stub.requests) == 2 and len(done.predictions) == 3
@@ -207,7 +208,7 @@ def test_fields_that_an_endpoint_refuses_are_left_out_and_named(run, stubs):
 
 
 def test_a_dialogue_too_long_for_the_window_loses_its_middle(run, stubs, folder):
-    write_split(folder / "test.parquet", ["begin " + "word " * 200 + "end", TEXTS[1]])
+    write_split(folder / "test.parquet", ["begin " + "word " * 200 + "end", TEXTS[1]], LABELS)
 
     def narrow(body, count):
         if len(text_of(body)) > 600:
@@ -247,13 +248,13 @@ def listed(body, count):
     """An endpoint that obeys the schema and gives log-probabilities."""
     if "response_format" not in body:
         return right(body, count)
-    said = list(LABELS)[TEXTS.index(text_of(body)) % 4]
-    other = next(label for label in LABELS if label != said)
+    label = list(LABELS)[TEXTS.index(text_of(body)) % 4]
+    other = next(each for each in LABELS if each != label)
     letters = [
         ('{"answer": "', 0.0, []),
-        (said[0], math.log(0.6), [(said[0], math.log(0.6)), (other[0], math.log(0.3))]),
+        (label[0], math.log(0.6), [(label[0], math.log(0.6)), (other[0], math.log(0.3))]),
     ]
-    letters += [(said[1:], math.log(0.5), []), ('"}', 0.0, [])]
+    letters += [(label[1:], math.log(0.5), []), ('"}', 0.0, [])]
     tokens = [
         {"token": text, "logprob": value, "bytes": None, "top_logprobs": [
             {"token": one, "logprob": chance, "bytes": None} for one, chance in others
@@ -261,7 +262,7 @@ def listed(body, count):
         for text, value, others in letters
     ]  # fmt: skip
     probabilities = {"content": tokens} if body.get("logprobs") else None
-    return completion(json.dumps({"answer": said}), choice={"logprobs": probabilities})
+    return completion(json.dumps({"answer": label}), choice={"logprobs": probabilities})
 
 
 def test_constrained_answers_come_by_a_schema_and_candidates_by_log_probabilities(run, stubs):
@@ -291,7 +292,7 @@ def test_an_endpoint_without_schemas_is_said_so(run, script, message):
     done = run(script, generation={"constrained": True, "candidates": 3})
     assert all(one.constrained_code is None and not one.candidates for one in done.predictions)
     assert all(one.code == one.label for one in done.predictions)
-    assert any(message in said for said in done.record.endpoint.not_possible)
+    assert any(message in note for note in done.record.endpoint.not_possible)
     assert any(message in note for note in done.record.notes)
 
 
@@ -301,7 +302,7 @@ def test_candidates_need_log_probabilities(run):
 
     done = run(silent, generation={"constrained": True, "candidates": 3})
     assert all(one.constrained_code == one.label and not one.candidates for one in done.predictions)
-    assert any("0 of 5 answers came with log-probabilities" in said for said in done.record.endpoint.not_possible)
+    assert any("0 of 5 answers came with log-probabilities" in note for note in done.record.endpoint.not_possible)
 
 
 def test_examples_are_turns_of_the_chat(run, stubs):

@@ -25,26 +25,26 @@ def chances(found):
 
 
 def test_alternatives_count_where_they_tell_one_label_apart():
-    said = tokens(
+    answered = tokens(
         ('{"answer": ', 1, {}), ('"fl', 0.7, {'"fl': 0.7, '"a': 0.2, '"f': 0.05, "Sure": 0.05}),
         ("u ", 1, {}), ('A"', 0.6, {'A"': 0.6, "B": 0.3, "b": 0.1}), ("}", 1, {}),
     )  # fmt: skip
-    found = rank_labels(said, WRITTEN, 5)
+    found = rank_labels(answered, WRITTEN, 5)
     assert [one.code for one in found] == ["flu A", "flu B", "a cold"]
     # "f tells no two labels apart, b begins none; a cold: 0.2; flu B: 0.7 times 0.3
     assert chances(found) == {"flu A": 0.42, "flu B": 0.21, "a cold": 0.2}
-    assert [one.code for one in rank_labels(said, WRITTEN, 2)] == ["flu A", "flu B"]
+    assert [one.code for one in rank_labels(answered, WRITTEN, 2)] == ["flu A", "flu B"]
 
 
 def test_two_tokens_that_begin_one_label_add_up_and_none_stands_above_the_answer():
-    said = tokens(('{"answer":"', 1, {}), ("flu A", 0.3, {"a": 0.25, "a c": 0.15}), ('"}', 1, {}))
-    found = rank_labels(said, WRITTEN, 5)
+    answered = tokens(('{"answer":"', 1, {}), ("flu A", 0.3, {"a": 0.25, "a c": 0.15}), ('"}', 1, {}))
+    found = rank_labels(answered, WRITTEN, 5)
     assert chances(found) == {"flu A": 0.3, "a cold": 0.3}
 
 
 def test_an_answer_with_quotes_is_found():
-    said = tokens(('{"answer":"', 1, {}), ('said \\"ill\\"', 0.5, {}), ('"}', 1, {}))
-    assert chances(rank_labels(said, WRITTEN, 5)) == {"ill": 0.5}
+    answered = tokens(('{"answer":"', 1, {}), ('said \\"ill\\"', 0.5, {}), ('"}', 1, {}))
+    assert chances(rank_labels(answered, WRITTEN, 5)) == {"ill": 0.5}
 
 
 @pytest.mark.parametrize("text", ["", "flu A", '{"code": "flu A"}', '{"answer": "measles"}', '{"answer": "flu '])

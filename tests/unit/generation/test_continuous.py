@@ -67,9 +67,9 @@ def test_an_answer_stands_after_its_thought(small):
         thought, count = until_end(one_at_a_time(model, [prompt], 8)[0], (END, close))
         answer = found[index]
         assert answer.thought == thought and len(thought) <= 8 and answer.prompt_tokens == len(prompt)
-        (said,) = one_at_a_time(model, [[*prompt, *thought, *lead]], 4)
-        assert answer.ids == said
-        assert answer.new_tokens >= count + len(said)
+        (expected,) = one_at_a_time(model, [[*prompt, *thought, *lead]], 4)
+        assert answer.ids == expected
+        assert answer.new_tokens >= count + len(expected)
         assert answer.constrained in ("a", "b")
     lengths = {len(answer.thought) for answer in found.values()}
     assert 8 in lengths and len(lengths) > 1  # some are closed by their budget, some by themselves

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import sys
 
-import pyarrow
-import pyarrow.parquet
 import pytest
 
 import predict
@@ -17,10 +15,10 @@ from slingshot.config.recipe import FewShot, Generation
 from slingshot.config.specs import PredictSpec, PromptText
 from slingshot.core.code_digest import imported_modules
 from slingshot.core.errors import StudyError
-from slingshot.core.files import write_json
 from slingshot.generation.cached_answers import GENERATION
 from slingshot.generation.engine import Sizes
 from slingshot.runtime.spread import devices_of
+from tests.splits import write_labels, write_split
 from tests.tiny import byte_tokenizer
 from tests.unit.tiny_models import tiny_model
 
@@ -45,25 +43,10 @@ def study(tmp_path_factory):
         layers=3,
         architecture="LlamaForCausalLM",
     ).write(folder / "card.json")
-    nothing = {"category": None, "block": None, "chapter": None, "billable": None, "train_samples": 1}
-    write_json(
-        folder / "labels.json",
-        [{"label": label, "description": said, **nothing} for label, said in sorted(LABELS.items())],
-    )
-    write_split(folder / "test.parquet", TEXTS)
-    write_split(folder / "train.parquet", [f"train {text}" for text in TEXTS])
+    write_labels(folder / "labels.json", LABELS)
+    write_split(folder / "test.parquet", TEXTS, LABELS)
+    write_split(folder / "train.parquet", [f"train {text}" for text in TEXTS], LABELS)
     return folder
-
-
-def write_split(path, texts):
-    labels = [list(LABELS)[number % len(LABELS)] for number in range(len(texts))]
-    rows = {
-        "sample_id": [f"s{number}" for number in range(len(texts))],
-        "text": texts,
-        "label": labels,
-        "description": [LABELS[label] for label in labels],
-    }
-    pyarrow.parquet.write_table(pyarrow.table(rows), path)
 
 
 def spec_of(few_shot=0, prompt_tokens=400, quantization="none", fall_back=False, **generation):
@@ -99,7 +82,7 @@ def run(study, tmp_path, monkeypatch):
 def test_the_contract(run, tmp_path):
     _, record = run(spec_of(constrained=True, candidates=3), name="p")
     predictions = read_predictions(tmp_path / "p.jsonl")
-    assert [prediction.sample_id for prediction in predictions] == ["s0", "s1", "s2", "s3", "s4"]
+    assert [prediction.sample_id for prediction in predictions] == [f"{number:016x}" for number in range(5)]
     for prediction in predictions:
         assert prediction.constrained_code in LABELS
         assert len(prediction.candidates) == 3
@@ -127,7 +110,7 @@ def test_a_hit_gives_the_bytes_of_a_fresh_run_and_needs_no_model(run, monkeypatc
 
 
 def test_only_what_is_new_is_computed(run, study, monkeypatch):
-    write_split(study / "small.parquet", TEXTS[:2])
+    write_split(study / "small.parquet", TEXTS[:2], LABELS)
     run(spec_of(), split="small.parquet")
     _, more = run(spec_of(), name="more")
     assert more.cached_samples == 3 and more.partly_cached_samples == 0
@@ -167,7 +150,7 @@ def test_few_shot_prompts_share_what_they_begin_with(run, tmp_path):
 
 
 def test_truncated_dialogues_are_counted(run, study, tmp_path):
-    write_split(study / "long.parquet", ["word " * 200, "short"])
+    write_split(study / "long.parquet", ["word " * 200, "short"], LABELS)
     _, record = run(spec_of(prompt_tokens=120), split="long.parquet")
     assert record.truncated_samples == 1
     longest = max(prediction.prompt_tokens for prediction in read_predictions(tmp_path / "p.jsonl"))
@@ -175,7 +158,7 @@ def test_truncated_dialogues_are_counted(run, study, tmp_path):
 
 
 def test_a_prompt_leaves_room_for_the_answer_in_the_models_own_context(run, study, tmp_path):
-    write_split(study / "long.parquet", ["word " * 200, "short"])
+    write_split(study / "long.parquet", ["word " * 200, "short"], LABELS)
     _, record = run(spec_of(prompt_tokens=2000), split="long.parquet")
     assert record.truncated_samples == 1
     assert record.notes == ["prompts hold at most 507 tokens: the model was made for 512"]

@@ -42,11 +42,11 @@ def test_models_load_and_answer_without_the_unused(tmp_path, company):
     """Fails at a release of torch or transformers that asks the compiler for more than marks and masks."""
     tiny_model("llama").save_pretrained(tmp_path)
     command = [sys.executable, "-c", PROGRAM, str(SCRIPTS), str(tmp_path), company]
-    said = subprocess.run(command, check=True, capture_output=True, text=True)
-    heavy, distributed, answers, compiler, doubled, whole = json.loads(said.stdout.splitlines()[-1])
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    heavy, distributed, answers, compiler, doubled, whole = json.loads(done.stdout.splitlines()[-1])
     assert heavy == [] and answers == 1
     assert distributed is (company == "with others")
-    assert not compiler, said.stderr[-2000:]
+    assert not compiler, done.stderr[-2000:]
     assert doubled == [2, 2] and whole  # whoever does compile afterwards, can
 
 

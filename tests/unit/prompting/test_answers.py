@@ -69,10 +69,10 @@ def test_plain_labels_match_exactly_then_by_their_one_prefix(raw, label):
 @pytest.mark.parametrize("level", ["code", "category", "block", "chapter"])
 def test_every_label_of_the_code_set_can_be_answered(level):
     labels = icd10.all_labels(level)
-    said = [icd10.dotted(label) if level == "code" else label for label in labels]
+    names = [icd10.dotted(label) if level == "code" else label for label in labels]
     unread = [
         label
-        for label, name in zip(labels, said, strict=True)
+        for label, name in zip(labels, names, strict=True)
         if read_answer(name, (label,), "icd10cm", level) != label
     ]
     assert unread == []

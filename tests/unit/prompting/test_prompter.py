@@ -28,15 +28,15 @@ def test_a_prompt_shows_system_text_dialogue_and_form(template):
 
 @pytest.mark.parametrize("template", FAMILIES)
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "written"),
     [("code", "A047"), ("code description", "A047 SPRUE"), ("description code", "SPRUE A047")],
 )
-def test_a_completion_is_the_answer_and_one_end_token(template, answer, said):
+def test_a_completion_is_the_answer_and_one_end_token(template, answer, written):
     made = prompter(template, answer)
     ids = made.completion("A047", "SPRUE")
     assert ids[-1] in made.end_ids
     assert ids[-1] in made.tokenizer.all_special_ids
-    assert made.tokenizer.decode(ids[:-1]) == made.answer_prefix + said
+    assert made.tokenizer.decode(ids[:-1]) == made.answer_prefix + written
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

@@ -102,8 +102,8 @@ def test_verdict_note_and_numbers_are_there(tmp_path: Path) -> None:
     tree = study(tmp_path, report=Report(title="A <title>", note="The dialogues are synthetic."))
     html = html_of(tree)
     comparison = read_results(tree.folder).comparison
-    said = unescape(re.sub("<[^>]*>", " ", html.partition("</section>")[0]))
-    assert "".join(comparison.verdict.sentence.split()) in "".join(said.split())
+    text = unescape(re.sub("<[^>]*>", " ", html.partition("</section>")[0]))
+    assert "".join(comparison.verdict.sentence.split()) in "".join(text.split())
     assert "The dialogues are synthetic." in html
     assert "<title>A &lt;title&gt;</title>" in html
     best = max((arm for arm in comparison.arms if arm.kind == "slm"), key=lambda arm: arm.scores["exact_match"].value)

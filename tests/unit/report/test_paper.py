@@ -57,7 +57,7 @@ def test_tables_hold_what_the_comparison_says(results: Results) -> None:
 
 
 def test_methods_name_every_arm_and_the_samples(results: Results) -> None:
-    said = " ".join(methods_of(results))
-    assert all(f"{arm.arm}: {arm.name}" in said for arm in results.comparison.arms)
-    assert "Exact match on 40 test samples with 95% intervals" in said
-    assert "{'" not in said
+    text = " ".join(methods_of(results))
+    assert all(f"{arm.arm}: {arm.name}" in text for arm in results.comparison.arms)
+    assert "Exact match on 40 test samples with 95% intervals" in text
+    assert "{'" not in text

@@ -61,11 +61,11 @@ def test_an_arm_of_a_design_that_leads_is_labelled_by_its_treatment(
     name = LLAMA if path.startswith("llm") else QWEN
     verdict, row = shown(tmp_path, Designed(path, name, "8B" if name == LLAMA else "3B", 0.99, design, treatment))
     leaders = re.findall(r"(Best \w+(?: \w+)*?), by exact match: (\S+) \(([^)]*)\)", verdict)
-    assert (label, path) in [(said, arm) for said, arm, _ in leaders]
-    for said, arm, what in leaders:
-        if "model" in said:
-            assert said.split()[1] in what.split(", ")[2], (said, arm, what)
-            assert ("large" in said) == arm.startswith("llm/"), (said, arm)
+    assert (label, path) in [(title, arm) for title, arm, _ in leaders]
+    for title, arm, what in leaders:
+        if "model" in title:
+            assert title.split()[1] in what.split(", ")[2], (title, arm, what)
+            assert ("large" in title) == arm.startswith("llm/"), (title, arm)
     assert words in row
     if label == "Best untrained small model":  # it answers another question, and is not recommended
         assert path not in verdict.partition("What it rests on")[0]

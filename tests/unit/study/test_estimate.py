@@ -63,26 +63,26 @@ def leave_predict(results: Path, arm: str, **changes: Any) -> None:
     )
 
 
-def hours(said: str, design: str) -> str:
-    return next(line.split()[-1] for line in said.splitlines() if line.startswith(design))
+def hours(output: str, design: str) -> str:
+    return next(line.split()[-1] for line in output.splitlines() if line.startswith(design))
 
 
 def test_hours_follow_from_the_studys_own_rate(tmp_path: Path) -> None:
     prepare(tmp_path)
     leave_finetune(tmp_path)
-    said = table(study_with(), [Job("finetune", "slm/small")], tmp_path)
+    output = table(study_with(), [Job("finetune", "slm/small")], tmp_path)
     # 2 epochs of 1,000 samples of 135 tokens at 100 a second, and 30 seconds besides
-    assert hours(said, "study") == f"{(2 * 1000 * 135 / 100 + 30) / 3600:.2f}"
-    assert "finetune of small: rate of slm/small in this study, on NVIDIA X" in said
-    assert "1.35 tokens per word assumed" in said
+    assert hours(output, "study") == f"{(2 * 1000 * 135 / 100 + 30) / 3600:.2f}"
+    assert "finetune of small: rate of slm/small in this study, on NVIDIA X" in output
+    assert "1.35 tokens per word assumed" in output
 
 
 def test_another_models_rate_is_scaled_by_size_and_says_so(tmp_path: Path) -> None:
     prepare(tmp_path)
     leave_finetune(tmp_path)
-    said = table(study_with(), [Job("finetune", "slm/other")], tmp_path)
-    assert hours(said, "study") == f"{(2 * 1000 * 135 / 100 * 2 + 30) / 3600:.2f}"
-    assert "finetune of other (times 2.00 for size)" in said
+    output = table(study_with(), [Job("finetune", "slm/other")], tmp_path)
+    assert hours(output, "study") == f"{(2 * 1000 * 135 / 100 * 2 + 30) / 3600:.2f}"
+    assert "finetune of other (times 2.00 for size)" in output
 
 
 @pytest.mark.parametrize(("hold", "samples"), [("epochs", 100), ("steps", 1000)])
@@ -90,8 +90,8 @@ def test_a_smaller_train_set_takes_less_unless_steps_are_held(tmp_path: Path, ho
     prepare(tmp_path)
     leave_finetune(tmp_path)
     study = study_with(designs={"learning_curve": {"models": ["small"], "train_sizes": [100], "hold": hold}})
-    said = table(study, [Job("finetune", "slm/small/train100")], tmp_path)
-    assert hours(said, "learning_curve") == f"{(2 * samples * 135 / 100 + 30) / 3600:.2f}"
+    output = table(study, [Job("finetune", "slm/small/train100")], tmp_path)
+    assert hours(output, "learning_curve") == f"{(2 * samples * 135 / 100 + 30) / 3600:.2f}"
 
 
 def test_examples_in_the_prompt_cost_their_tokens_up_to_the_prompts_limit(tmp_path: Path) -> None:
@@ -102,23 +102,23 @@ def test_examples_in_the_prompt_cost_their_tokens_up_to_the_prompts_limit(tmp_pa
         float(hours(table(study, [Job("predict", f"llm/large{variant}")], tmp_path), "total"))
         for variant in ("", "/shots1", "/shots5")
     )
-    for said, tokens in ((plain, 200), (more, 400), (most, 1200)):  # 200 tokens each, as counted
-        assert said == pytest.approx((9000 * tokens / 500 + 10) / 3600, abs=0.01)
+    for counted, tokens in ((plain, 200), (more, 400), (most, 1200)):  # 200 tokens each, as counted
+        assert counted == pytest.approx((9000 * tokens / 500 + 10) / 3600, abs=0.01)
 
 
 def test_shards_share_the_work_and_each_starts_its_own_process(tmp_path: Path) -> None:
     prepare(tmp_path, test=9000)
     leave_predict(tmp_path, "llm/large")
-    said = table(study_with(answering={"shards": 4}), [Job("predict_shard", "llm/large")] * 4, tmp_path)
-    assert hours(said, "total") == f"{(9000 * 200 / 500 + 4 * 10) / 3600:.2f}"
-    assert said.splitlines()[1].split()[1:3] == ["0", "4"]
+    output = table(study_with(answering={"shards": 4}), [Job("predict_shard", "llm/large")] * 4, tmp_path)
+    assert hours(output, "total") == f"{(9000 * 200 / 500 + 4 * 10) / 3600:.2f}"
+    assert output.splitlines()[1].split()[1:3] == ["0", "4"]
 
 
 def test_answers_on_validation_count_its_samples(tmp_path: Path) -> None:
     prepare(tmp_path)
     leave_predict(tmp_path, "llm/large")
-    said = table(study_with(), [Job("predict_validation", "llm/large")], tmp_path)
-    assert hours(said, "total") == f"{(2000 * 200 / 500 + 10) / 3600:.2f}"
+    output = table(study_with(), [Job("predict_validation", "llm/large")], tmp_path)
+    assert hours(output, "total") == f"{(2000 * 200 / 500 + 10) / 3600:.2f}"
 
 
 def test_what_was_not_measured_is_a_question_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,17 +126,17 @@ def test_what_was_not_measured_is_a_question_mark(tmp_path: Path, monkeypatch: p
     prepare(tmp_path)
     leave_finetune(tmp_path)
     jobs = [Job("finetune", "slm/small"), Job("predict", "slm/small"), Job("predict", "llm/large")]
-    said = table(study_with(), jobs, tmp_path)
-    assert hours(said, "total").replace(".", "").isdigit()
-    assert "> " in next(line for line in said.splitlines() if line.startswith("total"))
-    assert "predict of small, large: no rate" in said or "predict of small: no rate" in said
+    output = table(study_with(), jobs, tmp_path)
+    assert hours(output, "total").replace(".", "").isdigit()
+    assert "> " in next(line for line in output.splitlines() if line.startswith("total"))
+    assert "predict of small, large: no rate" in output or "predict of small: no rate" in output
 
 
 def test_without_data_the_size_of_another_source_is_not_guessed(tmp_path: Path) -> None:
     leave_finetune(tmp_path)
-    said = table(study_with(), [Job("finetune", "slm/small")], tmp_path)
-    assert hours(said, "total") == "?"
-    assert "known after `snakemake data`" in said
+    output = table(study_with(), [Job("finetune", "slm/small")], tmp_path)
+    assert hours(output, "total") == "?"
+    assert "known after `snakemake data`" in output
 
 
 @pytest.mark.parametrize("changes", [{"earlier_seconds": 5.0}, {"trained_tokens": 0}, {"seconds": {}}])

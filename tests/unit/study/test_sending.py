@@ -41,40 +41,40 @@ def results(tmp_path):
 
 
 def test_texts_tokens_place_and_cost(results):
-    said = describe_sending(study(), [Job("ask", "llm/gpt"), Job("ask_validation", "llm/llama")], results)
+    output = describe_sending(study(), [Job("ask", "llm/gpt"), Job("ask_validation", "llm/llama")], results)
     assert (
         "llm/gpt: 200 texts of the test split in 200 requests, about 270,000 tokens, to https://api.example.org/v1 "
-        "(big-1; another machine); about 0.68 USD for these and up to 0.04 for 4,000 tokens of answers" in said
+        "(big-1; another machine); about 0.68 USD for these and up to 0.04 for 4,000 tokens of answers" in output
     )
     assert (
         "llm/llama: 100 texts of the validation split in 100 requests, about 135,000 tokens, to http://127.0.0.1:8000/v1"
-        in said
+        in output
     )
-    assert "(llama; this machine); no prices are set, so the cost is not known" in said
+    assert "(llama; this machine); no prices are set, so the cost is not known" in output
 
 
 def test_thinking_is_paid_for_too(results):
     thinking = {**GPT, "generation": {"max_new_tokens": 20, "thinking": True, "thinking_tokens": 480}}
     config = {"data": {"source": {"path": "x.csv"}}, "llm": {"gpt": thinking}, "slm": {}}
-    said = describe_sending(parse_study(config), [Job("ask", "llm/gpt")], results)
-    assert "up to 1.00 for 100,000 tokens of answers" in said
+    output = describe_sending(parse_study(config), [Job("ask", "llm/gpt")], results)
+    assert "up to 1.00 for 100,000 tokens of answers" in output
 
 
 def test_examples_are_texts_that_leave_too(results):
     few = study(few_shot={"models": ["gpt"], "k": [3]})
-    said = describe_sending(few, [Job("ask", "llm/gpt/shots3")], results)
-    assert "200 texts of the test split in 200 requests, each with 3 of train, about 1,080,000 tokens" in said
+    output = describe_sending(few, [Job("ask", "llm/gpt/shots3")], results)
+    assert "200 texts of the test split in 200 requests, each with 3 of train, about 1,080,000 tokens" in output
 
 
 def test_a_further_test_set_is_sent_too(results):
-    said = describe_sending(study(), [Job("ask_test_set", "llm/gpt", "clinic")], results)
-    assert "llm/gpt: 30 texts of clinic in 30 requests" in said
+    output = describe_sending(study(), [Job("ask_test_set", "llm/gpt", "clinic")], results)
+    assert "llm/gpt: 30 texts of clinic in 30 requests" in output
 
 
 def test_without_data_the_place_is_said_all_the_same(tmp_path):
-    said = describe_sending(study(), [Job("ask", "llm/gpt")], tmp_path)
-    assert "llm/gpt: the test split to https://api.example.org/v1 (big-1; another machine)" in said
-    assert "known after `snakemake data`" in said
+    output = describe_sending(study(), [Job("ask", "llm/gpt")], tmp_path)
+    assert "llm/gpt: the test split to https://api.example.org/v1 (big-1; another machine)" in output
+    assert "known after `snakemake data`" in output
 
 
 def test_where_nothing_is_sent_nothing_is_said(results):

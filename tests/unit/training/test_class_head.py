@@ -32,7 +32,7 @@ CLASSIFY = {"head": "classify", "epochs": 30, "evaluate_every": 40, "patience": 
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     write_study(folder)
-    labels = [{"label": label, "description": said, "train_samples": 1} for label, said in CODES.items()]
+    labels = [{"label": label, "description": description, "train_samples": 1} for label, description in CODES.items()]
     (folder / "labels.json").write_text(json.dumps(labels))
     return folder
 

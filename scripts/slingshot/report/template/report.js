@@ -240,8 +240,8 @@
       if (result && arm === "" && !arms.some((_, index) => matches(resultOf(index, sample), result))) return false;
       if (!words) return true;
       const asked = arm === "" ? arms.map((_, index) => index) : [Number(arm)];
-      const said = [all.ids[sample], all.texts[sample], all.labels[sample], descriptionOf(sample), ...asked.flatMap((index) => [codeOf(index, sample) ?? "", rawOf(index, sample), ...Object.values(noteOf(index, sample))])];
-      return said.some((text) => text.toLowerCase().includes(words));
+      const fields = [all.ids[sample], all.texts[sample], all.labels[sample], descriptionOf(sample), ...asked.flatMap((index) => [codeOf(index, sample) ?? "", rawOf(index, sample), ...Object.values(noteOf(index, sample))])];
+      return fields.some((text) => text.toLowerCase().includes(words));
     };
 
     const answerRow = (arm, sample) => {
