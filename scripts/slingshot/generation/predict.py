@@ -16,11 +16,13 @@ from slingshot.artifacts.predictions import Candidate, Prediction, write_predict
 from slingshot.artifacts.records import StepRecord, timed
 from slingshot.artifacts.splits import COLUMNS, read_samples
 from slingshot.config.specs import PredictSpec
+from slingshot.core.code_digest import code_digest
 from slingshot.core.environment import device_name, processor_name, versions
 from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_file
 from slingshot.generation.cache import PredictionCache, prompt_key
 from slingshot.generation.cached_answers import answer_all, falls_back, settings_of_parts, weights_of
+from slingshot.generation.finished_runs import keep_run, recall_run, run_key
 from slingshot.models.lean_imports import prepare_imports, without_compiler
 from slingshot.models.loading import context_length, generation_end_ids, load_tokenizer
 from slingshot.models.number_types import number_type
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from slingshot.generation.types import Answer, GenerationStats, Memory
 
 log = logging.getLogger(__name__)
+
+PROGRAM = Path(__file__).parents[2] / "predict.py"
 
 CLASSIFIED = 5  # candidates that a head over labels gives at least: they cost nothing
 
@@ -64,6 +68,32 @@ def predict(job: PredictJob) -> None:
     card = read_model_card(job.model)
     record = begin_record(job, card)
     record.notes += notes
+    key = run_key(facts_of_run(job, card, record))
+    force = job.force or os.environ.get("SLINGSHOT_FORCE") == "1"
+    predictions = None if force else recall_run(job.cache, key, record)
+    if predictions is None:
+        predictions = answer_samples(job, card, record)
+        keep_run(job.cache, key, record, predictions)
+    finish(job, record, predictions)
+
+
+def facts_of_run(job: PredictJob, card: ModelCard, record: StepRecord) -> dict[str, Any]:
+    """All that the run's predictions depend on."""
+    return {
+        "spec": record.spec,
+        "inputs": record.inputs | {"train": digest_of_file(job.train)},
+        "layers": card.layers,
+        "shard": job.shard,
+        "quantization": weights_of(job.spec, job.device),
+        "dtype": record.dtype,
+        "versions": record.versions,
+        "code": code_digest(PROGRAM),
+    }
+
+
+def answer_samples(job: PredictJob, card: ModelCard, record: StepRecord) -> list[Prediction]:
+    """Each sample's answer: from the cache of its prompt's answers, else computed."""
+    spec = job.spec
     shard, shards = job.shard
     samples = read_samples(job.split, COLUMNS)[shard - 1 :: shards]
     labels = read_labels(job.labels)
@@ -86,11 +116,10 @@ def predict(job: PredictJob) -> None:
     if falls_back(spec, job.device):
         record.notes.append(f"no GPU: ran in {record.dtype} instead of {spec.quantization}")
     if spec.head == "classify":
-        finish(job, record, classified(job, card, record, samples, prompts))
-        return
+        return classified(job, card, record, samples, prompts)
     answers = known_or_computed(ArmModel(job, card, record, prompts, tuple(prompter.end_ids), lead, trie))
     reader = AnswerReader({label.label: label.description for label in labels}, spec.labels, spec.level)
-    finish(job, record, read_answers(samples, prompts, answers, tokenizer, reader, bool(lead)))
+    return read_answers(samples, prompts, answers, tokenizer, reader, bool(lead))
 
 
 def begin_record(job: PredictJob, card: ModelCard) -> StepRecord:
@@ -215,7 +244,7 @@ def finish(job: PredictJob, record: StepRecord, predictions: list[Prediction]) -
 def classified(
     job: PredictJob, card: ModelCard, record: StepRecord, samples: list[dict[str, Any]], prompts: Sequence[Tokens]
 ) -> list[Prediction]:
-    """The answers of an arm with a head over labels, which decodes nothing; the cache is not used.
+    """The answers of an arm with a head over labels, which decodes nothing.
 
     Raises:
         StudyError: the arm's adapter has no such head.

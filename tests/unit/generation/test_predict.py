@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +23,8 @@ from slingshot.runtime.spread import devices_of
 from tests.splits import write_labels, write_split
 from tests.tiny import byte_tokenizer
 from tests.unit.tiny_models import tiny_model
+
+SCRIPTS = Path(predict.__file__).parent
 
 TEXTS = ["my throat is sore", "a rash on both hands", "stomach pain at night", "my throat is sore", "fever and a cough"]
 LABELS = {"J020": "Streptococcal pharyngitis", "L237": "Contact dermatitis", "K259": "Gastric ulcer", "J02": "Throat"}
@@ -100,6 +104,7 @@ def test_a_hit_gives_the_bytes_of_a_fresh_run_and_needs_no_model(run, monkeypatc
     fresh, _ = run(spec, name="a")
     with monkeypatch.context() as patch:
         patch.setattr("slingshot.generation.predict.load", lambda *_: pytest.fail("the model was loaded"))
+        patch.setattr("slingshot.generation.predict.recall_run", lambda *_: None)
         again, record = run(spec, name="b")
     assert again == fresh
     assert record.cached_samples == 5 and record.fresh_tokens == 0
@@ -107,6 +112,35 @@ def test_a_hit_gives_the_bytes_of_a_fresh_run_and_needs_no_model(run, monkeypatc
     assert elsewhere == fresh
     _, forced = run(spec, name="d", more=["--force"])
     assert forced.cached_samples == 1 and forced.fresh_tokens
+
+
+def test_a_finished_run_comes_again_without_a_tokenizer(run, study, monkeypatch):
+    fresh, first = run(spec_of(constrained=True), name="a")
+    with monkeypatch.context() as patch:
+        patch.setattr("slingshot.generation.predict.load_tokenizer", lambda *_: pytest.fail("a tokenizer was loaded"))
+        again, record = run(spec_of(constrained=True), name="b")
+    assert again == fresh
+    assert record.cached_samples == record.samples == 5 and record.fresh_tokens == 0
+    assert (record.prompt_tokens, record.new_tokens, record.notes) == (
+        first.prompt_tokens,
+        first.new_tokens,
+        first.notes,
+    )
+    _, other = run(spec_of(constrained=True, max_new_tokens=4), name="other")
+    assert other.fresh_tokens
+    _, forced = run(spec_of(constrained=True), name="d", more=["--force"])
+    assert forced.fresh_tokens
+
+
+def test_everything_from_the_cache_imports_no_torch(run, study, tmp_path):
+    """What is asked: under 2 s; torch and transformers alone take longer."""
+    run(spec_of(), name="a")
+    words = sys.argv[1:]
+    code = (
+        f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import predict; sys.argv = ['predict.py', *sys.argv[1:]]; "
+        "predict.main(); assert not {'torch', 'transformers', 'pandas', 'sklearn'} & set(sys.modules), 'imported'"
+    )
+    subprocess.run([sys.executable, "-c", code, *words], check=True, timeout=60)
 
 
 def test_only_what_is_new_is_computed(run, study, monkeypatch):
