@@ -182,6 +182,7 @@ def measure_condition(condition: str, task: Task, model: Any, tokenizer: Any, ne
     from slingshot.prompting.examples import choose_examples
     from slingshot.prompting.label_lists import LabelLists
     from slingshot.prompting.prompter import Prompter
+    from slingshot.prompting.right_answers import AnswerWriter
 
     prompt, k = write_prompt(condition, task.data), CONDITIONS[condition][1]
     lists = LabelLists(prompt, task.labels, lambda: task.train)
@@ -189,7 +190,7 @@ def measure_condition(condition: str, task: Task, model: Any, tokenizer: Any, ne
     tokens = answers_in_tokens(prompter, "code", {label.label: "" for label in task.labels})
     trie = build_trie([label.label for label in task.labels], tokens, prompter.end_ids)
     texts = [row["text"] for row in task.rows]
-    examples = choose_examples(FewShot(k=k), task.train, texts, "code", lists) if k else None
+    examples = choose_examples(FewShot(k=k), task.train, texts, AnswerWriter("code"), lists) if k else None
     prompts = [made.ids for made in prompter.prompts(texts, examples)]
     decoding = Decoding(new_tokens, tuple(prompter.end_ids), constrained=True, trie=trie)
     start, answers = time.perf_counter(), {}
@@ -198,7 +199,7 @@ def measure_condition(condition: str, task: Task, model: Any, tokenizer: Any, ne
     seconds = time.perf_counter() - start
     raw = [tokenizer.decode(answers[index].ids, skip_special_tokens=True) for index in range(len(texts))]
     kept = read_answers(condition, task, raw, [answers[index].constrained for index in range(len(texts))])
-    recall = lists.recall(texts, [row["label"] for row in task.rows])
+    recall = lists.recall(texts, [[row["label"]] for row in task.rows])
     print_scores(condition, task.data, kept, f"recall {recall}; {seconds:.0f} s")
     return kept
 

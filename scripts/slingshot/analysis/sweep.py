@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from typing import Any, Literal
+from typing import Any
 
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.records import ProcessRecord, StepRecord, add_up_phases, read_process_record, read_step_record
+from slingshot.config.base import SelectBy
 from slingshot.config.specs import ChooseSpec
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, replacing, write_json
-
-SelectBy = Literal["validation_loss", "validation_exact_match"]
 
 
 def choose(spec: ChooseSpec, results: ResultFiles, arm: str) -> None:
@@ -33,7 +32,7 @@ def choose(spec: ChooseSpec, results: ResultFiles, arm: str) -> None:
 
 
 def best_candidate(candidates: dict[str, ArmFiles], select_by: SelectBy) -> str:
-    """The candidate with the lowest validation loss, or the highest validation exact match; the first at a tie.
+    """The candidate with the lowest validation loss, or the highest score of answers; the first at a tie.
 
     Raises:
         StudyError: a candidate's training.json lacks the score.

@@ -11,7 +11,7 @@ from slingshot.artifacts.cost import ArmCost, BreakEven, MemoryRow
 from slingshot.artifacts.metrics import AnswerKind, Difference, Score
 from slingshot.artifacts.records import Record, read_record
 from slingshot.artifacts.rivalry import FrequencyGroup, HeadComparison, SelectiveCoding
-from slingshot.config.base import ArmKind
+from slingshot.config.base import ArmKind, SelectBy
 from slingshot.config.endpoints import TokenPrices
 
 Family = Literal["primary", "baseline", "secondary"]
@@ -256,7 +256,7 @@ class SweepChoice(Record):
 
     model: str
     arm: str
-    select_by: Literal["validation_loss", "validation_exact_match"]
+    select_by: SelectBy
     candidates: list[SweptCandidate] = Field(description="the best first")
     chosen: str
     exact_match: Score

@@ -31,6 +31,11 @@ SCHEMA = pyarrow.schema(
 LABELS = pyarrow.field("labels", pyarrow.list_(pyarrow.string()))  # of samples with several, in the source's order
 
 
+def columns_of_samples(with_sets: bool) -> tuple[str, ...]:
+    """COLUMNS, with those that samples of several labels have besides."""
+    return (*COLUMNS, LABELS.name) if with_sets else COLUMNS
+
+
 class SplitWriter:
     """Collects rows of a split and writes them a row group at a time."""
 

@@ -14,6 +14,8 @@ AnswerForm = Literal["code", "code description", "description code"]
 
 LabelOrder = Literal["code", "frequency"]
 
+SelectBy = Literal["validation_loss", "validation_exact_match", "validation_micro_f1"]
+
 Quantization = Literal["none", "int8", "nf4", "fp8"]
 
 NumberType = Literal["bfloat16", "float16", "float32"]

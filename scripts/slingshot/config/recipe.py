@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from slingshot.config.base import AnswerForm, EnsembleWeights, LabelOrder, Share, Spec
+from slingshot.config.base import AnswerForm, EnsembleWeights, LabelOrder, SelectBy, Share, Spec
 
 
 class Prompt(Spec):
@@ -110,8 +110,10 @@ class Finetune(Spec):
     validation_samples: int | None = Field(
         256, ge=1, description="validation samples per evaluation, always the same ones; null: all"
     )
-    select_by: Literal["validation_loss", "validation_exact_match"] = Field(
-        "validation_loss", description="which adapter is kept; exact match answers the validation sample each time"
+    select_by: SelectBy = Field(
+        "validation_loss",
+        description="which adapter is kept; exact match, and micro F1 of sets of labels, answer the validation sample "
+        "each time",
     )
     deterministic: bool = Field(False, description="the same bytes from the same seed on the same device; slower")
 

@@ -16,6 +16,7 @@ from slingshot.config.base import (
     Level,
     ModelType,
     Quantization,
+    SelectBy,
     Spec,
     TrainingStatus,
 )
@@ -93,7 +94,7 @@ class FinetuneSpec(StepSpec):
 
 class ChooseSpec(StepSpec):
     candidates: list[str] = Field(min_length=1, description="paths of the candidate arms")
-    select_by: Literal["validation_loss", "validation_exact_match"]
+    select_by: SelectBy
 
 
 class ChoosePromptSpec(StepSpec):

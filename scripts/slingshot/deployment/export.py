@@ -18,7 +18,7 @@ from slingshot.artifacts.layout import ADAPTER_SETTINGS, ArmFiles, ResultFiles
 from slingshot.artifacts.model_card import ModelCard, read_model_card
 from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.records import StepRecord
-from slingshot.artifacts.splits import COLUMNS, read_samples
+from slingshot.artifacts.splits import columns_of_samples, read_samples
 from slingshot.config.arms import Arm
 from slingshot.config.specs import PredictSpec
 from slingshot.config.study import load_study
@@ -157,7 +157,11 @@ def _write_tokenizer(target: Path, card: ModelCard, spec: PredictSpec, results: 
 
 def _lists(spec: PredictSpec, results: ResultFiles) -> LabelLists:
     labels = read_labels(results.data.labels)
-    return LabelLists(spec.prompt, labels, lambda: read_samples(results.data.train, COLUMNS))
+    return LabelLists(
+        spec.prompt,
+        labels,
+        lambda: read_samples(results.data.train, columns_of_samples(spec.prompt.several is not None)),
+    )
 
 
 def _write_settings(target: Path, spec: PredictSpec, prompter: Prompter) -> None:
@@ -189,7 +193,7 @@ def _compare_answers(
     folder: Path, results: ResultFiles, files: ArmFiles, spec: PredictSpec, count: int
 ) -> tuple[int, int]:
     """Answer test samples by plain transformers on the exported folder; returns how many, and how many differ."""
-    samples = read_samples(results.data.test, COLUMNS)[:count]
+    samples = read_samples(results.data.test, columns_of_samples(spec.prompt.several is not None))[:count]
     expected = {prediction.sample_id: prediction for prediction in read_predictions(files.predictions)}
     found = answer_plainly(folder, samples, spec, results)
     return len(samples), sum(

@@ -19,7 +19,7 @@ from typing import Any
 from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.predictions import Prediction, write_predictions
 from slingshot.artifacts.records import StepRecord, timed
-from slingshot.artifacts.splits import COLUMNS, read_samples
+from slingshot.artifacts.splits import columns_of_samples, read_samples
 from slingshot.config.endpoints import Asking
 from slingshot.config.specs import AskSpec
 from slingshot.core.environment import versions
@@ -45,6 +45,7 @@ from slingshot.prompting.choices import with_choice
 from slingshot.prompting.examples import choose_examples
 from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.messages import Example, Message, chat_messages
+from slingshot.prompting.right_answers import AnswerWriter
 
 log = logging.getLogger(__name__)
 
@@ -90,10 +91,11 @@ def ask(job: AskJob) -> None:
         seed=spec.few_shot.seed if spec.few_shot.k else None,
         notes=[NOT_REPEATABLE],
     )
-    samples, labels = read_samples(job.split, COLUMNS), read_labels(job.labels)
+    columns = columns_of_samples(spec.prompt.several is not None)
+    samples, labels = read_samples(job.split, columns), read_labels(job.labels)
     written = written_labels(labels, spec.prompt.answer)
     with timed(record.seconds, "prompts"):
-        lists = LabelLists(spec.prompt, labels, lambda: read_samples(job.train, COLUMNS))
+        lists = LabelLists(spec.prompt, labels, lambda: read_samples(job.train, columns))
         messages = make_messages(spec, samples, job.train, lists)
         requests = make_requests(spec, samples, messages, written)
     record.notes += lists.describe_recall(samples)
@@ -122,7 +124,14 @@ def make_messages(
     texts = [sample["text"] for sample in samples]
     examples: Sequence[Sequence[Example]] = [()] * len(texts)
     if spec.few_shot.k:
-        examples = choose_examples(spec.few_shot, read_samples(train, COLUMNS), texts, spec.prompt.answer, lists)
+        writer = AnswerWriter(spec.prompt.answer, spec.prompt.several, lists.labels)
+        examples = choose_examples(
+            spec.few_shot,
+            read_samples(train, columns_of_samples(spec.prompt.several is not None)),
+            texts,
+            writer,
+            lists,
+        )
     return [
         chat_messages(spec.prompt, text, some, shown=shown)
         for text, some, shown in zip(texts, examples, lists.of(texts), strict=True)

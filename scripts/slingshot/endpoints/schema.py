@@ -12,7 +12,7 @@ from slingshot.artifacts.labels import Label
 from slingshot.artifacts.predictions import Candidate
 from slingshot.config.base import AnswerForm
 from slingshot.endpoints.replies import TokenChoice
-from slingshot.prompting.template import written_answer
+from slingshot.prompting.right_answers import written_answer
 
 MOST_ALTERNATIVES = 20  # per token; what OpenAI-compatible endpoints give at most
 

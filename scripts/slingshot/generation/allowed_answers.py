@@ -10,7 +10,7 @@ from slingshot.config.specs import PredictSpec
 from slingshot.data.code_trees import CodeTree, tree_of
 from slingshot.generation.answer_trie import AnswerTrie, build_trie
 from slingshot.prompting.prompter import Prompter
-from slingshot.prompting.template import written_answer
+from slingshot.prompting.right_answers import written_answer
 
 
 def allowed_answers(prompter: Prompter, labels: Sequence[Label], spec: PredictSpec) -> AnswerTrie:

@@ -14,7 +14,7 @@ from slingshot.artifacts.layout import ADAPTER_WEIGHTS
 from slingshot.artifacts.model_card import ModelCard, read_model_card
 from slingshot.artifacts.predictions import Candidate, Prediction, write_predictions
 from slingshot.artifacts.records import StepRecord, timed
-from slingshot.artifacts.splits import COLUMNS, read_samples
+from slingshot.artifacts.splits import columns_of_samples, read_samples
 from slingshot.config.specs import PredictSpec
 from slingshot.core.code_digest import code_digest
 from slingshot.core.environment import device_name, processor_name, versions
@@ -32,6 +32,7 @@ from slingshot.prompting.choices import with_choice
 from slingshot.prompting.examples import choose_examples
 from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.prompter import Prompter, Tokens
+from slingshot.prompting.right_answers import AnswerWriter
 from slingshot.prompting.thinking import split_thinking
 
 if TYPE_CHECKING:
@@ -95,12 +96,13 @@ def answer_samples(job: PredictJob, card: ModelCard, record: StepRecord) -> list
     """Each sample's answer: from the cache of its prompt's answers, else computed."""
     spec = job.spec
     shard, shards = job.shard
-    samples = read_samples(job.split, COLUMNS)[shard - 1 :: shards]
+    columns = columns_of_samples(spec.prompt.several is not None)
+    samples = read_samples(job.split, columns)[shard - 1 :: shards]
     labels = read_labels(job.labels)
     with timed(record.seconds, "tokenizer"):  # and with it transformers
         prepare_imports(alone=True)
         tokenizer = load_tokenizer(card)
-    lists = LabelLists(spec.prompt, labels, lambda: read_samples(job.train, COLUMNS))
+    lists = LabelLists(spec.prompt, labels, lambda: read_samples(job.train, columns))
     prompter = Prompter(tokenizer, spec.prompt, lists, spec.generation.thinking, generation_end_ids(card))
     with timed(record.seconds, "prompts"):
         trie = None
@@ -309,7 +311,10 @@ def make_prompts(
     texts = [sample["text"] for sample in samples]
     if not spec.few_shot.k:
         return prompter.prompts(texts)
-    examples = choose_examples(spec.few_shot, read_samples(train, COLUMNS), texts, spec.prompt.answer, lists)
+    writer = AnswerWriter(spec.prompt.answer, spec.prompt.several, lists.labels)
+    examples = choose_examples(
+        spec.few_shot, read_samples(train, columns_of_samples(spec.prompt.several is not None)), texts, writer, lists
+    )
     return prompter.prompts(texts, examples)
 
 

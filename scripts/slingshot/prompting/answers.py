@@ -6,6 +6,15 @@
 4. What stands after an answer mark: boxed or "final answer", then `answer:`, `code:` and their like, then bold.
 5. A first line, or the first entry of a numbered list, that is a label by itself.
 6. The last label in the running text that is not denied. Plain labels and descriptions: if only one is named.
+
+A set of labels (`read_set`) is read by rules of its own:
+
+1. What stands after the thinking. "none", "no codes" or an empty list is the empty set.
+2. JSON: all values of the last list, or of the key that names the answer.
+3. From the last "final answer" on, else from the first answer mark on, else all of it; line by line without bullets and
+   numbers: the line is a label, or a list of nothing but labels (commas, semicolons, bars, "and"), or it names codes.
+   Plain labels and descriptions inside a sentence count where no line gave a label otherwise.
+4. Each label once, in the order of the answer; none that is denied.
 """
 
 from __future__ import annotations
@@ -20,6 +29,7 @@ from slingshot.config.base import LabelSystem, Level
 from slingshot.data.code_trees import tree_of
 from slingshot.prompting.denials import Mention, undenied
 from slingshot.prompting.mentions import CodeFinder, NameFinder, Words, block_mentions, plain_form, words_of
+from slingshot.prompting.right_answers import NOTHING
 from slingshot.prompting.thinking import split_thinking
 
 _AROUND = " \t\r\n.,;:!?\"'`*_~()[]{}<>#|-\\$"
@@ -45,6 +55,17 @@ _FIRST_ENTRY = re.compile(r"^\s*(?:1[.)]|\(1\))\s+(.+)$", re.MULTILINE)
 _KEYS = (
     *("final_answer", "answer", "code", "icd10cm", "icd10_code", "icd10", "icd_10_code", "icd_code", "label"),
     *("diagnosis", "main_diagnosis", "primary_diagnosis", "category", "prediction", "result", "codes", "labels"),
+)
+
+_BULLET = re.compile(r"^\s*(?:[-*+\u2022\u00b7]|\(?[0-9]{1,3}[.)])\s+")
+
+_APART = re.compile(r"\s*[,;|/&]\s*|\s+(?:and|y|und|et)\s+", re.IGNORECASE)
+
+_NOTHING = re.compile(
+    rf"(?:{NOTHING}|n/?a|nil|(?:there\s+(?:is|are)\s+)?(?:no|none\s+of\s+the)\s+(?:[\w-]+\s+){{0,3}}?"
+    r"(?:codes?|labels?|diagnos[ei]s)(?:\s+(?:appl(?:y|ies)|applicable|found|assigned|present|fits?))?|"
+    r"ning\u00fan\s+c\u00f3digo|keine?)",
+    re.IGNORECASE,
 )
 
 _JSON = re.compile(r"[{\[]\s*[\"{\[]")
@@ -78,6 +99,45 @@ class AnswerReader:
             or self._running(text)
         )
 
+    def read_set(self, raw: str) -> list[str] | None:
+        """The labels that an answer gives, each once, in its order; [] for an empty set, None for no answer."""
+        text = plain_form(split_thinking(raw).answer).strip()
+        if not text:
+            return None
+        if _says_nothing(text):
+            return []
+        for value in _json_values(text):
+            entries = list(_answers_in(value))
+            labels = [label for said in entries for label in self._listed(said)]
+            if labels or (not entries and _is_empty_list(value)):
+                return list(dict.fromkeys(labels))
+        section = _section(text)
+        return self._listed(section) or ([] if _says_nothing(section) else None)
+
+    def _listed(self, text: str) -> list[str]:
+        """The labels of a list: a line, or a part of one, each."""
+        mentions = [mention for start, line in _lines_of(text) for mention in self._of_line(line, start)]
+        return list(dict.fromkeys(each.label for each in undenied(text, mentions or self._named(text))))
+
+    def _of_line(self, line: str, start: int) -> list[Mention]:
+        if label := self._exact(line):
+            return [Mention(label, start, start + len(line))]
+        parts = [part for part in _parts_of(line) if part[1]]
+        labels = [self._exact(part) for _, part in parts]
+        if all(labels) and len(parts) > 1:
+            return [
+                Mention(label, start + at, start + at + len(part))
+                for (at, part), label in zip(parts, labels, strict=True)
+                if label
+            ]
+        found = [Mention(each.label, start + each.start, start + each.end) for each in self._mentions(line)]
+        opening = line.lstrip(_AROUND).split(maxsplit=1)
+        if not found and self._codes is not None and opening and (code := self._codes.code(opening[0].strip(_AROUND))):
+            return [Mention(self._at_level(code), start, start + len(opening[0]))]  # in whatever case
+        if self._codes is None and (label := self._opening(line + "\n")):
+            return [Mention(label, start, start + len(label))]
+        return found
+
     def mentioned(self, raw: str) -> list[str]:
         """Every label that an answer names and does not deny, once each, in the order of their first mention."""
         text = plain_form(split_thinking(raw).answer)
@@ -85,6 +145,13 @@ class AnswerReader:
         return list(dict.fromkeys(mention.label for mention in undenied(text, mentions)))
 
     # ------------------------------------------------------------------ the rules, in their order
+
+    def _exact(self, text: str) -> str | None:
+        """`_whole` without labels that were only begun: where lines follow, none was cut."""
+        if self._codes is not None or text in self._labels:
+            return self._whole(text)
+        words = words_of(text.strip(_AROUND))
+        return self._names.label_of.get(words) or self._descriptions.label_of.get(words)
 
     def _whole(self, text: str) -> str | None:
         """A text that is a label and nothing else but punctuation."""
@@ -230,6 +297,45 @@ def _after(text: str, at: int) -> str:
     """The rest of the line, or the next line where nothing is left."""
     lines = [line for line in text[at:].split("\n", 3)[:3] if line.strip(_AROUND)]
     return lines[0] if lines else ""
+
+
+def _says_nothing(text: str) -> bool:
+    return bool(_NOTHING.fullmatch(text.strip(_AROUND))) or text.strip() in ("[]", "{}")
+
+
+def _is_empty_list(value: Any) -> bool:
+    """Whether a JSON value is an empty list, or holds one under a key that names the answer."""
+    if isinstance(value, dict):
+        return any(each == [] for each in value.values())
+    return bool(value == [])
+
+
+def _section(text: str) -> str:
+    """Where a set is answered: what follows the last mark of a final answer, else the first mark of an answer."""
+    if finals := list(_FINAL.finditer(text)):
+        return text[finals[-1].end() :]
+    first = _MARK.search(text)
+    return text[first.end() :] if first and text[first.end() :].strip(_AROUND) else text
+
+
+def _lines_of(text: str) -> Iterator[tuple[int, str]]:
+    """Each line with its place, without its bullet or number."""
+    at = 0
+    for line in text.split("\n"):
+        bullet = _BULLET.match(line)
+        skipped = bullet.end() if bullet else 0
+        if line[skipped:].strip():
+            yield at + skipped, line[skipped:]
+        at += len(line) + 1
+
+
+def _parts_of(line: str) -> Iterator[tuple[int, str]]:
+    """The parts of a line that commas and their like set apart, each with its place."""
+    at = 0
+    for match in _APART.finditer(line):
+        yield at, line[at : match.start()].strip(_AROUND)
+        at = match.end()
+    yield at, line[at:].strip(_AROUND)
 
 
 def _json_values(text: str) -> Iterator[Any]:

@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from slingshot.config.base import AnswerForm
 from slingshot.config.recipe import FewShot
 from slingshot.core.errors import StudyError
 from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.messages import Example
-from slingshot.prompting.template import written_answer
+from slingshot.prompting.right_answers import AnswerWriter
 
 
 def choose_examples(
     few_shot: FewShot,
     train: Sequence[dict[str, Any]],
     texts: Sequence[str],
-    form: AnswerForm,
+    writer: AnswerWriter,
     lists: LabelLists | None = None,
 ) -> list[list[Example]]:
     """The `k` examples of each text.
@@ -29,8 +28,8 @@ def choose_examples(
     that stands in train itself is not its own example.
 
     Args:
-        train: rows with text, label and description.
-        form: how the examples' answers are written.
+        train: rows with text, label and description, or labels.
+        writer: of the examples' answers.
         lists: what the examples' own turns show of the labels.
 
     Raises:
@@ -38,7 +37,7 @@ def choose_examples(
     """
     if len(train) < few_shot.k:
         raise StudyError(f"few_shot.k is {few_shot.k}, but train has {len(train)} samples: lower it")
-    examples = [Example(row["text"], written_answer(form, row["label"], row["description"] or "")) for row in train]
+    examples = [Example(row["text"], writer.text(row)) for row in train]
     if few_shot.selection == "random":
         drawn = random.Random(few_shot.seed).sample(range(len(train)), few_shot.k)
         chosen = [drawn] * len(texts)

@@ -10,6 +10,7 @@ import numpy as np
 
 from slingshot.artifacts.labels import Label
 from slingshot.config.specs import PromptText
+from slingshot.prompting.right_answers import labels_of
 from slingshot.prompting.template import Shown, uses_labels
 
 _TEXTS_AT_ONCE = 256
@@ -25,9 +26,9 @@ class LabelLists:
     def __init__(
         self, prompt: PromptText, labels: Sequence[Label], read_train: Callable[[], Sequence[Mapping[str, Any]]]
     ) -> None:
-        """Args: read_train: gives rows with text and label; called only where candidates are ranked."""
+        """Args: read_train: gives rows with text and label (or labels); called only where candidates are ranked."""
         self._count = prompt.candidates
-        self._labels = list(labels)
+        self.labels = list(labels)
         self._read_train = read_train
         self._all = "\n".join(map(_line, labels)) if uses_labels(prompt) else ""
 
@@ -36,21 +37,20 @@ class LabelLists:
         if not self._count:
             return [Shown(self._all)] * len(texts)
         return [
-            Shown(self._all, "\n".join(_line(self._labels[index]) for index in ranked))
-            for ranked in self._ranked(texts)
+            Shown(self._all, "\n".join(_line(self.labels[index]) for index in ranked)) for ranked in self._ranked(texts)
         ]
 
-    def recall(self, texts: Sequence[str], gold: Sequence[str]) -> float | None:
-        """The share of texts whose own label is among their candidates; None without candidates or texts."""
-        if not self._count or not texts:
+    def recall(self, texts: Sequence[str], gold: Sequence[Sequence[str]]) -> float | None:
+        """The share of the texts' own labels that are among their candidates; None without candidates or labels."""
+        if not self._count or not any(gold):
             return None
-        ranked = self._ranked(texts)
-        found = [label in {self._labels[i].label for i in row} for row, label in zip(ranked, gold, strict=True)]
+        shown = [{self.labels[index].label for index in row} for row in self._ranked(texts)]
+        found = [label in names for names, own in zip(shown, gold, strict=True) for label in own]
         return sum(found) / len(found)
 
     def describe_recall(self, samples: Sequence[Mapping[str, Any]]) -> list[str]:
         """How often the labels that a prompt shows hold the sample's own: one sentence, or none without candidates."""
-        recall = self.recall([sample["text"] for sample in samples], [sample["label"] for sample in samples])
+        recall = self.recall([sample["text"] for sample in samples], [labels_of(sample) for sample in samples])
         if recall is None:
             return []
         return [f"recall at {self._count} of the labels that prompts show: {recall:.1%}"]
@@ -72,7 +72,7 @@ class LabelLists:
             similarity = (self._vectorizer.transform(block) @ self._known.T).toarray()
             for text, row in zip(block, similarity, strict=True):
                 row[places.get(text, [])] = 0.0
-                scores = np.zeros(len(self._labels))
+                scores = np.zeros(len(self.labels))
                 np.maximum.at(scores, owners, row)
                 ranked.append(np.argsort(-scores, kind="stable")[: self._count].tolist())
         return ranked
@@ -80,9 +80,11 @@ class LabelLists:
     @cached_property
     def _documents(self) -> tuple[list[str], np.ndarray]:
         """Descriptions (or the labels themselves) and train texts, each with the index of its label."""
-        place = {label.label: index for index, label in enumerate(self._labels)}
-        pairs = [(label.description or label.label, index) for index, label in enumerate(self._labels)]
-        pairs += [(row["text"], place[row["label"]]) for row in self._read_train() if row["label"] in place]
+        place = {label.label: index for index, label in enumerate(self.labels)}
+        pairs = [(label.description or label.label, index) for index, label in enumerate(self.labels)]
+        pairs += [
+            (row["text"], place[label]) for row in self._read_train() for label in labels_of(row) if label in place
+        ]
         return [text for text, _ in pairs], np.array([index for _, index in pairs])
 
 

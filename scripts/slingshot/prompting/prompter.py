@@ -12,7 +12,8 @@ from slingshot.core.errors import StudyError
 from slingshot.prompting.chat_template import ChatTemplate
 from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.messages import Example, Message, chat_messages
-from slingshot.prompting.template import Shown, uses_labels, written_answer
+from slingshot.prompting.right_answers import LINE_END, written_answer
+from slingshot.prompting.template import Shown, uses_labels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -112,7 +113,15 @@ class Prompter:
         ]
 
     def completion(self, label: str, description: str) -> list[int]:
+        """`completion_of` an answer that is one label."""
+        return self.completion_of((written_answer(self._prompt.answer, label, description),))
+
+    def completion_of(self, lines: Sequence[str]) -> list[int]:
         """The ids of a right answer to train on, its end token included.
+
+        Args:
+            lines: of the answer: one, or one for each label of a set. Each is tokenized by itself where it stands, so
+                that constrained decoding, which goes from line to line, meets the same ids.
 
         Raises:
             StudyError: the chat template changes the answer, or closes it with nothing that ends it.
@@ -130,8 +139,12 @@ class Prompter:
                 f"{self.template.after_answer!r}, which is no special token: an answer would have no end"
             )
         end = closing[0] if closing else int(self.tokenizer.eos_token_id)
+        texts = [self.template.as_text(line) for line in lines]
+        ends = [LINE_END] * (len(texts) - 1) + [""]
+        first, *later = [text + end_of_line for text, end_of_line in zip(texts, ends, strict=True)]
         return [
-            *self.answer_ids([self.template.as_text(written_answer(self._prompt.answer, label, description))])[0],
+            *self.answer_ids([first])[0],
+            *(token for ids in (self.line_ids(later) if later else []) for token in ids),
             end,
         ]
 
@@ -144,12 +157,20 @@ class Prompter:
         thinks = self.template.thinking
         anchor = self.template.thought_end if thinks else self._anchor
         texts = [answer if thinks else self.template.before_answer + answer for answer in answers]
+        return self._ids_behind(anchor, texts)
+
+    def _ids_behind(self, anchor: str, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of texts as they follow an anchor; by themselves where they melt into it."""
         with_anchor = self.tokenizer([anchor + text for text in texts], add_special_tokens=False)["input_ids"]
         before = self._ids(anchor)
         return [
             list(ids[len(before) :]) if list(ids[: len(before)]) == before else self._ids(text)
             for ids, text in zip(with_anchor, texts, strict=True)
         ]
+
+    def line_ids(self, lines: Sequence[str]) -> list[list[int]]:
+        """The ids of lines of an answer as they follow a line before them."""
+        return self._ids_behind("0" + LINE_END, lines)
 
     @property
     def thought_end_ids(self) -> list[int]:

@@ -14,9 +14,10 @@ import jinja2.sandbox
 from jinja2 import nodes
 
 from slingshot.config.base import AnswerForm, LabelSystem
-from slingshot.config.specs import PromptText
+from slingshot.config.specs import AnswerSet, PromptText
 from slingshot.core.errors import StudyError
 from slingshot.core.yaml_files import read_yaml
+from slingshot.prompting.right_answers import NOTHING
 
 log = logging.getLogger(__name__)
 
@@ -35,21 +36,28 @@ class Shown:
     candidates: str = ""
 
 
-def default_prompt(system: LabelSystem, folder: Path) -> Path:
-    """The prompt that a study takes which names no file: its own prompts/SYSTEM.yaml, else the house's."""
-    name = f"{system if isinstance(system, str) else 'tree'}.yaml"
+def default_prompt(system: LabelSystem, folder: Path, several: bool = False) -> Path:
+    """The prompt that a study takes which names no file: its own prompts/SYSTEM.yaml, else the house's; where samples
+    have several labels, SYSTEM_set.yaml."""
+    name = f"{system if isinstance(system, str) else 'tree'}{'_set' if several else ''}.yaml"
     own = folder / "prompts" / name
     return own if own.exists() else HOUSE_PROMPTS / name
 
 
 def read_prompt(
-    path: Path | str, answer: AnswerForm, max_tokens: int, system: LabelSystem = "icd10cm", candidates: int = 10
+    path: Path | str,
+    answer: AnswerForm,
+    max_tokens: int,
+    system: LabelSystem = "icd10cm",
+    candidates: int = 10,
+    several: AnswerSet | None = None,
 ) -> PromptText:
     """Read a prompt file: YAML with `system` and `user`, where `user` holds `{{ text }}`.
 
     Args:
         system: of the study's labels; decides whether an answer is a code or a label.
         candidates: how many labels `{{ candidates }}` shows.
+        several: how a set is answered; None where an answer is one label.
 
     Raises:
         StudyError: the file is missing, is not such YAML, has an unknown placeholder, or never shows the dialogue.
@@ -57,7 +65,11 @@ def read_prompt(
     try:
         texts = read_yaml(path, "write one, or correct prompt.file in config.yaml")
         prompt = PromptText(
-            answer=answer, max_tokens=max_tokens, names="label" if system == "plain" else "code", **texts
+            answer=answer,
+            max_tokens=max_tokens,
+            names="label" if system == "plain" else "code",
+            several=several,
+            **texts,
         )
         for part in PLACEHOLDERS:  # first: to compile `9 ** 9 ** 9` is to compute it
             refuse_programs(getattr(prompt, part))
@@ -85,13 +97,6 @@ def _warn_of_codes(path: str, prompt: PromptText) -> None:
 def uses_labels(prompt: PromptText) -> bool:
     """Whether a prompt shows the study's labels, so that it depends on labels.json."""
     return bool(prompt.candidates) or "labels" in _used(prompt.system) | _used(prompt.user)
-
-
-def written_answer(form: AnswerForm, label: str, description: str) -> str:
-    """What a right answer says, in the form that the study asks for."""
-    return {"code": label, "code description": f"{label} {description}", "description code": f"{description} {label}"}[
-        form
-    ].strip()
 
 
 _templates = jinja2.sandbox.SandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
@@ -145,12 +150,33 @@ _FORMS = {
 }
 
 
+_LINES = {
+    "code": {
+        "code": "one code per line",
+        "code description": "one line per code: <code> <description>",
+        "description code": "one line per code: <description> <code>",
+    },
+    "label": {
+        "code": "one label per line",
+        "code description": "one line per label: the label and its description",
+        "description code": "one line per label: the description and its label",
+    },
+}
+
+
+def _answer_form(prompt: PromptText) -> str:
+    if prompt.several is None:
+        return _FORMS[prompt.names][prompt.answer]
+    nothing = f" (or the word {NOTHING} if there is no {prompt.names})" if prompt.several.empty else ""
+    return _LINES[prompt.names][prompt.answer] + nothing
+
+
 def fill_template(template: str, prompt: PromptText, text: str = "", shown: Shown | None = None) -> str:
     """`system` or `user` of a prompt with its placeholders filled in."""
     shown = shown or Shown()
     return _compiled(template).render(
         text=text,
-        answer_form=_FORMS[prompt.names][prompt.answer],
+        answer_form=_answer_form(prompt),
         labels=shown.labels,
         candidates=shown.candidates,
     )

@@ -343,7 +343,7 @@ def tokens_like(study: Study, name: str, counted: dict[str, float]) -> float | N
 def instruction_words(study: Study, folder: Path, name: str, labels: Sequence[str]) -> int:
     """Words of a model's prompt beside the dialogue, the labels that it lists included; 0 where it cannot be read."""
     prompt, system = study.models[name].prompt, study.data.labels
-    path = folder / prompt.file if prompt.file else default_prompt(system, folder)
+    path = folder / prompt.file if prompt.file else default_prompt(system, folder, study.data.several is not None)
     try:
         read = read_prompt(path, prompt.answer, prompt.max_tokens, system, prompt.candidates)
     except StudyError:

@@ -8,7 +8,7 @@ from typing import Any
 from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.layout import ResultFiles
 from slingshot.artifacts.model_card import read_model_card
-from slingshot.artifacts.splits import COLUMNS, read_samples
+from slingshot.artifacts.splits import columns_of_samples, read_samples
 from slingshot.config.specs import AskSpec
 from slingshot.config.study import load_study
 from slingshot.core.errors import StudyError
@@ -18,7 +18,7 @@ from slingshot.models.loading import load_tokenizer
 from slingshot.prompting.choices import with_choice
 from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.prompter import Prompter
-from slingshot.prompting.template import written_answer
+from slingshot.prompting.right_answers import AnswerWriter
 from slingshot.study.steps import arm_of, step_spec
 
 
@@ -40,13 +40,14 @@ def show_prompt(folder: Path, arm_path: str, number: int, split: str = "test") -
     choice = results.arm(arm_path).choice if results.arm(arm_path).choice.exists() else None
     data = {"train": results.data.train, "validation": results.data.validation, "test": results.data.test}
     _required(data[split], f"snakemake --directory {folder} data")
-    samples = read_samples(data[split], COLUMNS)
+    spec = with_choice(spec, choice)[0]
+    columns, labels = columns_of_samples(spec.prompt.several is not None), read_labels(results.data.labels)
+    samples = read_samples(data[split], columns)
     if not 1 <= number <= len(samples):
         raise StudyError(f"{split} has {len(samples)} samples: name one from 1 to {len(samples)}, not {number}")
     sample = samples[number - 1]
-    spec = with_choice(spec, choice)[0]
-    lists = LabelLists(spec.prompt, read_labels(results.data.labels), lambda: read_samples(data["train"], COLUMNS))
-    answer = written_answer(spec.prompt.answer, sample["label"], sample["description"] or "")
+    lists = LabelLists(spec.prompt, labels, lambda: read_samples(data["train"], columns))
+    answer = AnswerWriter(spec.prompt.answer, spec.prompt.several, labels).text(sample)
     head = f"{arm_path}, sample {number} of {split} ({sample['sample_id']})"
     if isinstance(spec, AskSpec):
         messages = make_messages(spec, [sample], data["train"], lists)[0]

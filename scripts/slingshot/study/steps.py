@@ -33,6 +33,7 @@ from slingshot.config.rivals import (
     TfidfRecipe,
 )
 from slingshot.config.specs import (
+    AnswerSet,
     AskSpec,
     ChoosePromptSpec,
     ChooseSpec,
@@ -232,14 +233,16 @@ def _fetch_model(study: Study, folder: Path, model: str) -> FetchModelSpec:
 def _prompt(study: Study, folder: Path, arm: Arm, max_tokens: int) -> PromptText:
     prompt, system = study.models[arm.model].prompt, study.data.labels
     file = arm.prompt or prompt.file
-    path = folder / file if file else default_prompt(system, folder)
-    return read_prompt(path, prompt.answer, max_tokens, system, prompt.candidates)
+    several = study.data.several
+    path = folder / file if file else default_prompt(system, folder, several is not None)
+    answer_set = AnswerSet(order=prompt.order, empty=several.allow_empty) if several else None
+    return read_prompt(path, prompt.answer, max_tokens, system, prompt.candidates, answer_set)
 
 
 def _finetune(study: Study, folder: Path, arm: Arm) -> FinetuneSpec:
     model = study.models[arm.model]
     recipe = overridden(model.finetune, arm.setting)
-    by_exact_match = recipe.select_by == "validation_exact_match"
+    by_answers = recipe.select_by != "validation_loss"
     curve = study.designs.learning_curve
     return FinetuneSpec(
         quantization="none" if model.quantization == "fp8" else model.quantization,
@@ -247,9 +250,9 @@ def _finetune(study: Study, folder: Path, arm: Arm) -> FinetuneSpec:
         dtype=model.dtype,
         prompt=_prompt(study, folder, arm, model.prompt.max_tokens),
         finetune=recipe,
-        max_new_tokens=model.generation.max_new_tokens if by_exact_match else None,
-        labels=study.data.labels if by_exact_match else None,
-        level=study.data.level if by_exact_match else None,
+        max_new_tokens=model.generation.max_new_tokens if by_answers else None,
+        labels=study.data.labels if by_answers else None,
+        level=study.data.level if by_answers else None,
         train_size=arm.train_size,
         hold_steps=arm.train_size is not None and curve is not None and curve.hold == "steps",
         seed=study.seed if arm.seed is None else arm.seed,

@@ -27,7 +27,6 @@ from slingshot.artifacts.model_card import read_model_card
 from slingshot.artifacts.records import timed
 from slingshot.config.recipe import Finetune
 from slingshot.core.errors import StudyError
-from slingshot.core.files import read_json
 from slingshot.core.progress import progress
 from slingshot.models.device_memory import limit_memory, peak_memory, release_memory
 from slingshot.models.greedy import greedy_ids
@@ -36,9 +35,9 @@ from slingshot.nn import lora
 from slingshot.nn.adapter_files import save_adapter
 from slingshot.nn.class_head import replace_head, trained_state, with_labels
 from slingshot.nn.packed_attention import attending_by
-from slingshot.prompting.answers import AnswerReader
 from slingshot.training import batches as packing
 from slingshot.training import checkpoints, forward_paths
+from slingshot.training.answer_scores import micro_f1, set_reader, share_equal
 from slingshot.training.batches import Packed, Sample
 from slingshot.training.checkpoints import as_checkpoint, restored, run_key
 from slingshot.training.loss import completion_tokens, faulty_samples, token_losses
@@ -95,13 +94,13 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
         )
         with timed(seconds, "probe"):
             trainer.token_budget = workers.smallest(find_token_budget(trainer, job))
-        exact_match = None
-        if recipe.select_by == "validation_exact_match":
-            exact_match = share_classified if classes is not None else exact_match_of(job, tokenizer, answers)
+        score = None
+        if recipe.select_by != "validation_loss":
+            score = share_classified if classes is not None else score_of_answers(job, tokenizer, answers)
         folder = checkpoints.open_folder(job.adapter, run_key(job, card)) if workers.rank == 0 else None
         with timed(seconds, "train"):
             state = restored(trainer, folder) or State()
-            train_until_done(trainer, state, job, folder, exact_match, seconds)
+            train_until_done(trainer, state, job, folder, score, seconds)
         if workers.rank == 0:
             weights = spec.quantization if getattr(model, "is_quantized", False) else "none"
             with timed(seconds, "save"):
@@ -117,7 +116,7 @@ def train_until_done(
     state: State,
     job: FinetuneJob,
     folder: Path | None,
-    exact_match: Callable[[Trainer], float] | None,
+    score: Callable[[Trainer], float] | None,
     seconds: dict[str, float],
 ) -> None:
     """The loop: a step, now and then an evaluation, now and then a checkpoint."""
@@ -130,7 +129,7 @@ def train_until_done(
             row = training_step(trainer, state)
             if state.step % recipe.evaluate_every == 0 or state.step == trainer.steps:
                 with timed(seconds, "evaluate"):
-                    row |= evaluate(trainer, exact_match)
+                    row |= evaluate(trainer, score)
                 judge(trainer, state, row)
             stopping = told_to_stop()
             state.log.append(row)
@@ -290,12 +289,12 @@ def make_optimizer(model: PreTrainedModel, recipe: Finetune, device: torch.devic
     return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
 
 
-def evaluate(trainer: Trainer, exact_match: Callable[[Trainer], float] | None) -> dict[str, float]:
-    """The validation loss, and exact match where selection asks for it."""
+def evaluate(trainer: Trainer, score: Callable[[Trainer], float] | None) -> dict[str, float]:
+    """The validation loss, and the score of the answers where selection asks for it."""
     start = time.perf_counter()
     found = {"validation_loss": validation_loss(trainer)}
-    if exact_match is not None:
-        found["validation_exact_match"] = exact_match(trainer)
+    if score is not None:
+        found[trainer.recipe.select_by] = score(trainer)
     return {**found, "evaluation_seconds": round(time.perf_counter() - start, 3)}
 
 
@@ -328,7 +327,7 @@ def share_classified(trainer: Trainer) -> float:
 def judge(trainer: Trainer, state: State, row: dict[str, Any]) -> None:
     """Keep the best adapter so far, and stop after too many evaluations without gain."""
     by_loss = trainer.recipe.select_by == "validation_loss"
-    score = -row["validation_loss"] if by_loss else row["validation_exact_match"]
+    score = -row["validation_loss"] if by_loss else row[trainer.recipe.select_by]
     if state.best_score is None or score > state.best_score:
         state.best_score, state.best_step, state.evaluations_without_gain = score, state.step, 0
         state.best = {name: value.cpu().clone() for name, value in trained_state(trainer.model).items()}
@@ -338,31 +337,32 @@ def judge(trainer: Trainer, state: State, row: dict[str, Any]) -> None:
         state.stopped_early = patience is not None and state.evaluations_without_gain >= patience
 
 
-def exact_match_of(
-    job: FinetuneJob, tokenizer: PreTrainedTokenizerBase, answers: dict[str, str]
+def score_of_answers(
+    job: FinetuneJob, tokenizer: PreTrainedTokenizerBase, answers: dict[str, list[str]]
 ) -> Callable[[Trainer], float]:
-    """A function that decodes the validation prompts greedily and returns the share of right answers."""
-    labels = {entry["label"]: entry.get("description") for entry in read_json(job.labels)}
-    reader = AnswerReader(labels, job.spec.labels or "plain", job.spec.level or "code")
+    """A function that decodes the validation prompts greedily and returns their score.
+
+    By `select_by` this is the share of right answers (of whole sets, where samples have several labels), or micro F1.
+    """
+    read = set_reader(job)
     new_tokens = job.spec.max_new_tokens
     end_ids = sorted({sample_end for sample_end in [tokenizer.eos_token_id] if sample_end is not None})
+    score = micro_f1 if job.spec.finetune.select_by == "validation_micro_f1" else share_equal
 
-    def exact_match(trainer: Trainer) -> float:
+    def score_now(trainer: Trainer) -> float:
         trainer.dropout.set_rows(None)
         stops = sorted({*end_ids, *(sample.completion[-1] for sample in trainer.validation)})
-        right = 0
+        pairs = []
         with attending_by(trainer.model, trainer.path.own_attention):
             for start in range(0, len(trainer.validation), 16):
                 some = trainer.validation[start : start + 16]
                 raw = greedy(trainer.model, tokenizer, [sample.prompt for sample in some], new_tokens or 32, stops)
-                right += sum(
-                    reader.read(text) == answers[sample.sample_id] for text, sample in zip(raw, some, strict=True)
-                )
+                pairs += [(set(answers[sample.sample_id]), read(text)) for text, sample in zip(raw, some, strict=True)]
         # All processes answer everything; their mean makes all of them stop, or go on, together.
-        share = torch.tensor(right / len(trainer.validation), dtype=torch.float64, device=trainer.workers.device)
-        return float(trainer.workers.summed(share)) / trainer.workers.count
+        found = torch.tensor(score(pairs), dtype=torch.float64, device=trainer.workers.device)
+        return float(trainer.workers.summed(found)) / trainer.workers.count
 
-    return exact_match
+    return score_now
 
 
 @torch.no_grad()

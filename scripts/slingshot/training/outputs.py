@@ -16,6 +16,8 @@ from slingshot.models.device_memory import peak_memory
 from slingshot.training import batches as packing
 from slingshot.training.state import FinetuneJob, State, Trainer
 
+MICRO_F1 = "validation_micro_f1"  # of sets of labels
+
 
 def write_results(
     job: FinetuneJob,
@@ -83,10 +85,11 @@ def summary(trainer: Trainer, state: State, rank: int, alpha: int) -> dict[str, 
         "best_step": state.best_step,
         "best_validation_loss": best["validation_loss"],
         "best_validation_exact_match": best.get("validation_exact_match"),
+        **({"best_validation_micro_f1": best[MICRO_F1]} if MICRO_F1 in best else {}),
         "first_train_loss": state.log[0]["loss"],
         "last_train_loss": state.log[-1]["loss"],
         "evaluations": [
-            {key: row[key] for key in ("step", "validation_loss", "validation_exact_match") if key in row}
+            {key: row[key] for key in ("step", "validation_loss", "validation_exact_match", MICRO_F1) if key in row}
             for row in evaluations
         ],
     }

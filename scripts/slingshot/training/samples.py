@@ -6,14 +6,14 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, TypedDict, cast
+from typing import Any, NotRequired, Protocol, TypedDict, cast
 
 import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
 from slingshot.artifacts.labels import read_labels
-from slingshot.artifacts.splits import COLUMNS, read_split
+from slingshot.artifacts.splits import columns_of_samples, read_split
 from slingshot.config.specs import FinetuneSpec
 from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_text
@@ -21,10 +21,10 @@ from slingshot.core.progress import progress
 from slingshot.data.splitting import stratified_subset
 from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.prompter import Prompter
+from slingshot.prompting.right_answers import AnswerWriter, labels_of
 from slingshot.training.batches import Sample
 
 log = logging.getLogger(__name__)
-
 
 ROWS_TOKENIZED_TOGETHER = 512
 
@@ -36,17 +36,19 @@ def read_samples(
     validation_path: Path,
     context: int | None = None,
     labels_path: Path | None = None,
-) -> tuple[list[Sample], list[Sample], dict[str, str]]:
-    """Train and validation samples as tokens, and the validation samples' labels by id.
+) -> tuple[list[Sample], list[Sample], dict[str, list[str]]]:
+    """Train and validation samples as tokens, and the validation samples' labels by id, one each or a set.
 
     Args:
         context: tokens that the model was made for; a prompt leaves room for the longest answer.
-        labels_path: labels.json, for prompts that show labels.
+        labels_path: labels.json, for prompts that show labels and for sets of labels.
 
     Raises:
         StudyError: a split is empty, or the model's context leaves no room for a dialogue.
     """
-    train, validation = (read_split(path, COLUMNS) for path in (train_path, validation_path))
+    train, validation = (
+        read_split(path, columns_of_samples(spec.prompt.several is not None)) for path in (train_path, validation_path)
+    )
     if train.empty or validation.empty:
         raise StudyError(f"{train_path if train.empty else validation_path} has no samples to finetune on")
     all_of_train = train
@@ -57,11 +59,11 @@ def read_samples(
         validation = validation[validation["label"].isin(classes)]
         if validation.empty:
             raise StudyError(f"{validation_path} has no sample of a label that train has: nothing can be selected by")
-    lists = None
-    if labels_path:
-        lists = LabelLists(spec.prompt, read_labels(labels_path), lambda: rows_of(all_of_train))
+    labels = read_labels(labels_path) if labels_path else []
+    lists = LabelLists(spec.prompt, labels, lambda: rows_of(all_of_train)) if labels_path else None
+    writer = AnswerWriter(spec.prompt.answer, spec.prompt.several, labels)
     prompter = Prompter(tokenizer, spec.prompt, lists)
-    room = longest_completion([train, validation], prompter) if classes is None else 1
+    room = longest_completion([train, validation], prompter, writer) if classes is None else 1
     if context is not None and context - room < 16:
         raise StudyError(
             f"the longest answer takes {room} of the {context} tokens that the model was made for: take a model with a "
@@ -70,11 +72,11 @@ def read_samples(
     if context is not None and context - room < prompter.window:
         log.warning("prompts hold at most %d tokens: the model was made for %d", context - room, context)
         prompter = prompter.within(context - room)
-    answers = dict(zip(validation["sample_id"], validation["label"], strict=True))
+    answers = {str(row["sample_id"]): labels_of(row) for row in rows_of(validation)}
     if classes is not None:
         train_samples, held_out = (encode_classes(rows, prompter, classes) for rows in (train, validation))
         return train_samples, held_out, answers
-    return encode_rows(train, prompter), encode_rows(validation, prompter), answers
+    return encode_rows(train, prompter, writer), encode_rows(validation, prompter, writer), answers
 
 
 def classes_of(spec: FinetuneSpec, train_path: Path) -> list[str] | None:
@@ -108,13 +110,13 @@ def chosen_by_hash(rows: pd.DataFrame, count: int | None) -> pd.DataFrame:
     return rows.iloc[np.sort(ranked[:count])]
 
 
-def longest_completion(tables: Sequence[pd.DataFrame], prompter: Prompter) -> int:
-    pairs = {pair for rows in tables for pair in zip(rows["label"], rows["description"].fillna(""), strict=True)}
-    return max(len(prompter.completion(label, description)) for label, description in pairs)
+def longest_completion(tables: Sequence[pd.DataFrame], prompter: Prompter, writer: AnswerWriter) -> int:
+    answers = {writer.lines(row) for rows in tables for row in rows_of(rows.fillna({"description": ""}))}
+    return max(len(prompter.completion_of(lines)) for lines in answers)
 
 
-def encode_rows(rows: pd.DataFrame, prompter: Prompter) -> list[Sample]:
-    encode = sample_encoder(prompter)
+def encode_rows(rows: pd.DataFrame, prompter: Prompter, writer: AnswerWriter) -> list[Sample]:
+    encode = sample_encoder(prompter, writer)
     records = cast("list[Row]", rows.fillna({"description": ""}).to_dict("records"))
     with progress("tokenize", len(records), "samples") as meter:
         samples: list[Sample] = []
@@ -142,6 +144,7 @@ class Row(TypedDict):
     text: str
     label: str
     description: str
+    labels: NotRequired[Sequence[str]]
 
 
 class Encoder(Protocol):
@@ -150,19 +153,19 @@ class Encoder(Protocol):
     @property
     def end_ids(self) -> list[int]: ...
     def prompts(self, texts: Sequence[str]) -> Sequence[Encoded]: ...
-    def completion(self, label: str, description: str) -> list[int]: ...
+    def completion_of(self, lines: Sequence[str]) -> list[int]: ...
 
 
-def sample_encoder(encoder: Encoder) -> Callable[[Sequence[Row]], list[Sample]]:
+def sample_encoder(encoder: Encoder, writer: AnswerWriter) -> Callable[[Sequence[Row]], list[Sample]]:
     """A function from rows to Samples; prompts are tokenized together, each answer once.
 
     It raises a StudyError where a completion is empty or does not end with a token that ends an answer.
     """
     end_ids = encoder.end_ids
-    completion_of = cache(encoder.completion)
+    completion_of = cache(encoder.completion_of)
 
     def sample(row: Row, prompt: Encoded) -> Sample:
-        completion = completion_of(row["label"], row["description"])
+        completion = completion_of(writer.lines(row))
         if not completion or completion[-1] not in end_ids:
             raise StudyError(
                 f"sample {row['sample_id']}: the answer {row['label']!r} does not end with the chat template's "

@@ -5,7 +5,8 @@ import pytest
 from slingshot.config.specs import PromptText
 from slingshot.core.errors import StudyError
 from slingshot.prompting.prompter import Example, Prompter
-from slingshot.prompting.template import read_prompt, written_answer
+from slingshot.prompting.right_answers import written_answer
+from slingshot.prompting.template import read_prompt
 from tests.tiny import TEMPLATES, byte_tokenizer
 
 FAMILIES = [*TEMPLATES, None]

@@ -8,6 +8,7 @@ from hypothesis import given
 from slingshot.config.specs import PromptText
 from slingshot.core.errors import StudyError
 from slingshot.prompting.prompter import Prompter
+from slingshot.prompting.right_answers import AnswerWriter
 from slingshot.training import batches as packing
 from slingshot.training.samples import sample_encoder
 from tests.tiny import TEMPLATES, byte_tokenizer
@@ -65,7 +66,7 @@ def row(text):
 def test_the_completion_is_the_answer_with_its_end_token(template):
     tokenizer = byte_tokenizer(template)
     prompter = Prompter(tokenizer, PromptText(system="Code.", user="{{ text }}", answer="code", max_tokens=300))
-    sample = sample_encoder(prompter)([row("a cough")])[0]
+    sample = sample_encoder(prompter, AnswerWriter("code"))([row("a cough")])[0]
     end = tokenizer.convert_tokens_to_ids(
         {"llama3": "<|eot_id|>", "chatml": "<|im_end|>", "mistral": "</s>", "gemma": "<end_of_turn>"}[template]
     )
@@ -77,7 +78,7 @@ def test_the_completion_is_the_answer_with_its_end_token(template):
 def test_a_truncated_dialogue_keeps_instruction_and_answer_and_says_so():
     tokenizer = byte_tokenizer("chatml")
     text = PromptText(system="Code it now.", user="{{ text }} Which code?", answer="code", max_tokens=120)
-    sample = sample_encoder(Prompter(tokenizer, text))([row("x" * 500)])[0]
+    sample = sample_encoder(Prompter(tokenizer, text), AnswerWriter("code"))([row("x" * 500)])[0]
     read = tokenizer.decode(sample.prompt)
     assert sample.truncated and len(sample.prompt) <= 120
     assert "Code it now." in read and "Which code?" in read
@@ -92,13 +93,13 @@ class _NoEnd:
             byte_tokenizer(), PromptText(system="", user="{{ text }}", answer="code", max_tokens=99)
         ).prompts(texts)
 
-    def completion(self, label, description):
+    def completion_of(self, lines):
         return [1, 2]
 
 
 def test_an_answer_without_an_end_is_an_error():
     with pytest.raises(StudyError, match=r"sample one.*end-of-turn"):
-        sample_encoder(_NoEnd())([row("text")])
+        sample_encoder(_NoEnd(), AnswerWriter("code"))([row("text")])
 
 
 def test_lengths_of_prompts_leave_the_completion_out():
