@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import predict
-from slingshot.artifacts.model_card import ModelCard
+from slingshot.artifacts.model_card import ModelCard, read_model_card
 from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.records import read_step_record
 from slingshot.config.recipe import FewShot, Generation
@@ -174,6 +174,30 @@ def test_a_killed_run_goes_on(run, monkeypatch):
     resumed, record = run(spec_of(), name="killed")
     assert resumed == whole
     assert record.cached_samples == 2  # the one that was done, and its twin
+
+
+def test_an_arm_that_thinks_keeps_its_thought_apart_from_its_answer(run, study, tmp_path):
+    tokenizer = byte_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
+    opened = "<|im_start|>assistant\n{% if enable_thinking %}<think>\n{% endif %}"
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "<|im_start|>assistant\n{% endif %}", opened + "{% endif %}"
+    )
+    model = tiny_model("llama", vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, pad_token_id=None)
+    folder = tmp_path / "thinker"
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    card = read_model_card(study / "card.json").model_copy(update={"folder": str(folder), "revision": "r2"})
+    card.write(tmp_path / "thinker.json")
+    spec = spec_of(thinking=True, thinking_tokens=7, constrained=True)
+    run(spec, more=["--model", tmp_path / "thinker.json"])
+    for prediction in read_predictions(tmp_path / "p.jsonl"):
+        assert prediction.thinking_tokens is not None and 1 <= prediction.thinking_tokens <= 7
+        assert prediction.thinking is not None and "think>" not in prediction.thinking + prediction.raw
+        assert prediction.new_tokens > prediction.thinking_tokens
+        assert prediction.constrained_code in LABELS
+    with pytest.raises(StudyError, match="lets no model think"):
+        run(spec, name="other")
 
 
 def test_few_shot_prompts_share_what_they_begin_with(run, tmp_path):

@@ -141,3 +141,15 @@ def test_prompts_together_are_the_prompts_one_by_one(template):
     assert made.prompts(texts[:1], [some]) == [made.prompt(texts[0], some)]
     assert made.prompts([]) == []
     assert [tokens.truncated for tokens in made.prompts(texts)] == [False, True, False]
+
+
+def test_a_prompt_that_asks_for_icd_codes_is_warned_of_where_labels_are_plain(tmp_path, caplog):
+    path = tmp_path / "prompt.yaml"
+    path.write_text("system: Name the ICD-10-CM code.\nuser: '{{ text }} {{ answer_form }}'\n")
+    read_prompt(path, "code", 400, system="plain")
+    assert "asks for ICD codes, but data.labels is plain" in caplog.text
+    caplog.clear()
+    read_prompt(path, "code", 400, system="icd10cm")
+    path.write_text("system: Name the disease.\nuser: '{{ text }} {{ answer_form }}'\n")
+    read_prompt(path, "code", 400, system="plain")
+    assert not caplog.text
