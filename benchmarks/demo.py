@@ -5,28 +5,39 @@
         python benchmarks/demo.py --dtype float32  # as a processor with AVX2 alone
 
 Needs no download: networks of the demo's shapes with random weights, and prompts of random tokens of its lengths, go
-through the same code as in the study. What is measured: steps of finetuning, answers of both language models (free and
-constrained, as if no answer ended early), steps of the encoder, and the start of one job. How many there are of each
-is counted from studies/demo/config.yaml and its data. What the rest computes besides starting (fetching, TF-IDF,
-scores, the report) is left out.
+through the same code as in the study. What is measured: steps of finetuning, answers of both language models, steps of
+the encoder, texts of the embedding, the start of a job with torch and of one without, and Snakemake's own start. How
+many there are of each is counted from studies/demo/config.yaml and its data. What the rest computes (fetching and
+dequantizing, TF-IDF, scores, the report) is left out: some 70 seconds of processor time (studies/demo/README.md).
+
+Two figures: as long as it takes at the load that the machine has now, and with its cores free, where what counts is the
+processor time, spread over the threads that a job has.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import os
+import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+)
 
 HOUSE = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(HOUSE / "scripts"))
@@ -39,6 +50,7 @@ from slingshot.generation.generate import generate  # noqa: E402
 from slingshot.generation.types import Decoding, GenerationStats, Memory  # noqa: E402
 from slingshot.models.number_types import number_type  # noqa: E402
 from slingshot.nn import lora  # noqa: E402
+from slingshot.nn.class_head import replace_head  # noqa: E402
 from slingshot.training import batches, finetune, forward_paths, samples, workers  # noqa: E402
 from slingshot.training.state import State, Trainer  # noqa: E402
 
@@ -47,9 +59,14 @@ SHAPE: dict[str, Any] = {
     "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9,
     "num_key_value_heads": 3, "max_position_embeddings": 8192, "tie_word_embeddings": True, "rope_theta": 100_000.0,
 }  # fmt: skip
+MINILM: dict[str, Any] = {
+    "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536,
+}  # fmt: skip
 LAYERS = 30  # of SmolLM2-135M
+LABELS = 12
 END = 2
-PROMPT, COMPLETION = 161, 14  # tokens: the median of the demo's prompts, and an answer
+PROMPT, CODE = 150, 5  # tokens: the median of the demo's prompts, and of a code
+DIALOGUE = 125  # tokens of a dialogue, as MiniLM counts them
 
 
 @dataclass(frozen=True)
@@ -59,7 +76,29 @@ class Amounts:
     train: int
     validation: int
     test: int
-    jobs: int
+    torch_jobs: int
+    other_jobs: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one of something takes: seconds that pass, and of the processor."""
+
+    seconds: float
+    processor: float
+
+    def times(self, count: float) -> Cost:
+        return Cost(count * self.seconds, count * self.processor)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the demo: how often it does what, and on how many threads."""
+
+    what: str
+    count: int
+    measure: Callable[[], Cost]
+    threads: int
 
 
 def main() -> None:
@@ -77,35 +116,49 @@ def main() -> None:
 def projection(study: Study, dtype: Dtype, steps: int, prompts: int) -> Iterator[str]:
     """Lines that say what was measured and what it comes to."""
     kind = number_type(dtype, "cpu")
+    threads = torch.get_num_threads()
+    yield (
+        f"Demo on this machine: {kind}, {threads} threads, {torch.backends.cpu.get_cpu_capability()}, "
+        f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    )
+    busy = free = 0.0
+    for part in parts_of(study, kind, steps, prompts, threads):
+        each = part.measure()
+        whole = each.times(part.count)
+        busy += whole.seconds
+        free += min(whole.seconds, whole.processor / part.threads)
+        yield (
+            f"  {whole.seconds:6.0f} s, {whole.processor:5.0f} of the processor  {part.count} {part.what} "
+            f"at {each.seconds:.2f} s"
+        )
+    yield f"projected: {busy / 60:.1f} minutes at this load, {free / 60:.1f} with the cores free"
+
+
+def parts_of(study: Study, kind: NumberType, steps: int, prompts: int, threads: int) -> list[Part]:
+    """What the demo spends its time on, in the order in which it is measured."""
     amounts = amounts_of(study)
-    recipe = next(iter(study.slm.values())).finetune
-    depth = next(iter(study.slm.values())).layers or LAYERS
+    small = next(iter(study.slm.values()))
+    recipe, depth = small.finetune, small.layers or LAYERS
     encoder = next(iter(study.encoder.values()))
-    yield f"Demo on this machine: {kind}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
-    total = 0.0
-    for what, count, measure in (
-        ("starts", amounts.jobs, seconds_to_start),
-        (
-            "finetuning steps",
-            finetune.planned_steps(amounts.train, recipe),
-            lambda: seconds_per_training_step(recipe, depth, kind, steps),
-        ),
-        (
-            "encoder steps",
-            round(encoder.epochs * -(-amounts.train // encoder.batch_size)),
-            lambda: seconds_per_encoder_step(encoder.batch_size, steps),
-        ),
-        ("finetuned answers", amounts.test, lambda: seconds_per_answer(network(depth, kind), prompts, COMPLETION)),
-        (
+    new_tokens = study.generation.max_new_tokens
+    rows = amounts.train + amounts.validation + amounts.test
+    training = finetune.planned_steps(amounts.train, recipe)
+    encoding = round(encoder.epochs * -(-amounts.train // encoder.batch_size))
+    return [
+        Part("start of Snakemake", 1, lambda: seconds_of_command("-m", "snakemake", "--directory", str(DEMO), "-n"), 1),
+        Part("starts of a job without torch", amounts.other_jobs, lambda: seconds_of_imports("pandas, pyarrow"), 1),
+        Part("starts of a job with torch", amounts.torch_jobs, lambda: seconds_of_imports("torch, transformers"), 1),
+        Part("finetuning steps", training, lambda: seconds_per_training_step(recipe, depth, kind, steps), threads),
+        Part("encoder steps", encoding, lambda: seconds_per_encoder_step(encoder.batch_size, steps), threads),
+        Part("embedded texts", rows, lambda: seconds_per_embedding(prompts), threads),
+        Part("classified dialogues", amounts.test, lambda: seconds_per_class(network(depth, kind), prompts), threads),
+        Part(
             "untrained answers",
             amounts.test,
-            lambda: seconds_per_answer(network(LAYERS, kind), prompts, study.generation.max_new_tokens),
+            lambda: seconds_per_answer(network(LAYERS, kind), prompts, new_tokens),
+            threads,
         ),
-    ):
-        each = measure()
-        total += count * each
-        yield f"  {count * each:6.0f} s  {count} {what} at {each:.2f} s"
-    yield f"projected: {total / 60:.1f} minutes"
+    ]
 
 
 def amounts_of(study: Study) -> Amounts:
@@ -113,10 +166,12 @@ def amounts_of(study: Study) -> Amounts:
     with (DEMO / str(study.data.source.path)).open(encoding="utf-8", newline="") as table:  # type: ignore[union-attr]
         rows = len(list(csv.DictReader(table)))
     train, validation = round(0.7 * rows), round(0.15 * rows)
-    arms = len(study.networks) + 1
-    fitted = len(study.embedding) + len(study.encoder) + 1
-    jobs = 1 + len(study.networks) + len(study.slm) + 2 * arms + 2 * fitted + 2  # prepare, fetch, ..., compare, report
-    return Amounts(train, validation, rows - train - validation, jobs)
+    networks = len(study.networks)
+    rivals = len(study.embedding) + len(study.encoder)
+    answered = len(study.llm) + len(study.slm)
+    with_torch = networks + len(study.slm) + answered + 3 * rivals  # fetch, finetune, predict, fit and answer twice
+    other = 1 + 3 + answered + rivals + 1 + 2  # prepare, TF-IDF, score, compare, report
+    return Amounts(train, validation, rows - train - validation, with_torch, other)
 
 
 def network(layers: int, kind: NumberType) -> PreTrainedModel:
@@ -125,23 +180,33 @@ def network(layers: int, kind: NumberType) -> PreTrainedModel:
     return model.to(getattr(torch, kind)).eval()
 
 
-@contextmanager
-def timed() -> Iterator[list[float]]:
-    """A list that holds the block's seconds once it is over."""
-    found: list[float] = []
-    start = time.perf_counter()
-    yield found
-    found.append(time.perf_counter() - start)
+class Meter:
+    """A stopwatch of seconds and processor time, children included."""
+
+    def __init__(self) -> None:
+        self._seconds, self._processor = time.perf_counter(), processor_seconds()
+
+    def read(self) -> Cost:
+        return Cost(time.perf_counter() - self._seconds, processor_seconds() - self._processor)
 
 
-def seconds_per_training_step(recipe: Finetune, layers: int, kind: NumberType, steps: int) -> float:
+def processor_seconds() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def seconds_per_training_step(recipe: Finetune, layers: int, kind: NumberType, steps: int) -> Cost:
+    """A step of the demo's recipe; a head over labels has one token to learn, an answer that is written a few."""
     model = network(layers, kind)
+    answer = CODE if recipe.head == "write" else 1
     rows = [
-        batches.Sample(f"{index}", tuple(ids[:PROMPT]), tuple(ids[PROMPT:]), False)
-        for index, ids in enumerate(token_rows((steps + 1) * recipe.batch_size, PROMPT + COMPLETION))
+        batches.Sample(f"{index}", tuple(ids), tuple(number % LABELS for number in ids[:answer]), False)
+        for index, ids in enumerate(token_rows((steps + 1) * recipe.batch_size, PROMPT))
     ]
     rank, alpha = finetune.rank_and_alpha(recipe, 1)
     dropout = lora.add_adapters(model, recipe.lora, rank, alpha, seed=0)
+    if recipe.head == "classify":
+        replace_head(model, LABELS, seed=0)
     path, _ = forward_paths.choose(model, rows, samples.longest_of(rows), False)
     device = torch.device("cpu")
     trainer = Trainer(
@@ -151,44 +216,70 @@ def seconds_per_training_step(recipe: Finetune, layers: int, kind: NumberType, s
     )  # fmt: skip
     state = State()
     finetune.training_step(trainer, state)
-    with timed() as seconds:
-        for _ in range(steps):
-            finetune.training_step(trainer, state)
-    return seconds[0] / steps
+    meter = Meter()
+    for _ in range(steps):
+        finetune.training_step(trainer, state)
+    return meter.read().times(1 / steps)
 
 
-def seconds_per_answer(model: PreTrainedModel, prompts: int, new_tokens: int) -> float:
+def seconds_per_class(model: PreTrainedModel, prompts: int) -> Cost:
+    """Of a forward pass over a prompt, as the head over labels takes one."""
+    rows = [torch.tensor([ids]) for ids in token_rows(prompts + 1, PROMPT)]
+    with torch.no_grad():
+        for index, ids in enumerate(rows):
+            if index == 1:
+                meter = Meter()
+            model.model(input_ids=ids, use_cache=False)
+    return meter.read().times(1 / prompts)
+
+
+def seconds_per_answer(model: PreTrainedModel, prompts: int, new_tokens: int) -> Cost:
     """Of a free answer that no end token cuts short, and a constrained one."""
     rows = token_rows(prompts, PROMPT)
-    labels = [[*ids, END] for ids in token_rows(12, COMPLETION - 1)]
+    labels = [[*ids, END] for ids in token_rows(LABELS, CODE)]
     trie = build_trie([str(index) for index in range(len(labels))], labels, [END])
     decoding = Decoding(new_tokens, (END,), constrained=True, trie=trie)
-    with timed() as seconds, torch.no_grad():
+    meter = Meter()
+    with torch.no_grad():
         for _ in generate(model, rows, decoding, Memory(token_budget=1024), GenerationStats()):
             pass
-    return seconds[0] / prompts
+    return meter.read().times(1 / prompts)
 
 
-def seconds_per_encoder_step(batch: int, steps: int) -> float:
+def seconds_per_encoder_step(batch: int, steps: int) -> Cost:
     """A step of all-MiniLM-L6-v2's shape, whole network and optimizer, in float32."""
-    config = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
-    model = BertForSequenceClassification(config).train()
+    model = BertForSequenceClassification(BertConfig(**MINILM)).train()
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    ids, labels = torch.tensor(token_rows(batch, 125, 30_000)), torch.zeros(batch, dtype=torch.int64)
+    ids, labels = torch.tensor(token_rows(batch, DIALOGUE, 30_000)), torch.zeros(batch, dtype=torch.int64)
     for step in range(steps + 1):
         if step == 1:
-            start = time.perf_counter()
+            meter = Meter()
         model(input_ids=ids, labels=labels).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    return (time.perf_counter() - start) / steps
+    return meter.read().times(1 / steps)
 
 
-def seconds_to_start() -> float:
-    """A job's start: Python, torch and transformers."""
-    with timed() as seconds:
-        subprocess.run([sys.executable, "-c", "import torch, transformers"], check=True)
-    return seconds[0]
+def seconds_per_embedding(texts: int) -> Cost:
+    """Of a dialogue through all-MiniLM-L6-v2's shape, in float32."""
+    model = BertModel(BertConfig(**MINILM)).eval()
+    ids = torch.tensor(token_rows(texts, DIALOGUE, 30_000))
+    with torch.no_grad():
+        model(input_ids=ids)
+        meter = Meter()
+        model(input_ids=ids)
+    return meter.read().times(1 / texts)
+
+
+def seconds_of_imports(names: str) -> Cost:
+    """A job's start: Python and the packages that it imports."""
+    return seconds_of_command("-c", f"import {names}")
+
+
+def seconds_of_command(*arguments: str) -> Cost:
+    meter = Meter()
+    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+    return meter.read()
 
 
 def token_rows(count: int, length: int, vocabulary: int = 49152) -> list[list[int]]:

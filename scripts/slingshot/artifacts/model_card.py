@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
 from slingshot.artifacts.records import Record, read_record
 from slingshot.core.errors import StudyError
+
+
+class Base(NamedTuple):
+    """What an adapter says that it belongs to."""
+
+    name: str
+    revision: str | None
 
 
 class ModelCard(Record):
@@ -22,6 +29,12 @@ class ModelCard(Record):
     parameters: int = Field(description="stored parameters; tied embeddings count once")
     layers: int
     architecture: str
+
+    @property
+    def base(self) -> Base:
+        """The id and the commit under which the hub has the model; the study's name for it and None elsewhere."""
+        hub = self.source.get("hub")
+        return Base(str(hub), self.revision) if hub else Base(self.name, None)
 
 
 def read_model_card(path: Path | str) -> ModelCard:

@@ -117,6 +117,7 @@ def predict_split(
         "record": written,
         "cache": results.cache(arm.model),
         "force": job.force,
+        "choice": files.choice if files.choice.exists() else None,
     }
     if step == "ask":
         from slingshot.endpoints.ask import AskJob, ask

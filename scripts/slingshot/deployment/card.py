@@ -13,18 +13,23 @@ from slingshot.core.files import read_json
 
 
 def card_of_export(
-    arm: Arm,
-    card: ModelCard | None,
-    files: ArmFiles,
-    results: ResultFiles,
-    spec: PredictSpec | dict[str, Any],
-    merged: bool,
-    notes: list[str],
+    arm: Arm, card: ModelCard | None, files: ArmFiles, results: ResultFiles, use: list[str], notes: list[str]
 ) -> str:
-    """README.md of the exported folder, with the front matter that the Hugging Face hub reads."""
+    """README.md of the exported folder, with the front matter that the Hugging Face hub reads.
+
+    Args:
+        card: of the base model; None for what needs none.
+        use: lines that say how to ask it (`use_of_...`).
+        notes: what a reader should know beside the scores.
+    """
     metrics, dataset = read_metrics(files.metrics), read_json(results.data.dataset)
     base = card.source.get("hub", card.name) if card else None
-    front = ["---", *([f"base_model: {base}"] if base else []), "library_name: transformers", "---"]
+    front = [
+        "---",
+        *([f"base_model: {base}"] if base else []),
+        *(["library_name: transformers"] if base else []),
+        "---",
+    ]
     lines = [
         *front,
         "",
@@ -43,7 +48,10 @@ def card_of_export(
         "",
         f"Data: {_origin(dataset)}; {dataset['splits']['train']['samples']} train samples.",
         "",
-        *_how_to_ask(spec, merged),
+        "## Use",
+        "",
+        *use,
+        "",
         "## Limits",
         "",
         "The scores hold for texts like those of the test split. The model answers with a code for every text, also "
@@ -80,20 +88,60 @@ def _origin(dataset: dict[str, Any]) -> str:
     return f"{name} at {source['revision']}" if source.get("revision") else str(name)
 
 
-def _how_to_ask(spec: PredictSpec | dict[str, Any], merged: bool) -> list[str]:
-    if not isinstance(spec, PredictSpec):
-        return ["## Use", "", "`python scripts/answer.py` of Slingshot answers new texts with these files.", ""]
+def use_of_writer(spec: PredictSpec, merged: bool) -> list[str]:
+    """How to ask a model that writes its answer."""
     what = "This folder" if merged else "This adapter, on its base model,"
-    return [
-        "## Use",
-        "",
+    lines = [
         f"{what} answers one text at a time: the messages of prompt.yaml, put into the tokenizer's chat template, "
-        f"greedy decoding, {spec.generation.max_new_tokens} new tokens at most (generation_config.json). A prompt of "
-        f"more than {spec.prompt.max_tokens} tokens lost the middle of its text in the study.",
+        f"greedy decoding, {spec.generation.max_new_tokens} new tokens at most (generation_config.json). "
+        + _window(spec),
+    ]
+    if not merged:
+        return lines
+    return [
+        *lines,
         "",
         "```bash",
-        "vllm serve . --max-model-len " + str(spec.prompt.max_tokens + spec.generation.max_new_tokens),
+        f"vllm serve . --max-model-len {spec.prompt.max_tokens + spec.generation.max_new_tokens}",
         "ollama create my-coder -f Modelfile",
         "```",
-        "",
     ]
+
+
+def use_of_classifier(spec: PredictSpec) -> list[str]:
+    """How to ask a model with a head over labels, exported as transformers' classifier."""
+    return [
+        "It chooses one of its labels by the last token of a prompt: the messages of prompt.yaml, put into the "
+        "tokenizer's chat template with the answer's turn opened. " + _window(spec),
+        "",
+        "```python",
+        "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
+        "",
+        'tokenizer = AutoTokenizer.from_pretrained(".")',
+        'model = AutoModelForSequenceClassification.from_pretrained(".")',
+        "inputs = tokenizer.apply_chat_template(",
+        '    messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"',
+        ")",
+        "print(model.config.id2label[model(**inputs).logits[0].argmax().item()])",
+        "```",
+    ]
+
+
+def use_of_pipeline() -> list[str]:
+    """How to ask a fitted pipeline."""
+    return [
+        "Slingshot reads these files, with its `scripts` folder on PYTHONPATH (texts of a file: `scripts/answer.py`):",
+        "",
+        "```python",
+        "from pathlib import Path",
+        "from slingshot.rivals.pipeline import load_fitted",
+        "",
+        'fitted = load_fitted(Path("."))',
+        "chosen = fitted.answer(texts).probabilities.argmax(axis=1)",
+        "print([fitted.labels[place] for place in chosen])",
+        "```",
+    ]
+
+
+def _window(spec: PredictSpec) -> str:
+    return f"A prompt of more than {spec.prompt.max_tokens} tokens lost the middle of its text in the study."

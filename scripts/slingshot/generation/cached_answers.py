@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,9 @@ def settings_of_parts(
     return parts
 
 
+_FELL_BACK = "no GPU: ran in"
+
+
 def weights_of(spec: PredictSpec, device: str) -> str:
     """How the weights are quantized that answer here."""
     return "none" if falls_back(spec, device) else spec.quantization
@@ -66,6 +69,16 @@ def weights_of(spec: PredictSpec, device: str) -> str:
 def falls_back(spec: PredictSpec, device: str) -> bool:
     """Whether the arm runs unquantized because there is no GPU, as the study allows."""
     return spec.quantization != "none" and device != "cuda" and spec.unquantized_without_gpu
+
+
+def fallback_note(spec: PredictSpec, dtype: str | None) -> str:
+    """What the record of an arm says that ran unquantized."""
+    return f"{_FELL_BACK} {dtype} instead of {spec.quantization}"
+
+
+def ran_unquantized(notes: Sequence[str]) -> bool:
+    """Whether a record's notes say that the arm ran unquantized for want of a GPU."""
+    return any(note.startswith(_FELL_BACK) for note in notes)
 
 
 def answer_all(

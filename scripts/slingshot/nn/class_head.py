@@ -29,20 +29,22 @@ SPREAD = 0.02  # standard deviation of the weights that training starts from
 
 
 class ClassHead(nn.Linear):
-    """Hidden states (..., width) of any type to float32 logits (..., labels); its weights are kept in float32."""
+    """Hidden states (..., width) of any type to float32 logits (..., labels); its weights are kept in float32.
+
+    Without a bias, as the heads of transformers' ForSequenceClassification models have none: an arm is exported as one.
+    """
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return nn.functional.linear(hidden.float(), self.weight, self.bias)
+        return nn.functional.linear(hidden.float(), self.weight)
 
 
 def replace_head(model: PreTrainedModel, labels: int, seed: int) -> ClassHead:
     """Put a new head over labels in the place of the model's own; it learns, whatever else is frozen."""
     own = model.get_output_embeddings()
-    head = ClassHead(own.in_features, labels, dtype=torch.float32)
+    head = ClassHead(own.in_features, labels, bias=False, dtype=torch.float32)
     draw = torch.Generator().manual_seed(int(digest_of_text(f"{seed} {NAME}")[:15], 16))
     with torch.no_grad():
         head.weight.copy_(torch.randn(head.weight.shape, generator=draw) * SPREAD)
-        head.bias.zero_()
     model.set_output_embeddings(head.to(own.weight.device).requires_grad_())
     return head
 
@@ -64,7 +66,7 @@ def _head_state(model: PreTrainedModel) -> dict[str, Tensor]:
     head = model.get_output_embeddings()
     if not isinstance(head, ClassHead):
         return {}
-    return {f"{NAME}.weight": head.weight.data, f"{NAME}.bias": head.bias.data}
+    return {f"{NAME}.weight": head.weight.data}
 
 
 def load_head(model: PreTrainedModel, adapter: Path) -> list[str]:
@@ -77,12 +79,41 @@ def load_head(model: PreTrainedModel, adapter: Path) -> list[str]:
     labels = labels_in(kept)
     if labels is None:
         raise StudyError(f"{adapter} holds no head over labels: finetune it again with finetune.head: classify")
+    if f"{NAME}.bias" in kept:
+        raise StudyError(f"{adapter} holds a head with a bias, of an earlier version: finetune it again")
     head = replace_head(model, len(labels), seed=0)
     with torch.no_grad():
         head.weight.copy_(kept[f"{NAME}.weight"])
-        head.bias.copy_(kept[f"{NAME}.bias"])
     head.requires_grad_(False)
     return labels
+
+
+def as_classifier(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
+    """The network with an adapter's head as transformers' own ForSequenceClassification model, sharing its weights.
+
+    Raises:
+        StudyError: transformers has no such class for this architecture.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    labels = load_head(model, adapter)
+    head = model.get_output_embeddings()
+    config = type(model.config).from_dict(model.config.to_dict())
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: number for number, label in enumerate(labels)}
+    config.pad_token_id = config.pad_token_id if config.pad_token_id is not None else 0
+    config.tie_word_embeddings = False
+    try:
+        classifier = AutoModelForSequenceClassification.from_config(config, dtype=model.dtype)
+    except ValueError:
+        raise StudyError(
+            f"{adapter}: transformers has no classifier for {type(model).__name__}: answer new texts with "
+            "scripts/answer.py"
+        ) from None
+    classifier.base_model.load_state_dict(model.base_model.state_dict())
+    with torch.no_grad():
+        classifier.score.weight.copy_(head.weight)
+    return classifier.eval()
 
 
 def labels_in(state: Mapping[str, Tensor]) -> list[str] | None:

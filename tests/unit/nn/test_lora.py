@@ -6,6 +6,7 @@ import pytest
 import torch
 from peft import PeftModel
 
+from slingshot.artifacts.model_card import Base
 from slingshot.config.recipe import Lora
 from slingshot.core.errors import StudyError
 from slingshot.nn import lora
@@ -29,7 +30,7 @@ def trained(family, wanted=ALL):
 def test_a_saved_adapter_is_pefts_to_the_same_logits(tmp_path, family, targets, layers):
     wanted = Lora(r=4, alpha=8, dropout=0.1, targets=targets, layers=layers)
     model = trained(family, wanted)
-    save_adapter(tmp_path, lora.adapter_state(model), wanted, 4, 8, "tiny")
+    save_adapter(tmp_path, lora.adapter_state(model), wanted, 4, 8, Base("tiny", None))
     theirs = PeftModel.from_pretrained(tiny_model(family), tmp_path).eval()
     ids = torch.randint(3, 97, (2, 12))
     torch.testing.assert_close(model(ids).logits, theirs(ids).logits, rtol=1e-5, atol=1e-5)
@@ -47,7 +48,7 @@ def test_merged_weights_give_the_adapters_logits():
 
 def test_the_same_weights_give_the_same_bytes(tmp_path):
     for name in ("a", "b"):
-        save_adapter(tmp_path / name, lora.adapter_state(trained("llama")), ALL, 4, 8, "tiny")
+        save_adapter(tmp_path / name, lora.adapter_state(trained("llama")), ALL, 4, 8, Base("tiny", None))
     for file in ("adapter_model.safetensors", "adapter_config.json"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     assert json.loads((tmp_path / "a" / "adapter_config.json").read_text())["target_modules"] == [

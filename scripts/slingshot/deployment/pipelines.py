@@ -1,0 +1,89 @@
+"""Arms that write nothing, exported: the fitted pipeline and the network that it needs, in files without code."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from slingshot.artifacts.layout import ArmFiles, ResultFiles
+from slingshot.artifacts.model_card import read_model_card
+from slingshot.artifacts.predictions import read_predictions
+from slingshot.artifacts.splits import read_samples
+from slingshot.config.arms import Arm
+from slingshot.core.errors import StudyError
+from slingshot.core.files import read_json, write_json, write_text
+from slingshot.deployment.card import card_of_export, use_of_pipeline
+from slingshot.deployment.plain import encode_plainly
+from slingshot.rivals.pipeline import load_fitted
+
+NETWORK = "network"  # folder of the network that an embedding's classifier needs
+
+WORDS_OF_TEXTS = (
+    "the TF-IDF pipeline holds words and pairs of words of the train texts: it is as confidential as these are"
+)
+
+
+def write_pipeline(target: Path, arm: Arm, files: ArmFiles, results: ResultFiles, check: int) -> list[str]:
+    """Write the folder, answer test samples with it, and return the notes of its card.
+
+    Raises:
+        StudyError: there is no pipeline, or an answer differs from the study's.
+    """
+    if not files.fitted.is_dir():
+        raise StudyError(f"{arm.path} has no weights and no fitted pipeline of its own: there is nothing to export")
+    shutil.copytree(files.fitted, target)
+    rival = read_json(target / files.pipeline.name)["rival"]
+    if rival == "embedding":
+        _copy_network(files.fitted, target)
+    if rival == "encoder":
+        _name_labels(target)
+    notes = [WORDS_OF_TEXTS] if rival == "tfidf" else []
+    if check:
+        notes.append(_compare(target, rival, files, results, check))
+    write_text(target / "README.md", card_of_export(arm, None, files, results, use_of_pipeline(), notes))
+    return notes
+
+
+def _copy_network(fitted: Path, target: Path) -> None:
+    """Put the network of an embedding beside its classifier, which then names it there."""
+    kept = read_json(fitted / "network.json")
+    card = read_model_card(fitted / kept["card"])
+    (target / NETWORK).mkdir()
+    for name in card.files:
+        shutil.copyfile(Path(card.folder) / name, target / NETWORK / name)
+    card.model_copy(update={"folder": NETWORK}).write(target / "model.json")
+    write_json(target / "network.json", {**kept, "card": "model.json"})
+
+
+def _name_labels(target: Path) -> None:
+    """Say in an encoder's config what its classes are called."""
+    labels = read_json(target / "classes.json")["labels"]
+    config = read_json(target / "config.json")
+    config["id2label"] = {str(number): label for number, label in enumerate(labels)}
+    config["label2id"] = {label: number for number, label in enumerate(labels)}
+    write_json(target / "config.json", config)
+
+
+def _compare(target: Path, rival: str, files: ArmFiles, results: ResultFiles, count: int) -> str:
+    """Answer test samples with the exported folder alone; an encoder by plain transformers.
+
+    Raises:
+        StudyError: an answer differs.
+    """
+    expected = {each.sample_id: each for each in read_predictions(files.predictions)}
+    samples = read_samples(results.data.test, ("sample_id", "text"))
+    by = "this folder"
+    if rival == "encoder":
+        by = "plain transformers"
+        samples = [sample for sample in samples if not expected[sample["sample_id"]].truncated]
+    samples = samples[:count]
+    texts = [sample["text"] for sample in samples]
+    if rival == "encoder":
+        found = encode_plainly(target, texts, read_json(target / "classes.json")["length"])
+    else:
+        fitted = load_fitted(target)
+        found = [fitted.labels[place] for place in fitted.answer(texts).probabilities.argmax(axis=1)]
+    unlike = sum(label != expected[sample["sample_id"]].code for sample, label in zip(samples, found, strict=True))
+    if unlike:
+        raise StudyError(f"{unlike} of {len(samples)} answers of {target} differ from {files.predictions}")
+    return f"{len(samples)} of {len(samples)} test samples answered by {by} as in the study"
