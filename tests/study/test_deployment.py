@@ -94,11 +94,19 @@ def test_what_cannot_be_answered_is_one_sentence(study, job, message):
         answer(AnswerJob(**given | job))
 
 
-def test_an_exported_arm_answers_in_plain_transformers_as_in_the_study(study, tmp_path):
-    folder = tmp_path / "exported"
-    export(ExportJob(study=study, arm="slm/c", folder=folder, check=18))
+@pytest.fixture(scope="module")
+def handed_over(study, house):
+    """The study after Snakemake has exported two arms and packed the archive."""
+    targets = [f"results/{arm}/export" for arm in ("slm/c", "baseline/tfidf")]
+    code, said = small_study.run(study, "--cores", "2", "--", *targets, "archive", house=house)
+    assert code == 0, said[-3000:]
+    return study
+
+
+def test_an_exported_arm_answers_in_plain_transformers_as_in_the_study(handed_over):
+    folder = ResultFiles(handed_over / "results").arm("slm/c").export
     card = (folder / "README.md").read_text()
-    assert "18 of 18 test samples answered by plain transformers as in the study" in card
+    assert "10 of 10 test samples answered by plain transformers as in the study" in card
     names = {path.name for path in folder.iterdir()}
     assert {"model.safetensors", "tokenizer.json", "generation_config.json", "prompt.yaml", "Modelfile"} <= names
     assert yaml.safe_load((folder / "prompt.yaml").read_text())["system"] == "Name the code."
@@ -114,10 +122,21 @@ def test_an_exported_model_with_other_weights_is_refused(study, tmp_path):
     assert not (tmp_path / "exported").exists()
 
 
-def test_a_fitted_pipeline_is_exported_with_its_card(study, tmp_path):
-    export(ExportJob(study=study, arm="baseline/tfidf", folder=tmp_path / "exported"))
-    assert (tmp_path / "exported/pipeline.json").exists()
-    assert "exact match" in (tmp_path / "exported/README.md").read_text()
+def test_a_fitted_pipeline_is_exported_with_its_card(handed_over):
+    folder = ResultFiles(handed_over / "results").arm("baseline/tfidf").export
+    assert (folder / "pipeline.json").exists()
+    card = (folder / "README.md").read_text()
+    assert "exact match" in card and "10 of 10 test samples answered by this folder as in the study" in card
+    assert "holds words and pairs of words of the train texts" in card
+
+
+def test_what_snakemake_packed_is_reported_elsewhere_by_snakemake(handed_over, house, tmp_path):
+    with tarfile.open(ResultFiles(handed_over / "results").archive) as tar:
+        tar.extractall(tmp_path / "elsewhere", filter="data")
+    code, said = small_study.run(tmp_path / "elsewhere", "--cores", "1", "--", "report_available", house=house)
+    assert code == 0, said[-3000:]
+    page = ResultFiles(ResultFiles(tmp_path / "elsewhere/results").available).report.read_text()
+    assert "slm/c" in page and not list((tmp_path / "elsewhere").rglob("*.safetensors"))
 
 
 def unpacked(study, folder, texts=True):

@@ -14,7 +14,7 @@ from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, write_json, write_text
 from slingshot.deployment.card import card_of_export, use_of_pipeline
 from slingshot.deployment.plain import encode_plainly
-from slingshot.rivals.pipeline import load_fitted
+from slingshot.rivals.pipeline import load_fitted, read_pipeline
 
 NETWORK = "network"  # folder of the network that an embedding's classifier needs
 
@@ -31,17 +31,22 @@ def write_pipeline(target: Path, arm: Arm, files: ArmFiles, results: ResultFiles
     """
     if not files.fitted.is_dir():
         raise StudyError(f"{arm.path} has no weights and no fitted pipeline of its own: there is nothing to export")
-    shutil.copytree(files.fitted, target)
-    rival = read_json(target / files.pipeline.name)["rival"]
-    if rival == "embedding":
-        _copy_network(files.fitted, target)
-    if rival == "encoder":
-        _name_labels(target)
-    notes = [WORDS_OF_TEXTS] if rival == "tfidf" else []
+    copy_pipeline(files.fitted, target)
+    notes = [WORDS_OF_TEXTS] if read_pipeline(target).rival == "tfidf" else []
     if check:
-        notes.append(_compare(target, rival, files, results, check))
+        notes.append(compare_answers(target, files, results, check))
     write_text(target / "README.md", card_of_export(arm, None, files, results, use_of_pipeline(), notes))
     return notes
+
+
+def copy_pipeline(fitted: Path, target: Path) -> None:
+    """Copy a fitted pipeline so that it needs nothing of the study: an embedding's network comes with it."""
+    shutil.copytree(fitted, target)
+    rival = read_pipeline(target).rival
+    if rival == "embedding":
+        _copy_network(fitted, target)
+    if rival == "encoder":
+        _name_labels(target)
 
 
 def _copy_network(fitted: Path, target: Path) -> None:
@@ -64,12 +69,13 @@ def _name_labels(target: Path) -> None:
     write_json(target / "config.json", config)
 
 
-def _compare(target: Path, rival: str, files: ArmFiles, results: ResultFiles, count: int) -> str:
-    """Answer test samples with the exported folder alone; an encoder by plain transformers.
+def compare_answers(target: Path, files: ArmFiles, results: ResultFiles, count: int) -> str:
+    """Answer test samples with the exported folder alone, an encoder by plain transformers; says how many are alike.
 
     Raises:
         StudyError: an answer differs.
     """
+    rival = read_pipeline(target).rival
     expected = {each.sample_id: each for each in read_predictions(files.predictions)}
     samples = read_samples(results.data.test, ("sample_id", "text"))
     by = "this folder"

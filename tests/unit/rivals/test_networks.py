@@ -8,14 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from slingshot.artifacts.labels import Label, write_labels
+from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.model_card import read_model_card
 from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.records import read_step_record
 from slingshot.config.rivals import EmbeddingSettings
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, read_jsonl, write_json
+from slingshot.deployment.pipelines import compare_answers, copy_pipeline
 from slingshot.rivals import encoder
 from slingshot.rivals.embedding import load_embedder, pooled
 from slingshot.rivals.pipeline import load_fitted
@@ -93,6 +96,23 @@ def test_an_embedding_refuses_another_network(arm: Path, tmp_path: Path) -> None
     write_json(tmp_path / "network.json", kept | {"revision": "another", "card": str(card)})
     with pytest.raises(StudyError, match="was fitted with revision another"):
         load_fitted(tmp_path)
+
+
+def test_an_exported_pipeline_answers_alone_and_in_plain_transformers(arm: Path, tmp_path: Path) -> None:
+    """It is moved, and what the study has of the network is out of its reach."""
+    results = ResultFiles(arm.parents[1])
+    copy_pipeline(arm / "fitted", tmp_path / "first")
+    target = (tmp_path / "first").rename(tmp_path / "elsewhere")
+    assert "/results/" not in "".join(path.read_text() for path in target.glob("*.json"))
+    said = compare_answers(target, ArmFiles(arm), results, 60)
+    by = "plain transformers" if arm.parent.name == "encoder" else "this folder"
+    assert said == f"60 of 60 test samples answered by {by} as in the study"
+    weights = next(target.rglob("*.safetensors"))
+    save_file(
+        {name: value.flip(0).contiguous() for name, value in load_file(weights).items()}, weights, {"format": "pt"}
+    )
+    with pytest.raises(StudyError, match=r"of 60 answers of .* differ from"):
+        compare_answers(target, ArmFiles(arm), results, 60)
 
 
 def test_an_encoder_logs_each_epoch(arm: Path) -> None:
