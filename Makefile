@@ -9,7 +9,7 @@ TESTS ?= tests/workflow tests/study tests/unit tests/browser
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-dev demo study test lint format schema lock clean
+.PHONY: help env env-dev demo study test lint types style format schema lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s $$'\t'
@@ -32,10 +32,15 @@ test: lint ## run the linters and the tests, and print the coverage
 		pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25 --cov --cov-report=term $(TESTS)
 
 lint: $(VENV)/.installed-dev ## check style, types, rules and the schema
+	@$(MAKE) --no-print-directory --output-sync=target -j 2 types style
+
+types: $(VENV)/.installed-dev
+	mypy
+
+style: $(VENV)/.installed-dev
 	ruff check .
 	ruff format --check .
 	snakefmt --check -l 120 Snakefile workflow
-	mypy
 	snakemake --lint
 	python scripts/schema.py --check
 

@@ -40,7 +40,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from slingshot.generation.generate import generate
-    from slingshot.generation.padded import plain_generate
+    from slingshot.generation.padded import generate_padded
     from slingshot.generation.types import Decoding, GenerationStats, Memory
     from slingshot.prompting.prompter import Prompter
     from slingshot.prompting.template import read_prompt
@@ -65,8 +65,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     shapes = {
         "packed, rows of 2,048 tokens": answer(generate, 2048, everything),
         "packed, rows of 256 tokens, in reverse": answer(generate, 256, everything[::-1]),
-        "padded, sorted, 4,096 tokens": answer(plain_generate, 4096, range(min(options.padded, len(prompts)))),
-        "generate, one at a time": answer(plain_generate, 1, range(min(options.alone, len(prompts)))),
+        "padded, sorted, 4,096 tokens": answer(generate_padded, 4096, range(min(options.padded, len(prompts)))),
+        "generate, one at a time": answer(generate_padded, 1, range(min(options.alone, len(prompts)))),
     }
     result: dict[str, Any] = {"samples": len(prompts), "dtype": options.dtype, "torch": torch.__version__}
     result["seconds"] = dict(zip(shapes, seconds.values(), strict=True))

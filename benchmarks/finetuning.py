@@ -127,8 +127,8 @@ def run_one(given: argparse.Namespace) -> None:
 def limit(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Tokens per second if only the required operations ran, at the matrix rate sustained over two seconds.
 
-    Required: 4 FLOPs a frozen parameter and token (forward, and the gradient of the input), 6 an adapter's, and
-    causal attention: 2 products forward, 5 backward, over half of the square.
+    Required: 4 FLOPs per frozen parameter and token (forward, and the gradient of the input), 6 per parameter of an
+    adapter, and causal attention: 2 products forward, 5 backward, over half of the square.
     """
     import torch
 
@@ -144,7 +144,7 @@ def limit(given: argparse.Namespace) -> list[dict[str, Any]]:
     flops = required_flops(given)
     return [
         make_row(
-            "limit", f"the limit at {rate / 1e12:,.0f} TFLOP/s", int(rate), flops, given.device, flops_a_token=flops
+            "limit", f"the limit at {rate / 1e12:,.0f} TFLOP/s", int(rate), flops, given.device, flops_per_token=flops
         )
     ]
 
@@ -240,9 +240,9 @@ def measure_steps(name: str, card: int | None, trainer: Any, given: argparse.Nam
     row |= {"token_budget": trainer.token_budget, "probed": probed, "recomputed": trainer.recomputed}
     row["more"] = f"budget {trainer.token_budget}, recomputed {trainer.recomputed:g}, probe {probed:.0f} s"
     if card is None:
-        finetune.validation_loss(trainer)  # compiles
+        finetune.measure_validation_loss(trainer)  # compiles
         start = read_clock(given.device)
-        finetune.validation_loss(trainer)
+        finetune.measure_validation_loss(trainer)
         row["evaluation"] = read_clock(given.device) - start
         row["more"] += f", evaluation of 256 {row['evaluation']:.1f} s"
     return row

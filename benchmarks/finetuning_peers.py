@@ -86,7 +86,7 @@ def measure_trl(name: str, given: argparse.Namespace) -> dict[str, Any]:
 
     trainer.data_collator = collate_and_count
     trainer.train()
-    # batches are collated one ahead of the step, so a step's tokens are reckoned by the mean over all
+    # batches are collated one ahead of the step, so a step's tokens are taken as the mean over all
     (start, before), (end, after) = clock.seen[warm - 1], clock.seen[-1]
     return make_row(name, PEERS[name], after - before, end - start, given.device, steps=steps, batch=batch)
 

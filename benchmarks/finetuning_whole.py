@@ -25,7 +25,7 @@ def measure_whole(given: argparse.Namespace) -> dict[str, Any]:
     """finetune.py from process start to process end, and what it would take for 20,000 samples.
 
     The pure loop is its tokens at the median step's rate. What grows with the samples (putting them in tokens, the
-    loop, evaluations) is reckoned up; the rest is a process's own and stays.
+    loop, evaluations) is scaled up; the rest is a process's own and stays.
     """
     from slingshot.core.files import read_json, read_jsonl
 

@@ -136,7 +136,7 @@ def unfused(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def constrained(options: argparse.Namespace) -> dict[str, Any]:
-    """Free decoding, constrained to 2,000 codes and to the whole code set, and five candidates: seconds a phase."""
+    """Free decoding, constrained to 2,000 codes and to the whole code set, and five candidates: seconds per phase."""
     from transformers import AutoTokenizer
 
     from slingshot.data import icd10

@@ -74,7 +74,7 @@ def answer(
 def compare_constrained(model: Any, prompts: list[list[int]], notes: list[str]) -> dict[str, Any]:
     """Constrained answers and ranked candidates, packed against padded."""
     from slingshot.generation.answer_trie import build_trie
-    from slingshot.generation.padded import plain_generate
+    from slingshot.generation.padded import generate_padded
     from slingshot.generation.types import Decoding
 
     labels = {f"L{number}": [*ids, *END] for number, ids in enumerate(itertools.product(range(50, 57), repeat=3))}
@@ -83,7 +83,7 @@ def compare_constrained(model: Any, prompts: list[list[int]], notes: list[str]) 
     pairs = list(
         zip(
             answer(model, prompts, bound, notes),
-            answer(model, prompts, bound, notes, way=plain_generate),
+            answer(model, prompts, bound, notes, way=generate_padded),
             strict=True,
         )
     )

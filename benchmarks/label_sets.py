@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,12 +50,10 @@ def write_documents(path: Path, least: int) -> None:
             out.write(json.dumps({"text": text, "label": codes, "document": name}, ensure_ascii=False) + "\n")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--least", type=int, default=10, help="documents that a code must have; 1: all codes")
-    given = parser.parse_args()
+def prepare_documents(least: int) -> tuple[dict[str, Any], dict[str, int]]:
+    """The splits of the documents as prepare_data deals them, and each label's train samples; prints what is left."""
     with tempfile.TemporaryDirectory() as folder:
-        write_documents(Path(folder) / "documents.jsonl", given.least)
+        write_documents(Path(folder) / "documents.jsonl", least)
         data = {"source": {"path": "documents.jsonl"}, "columns": {"group": "document"}, "several": {}}
         spec = PrepareDataSpec.model_validate({"data": data | {"max_dropped_share": 0.2}, "source_digest": None})
         files = DataFiles(Path(folder) / "data")
@@ -62,8 +61,15 @@ def main() -> None:
         parts = {name: read_split(files.split(name)) for name in SPLITS}
         labels = {label.label: label.train_samples for label in read_labels(files.labels)}
     sizes = {name: f"{split['samples']} documents" for name, split in report["splits"].items()}
-    print(f"codes with {given.least} documents or more: {len(labels)}; {sizes}; {report['dropped']}")
+    print(f"codes with {least} documents or more: {len(labels)}; {sizes}; {report['dropped']}")
+    return parts, labels
 
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--least", type=int, default=10, help="documents that a code must have; 1: all codes")
+    given = parser.parse_args()
+    parts, labels = prepare_documents(given.least)
     names = sorted(label for label, count in labels.items() if count)
     vectorizer = TfidfVectorizer(sublinear_tf=True, strip_accents="unicode")
     features = {"train": vectorizer.fit_transform(parts["train"]["text"])}

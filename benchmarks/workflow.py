@@ -63,7 +63,7 @@ print(min(seconds[1:]), sum(seconds[1:]))
 
 
 def main() -> None:
-    arguments = cli.parser(__doc__)
+    arguments = cli.make_parser(__doc__)
     arguments.add_argument("--models", type=int, nargs="+", default=[4, 40, 400])
     given = arguments.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}")
@@ -103,7 +103,7 @@ def processes() -> str:
         launcher = min(measured(command, folder)[0] for _ in range(RUNS))
     return (
         f"process start to model loaded {first:.1f} s; loading it again in the same process {again:.1f} s; "
-        f"a process of its own costs {first - again:.1f} s a step, and its launcher {launcher:.1f} s"
+        f"a process of its own costs {first - again:.1f} s per step, and its launcher {launcher:.1f} s"
     )
 
 

@@ -17,7 +17,7 @@ from slingshot.runtime import cli
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     parser.add_argument("source", metavar="INPUT", help="file with the dialogues, or - for standard input")
     parser.add_argument("--study", type=Path, required=True, help="the study's folder, with its results")
     parser.add_argument("--arm", required=True, help="e.g. slm/qwen3b, baseline/tfidf")

@@ -13,7 +13,7 @@ from slingshot.runtime import cli
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     parser.add_argument("--study", type=Path, required=True, help="the study's folder, with its results")
     parser.add_argument("--archive", type=Path, required=True, help="file to write, .tar.gz")
     given = parser.parse_args()

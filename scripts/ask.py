@@ -22,28 +22,20 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     defaults = Asking()
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     cli.add_spec(parser, "AskSpec")
     parser.add_argument("--arm", required=True, help="e.g. llm/gpt")
     cli.add_answering_files(parser)
     parser.add_argument("--force", action="store_true", help="ask for every answer again (also SLINGSHOT_FORCE=1)")
     parser.add_argument("--at-once", type=int, default=defaults.at_once, help="requests that wait at the same time")
-    parser.add_argument("--per-minute", type=number_or_all, help="requests per minute at most, or all")
-    parser.add_argument("--tokens-per-minute", type=number_or_all, help="tokens per minute at most, or all")
+    parser.add_argument("--per-minute", type=cli.number_or("all"), help="requests per minute at most, or all")
+    parser.add_argument("--tokens-per-minute", type=cli.number_or("all"), help="tokens per minute at most, or all")
     parser.add_argument("--timeout-seconds", type=float, default=defaults.timeout_seconds)
     parser.add_argument("--retries", type=int, default=defaults.retries, help="repetitions of a request that failed")
     parser.add_argument(
         "--allowed-errors", type=float, default=defaults.allowed_errors, help="share of samples without an answer"
     )
     return parser.parse_args()
-
-
-def number_or_all(value: str) -> int | None:
-    if value == "all":
-        return None
-    if not value.isdigit() or not int(value):
-        raise argparse.ArgumentTypeError(f"must be a positive number or all, not {value}")
-    return int(value)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from slingshot.runtime import cli
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     cli.add_spec(parser, "ChoosePromptSpec")
     parser.add_argument("--arm", required=True, help="e.g. llm/llama8b/best_prompt")
     parser.add_argument("--results", type=Path, required=True, help="results/, where the candidates' folders are")

@@ -11,7 +11,7 @@ from slingshot.runtime import cli
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     cli.add_spec(parser, "CompareTestSetsSpec")
     parser.add_argument("--results", type=Path, required=True, help="results/, where data and arms are")
     parser.add_argument("--test-sets", type=Path, required=True, help="results/test_sets.json, written")

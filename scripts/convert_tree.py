@@ -17,7 +17,7 @@ log = logging.getLogger("convert_tree")
 
 
 def main() -> None:
-    arguments = cli.parser(__doc__)
+    arguments = cli.make_parser(__doc__)
     arguments.add_argument("form", choices=get_args(Form), help="what the file is")
     arguments.add_argument("file", type=Path, help="the publisher's file")
     arguments.add_argument("tree", type=Path, help="the CSV to write")

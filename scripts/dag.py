@@ -12,7 +12,7 @@ from slingshot.runtime import cli
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     parser.add_argument("picture", type=Path, help="SVG file to write")
     parser.add_argument("--study", type=Path, default=Path(), help="the study's folder")
     parser.add_argument("--target", default="results/report.html", help="what the steps are to make")

@@ -11,7 +11,7 @@ from slingshot.runtime import cli
 
 
 def main() -> None:
-    arguments = cli.parser(__doc__)
+    arguments = cli.make_parser(__doc__)
     cli.add_spec(arguments, "DataPageSpec")
     arguments.add_argument("--data", type=Path, required=True, help="folder that prepare_data wrote to")
     given = arguments.parse_args()

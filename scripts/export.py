@@ -15,7 +15,7 @@ from slingshot.runtime import cli
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     parser.add_argument("folder", type=Path, help="folder to write; what is there is replaced")
     parser.add_argument("--study", type=Path, required=True, help="the study's folder, with its results")
     parser.add_argument("--arm", required=True, help="e.g. slm/qwen3b")

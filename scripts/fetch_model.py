@@ -15,7 +15,7 @@ from slingshot.runtime import cli
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     cli.add_spec(parser, "FetchModelSpec")
     parser.add_argument("--study", type=Path, default=Path(), help="the study's folder; relative sources count from it")
     parser.add_argument("--card", type=Path, required=True, help="results/models/MODEL.json, written")

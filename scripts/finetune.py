@@ -17,7 +17,7 @@ from slingshot.runtime.torchrun import become_torchrun
 
 
 def main() -> None:
-    arguments = cli.parser(__doc__)
+    arguments = cli.make_parser(__doc__)
     cli.add_spec(arguments, "FinetuneSpec")
     arguments.add_argument("--arm", required=True, help="e.g. slm/qwen3b")
     for name, text in (

@@ -10,7 +10,7 @@ from slingshot.runtime import cli
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     cli.add_spec(parser, "FitSpec")
     parser.add_argument("--arm", required=True, help="the arm's path, e.g. embedding/minilm")
     parser.add_argument("--model", type=Path, nargs="?", help="results/models/MODEL.json of an arm with a network")

@@ -15,7 +15,7 @@ from slingshot.runtime import cli
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     cli.add_spec(parser, "GatherSpec")
     parser.add_argument("--arm", required=True, help="e.g. llm/llama8b")
     parser.add_argument("--results", type=Path, required=True, help="results/, where the shards are")

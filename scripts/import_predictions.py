@@ -10,7 +10,7 @@ from slingshot.runtime import cli
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     cli.add_spec(parser, "ImportPredictionsSpec")
     parser.add_argument("--study", type=Path, required=True, help="the study's folder, which the file lies in")
     parser.add_argument("--test", type=Path, required=True, help="results/data/test.parquet")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from slingshot.runtime import cli
 from slingshot.runtime.launcher import Launch, check_gpus, explain_end, launch
-from slingshot.runtime.processes import end_of
+from slingshot.runtime.processes import watch_end
 
 SCRIPTS = Path(__file__).parent
 
@@ -34,7 +34,7 @@ def main() -> None:
             gpus=given.gpus,
             lock=given.lock or given.record,
             log=given.log,
-            must_stop=end_of(given.lives_with) if given.lives_with else lambda: False,
+            must_stop=watch_end(given.lives_with) if given.lives_with else lambda: False,
             tries=given.tries,
             attempt=given.attempt,
         )
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _read_arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     parser.add_argument("--gpus", type=int, default=0, help="devices that the step gets; 0: none is touched")
     parser.add_argument("--gpus-wanted", type=int, help="devices that it needs; more than --gpus is an error")
     parser.add_argument("--step", required=True)

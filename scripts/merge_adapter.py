@@ -12,7 +12,7 @@ from slingshot.runtime import cli
 
 
 def main() -> None:
-    arguments = cli.parser(__doc__)
+    arguments = cli.make_parser(__doc__)
     arguments.add_argument("--model", type=Path, required=True, help="the model's card, results/models/MODEL.json")
     arguments.add_argument("--adapter", type=Path, required=True, help="results/ARM/adapter")
     arguments.add_argument("--merged", type=Path, required=True, help="folder to write; it must not exist yet")

@@ -13,7 +13,7 @@ from slingshot.runtime import cli
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     what = parser.add_subparsers(dest="what", required=True)
     config = what.add_parser("config", help="a config with baseline_llms and slm_name, or llm_models and slm_models")
     results = what.add_parser("results", help="results with Baseline_LLM_NAME, Baseline_SLM and Finetuned_SLM")

@@ -13,7 +13,7 @@ from slingshot.study.new_study import write_study
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     parser.add_argument("folder", type=Path, help="the study's folder, which is made")
     parser.add_argument("data", type=Path, help="a CSV, TSV, JSON Lines, Parquet or Excel file, or a folder of them")
     parser.add_argument("--text", required=True, help="the column of the texts")

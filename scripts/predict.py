@@ -25,14 +25,17 @@ def main() -> None:
 
 
 def parse_arguments() -> Namespace:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     cli.add_spec(parser, "PredictSpec")
     parser.add_argument("--arm", required=True, help="e.g. slm/qwen3b")
     parser.add_argument("--model", required=True, type=Path, help="the model's card, results/models/MODEL.json")
     parser.add_argument("--adapter", type=Path, help="folder of a LoRA adapter; without it the model is untrained")
     cli.add_answering_files(parser)
     parser.add_argument(
-        "--shard", type=cli.share, default=(1, 1), help="K/N: only every N-th sample, from the K-th on (gather.py)"
+        "--shard",
+        type=cli.parse_share,
+        default=(1, 1),
+        help="K/N: only every N-th sample, from the K-th on (gather.py)",
     )
     parser.add_argument("--gpus", type=int, default=1, help="processes that share the samples, a GPU each")
     parser.add_argument("--force", action="store_true", help="compute every answer again (also SLINGSHOT_FORCE=1)")

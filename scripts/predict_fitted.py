@@ -10,7 +10,7 @@ from slingshot.runtime import cli
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     cli.add_spec(parser, "PredictFittedSpec")
     parser.add_argument("--arm", required=True, help="the arm's path, e.g. embedding/minilm")
     parser.add_argument("--fitted", type=Path, required=True, help="folder of the pipeline, as fit.py wrote it")

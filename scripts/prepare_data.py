@@ -16,7 +16,7 @@ from slingshot.runtime import cli
 
 
 def main() -> None:
-    arguments = cli.parser(__doc__)
+    arguments = cli.make_parser(__doc__)
     cli.add_spec(arguments, "PrepareDataSpec")
     arguments.add_argument("--study", type=Path, required=True, help="folder that local sources are relative to")
     arguments.add_argument("--data", type=Path, required=True, help="folder that the results go to")

@@ -12,7 +12,7 @@ from slingshot.study.shown_prompt import show_prompt
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     parser.add_argument("arm", help="e.g. slm/qwen3b")
     parser.add_argument("sample", type=int, nargs="?", default=1, help="number of the sample, from 1")
     parser.add_argument("--split", choices=("train", "validation", "test"), default="test")

@@ -16,7 +16,7 @@ from slingshot.runtime import cli
 
 
 def main() -> None:
-    arguments = cli.parser(__doc__)
+    arguments = cli.make_parser(__doc__)
     cli.add_spec(arguments, "ReportSpec")
     arguments.add_argument("--results", type=Path, required=True, help="the study's results folder")
     arguments.add_argument("--study", type=Path, required=True, help="the study's folder")

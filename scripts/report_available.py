@@ -13,7 +13,7 @@ from slingshot.runtime import cli
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     parser.add_argument("--study", type=Path, required=True, help="the study's folder, with its config.yaml")
     parser.add_argument("--results", type=Path, required=True, help="the study's results folder")
     parser.add_argument("--available", type=Path, required=True, help="folder for the report; its content is lost")

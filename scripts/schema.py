@@ -16,7 +16,7 @@ HOUSE = Path(__file__).parent.parent
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     parser.add_argument("--check", action="store_true", help="only compare")
     write_derived_files(Study, HOUSE, parser.parse_args().check)
 

@@ -10,7 +10,7 @@ from slingshot.runtime import cli
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     cli.add_spec(parser, "ScoreSpec")
     parser.add_argument("--predictions", type=Path, required=True, help="results/ARM/predictions.jsonl")
     parser.add_argument("--test", type=Path, required=True, help="results/data/test.parquet")

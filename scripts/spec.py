@@ -15,7 +15,7 @@ from slingshot.study.steps import STEPS, step_spec
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = cli.make_parser(__doc__)
     parser.add_argument("step", choices=STEPS)
     parser.add_argument("target", nargs="?", default="", help="a model's key (fetch_model) or an arm, e.g. slm/qwen3b")
     parser.add_argument("--study", type=Path, default=Path(), help="the study's folder")

@@ -38,7 +38,7 @@ SPECIAL = {
 
 
 def byte_tokenizer(template: str | None = "chatml") -> PreTrainedTokenizerFast:
-    """A tokenizer of one token a byte, with a family's special tokens and chat template (None: no template)."""
+    """A tokenizer of one token per byte, with a family's special tokens and chat template (None: no template)."""
     special = SPECIAL[template or "chatml"]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={letter: number for number, letter in enumerate(alphabet)}, merges=[]))

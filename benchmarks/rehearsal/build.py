@@ -38,7 +38,7 @@ TINY = {
 }
 
 ROWS, CODES, MEAN_TOKENS, LONGEST = 10_240, 2_001, 1_170, 2_300  # MedSynth's
-PROMPT_TOKENS = 341  # of template and instruction, at one token a byte: 321 to 349 by model
+PROMPT_TOKENS = 341  # of template and instruction, at one token per byte: 321 to 349 by model
 
 
 def main() -> None:

@@ -169,7 +169,7 @@ def main() -> None:
 
 
 def dialogues_csv(seed: int, dialogues_per_code: int, codes: int | None = None) -> str:
-    """The whole file, one row a dialogue, lines ended by a bare newline."""
+    """The whole file, one row per dialogue, lines ended by a bare newline."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -328,7 +328,7 @@ def closing(draw: random.Random) -> list[Turn]:
 
 
 def merged(turns: Iterator[Turn]) -> str:
-    """Turns as text, one a line, neighbouring turns of one speaker joined."""
+    """Turns as text, one per line, neighbouring turns of one speaker joined."""
     lines: list[list[str]] = []
     speaker = ""
     for who, sentence in turns:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from benchmarks import families
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from slingshot.artifacts.model_card import ModelCard
+from tests.tiny import byte_tokenizer
 
 # TinyLlama and SmolLM are Llamas, Phi-4 is a Phi-3. A Gemma's heads are 256 wide unless it is told otherwise.
 FAMILIES: dict[str, dict[str, object]] = {
@@ -25,3 +30,23 @@ def tiny_model(family: str, **changed: object) -> PreTrainedModel:
             if weight.ndim > 1:
                 weight.normal_(0, 0.2 if "embed" not in name else 1.0)
     return model.eval()
+
+
+def write_tiny_model(folder: Path, **changed: object) -> Path:
+    """Write a tiny Llama with a tokenizer of bytes to folder/model; returns its card, folder/card.json."""
+    tokenizer = byte_tokenizer()
+    model = tiny_model("llama", vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, **changed)
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    card = ModelCard(
+        name="tiny",
+        source={"folder": "model"},
+        revision="r1",
+        folder="model",
+        files={"model.safetensors": "d1"},
+        parameters=1,
+        layers=3,
+        architecture="LlamaForCausalLM",
+    )
+    card.write(folder / "card.json")
+    return folder / "card.json"

@@ -296,20 +296,20 @@ DEVICES = [
     ],
 )
 def test_cuda_visible_devices_is_read_as_cuda_reads_it(visible, expected):
-    assert [device.identity for device in gpu.chosen(DEVICES, visible)] == expected
+    assert [device.identity for device in gpu.choose_devices(DEVICES, visible)] == expected
 
 
 def test_a_device_that_is_not_there_is_named():
     with pytest.raises(StudyError, match="names MIG-c9, and this machine has GPU-aaaa-1, MIG-c1"):
-        gpu.chosen(DEVICES, "0,MIG-c9")
+        gpu.choose_devices(DEVICES, "0,MIG-c9")
 
 
 def test_memory_after_a_step_is_read_once_it_has_settled():
     readings = iter([900, 500, 100, 100])
     falling = gpu.Device("GPU-a", "GPU-a", 0, "a GPU", 1000, lambda: next(readings), lambda: None)
-    assert gpu.used_when_settled([falling], at_most=100) == 100
+    assert gpu.wait_until_freed([falling], at_most=100) == 100
     leaking = gpu.Device("GPU-b", "GPU-b", 0, "a GPU", 1000, lambda: 700, lambda: None)
-    assert gpu.used_when_settled([leaking], at_most=100, seconds=0.2) == 700
+    assert gpu.wait_until_freed([leaking], at_most=100, seconds=0.2) == 700
 
 
 def test_energy_is_left_out_where_one_device_has_no_counter():

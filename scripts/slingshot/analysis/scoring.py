@@ -35,7 +35,7 @@ from slingshot.config.specs import ScoreSpec
 from slingshot.core.errors import StudyError
 from slingshot.data.code_trees import tree_of
 
-Answers = Sequence[str | None]
+ReadAnswers = Sequence[str | None]
 
 
 NO_ANSWER = ""  # no label is empty, so it is wrong everywhere
@@ -104,7 +104,7 @@ def check_order(predictions: Sequence[Prediction], test: pd.DataFrame, arm: str)
 
 
 def answer_scores(
-    answered: Answers, test: pd.DataFrame, labels: Sequence[Label], spec: ScoreSpec, groups: Groups
+    answered: ReadAnswers, test: pd.DataFrame, labels: Sequence[Label], spec: ScoreSpec, groups: Groups
 ) -> AnswerScores:
     """Scores of one way to answer."""
     by_name = {label.label: label for label in labels}
@@ -149,7 +149,7 @@ def is_valid(answer: str, by_name: dict[str, Label], system: LabelSystem) -> boo
 
 
 def lifted_answers(
-    answered: Answers, test: pd.DataFrame, by_name: dict[str, Label], spec: ScoreSpec
+    answered: ReadAnswers, test: pd.DataFrame, by_name: dict[str, Label], spec: ScoreSpec
 ) -> dict[ScoredLevel, tuple[list[str], list[str]]]:
     """Truths and answers at the target's level and at each above it; an unreadable answer is NO_ANSWER."""
     if spec.labels == "plain":
@@ -240,7 +240,7 @@ def jackknifed(
 
 
 def hierarchical(
-    answered: Answers, test: pd.DataFrame, system: LabelSystem, groups: Groups, confidence: float
+    answered: ReadAnswers, test: pd.DataFrame, system: LabelSystem, groups: Groups, confidence: float
 ) -> HierarchicalScores:
     """Precision, recall and F1 over codes with all their ancestors (Kiritchenko, Matwin, Nock and Famili 2006)."""
     counts = hierarchical_counts(answered, list(test["label"]), system)
@@ -248,7 +248,7 @@ def hierarchical(
     return HierarchicalScores(**jackknifed(hierarchical_f1, counts, names, groups, confidence))
 
 
-def hierarchical_counts(answered: Answers, truths: Sequence[str], system: LabelSystem) -> Floats:
+def hierarchical_counts(answered: ReadAnswers, truths: Sequence[str], system: LabelSystem) -> Floats:
     """Shape (n, 3): nodes of the tree that answer and truth share, that the answer has, that the truth has.
 
     An answer that could not be read is wrong at every level: it counts as one with as many nodes as the truth and none

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from slingshot.analysis.groups import Groups
 from slingshot.analysis.scoring import proportion
 from slingshot.artifacts.predictions import Prediction
-from slingshot.artifacts.rivalry import CurvePoint, SelectiveCoding
+from slingshot.artifacts.rivalry import CoveragePoint, SelectiveCoding
 
 CURVE_POINTS = 100
 
@@ -46,14 +46,14 @@ def fitted_threshold(probability: Floats, right: Flags, wanted: float) -> float 
     return float(sorted_probability[reached[-1]]) if len(reached) else None
 
 
-def curve_of(probability: Floats, right: Flags) -> list[CurvePoint]:
+def curve_of(probability: Floats, right: Flags) -> list[CoveragePoint]:
     """Coverage and precision over all thresholds, from the surest sample on; equal probabilities come together."""
     order = np.argsort(-probability, kind="stable")
     precision = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     ends = np.flatnonzero(np.append(np.diff(probability[order]) < 0, True))
     if len(ends) > CURVE_POINTS:
         ends = ends[np.linspace(0, len(ends) - 1, CURVE_POINTS).round().astype(int)]
-    return [CurvePoint(coverage=float((end + 1) / len(order)), precision=float(precision[end])) for end in ends]
+    return [CoveragePoint(coverage=float((end + 1) / len(order)), precision=float(precision[end])) for end in ends]
 
 
 def selective_coding(

@@ -12,7 +12,7 @@ from slingshot.core.files import read_json
 from slingshot.core.hashing import digest_of_file
 
 
-class Packed(BaseModel):
+class PackedFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sha256: str
@@ -23,7 +23,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     texts: bool = Field(description="whether the splits hold their texts")
-    files: dict[str, Packed] = Field(description="path from the study's folder to its digests")
+    files: dict[str, PackedFile] = Field(description="path from the study's folder to its digests")
 
 
 def read_manifest(results: ResultFiles) -> Manifest | None:

@@ -8,7 +8,7 @@ from slingshot.artifacts.metrics import Difference, Score
 from slingshot.artifacts.records import Record
 
 
-class CurvePoint(Record):
+class CoveragePoint(Record):
     """A share of the test samples, those that the arm is surest of, and how often it is right there."""
 
     coverage: float
@@ -29,7 +29,7 @@ class SelectiveCoding(Record):
     validation_precision: float | None = Field(description="null where nothing is covered")
     coverage: Score = Field(description="share of the test samples that need no human")
     precision: Score | None = Field(description="right answers among them; null where there are none")
-    curve: list[CurvePoint] = Field(description="on test, over all thresholds; at most 100 points")
+    curve: list[CoveragePoint] = Field(description="on test, over all thresholds; at most 100 points")
 
 
 class FrequencyGroup(Record):

@@ -23,12 +23,12 @@ def gather_shards(spec: GatherSpec, files: ArmFiles) -> None:
         StudyError: the shards don't fit together.
     """
     shards = [files.shard(number, spec.shards) for number in range(1, spec.shards + 1)]
-    write_text(files.predictions, interleaved([shard.predictions for shard in shards]))
+    write_text(files.predictions, interleave([shard.predictions for shard in shards]))
     merged_step([read_step_record(shard.record("predict")) for shard in shards]).write(files.record("predict"))
     merged_process([read_process_record(shard.process("predict")) for shard in shards]).write(files.process("predict"))
 
 
-def interleaved(shards: Sequence[Path]) -> str:
+def interleave(shards: Sequence[Path]) -> str:
     """The lines of all shards in the order of the split.
 
     Raises:

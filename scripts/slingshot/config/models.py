@@ -29,7 +29,7 @@ class Hardware(Spec):
     )
     mem_mb: int = Field(32_000, ge=500, description="main memory asked of a cluster for a model step")
     runtime_minutes: int = Field(480, ge=1, description="time asked of a cluster for a model step")
-    checkpoint_minutes: float = Field(10, gt=0, description="at most so much training is lost by a kill")
+    checkpoint_minutes: float = Field(10, gt=0, description="a kill loses at most this much training")
     checkpoint_steps: int | None = Field(None, ge=1, description="also write a checkpoint every N steps")
     tensorboard: bool = Field(False, description="a finetune also writes TensorBoard files, results/ARM/tensorboard")
 
@@ -103,7 +103,7 @@ ModelSource = Annotated[
 ]
 
 
-class Network(Spec):
+class FetchedNetwork(Spec):
     """A network that is fetched: where from, what people call it, what its steps may take of the machine."""
 
     source: ModelSource
@@ -135,7 +135,7 @@ class Network(Spec):
         return Path(source.folder if isinstance(source, FolderModel) else source.gguf).stem
 
 
-class Model(Network):
+class Model(FetchedNetwork):
     """One model of the study and what is peculiar to it. Unset keys come from the study's own sections."""
 
     quantization: Quantization = Field(

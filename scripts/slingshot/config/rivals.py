@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from slingshot.config.base import Different, Dtype, Share, Spec
-from slingshot.config.models import Network
+from slingshot.config.models import FetchedNetwork
 
 
 class TfidfRecipe(Spec):
@@ -74,7 +74,7 @@ class EncoderRecipe(EncoderSettings):
 Recipe = Annotated[TfidfRecipe | EmbeddingRecipe | EncoderRecipe, Field(discriminator="rival")]
 
 
-class LoadedNetwork(Network):
+class LoadedNetwork(FetchedNetwork):
     """A network whose hidden states are needed, and so its weights."""
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ from slingshot.config.data import Data
 from slingshot.config.designs import Designs, models_by_design
 from slingshot.config.endpoints import Asking
 from slingshot.config.faults import complaints, fault_in_words
-from slingshot.config.models import Hardware, Model, Network
+from slingshot.config.models import FetchedNetwork, Hardware, Model
 from slingshot.config.recipe import Answering, FewShot, Finetune, Generation, Prompt, overridden
 from slingshot.config.reporting import Baseline, Cost, Report, Statistics
 from slingshot.config.rivals import Embedding, Encoder, ImportedPredictions
@@ -120,12 +120,12 @@ class Study(Spec):
         return {**self.llm, **self.slm}
 
     @property
-    def networks(self) -> dict[str, Network]:
+    def networks(self) -> dict[str, FetchedNetwork]:
         """Every model of the study, whatever it does, by its key."""
         return {**self.models, **self.embedding, **self.encoder}
 
     @property
-    def fetched(self) -> dict[str, Network]:
+    def fetched(self) -> dict[str, FetchedNetwork]:
         """The models whose weights are loaded here."""
         return {name: model for name, model in self.networks.items() if not model.is_asked}
 

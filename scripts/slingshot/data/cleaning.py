@@ -58,7 +58,7 @@ _WORD = re.compile(r"\w+")
 def clean(text: str) -> tuple[str, list[str]]:
     """A text without the marks of its form, and what was changed besides white space.
 
-    Turns come out as `Doctor: …`, one a line, whatever marked them.
+    Turns come out as `Doctor: …`, one per line, whatever marked them.
     """
     text = _fix_space(text)
     changes: list[str] = []

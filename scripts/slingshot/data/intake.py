@@ -252,7 +252,7 @@ def _find_target(row: Row, cell: Any, data: Data) -> str | None:
     if value is None:
         return labelling.NO_LABEL
     row.raw_label = str(cell)
-    row.target, change = labelling.target(value, data.labels, data.level)
+    row.target, change = labelling.target_of(value, data.labels, data.level)
     if row.target is None:
         return change
     row.changes += changes + ([change] if change else [])
@@ -269,7 +269,7 @@ def _find_targets(row: Row, cell: Any, data: Data) -> str | None:
         return str(error)
     if not values and not data.several.allow_empty:
         return labelling.NO_LABEL
-    row.target, more, left_out = labelling.set_target(values, data.labels, data.level)
+    row.target, more, left_out = labelling.target_of_set(values, data.labels, data.level)
     if left_out and not row.target.single:
         row.target = None
         return left_out[0]

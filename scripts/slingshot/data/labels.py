@@ -56,7 +56,7 @@ class Target:
 
 
 @lru_cache(maxsize=200_000)
-def target(text: str, system: LabelSystem, level: Level) -> tuple[Target | None, str | None]:
+def target_of(text: str, system: LabelSystem, level: Level) -> tuple[Target | None, str | None]:
     """What a label as written stands for and what its form was changed from; or None and the reason.
 
     A code that the code set no longer holds has no target; above the level of codes it has its category's, if that
@@ -70,7 +70,7 @@ def target(text: str, system: LabelSystem, level: Level) -> tuple[Target | None,
     if found is not None and _has_form(text, system):
         return Target(found.at(level), code, found.category, found.block, found.chapter), change
     if (only := _one_of_several(text, tree)) is not None:
-        return target(only, system, level) if only else (None, SEVERAL)
+        return target_of(only, system, level) if only else (None, SEVERAL)
     written = "".join(text.split()).upper()
     if system == "icd10cm":
         if (other := foreign_codes.system_of(written)) or not foreign_codes.has_form(written):
@@ -81,7 +81,7 @@ def target(text: str, system: LabelSystem, level: Level) -> tuple[Target | None,
     return None, NOT_IN_CODE_SET
 
 
-def set_target(values: Sequence[str], system: LabelSystem, level: Level) -> tuple[Target, list[str], list[str]]:
+def target_of_set(values: Sequence[str], system: LabelSystem, level: Level) -> tuple[Target, list[str], list[str]]:
     """The set that labels as written stand for, each once, in their order.
 
     Returns:
@@ -91,7 +91,7 @@ def set_target(values: Sequence[str], system: LabelSystem, level: Level) -> tupl
     changes: list[str] = []
     left_out: list[str] = []
     for value in values:
-        found, note = target(value, system, level)
+        found, note = target_of(value, system, level)
         if found is None:
             left_out.append(note or NOT_IN_CODE_SET)
             continue

@@ -5,8 +5,8 @@ Two texts are twins when the sets of their word 5-grams have a Jaccard similarit
 error of at most 0.045 (0.036 at 0.8). Candidates share a band of values (Leskovec, Rajaraman, Ullman: Mining of Massive
 Datasets, 3.4); the bands are chosen so that a pair at the threshold is a candidate with a probability of at least 0.99.
 
-Sketches lie in unnamed files, some 290 bytes a text at a threshold of 0.8, and are read a band at a time, so that
-memory stays within a few arrays of one number a text. In a band's bucket of more than WINDOW texts each is compared
+Sketches lie in unnamed files, some 290 bytes per text at a threshold of 0.8, and are read one band at a time, so that
+memory stays within a few arrays of one number per text. In a band's bucket of more than WINDOW texts each is compared
 with the WINDOW next ones only, so that the work grows with the number of texts, not with its square.
 """
 

@@ -236,7 +236,7 @@ def _join_groups(text_number: Numbers, twins: Numbers, group_hash: Hashes, data:
 
 
 def _group_keys(group: Numbers, text: Hashes, group_hash: Hashes, count: int) -> Hashes:
-    """A key a group that depends on its content alone: the least hash of its names, or else of its texts."""
+    """A key per group that depends on its content alone: the least hash of its names, or else of its texts."""
     keys = np.full(count, np.iinfo(np.uint64).max)
     np.minimum.at(keys, group, np.where(group_hash == 0, text, group_hash))
     return keys

@@ -168,7 +168,7 @@ def _deal_singles(
     wanted: Floats,
     have: Floats,
 ) -> None:
-    """Deal the samples that are a group of their own, a label at a time; fills `result`."""
+    """Deal the samples that are a group of their own, one label at a time; fills `result`."""
     if not len(singles):
         return
     order = singles[np.lexsort((hashes[singles], labels[singles]))]

@@ -103,7 +103,7 @@ def predict_split(
     step = arm.steps.get("predict")
     if step is None:
         raise StudyError(f"{arm.path} is a file of predictions: there is nothing that could answer new texts")
-    record = recorded(files, arm)
+    record = read_arm_record(files, arm)
     new = ArmFiles(scratch / "new")
     out, written = new.predictions, new.record("predict")
     if step == "predict_fitted":
@@ -138,7 +138,7 @@ def predict_split(
     return read_predictions(out)
 
 
-def recorded(files: ArmFiles, arm: Arm) -> StepRecord:
+def read_arm_record(files: ArmFiles, arm: Arm) -> StepRecord:
     """The record of the arm's answers to the test split.
 
     Raises:

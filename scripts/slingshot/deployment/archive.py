@@ -16,7 +16,7 @@ import pyarrow
 import pyarrow.parquet
 
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
-from slingshot.artifacts.manifest import Manifest, Packed
+from slingshot.artifacts.manifest import Manifest, PackedFile
 from slingshot.artifacts.splits import SCHEMA, SPLITS
 from slingshot.config.arms import arms_of
 from slingshot.config.study import Study, load_study
@@ -41,7 +41,7 @@ def archive(study_folder: Path, target: Path) -> None:
     if results.comparison not in paths:
         raise StudyError(f"{results.comparison} is missing: run `snakemake {results.report}` before archiving")
     keeps_texts = study.report.archive_texts
-    packed: dict[str, Packed] = {}
+    packed: dict[str, PackedFile] = {}
     with replacing(target) as temporary, tarfile.open(temporary, "w:gz") as tar:
         for path in paths:
             name = path.relative_to(study_folder).as_posix()
@@ -49,7 +49,7 @@ def archive(study_folder: Path, target: Path) -> None:
             original = digest_of_file(path)
             if not keeps_texts and path in _files_with_texts(results):
                 content = without_texts(content)
-            packed[name] = Packed(sha256=digest_of_bytes(content), original=original)
+            packed[name] = PackedFile(sha256=digest_of_bytes(content), original=original)
             _add(tar, name, content)
         manifest = Manifest(texts=keeps_texts, files=packed)
         _add(tar, results.manifest.relative_to(study_folder).as_posix(), manifest.model_dump_json(indent=1).encode())

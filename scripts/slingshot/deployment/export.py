@@ -19,7 +19,7 @@ from slingshot.config.specs import PredictSpec
 from slingshot.config.study import load_study
 from slingshot.core.errors import StudyError
 from slingshot.core.files import write_json, write_text
-from slingshot.deployment.answer import recorded
+from slingshot.deployment.answer import read_arm_record
 from slingshot.deployment.card import card_of_export, use_of_classifier, use_of_writer
 from slingshot.deployment.gguf_file import write_gguf
 from slingshot.deployment.pipelines import write_pipeline
@@ -83,7 +83,7 @@ def export(job: ExportJob) -> None:
     arm = arm_of(study, job.arm)
     results = ResultFiles(job.study / "results")
     files = results.arm(arm.path)
-    record = recorded(files, arm)
+    record = read_arm_record(files, arm)
     target = job.folder.with_name(job.folder.name + ".unfinished")
     shutil.rmtree(target, ignore_errors=True)
     if not arm.generates or not arm.has_weights:

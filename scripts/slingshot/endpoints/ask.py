@@ -26,7 +26,7 @@ from slingshot.core.environment import versions
 from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_file
 from slingshot.core.progress import progress
-from slingshot.endpoints.asking import Request, Tally, ask_all
+from slingshot.endpoints.asking import Request, RequestTally, ask_all
 from slingshot.endpoints.client import SCHEMA_REFUSED, Client, RequestError
 from slingshot.endpoints.replies import Reply
 from slingshot.endpoints.schema import (
@@ -63,7 +63,7 @@ class AskJob(AnsweringJob):
 
 
 @dataclass
-class Answers:
+class Replies:
     """What came back, by part (free, listed) and sample's index; the listed part can only be a label."""
 
     replies: dict[str, dict[int, Reply]]
@@ -102,7 +102,7 @@ def ask(job: AskJob) -> None:
     not_possible = []
     if "listed" not in requests and (spec.generation.constrained or spec.generation.candidates):
         not_possible.append("constrained answers and candidates: no schema lists all of ICD-10-CM (vocabulary)")
-    tally = Tally()
+    tally = RequestTally()
     with timed(record.seconds, "ask"):
         answers = answer_all(job, requests, tally, record, not_possible)
     reader = AnswerReader({label.label: label.description for label in labels}, spec.labels, spec.level)
@@ -172,8 +172,8 @@ def request_key(api: str, body: Mapping[str, Any]) -> str:
 
 
 def answer_all(
-    job: AskJob, requests: dict[str, list[Request]], tally: Tally, record: StepRecord, not_possible: list[str]
-) -> Answers:
+    job: AskJob, requests: dict[str, list[Request]], tally: RequestTally, record: StepRecord, not_possible: list[str]
+) -> Replies:
     """All answers: kept ones, and those that are asked for now and kept as they come.
 
     Raises:
@@ -181,7 +181,7 @@ def answer_all(
     """
     force = job.force or os.environ.get("SLINGSHOT_FORCE") == "1"
     keys = {part: [request_key(job.spec.source.api, each.body) for each in asked] for part, asked in requests.items()}
-    answers = Answers({part: {} for part in requests}, {part: {} for part in requests}, not_possible)
+    answers = Replies({part: {} for part in requests}, {part: {} for part in requests}, not_possible)
     with PredictionCache(job.cache) as cache:
         kept = {} if force else cache.get(key for named in keys.values() for key in named)
         count_kept(keys, kept, record)
@@ -221,8 +221,8 @@ def ask_part(
     requests: Sequence[Request],
     by_key: Mapping[str, list[int]],
     cache: PredictionCache,
-    answers: Answers,
-    tally: Tally,
+    answers: Replies,
+    tally: RequestTally,
     record: StepRecord,
 ) -> None:
     """Ask for one part of the answers; equal requests go out once."""
@@ -267,7 +267,7 @@ def too_many_errors(job: AskJob, troubles: Mapping[int, RequestError], samples: 
 
 def prediction_of(
     sample: Mapping[str, Any],
-    answers: Answers,
+    answers: Replies,
     index: int,
     reader: AnswerReader,
     written: Mapping[str, str],
@@ -297,7 +297,7 @@ def prediction_of(
     )
 
 
-def without_ignored_schema(predictions: list[Prediction], answers: Answers, spec: AskSpec) -> list[Prediction]:
+def without_ignored_schema(predictions: list[Prediction], answers: Replies, spec: AskSpec) -> list[Prediction]:
     """The predictions, without constrained answers and candidates where the endpoint ignored what they rest on."""
     asked = len(answers.replies.get("listed", {}))
     fitting = sum(prediction.constrained_code is not None for prediction in predictions)
@@ -317,7 +317,7 @@ def without_ignored_schema(predictions: list[Prediction], answers: Answers, spec
     return predictions
 
 
-def notes_of(answers: Answers) -> list[str]:
+def notes_of(answers: Replies) -> list[str]:
     """What a reader should know of the answers, as sentences."""
     replies = answers.replies["free"]
     cut = sum(reply.finish_reason == "length" for reply in replies.values())

@@ -46,7 +46,7 @@ class Request:
 
 
 @dataclass
-class Tally:
+class RequestTally:
     """What became of the requests."""
 
     requests: int = 0
@@ -61,7 +61,7 @@ class Tally:
 
 
 def ask_all(
-    client: Client, requests: Sequence[Request], asking: Asking, tally: Tally, stopped: threading.Event
+    client: Client, requests: Sequence[Request], asking: Asking, tally: RequestTally, stopped: threading.Event
 ) -> Iterator[tuple[int, Reply | RequestError]]:
     """Answers as they come, each with its request's index; a RequestError where there is none after all tries.
 
@@ -111,7 +111,7 @@ def ask_all(
 
 
 def _ask_one(
-    client: Client, request: Request, retries: int, pace: Pace, stopped: threading.Event, tally: Tally
+    client: Client, request: Request, retries: int, pace: Pace, stopped: threading.Event, tally: RequestTally
 ) -> Reply | RequestError:
     """The answer to one request, whole or, where it does not fit the window, with a dialogue that lost its middle."""
     failure = STOPPED
@@ -127,7 +127,7 @@ def _ask_one(
 
 
 def _ask_again(
-    client: Client, request: Request, retries: int, pace: Pace, stopped: threading.Event, tally: Tally
+    client: Client, request: Request, retries: int, pace: Pace, stopped: threading.Event, tally: RequestTally
 ) -> Reply | RequestError:
     """Ask until there is an answer or no further try is due."""
     failure = STOPPED

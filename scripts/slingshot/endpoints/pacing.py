@@ -34,7 +34,7 @@ class Pace:
         stopped.wait(max(turn - time.monotonic(), 0))
 
     def hold(self, seconds: float) -> None:
-        """Let no further request out for so long: the endpoint said that it is too many."""
+        """Let no further request out for that long: the endpoint said that it is too many."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
 

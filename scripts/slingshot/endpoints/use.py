@@ -9,7 +9,7 @@ import numpy as np
 
 from slingshot.artifacts.records import EndpointUse
 from slingshot.config.specs import AskSpec
-from slingshot.endpoints.asking import Tally
+from slingshot.endpoints.asking import RequestTally
 from slingshot.endpoints.client import RequestError
 from slingshot.endpoints.replies import Reply, Usage
 
@@ -18,7 +18,7 @@ def describe_use(
     spec: AskSpec,
     replies: Mapping[str, Mapping[int, Reply]],
     troubles: Mapping[str, Mapping[int, RequestError]],
-    tally: Tally,
+    tally: RequestTally,
     not_possible: list[str],
 ) -> EndpointUse:
     """Counts over all answers of the arm.

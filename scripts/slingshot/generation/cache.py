@@ -1,4 +1,4 @@
-"""Answers that were paid for once: one SQLite file a model, shared by its arms and by processes that run at once."""
+"""Answers that were paid for once: one SQLite file per model, shared by its arms and by processes that run at once."""
 
 from __future__ import annotations
 

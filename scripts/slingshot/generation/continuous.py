@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from slingshot.generation.decode import advance_with, greedy, idle_rows, start_rows
-from slingshot.generation.engine import Engine, Layout, Network, Sizes, new_engine
+from slingshot.generation.engine import Engine, Layout, Network, Sizes, make_engine
 from slingshot.generation.prefill import prefill
 
 LONG = 64  # new tokens from which on places are passed on; shorter answers end together, group by group
@@ -46,7 +46,7 @@ def decode_continuously(
         starts.append(end)
         end += need
     longest = len(prompts[waiting[0]]) + steps
-    engine = new_engine(network, end - 1, len(starts), steps, sizes.row_tokens, longest)
+    engine = make_engine(network, end - 1, len(starts), steps, sizes.row_tokens, longest)
     choose = greedy(end_ids, engine.rows)
     advance = advance_with(engine, choose, "free", steps)
     engine.rows.done.fill_(True)

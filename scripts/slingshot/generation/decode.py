@@ -10,7 +10,7 @@ from torch import Tensor
 
 from slingshot.generation.answer_trie import AnswerTrie
 from slingshot.generation.beam import BeamSearch
-from slingshot.generation.engine import Engine, Layout, Network, Rows, _on_device
+from slingshot.generation.engine import DecodingRows, Engine, Layout, Network, _on_device
 from slingshot.generation.prefill import prefill
 from slingshot.nn.cached_attention import AttentionStep, Branches, KVCache
 
@@ -59,7 +59,7 @@ def logits_after(engine: Engine, layout: Layout, forced: Sequence[Sequence[int]]
     return torch.stack(found, 1)
 
 
-def greedy(end_ids: Sequence[int], rows: Rows) -> Choose:
+def greedy(end_ids: Sequence[int], rows: DecodingRows) -> Choose:
     """The likeliest token; a row is done with its end token."""
     ends = torch.tensor(list(end_ids), device=rows.tokens.device)
 
@@ -70,7 +70,7 @@ def greedy(end_ids: Sequence[int], rows: Rows) -> Choose:
     return choose
 
 
-def greedy_on_trie(trie: AnswerTrie, rows: Rows) -> Choose:
+def greedy_on_trie(trie: AnswerTrie, rows: DecodingRows) -> Choose:
     """The likeliest token that leads on to an allowed answer; a row is done at a label."""
 
     def choose(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,7 +124,7 @@ def idle_rows(engine: Engine, which: Sequence[int]) -> None:
         getattr(engine.rows, state)[at] = value
 
 
-def _take(rows: Rows, chosen: tuple[Tensor, Tensor]) -> None:
+def _take(rows: DecodingRows, chosen: tuple[Tensor, Tensor]) -> None:
     """Enter the chosen tokens and move every row on; a row that is done stays where it is and repeats itself."""
     tokens, done = chosen
     rows.tokens.copy_(tokens)

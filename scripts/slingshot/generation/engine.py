@@ -67,7 +67,7 @@ class Layout:
 
 
 @dataclass
-class Rows:
+class DecodingRows:
     """The state of decoding, one entry per row, at fixed addresses so that a CUDA graph can be replayed."""
 
     tokens: Tensor
@@ -99,7 +99,7 @@ class Engine:
 
     network: Network
     pool: KVCache
-    rows: Rows
+    rows: DecodingRows
     row_tokens: int
     longest: int
     graphs: dict[str, torch.cuda.CUDAGraph] = field(default_factory=dict)
@@ -153,7 +153,7 @@ def shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
     return shared if shared >= SHORTEST_SHARED_PREFIX else 0
 
 
-def new_engine(
+def make_engine(
     network: Network, pool_rows: int, most_prompts: int, steps: int, row_tokens: int, longest: int
 ) -> Engine:
     """Set up for groups of at most `most_prompts` prompts that take at most `pool_rows` rows of the pool.
@@ -166,7 +166,7 @@ def new_engine(
     def empty(size: tuple[int, ...], dtype: torch.dtype = torch.int64) -> Tensor:
         return torch.zeros(size, dtype=dtype, device=network.device)
 
-    rows = Rows(
+    rows = DecodingRows(
         tokens=empty((most_prompts,)),
         positions=empty((most_prompts,)),
         write=empty((most_prompts,)),

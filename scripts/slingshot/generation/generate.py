@@ -17,8 +17,8 @@ from slingshot.artifacts.model_card import ModelCard
 from slingshot.config.base import Dtype, Quantization
 from slingshot.generation import engine as packed_generation
 from slingshot.generation.packable import packable_network, padding_changes_answers
-from slingshot.generation.packed import packed_generate
-from slingshot.generation.padded import plain_generate
+from slingshot.generation.packed import generate_packed
+from slingshot.generation.padded import generate_padded
 from slingshot.generation.types import Answers, Decoding, GenerationStats, Memory
 from slingshot.models.loading import load_adapter, load_model
 from slingshot.nn.adapter_files import is_plain_lora, merge_adapter
@@ -90,9 +90,9 @@ def generate(
         if reason is not None:
             stats.note(f"{type(model).__name__} answers one prompt at a time: {reason}")
             memory = Memory(token_budget=1)  # one prompt per batch
-        yield from plain_generate(model, prompts, decoding, memory, stats)
+        yield from generate_padded(model, prompts, decoding, memory, stats)
         return
     try:
-        yield from packed_generate(network, prompts, decoding, memory, stats)
+        yield from generate_packed(network, prompts, decoding, memory, stats)
     finally:
         packed_generation.put_together(network)

@@ -10,7 +10,7 @@ import torch
 
 from slingshot.generation import engine as packed_generation
 from slingshot.generation.decode import logits_after
-from slingshot.generation.engine import Network, lay_out, new_engine, shared_prefix
+from slingshot.generation.engine import Network, lay_out, make_engine, shared_prefix
 from slingshot.generation.types import Decoding, GenerationStats
 from slingshot.nn import agreement, fp8
 from slingshot.nn.agreement import Agreement
@@ -88,7 +88,7 @@ def _compared(
     """
     prompts = [sequence[:-_STEPS] for sequence in sequences]
     rows, longest = sum(map(len, sequences)), max(map(len, sequences))
-    engine = new_engine(network, rows, len(prompts), _STEPS, row_tokens=rows, longest=longest)
+    engine = make_engine(network, rows, len(prompts), _STEPS, row_tokens=rows, longest=longest)
     layout = lay_out(prompts, shared_prefix(prompts), _STEPS)
     ours = logits_after(engine, layout, [sequence[-_STEPS:] for sequence in sequences])
     layers = sizes_of(network.model.config).layers

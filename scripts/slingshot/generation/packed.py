@@ -15,7 +15,7 @@ from slingshot.generation.continuous import LONG, decode_continuously
 from slingshot.generation.decode import decode, greedy, greedy_on_trie, rank
 from slingshot.generation.prefill import prefill
 from slingshot.generation.types import Answer, Answers, Decoding, GenerationStats, Memory, halved, put_ids
-from slingshot.models.device_memory import free_memory, peak_memory, release_memory
+from slingshot.models.device_memory import free_bytes, peak_memory, release_memory
 from slingshot.nn.network_sizes import NetworkSizes, sizes_of
 
 _LONGEST_ROW = 32_768
@@ -25,7 +25,7 @@ _MOST_PROMPTS = 512
 _ON_CPU = packed_generation.Sizes(row_tokens=2048, pool_rows=16_384, most_prompts=64)
 
 
-def packed_generate(
+def generate_packed(
     network: packed_generation.Network,
     prompts: Sequence[Sequence[int]],
     decoding: Decoding,
@@ -53,7 +53,7 @@ def packed_generate(
         groups = packed_generation.plan_groups(needs, waiting, sizes)
         engine = None
         try:
-            engine = packed_generation.new_engine(
+            engine = packed_generation.make_engine(
                 network,
                 pool_rows=max(sum(len(prompts[index]) + steps for index in group) for group in groups),
                 most_prompts=max(map(len, groups)),
@@ -161,7 +161,7 @@ def _sizes(network: packed_generation.Network, memory: Memory, longest: int) -> 
     size = torch.finfo(network.model.dtype).bits // 8
     cached = of.cached_numbers * size
     active = size * active_numbers(of)
-    free = free_memory(network.device)
+    free = free_bytes(network.device)
     row = min(int(0.25 * free / active), _LONGEST_ROW)
     row = halved(memory.token_budget or max(row, 64), memory.attempt)
     logits = 3 * size * of.vocabulary

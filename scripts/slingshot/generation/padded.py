@@ -12,8 +12,8 @@ from torch import Tensor
 from slingshot.generation.answer_trie import AnswerTrie
 from slingshot.generation.beam import BeamSearch
 from slingshot.generation.types import Answer, Answers, Decoding, GenerationStats, Memory, halved, put_ids
-from slingshot.models.device_memory import free_memory, peak_memory, release_memory
-from slingshot.models.greedy import greedy_ids
+from slingshot.models.device_memory import free_bytes, peak_memory, release_memory
+from slingshot.models.greedy import generate_greedily
 from slingshot.nn.network_sizes import sizes_of
 from slingshot.nn.supported_layers import rotary_meets_batch
 
@@ -25,7 +25,7 @@ _PLAIN_TOKENS_ON_CPU = 4096
 _LAYERS_ALIVE = 6  # activations of one layer at its widest, in hidden states per token; measured generously
 
 
-def plain_generate(
+def generate_padded(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     decoding: Decoding,
@@ -82,7 +82,7 @@ def _plain_budget(model: PreTrainedModel) -> int:
     size = torch.finfo(model.dtype).bits // 8
     cache = of.cached_numbers * size
     widest = _LAYERS_ALIVE * max(of.inner, of.hidden) * size
-    return max(int(0.7 * free_memory(model.device) / (cache + widest)), 1)
+    return max(int(0.7 * free_bytes(model.device) / (cache + widest)), 1)
 
 
 @torch.inference_mode()
@@ -113,7 +113,9 @@ def _plain_greedy(
     processor: Callable[[Tensor, Tensor], Tensor] | None = None,
     new_tokens: int | None = None,
 ) -> list[list[int]]:
-    return greedy_ids(model, prompts, new_tokens or decoding.max_new_tokens, decoding.end_ids, processor).tolist()
+    return generate_greedily(
+        model, prompts, new_tokens or decoding.max_new_tokens, decoding.end_ids, processor
+    ).tolist()
 
 
 class _Walker:

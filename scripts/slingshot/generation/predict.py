@@ -119,8 +119,8 @@ def answer_samples(job: PredictJob, card: ModelCard, record: StepRecord) -> list
     if falls_back(spec, job.device):
         record.notes.append(fallback_note(spec, record.dtype))
     if spec.head == "classify":
-        return classified(job, card, record, samples, prompts)
-    answers = known_or_computed(ArmModel(job, card, record, prompts, tuple(prompter.end_ids), lead, trie))
+        return classify_samples(job, card, record, samples, prompts)
+    answers = find_or_compute(ArmModel(job, card, record, prompts, tuple(prompter.end_ids), lead, trie))
     reader = AnswerReader({label.label: label.description for label in labels}, spec.labels, spec.level)
     return read_answers(samples, prompts, answers, tokenizer, reader, bool(lead))
 
@@ -204,7 +204,7 @@ class ArmModel:
         return generate_after_thinking(model, prompts, decoding, thinking, memory, stats)
 
 
-def known_or_computed(arm: ArmModel) -> list[dict[str, Any]]:
+def find_or_compute(arm: ArmModel) -> list[dict[str, Any]]:
     """Each prompt's answer by part (free, constrained, candidates)."""
     job, record = arm.job, arm.record
     adapter = record.inputs.get("adapter")
@@ -244,7 +244,7 @@ def finish(job: PredictJob, record: StepRecord, predictions: list[Prediction]) -
     record.write(job.record)
 
 
-def classified(
+def classify_samples(
     job: PredictJob, card: ModelCard, record: StepRecord, samples: list[dict[str, Any]], prompts: Sequence[Tokens]
 ) -> list[Prediction]:
     """The answers of an arm with a head over labels, which decodes nothing.
@@ -358,9 +358,9 @@ def load(job: PredictJob, spec: PredictSpec, card: ModelCard, record: StepRecord
             f"{card.name} does not fit the memory of this GPU: set quantization: nf4 or fp8, or serve it on several "
             "GPUs and name it as an endpoint (docs/endpoints.md)"
         ) from None
-    from slingshot.nn.adapter_files import trained_elsewhere
+    from slingshot.nn.adapter_files import note_of_other_weights
 
-    note = trained_elsewhere(job.adapter, weights_of(spec, job.device)) if job.adapter else None
+    note = note_of_other_weights(job.adapter, weights_of(spec, job.device)) if job.adapter else None
     if note:
         log.warning("%s: %s", card.name, note)
         record.notes.append(note)

@@ -16,7 +16,7 @@ def limit_memory(device: torch.device, memory_gb: float | None) -> None:
         torch.cuda.set_per_process_memory_fraction(min(memory_gb * 1e9 / total, 1.0), index)
 
 
-def free_memory(device: torch.device) -> int:
+def free_bytes(device: torch.device) -> int:
     """Bytes that this process may still take of a GPU: what is free, its own cache included, within its limit."""
     free, total = torch.cuda.mem_get_info(device)
     cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def greedy_ids(
+def generate_greedily(
     model: Any,
     prompts: Sequence[Sequence[int]],
     new_tokens: int,

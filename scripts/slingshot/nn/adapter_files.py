@@ -80,7 +80,7 @@ def add_low_rank(weight: Tensor, down: Tensor, up: Tensor, scale: float) -> None
     weight.copy_(summed)
 
 
-def trained_elsewhere(folder: Path, quantization: str) -> str | None:
+def note_of_other_weights(folder: Path, quantization: str) -> str | None:
     """A note where an adapter was trained on weights quantized otherwise than those that it is put on; None: alike.
 
     What it learned to make up for, the other weights do not have.

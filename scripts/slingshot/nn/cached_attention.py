@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
 from slingshot.nn import flash_kernels
-from slingshot.nn.sequence_attention import one_sequence
+from slingshot.nn.sequence_attention import attend_one_sequence
 from slingshot.nn.supported_layers import unpack_states
 
 NAME = "slingshot_cached"
@@ -148,7 +148,7 @@ def _reference(
     for (start, end), first, length in bounds:
         rows = slice(first, first + length)
         one, seen, held = (part.transpose(0, 1)[None] for part in (query[start:end], keys[rows], values[rows]))
-        outputs.append(one_sequence(one, seen, held, scale, window, softcap)[0].transpose(0, 1))
+        outputs.append(attend_one_sequence(one, seen, held, scale, window, softcap)[0].transpose(0, 1))
     return torch.cat(outputs)
 
 

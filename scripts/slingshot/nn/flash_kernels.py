@@ -28,7 +28,7 @@ with suppress(ImportError):
     if "scale" in signature(_varlen.varlen_attn).parameters:  # from torch 2.11 on
         varlen_attn = _varlen.varlen_attn
 
-# Torch 2.11, the oldest that this runs on, shares key-value heads unasked and takes no number of keys in use.
+# Torch 2.11, the oldest that this runs on, shares key-value heads by itself and takes no number of keys in use.
 _ACCEPTED = set(signature(varlen_attn).parameters) if varlen_attn is not None else set()
 
 

@@ -18,7 +18,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from slingshot.models.device_memory import to_device
 from slingshot.nn import flash_kernels
-from slingshot.nn.sequence_attention import one_sequence
+from slingshot.nn.sequence_attention import attend_one_sequence
 from slingshot.nn.supported_layers import unpack_states, unsupported_layers, window_of
 
 NAME = "slingshot_packed"
@@ -86,7 +86,7 @@ def packed_attention(
         return flash_kernels.flash_attention(query, key, value, ends, longest, scale, window)
     query, key, value = (part.transpose(0, 1)[None] for part in (query, key, value))
     parts = [
-        one_sequence(query[:, :, start:end], key[:, :, start:end], value[:, :, start:end], scale, window)
+        attend_one_sequence(query[:, :, start:end], key[:, :, start:end], value[:, :, start:end], scale, window)
         for start, end in pairwise(ends.tolist())
         if end > start
     ]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def one_sequence(
+def attend_one_sequence(
     query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None, softcap: float | None = None
 ) -> Tensor:
     """(1, heads, tokens, head size) each; the queries are the last tokens of the keys' sequence."""

@@ -30,7 +30,7 @@ _FACE = "\N{WHITE SMILING FACE}"
 
 @dataclass(frozen=True)
 class Shown:
-    """What a prompt shows of the labels: all of them, and those that fit its dialogue best; each a line."""
+    """What a prompt shows of the labels: all of them, and those that fit its dialogue best; one per line."""
 
     labels: str = ""
     candidates: str = ""

@@ -29,8 +29,8 @@ CUT = " […] "
 
 
 @dataclass(frozen=True)
-class Packed:
-    """What the page embeds, and how it was shortened: characters a text or an answer, None where none was cut."""
+class BrowserData:
+    """What the page embeds, and how it was shortened: characters per text or answer, None where none was cut."""
 
     payload: str
     samples: int
@@ -44,7 +44,7 @@ def pack(
     predictions: Mapping[str, Sequence[Prediction]],
     chapters: Mapping[str, str],
     budget: int = BUDGET,
-) -> Packed:
+) -> BrowserData:
     """Pack the test split with the answers of all arms.
 
     Args:
@@ -71,7 +71,7 @@ def pack(
         limit = max(SHORTEST_TEXT, int(0.97 * min(limit, longest) * budget / len(payload)))
         payload = _compressed(content | {"texts": [_cut(text, limit) for text in texts]})
     thoughts = [len(one.thinking or "") for answers in predictions.values() for one in answers]
-    return Packed(
+    return BrowserData(
         payload,
         len(texts),
         limit if limit < longest else None,

@@ -29,7 +29,7 @@ from slingshot.core.files import write_text
 from slingshot.core.terminal import say
 from slingshot.report import dag as dag_picture
 from slingshot.report import formats
-from slingshot.report.error_browser import Packed, pack
+from slingshot.report.error_browser import BrowserData, pack
 from slingshot.report.figures import costs as cost_figures
 from slingshot.report.figures import designs as design_figures
 from slingshot.report.figures import overview as figures
@@ -242,7 +242,7 @@ def token_lengths(results: Results) -> list[dict[str, Any]]:
     return rows
 
 
-def _packed(results: Results) -> Packed:
+def _packed(results: Results) -> BrowserData:
     titles = {
         group.group: group.title or ""
         for scores in results.metrics.values()

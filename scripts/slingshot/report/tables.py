@@ -33,7 +33,7 @@ SCORES = (
 
 
 def arm_table(comparison: Comparison, columns: Sequence[tuple[str, str, str]]) -> list[dict[str, Any]]:
-    """A row an arm: identity, each score with its interval as shares, and cost; None where there is no number."""
+    """A row per arm: identity, each score with its interval as shares, and cost; None where there is no number."""
     rows = []
     for arm in comparison.arms:
         row: dict[str, Any] = {"arm": arm.arm, "model": arm.name, "size": arm.size, "training": arm.treatment}

@@ -62,14 +62,14 @@ def import_predictions(
     ]
 
 
-Row = tuple[str, list[tuple[str, float | None]]]
+GivenAnswer = tuple[str, list[tuple[str, float | None]]]
 
 
-def _read(path: Path, columns: PredictionColumns) -> dict[str, Row]:
+def _read(path: Path, columns: PredictionColumns) -> dict[str, GivenAnswer]:
     """Sample id or text to the answer as written and the candidates, each with its probability where it has one."""
     key_column = columns.sample_id or columns.text or ""
     names = [key_column, columns.answer, *([columns.candidates] if columns.candidates else [])]
-    rows: dict[str, Row] = {}
+    rows: dict[str, GivenAnswer] = {}
     for batch in read_file(path, names):
         for index in range(len(batch)):
             written = {name: batch.columns[name][index] for name in names}
@@ -111,7 +111,7 @@ def _candidates(value: Any, where: str) -> list[tuple[str, float | None]]:
     return found
 
 
-def _prediction(reader: AnswerReader, sample_id: str, label: str, row: Row) -> Prediction:
+def _prediction(reader: AnswerReader, sample_id: str, label: str, row: GivenAnswer) -> Prediction:
     """Candidates that no label can be read from, or that have no probability, are left out."""
     raw, others = row
     candidates: dict[str, float] = {}

@@ -17,7 +17,7 @@ from slingshot.core.terminal import show
 log = logging.getLogger(__name__)
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
+def make_parser(description: str | None) -> argparse.ArgumentParser:
     """A parser that shows a program's docstring and its defaults."""
     return argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
@@ -38,7 +38,7 @@ def add_hardware(arguments: argparse.ArgumentParser) -> None:
     """Add what a model step may take of the machine; results do not depend on it."""
     arguments.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     arguments.add_argument(
-        "--token-budget", type=_positive_or_auto, help="tokens per micro-batch; auto: from free memory"
+        "--token-budget", type=number_or("auto"), help="tokens per micro-batch; auto: from free memory"
     )
     arguments.add_argument("--memory-gb", type=_gigabytes_or_all, help="use no more of the device's memory, or all")
     arguments.add_argument("--attempt", type=int, default=1, help="from the second on, the budget is halved each time")
@@ -55,7 +55,20 @@ def add_answering_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", required=True, type=Path, help="SQLite file of the model's answers")
 
 
-def share(value: str) -> tuple[int, int]:
+def number_or(word: str) -> Callable[[str], int | None]:
+    """A type of argument: a positive whole number, or `word`, which gives None."""
+
+    def parse(value: str) -> int | None:
+        if value == word:
+            return None
+        if not value.isdigit() or not int(value):
+            raise argparse.ArgumentTypeError(f"must be a positive number or {word}, not {value}")
+        return int(value)
+
+    return parse
+
+
+def parse_share(value: str) -> tuple[int, int]:
     """Read K/N, with 1 <= K <= N."""
     number, slash, count = value.partition("/")
     if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
@@ -108,14 +121,6 @@ def _text_or_file(value: str) -> str:
         return Path(value[1:]).read_text(encoding="utf-8")
     except OSError as error:
         raise argparse.ArgumentTypeError(f"cannot read {value[1:]}: {error.strerror}") from None
-
-
-def _positive_or_auto(value: str) -> int | None:
-    if value == "auto":
-        return None
-    if not value.isdigit() or not int(value):
-        raise argparse.ArgumentTypeError(f"must be a positive number of tokens or auto, not {value}")
-    return int(value)
 
 
 def _gigabytes_or_all(value: str) -> float | None:

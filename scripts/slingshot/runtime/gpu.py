@@ -42,7 +42,7 @@ def devices_allowed(visible: str | None = None) -> list[Device]:
         StudyError: there is no driver, or `visible` names a device that isn't there.
     """
     fake = os.environ.get(FAKE_VARIABLE)
-    return chosen(_fake_devices(int(fake)) if fake else _nvml_devices(), visible)
+    return choose_devices(_fake_devices(int(fake)) if fake else _nvml_devices(), visible)
 
 
 def has_gpu() -> bool:
@@ -53,7 +53,7 @@ def has_gpu() -> bool:
         return False
 
 
-def chosen(devices: Sequence[Device], visible: str | None) -> list[Device]:
+def choose_devices(devices: Sequence[Device], visible: str | None) -> list[Device]:
     """Those of `devices` that CUDA_VISIBLE_DEVICES names: by index, GPU-UUID or MIG-UUID, in its order.
 
     An index or a card's UUID stands for the first slice where the card is cut into slices, as CUDA has it.
@@ -100,7 +100,7 @@ def hold_gpus(
             os.close(descriptor)
 
 
-def used_when_settled(devices: Sequence[Device], at_most: int, seconds: float = 5) -> int:
+def wait_until_freed(devices: Sequence[Device], at_most: int, seconds: float = 5) -> int:
     """Bytes used on the devices, once it has fallen to `at_most` or the time is over: a driver frees late."""
     deadline = time.monotonic() + seconds
     while (used := sum(device.used() for device in devices)) > at_most and time.monotonic() < deadline:

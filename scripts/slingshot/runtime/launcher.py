@@ -136,7 +136,7 @@ def _run_on(held: Mapping[gpu.Device, int], job: Launch, own: int) -> ProcessRec
             "device_total": sum(device.total for device in devices),
             "device_before": before,
             "device_peak": peak,
-            "device_after": gpu.used_when_settled(devices, before),
+            "device_after": gpu.wait_until_freed(devices, before),
             "energy_wh": None if joules is None else joules / 3600,
         }
     )

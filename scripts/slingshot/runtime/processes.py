@@ -36,7 +36,7 @@ class Ended:
     peak_resident: int
 
 
-def end_of(process: int) -> Callable[[], bool]:
+def watch_end(process: int) -> Callable[[], bool]:
     """A question to ask again and again: has the process with this id ended? A zombie has."""
     try:
         descriptor = os.pidfd_open(process)  # not fooled by a new process under an old id
@@ -195,5 +195,5 @@ def _before_the_command() -> Callable[[], None]:
 
 
 def _prctl(option: int, value: int) -> None:
-    """Set a property of this process that the kernel heeds."""
+    """Set a property of this process that the kernel acts on."""
     _LIBRARY.prctl(option, value)

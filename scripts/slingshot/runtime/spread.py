@@ -14,7 +14,7 @@ from pathlib import Path
 
 from slingshot.artifacts.layout import ArmFiles
 from slingshot.artifacts.records import read_step_record
-from slingshot.artifacts.shards import interleaved, merged_step
+from slingshot.artifacts.shards import interleave, merged_step
 from slingshot.core.errors import StudyError
 from slingshot.core.files import write_text
 from slingshot.generation.predict import PredictJob
@@ -45,7 +45,7 @@ def predict_on_gpus(job: PredictJob, gpus: int) -> None:
             message = f"{job.arm}: process {failed[0]} of {gpus} failed; see its messages above"
             # An error of the study would only come again; a death may not: the launcher then tries another time.
             raise StudyError(message) if any(each.returncode == 1 for each in processes) else RuntimeError(message)
-        write_text(job.predictions, interleaved([shard.predictions for shard in shards]))
+        write_text(job.predictions, interleave([shard.predictions for shard in shards]))
         merged = merged_step([read_step_record(shard.record("predict")) for shard in shards])
         merged.write(job.record)
 

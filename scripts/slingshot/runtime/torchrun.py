@@ -7,7 +7,7 @@ import sys
 
 
 def become_torchrun(processes: int) -> None:
-    """Become torchrun of this very command; accelerate joins the processes (workers.joined_workers)."""
+    """Become torchrun of this very command; accelerate joins the processes (workers.join_workers)."""
     at = sys.argv.index("--gpus") if "--gpus" in sys.argv else None
     if at is None:  # written as --gpus=2
         again = [part for part in sys.argv if not part.startswith("--gpus=")]

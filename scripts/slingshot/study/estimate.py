@@ -294,7 +294,7 @@ def volume_of(study: Study, results: Path) -> Volume | None:
         samples = [splits[name]["samples"] for name in SPLITS]
         words = splits["train"]["words"]["mean"]
     except (OSError, ValueError, KeyError, TypeError):
-        return medsynth(study)
+        return medsynth_volume(study)
     samples, stale = samples_now(study, dataset, samples)
     labels = list(splits["train"].get("label_counts", {}))
     counted = counted_tokens(study, results)
@@ -355,7 +355,7 @@ def instruction_words(study: Study, folder: Path, name: str, labels: Sequence[st
 MEDSYNTH = ("Ahmad0067/MedSynth", 10_240, 1_167)  # rows and mean tokens, by the earlier pipeline's configuration
 
 
-def medsynth(study: Study) -> Volume | None:
+def medsynth_volume(study: Study) -> Volume | None:
     hub, rows, tokens = MEDSYNTH
     source, most = study.data.source, study.data.max_samples
     if not isinstance(source, HubData) or source.hub != hub:

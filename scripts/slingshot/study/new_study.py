@@ -11,7 +11,7 @@ from pathlib import Path
 
 from slingshot.config.study import load_study
 from slingshot.core.errors import StudyError
-from slingshot.data.labels import target
+from slingshot.data.labels import target_of
 from slingshot.data.readers import read_file, source_files
 
 CODE_SHARE = 0.9  # of the labels that are ICD-10-CM codes, from which on the study takes them for codes
@@ -109,7 +109,7 @@ def _cells(file: Path, text: str, label: str) -> Iterator[object]:
 
 
 def _are_codes(labels: Counter[str]) -> bool:
-    coded = sum(count for label, count in labels.items() if target(label, "icd10cm", "code")[0] is not None)
+    coded = sum(count for label, count in labels.items() if target_of(label, "icd10cm", "code")[0] is not None)
     return coded >= CODE_SHARE * labels.total() > 0
 
 

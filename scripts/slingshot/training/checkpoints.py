@@ -106,7 +106,7 @@ def as_checkpoint(trainer: Trainer, state: State) -> Checkpoint:
     return Checkpoint(state.step, state.facts() | {"earlier_seconds": seconds}, tensors)
 
 
-def restored(trainer: Trainer, folder: Path | None) -> State | None:
+def restore_newest(trainer: Trainer, folder: Path | None) -> State | None:
     """Put the newest whole checkpoint back into the trainer; None where there is none."""
     found = newest_checkpoint(folder) if folder is not None else None
     if trainer.workers.count > 1:

@@ -29,7 +29,7 @@ from slingshot.config.recipe import Finetune
 from slingshot.core.errors import StudyError
 from slingshot.core.progress import progress
 from slingshot.models.device_memory import limit_memory, peak_memory, release_memory
-from slingshot.models.greedy import greedy_ids
+from slingshot.models.greedy import generate_greedily
 from slingshot.models.loading import context_length, load_model, load_tokenizer
 from slingshot.nn import lora
 from slingshot.nn.adapter_files import save_adapter
@@ -39,13 +39,13 @@ from slingshot.training import batches as packing
 from slingshot.training import checkpoints, forward_paths
 from slingshot.training.answer_scores import micro_f1, set_reader, share_equal
 from slingshot.training.batches import Packed, Sample
-from slingshot.training.checkpoints import as_checkpoint, restored, run_key
+from slingshot.training.checkpoints import as_checkpoint, restore_newest, run_key
 from slingshot.training.loss import completion_tokens, faulty_samples, token_losses
-from slingshot.training.outputs import tensorboard_writer, write_results, write_scalars
+from slingshot.training.outputs import open_tensorboard, write_results, write_scalars
 from slingshot.training.samples import classes_of, longest_of, read_samples
 from slingshot.training.state import BatchLoss, FinetuneJob, State, Trainer, trained_parameters
-from slingshot.training.token_budget import find_token_budget, smaller_budget
-from slingshot.training.workers import joined_workers
+from slingshot.training.token_budget import find_token_budget, shrink_budget
+from slingshot.training.workers import join_workers
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
     spec, recipe = job.spec, job.spec.finetune
     seconds = dict(before or {})
     started = time.monotonic()
-    with joined_workers(job.device) as workers:
+    with join_workers(job.device) as workers:
         make_deterministic(recipe.deterministic, spec.seed)
         limit_memory(workers.device, job.memory_gb)
         card = read_model_card(job.model)
@@ -93,13 +93,13 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
             started=started,
         )
         with timed(seconds, "probe"):
-            trainer.token_budget = workers.smallest(find_token_budget(trainer, job))
+            trainer.token_budget = workers.find_least(find_token_budget(trainer, job))
         score = None
         if recipe.select_by != "validation_loss":
-            score = share_classified if classes is not None else score_of_answers(job, tokenizer, answers)
+            score = share_classified if classes is not None else make_score(job, tokenizer, answers)
         folder = checkpoints.open_folder(job.adapter, run_key(job, card)) if workers.rank == 0 else None
         with timed(seconds, "train"):
-            state = restored(trainer, folder) or State()
+            state = restore_newest(trainer, folder) or State()
             train_until_done(trainer, state, job, folder, score, seconds)
         if workers.rank == 0:
             weights = spec.quantization if getattr(model, "is_quantized", False) else "none"
@@ -121,8 +121,8 @@ def train_until_done(
     """The loop: a step, now and then an evaluation, now and then a checkpoint."""
     recipe = trainer.recipe
     saved_at = time.monotonic()
-    board = tensorboard_writer(job.tensorboard, state.step + 1) if trainer.workers.rank == 0 else None
-    with progress(f"finetune {job.arm}", trainer.steps, "steps") as meter, termination() as told_to_stop:
+    board = open_tensorboard(job.tensorboard, state.step + 1) if trainer.workers.rank == 0 else None
+    with progress(f"finetune {job.arm}", trainer.steps, "steps") as meter, catch_termination() as told_to_stop:
         meter.advance(state.step)
         while state.step < trainer.steps and not state.stopped_early:
             row = training_step(trainer, state)
@@ -150,7 +150,7 @@ def training_step(trainer: Trainer, state: State) -> dict[str, Any]:
     rate = learning_rate(state.step, trainer.steps, trainer.recipe)
     for group in trainer.optimizer.param_groups:
         group["lr"] = rate
-    loss = gradients(trainer, batch, int(epoch))
+    loss = accumulate_gradients(trainer, batch, int(epoch))
     norm = torch.nn.utils.clip_grad_norm_(trained_parameters(trainer), trainer.recipe.max_gradient_norm)
     trainer.optimizer.step()
     trainer.path.refresh()
@@ -173,7 +173,7 @@ def training_step(trainer: Trainer, state: State) -> dict[str, Any]:
     }
 
 
-def gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> BatchLoss:
+def accumulate_gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> BatchLoss:
     """Accumulate a batch's gradients micro-batch by micro-batch, without waiting for the device.
 
     The loss is the mean over the batch's completion tokens, however it is cut. Out of memory, the batch starts again
@@ -192,7 +192,7 @@ def gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> BatchLos
                     f"{trainer.workers.rank}; set hardware.token_budget lower"
                 ) from None
             trainer.optimizer.zero_grad(set_to_none=True)
-        trainer.token_budget = smaller_budget(trainer, batch)
+        trainer.token_budget = shrink_budget(trainer, batch)
         release_memory(trainer.workers.device)
 
 
@@ -209,7 +209,7 @@ def _gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> BatchLo
         total += loss.detach()
         parts.append((losses.detach(), packed))
     workers.sum_gradients(trained_parameters(trainer))
-    return BatchLoss(workers.summed(total), parts)
+    return BatchLoss(workers.add_up(total), parts)
 
 
 def micro_batches(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> list[Packed]:
@@ -291,14 +291,14 @@ def make_optimizer(model: PreTrainedModel, recipe: Finetune, device: torch.devic
 def evaluate(trainer: Trainer, score: Callable[[Trainer], float] | None) -> dict[str, float]:
     """The validation loss, and the score of the answers where selection asks for it."""
     start = time.perf_counter()
-    found = {"validation_loss": validation_loss(trainer)}
+    found = {"validation_loss": measure_validation_loss(trainer)}
     if score is not None:
         found[trainer.recipe.select_by] = score(trainer)
     return {**found, "evaluation_seconds": round(time.perf_counter() - start, 3)}
 
 
 @torch.no_grad()
-def validation_loss(trainer: Trainer) -> float:
+def measure_validation_loss(trainer: Trainer) -> float:
     """Mean loss over the validation samples' completion tokens, without dropout."""
     samples, workers = trainer.validation, trainer.workers
     trainer.dropout.set_rows(None)
@@ -306,7 +306,7 @@ def validation_loss(trainer: Trainer) -> float:
     for waiting in micro_batches(trainer, samples, epoch=0):
         packed = waiting.to(trainer.workers.device)
         total += token_losses(trainer.path.logits(packed), packed.targets).sum(dtype=torch.float64)
-    loss = float(trainer.workers.summed(total)) / completion_tokens(samples)
+    loss = float(trainer.workers.add_up(total)) / completion_tokens(samples)
     if not math.isfinite(loss):
         raise StudyError("finetune: the validation loss is not a finite number; lower finetune.learning_rate")
     return loss
@@ -320,7 +320,7 @@ def share_classified(trainer: Trainer) -> float:
     for waiting in micro_batches(trainer, trainer.validation, epoch=0):
         packed = waiting.to(trainer.workers.device)
         right += (trainer.path.logits(packed).argmax(dim=-1) == packed.targets).sum()
-    return float(trainer.workers.summed(right)) / len(trainer.validation)
+    return float(trainer.workers.add_up(right)) / len(trainer.validation)
 
 
 def judge(trainer: Trainer, state: State, row: dict[str, Any]) -> None:
@@ -336,7 +336,7 @@ def judge(trainer: Trainer, state: State, row: dict[str, Any]) -> None:
         state.stopped_early = patience is not None and state.evaluations_without_gain >= patience
 
 
-def score_of_answers(
+def make_score(
     job: FinetuneJob, tokenizer: PreTrainedTokenizerBase, answers: dict[str, list[str]]
 ) -> Callable[[Trainer], float]:
     """A function that decodes the validation prompts greedily and returns their score.
@@ -355,17 +355,19 @@ def score_of_answers(
         with attending_by(trainer.model, trainer.path.own_attention):
             for start in range(0, len(trainer.validation), 16):
                 some = trainer.validation[start : start + 16]
-                raw = greedy(trainer.model, tokenizer, [sample.prompt for sample in some], new_tokens or 32, stops)
+                raw = answer_greedily(
+                    trainer.model, tokenizer, [sample.prompt for sample in some], new_tokens or 32, stops
+                )
                 pairs += [(set(answers[sample.sample_id]), read(text)) for text, sample in zip(raw, some, strict=True)]
         # All processes answer everything; their mean makes all of them stop, or go on, together.
         found = torch.tensor(score(pairs), dtype=torch.float64, device=trainer.workers.device)
-        return float(trainer.workers.summed(found)) / trainer.workers.count
+        return float(trainer.workers.add_up(found)) / trainer.workers.count
 
     return score_now
 
 
 @torch.no_grad()
-def greedy(
+def answer_greedily(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
@@ -373,12 +375,12 @@ def greedy(
     stops: list[int],
 ) -> list[str]:
     """Greedy answers to prompts of unequal length, padded on the left."""
-    rows = greedy_ids(model, prompts, new_tokens, stops)
+    rows = generate_greedily(model, prompts, new_tokens, stops)
     return [str(tokenizer.decode(row, skip_special_tokens=True)).strip() for row in rows]
 
 
 @contextmanager
-def termination() -> Iterator[Callable[[], bool]]:
+def catch_termination() -> Iterator[Callable[[], bool]]:
     """Turn SIGTERM (a scheduler's warning) into a wish to stop, heard between two steps."""
     told: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: told.append(number))

@@ -178,9 +178,7 @@ def _own_dropout(model: PreTrainedModel) -> list[str]:
     named = {
         name: value
         for name, value in config.to_dict().items()
-        if isinstance(value, float)
-        and 0 < value <= 1
-        and any(part in name for part in ("dropout", "_pdrop", "layerdrop"))
+        if isinstance(value, float) and 0 < value <= 1 and _names_dropout(name)
     }
     if not named:
         return []
@@ -189,6 +187,7 @@ def _own_dropout(model: PreTrainedModel) -> list[str]:
 
 
 def _names_dropout(name: str) -> bool:
+    """A classifier's dropout is that of transformers' own heads, which no arm has."""
     return any(part in name for part in _DROPOUTS) and not name.startswith("classifier")
 
 

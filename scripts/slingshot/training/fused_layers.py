@@ -68,7 +68,7 @@ class LayerWeights(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Shape:
+class LayerShape:
     """What is the same in all layers and known when compiling."""
 
     heads: int
@@ -128,10 +128,7 @@ def fuse(model: PreTrainedModel, longest: int, compiled: bool, own_attention: st
     run = [torch.compile(decoder_layer, fullgraph=True) if compiled else decoder_layer]
 
     def recompute(share: float) -> None:
-        """The compiler itself chooses which activations are cheapest to redo."""
-        torch._functorch.config.activation_memory_budget = 1.0 if share in (0, 1) else 1 - share
-        torch._functorch.config.aggressive_recomputation = share == 1
-        torch._dynamo.reset()
+        let_compiler_recompute(share)
         run[0] = torch.compile(decoder_layer, fullgraph=True)
 
     def forward(packed: Packed) -> Tensor:
@@ -174,7 +171,7 @@ def decoder_layer(
     sin: Tensor,
     ends: Tensor,
     row_keys: Tensor | None,
-    shape: Shape,
+    shape: LayerShape,
 ) -> Tensor:
     """One layer over packed sequences: hidden states (tokens, width) in and out; cos and sin are (tokens, rotated)."""
     normed = F.rms_norm(hidden, hidden.shape[-1:], weights.norms.attention, shape.epsilon)
@@ -190,7 +187,7 @@ def decoder_layer(
     return hidden + _project(F.silu(gate) * up, weights.down, row_keys, 3, shape)
 
 
-def _project(inputs: Tensor, projection: Projection, row_keys: Tensor | None, which: int, shape: Shape) -> Tensor:
+def _project(inputs: Tensor, projection: Projection, row_keys: Tensor | None, which: int, shape: LayerShape) -> Tensor:
     """(tokens, in) to (tokens, out), adapters included."""
     low = inputs[:, :0]
     if projection.down:
@@ -211,7 +208,7 @@ def _project(inputs: Tensor, projection: Projection, row_keys: Tensor | None, wh
     return projected if projection.bias is None else projected + projection.bias
 
 
-def _heads(qkv: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
+def _heads(qkv: Tensor, shape: LayerShape) -> tuple[Tensor, Tensor, Tensor]:
     """(tokens, all) to query, key and value of (tokens, heads, head size)."""
     heads = qkv.unflatten(1, (-1, shape.head_size))
     query, key, value = heads.split([shape.heads, shape.key_heads, shape.key_heads], dim=1)
@@ -225,6 +222,20 @@ def _rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     first, second = turned.chunk(2, dim=-1)
     turned = turned * cos[:, None] + torch.cat([-second, first], dim=-1) * sin[:, None]
     return turned if kept.shape[-1] == 0 else torch.cat([turned, kept], dim=-1)
+
+
+def let_compiler_recompute(share: float) -> None:
+    """Let what torch.compile compiles from now on redo about this share of its activations in the backward pass.
+
+    The compiler itself chooses which are cheapest to redo; 1: all but those of matrix products. What it compiled so
+    far is forgotten. A release of torch in which these settings change nothing fails
+    tests/unit/training/test_fused_layers.py.
+    """
+    from torch._functorch import config
+
+    config.activation_memory_budget = 1.0 if share in (0, 1) else 1 - share
+    config.aggressive_recomputation = share == 1
+    torch._dynamo.reset()
 
 
 def _any_number_of_tokens(*tensors: Tensor | None) -> None:
@@ -299,11 +310,11 @@ def _widened_storage(bases: Sequence[Any], extra: int) -> Tensor:
     return merged
 
 
-def _shape(model: Any, layer: Any, longest: int) -> Shape:
+def _shape(model: Any, layer: Any, longest: int) -> LayerShape:
     config = model.config
     some = next(module for module in model.modules() if isinstance(module, LoraLinear))
     groups = _groups(layer)
-    return Shape(
+    return LayerShape(
         heads=config.num_attention_heads,
         key_heads=config.num_key_value_heads,
         head_size=layer.self_attn.head_dim,

@@ -95,7 +95,7 @@ def summary(trainer: Trainer, state: State, rank: int, alpha: int) -> dict[str, 
     }
 
 
-def tensorboard_writer(folder: Path | None, first_step: int) -> Any:
+def open_tensorboard(folder: Path | None, first_step: int) -> Any:
     """A writer that supersedes what an earlier run wrote from `first_step` on; None without a folder."""
     if folder is None:
         return None

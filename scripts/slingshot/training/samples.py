@@ -117,7 +117,7 @@ def longest_completion(tables: Sequence[pd.DataFrame], prompter: Prompter, write
 
 def encode_rows(rows: pd.DataFrame, prompter: Prompter, writer: AnswerWriter) -> list[Sample]:
     encode = sample_encoder(prompter, writer)
-    records = cast("list[Row]", rows.fillna({"description": ""}).to_dict("records"))
+    records = cast("list[SplitRow]", rows.fillna({"description": ""}).to_dict("records"))
     with progress("tokenize", len(records), "samples") as meter:
         samples: list[Sample] = []
         for start in range(0, len(records), ROWS_TOKENIZED_TOGETHER):
@@ -137,7 +137,7 @@ class Encoded(Protocol):
     def truncated(self) -> bool: ...
 
 
-class Row(TypedDict):
+class SplitRow(TypedDict):
     """What this module needs of a row of a split."""
 
     sample_id: str
@@ -147,7 +147,7 @@ class Row(TypedDict):
     labels: NotRequired[Sequence[str]]
 
 
-class Encoder(Protocol):
+class SampleEncoder(Protocol):
     """What this module needs of prompts.Prompter."""
 
     @property
@@ -156,7 +156,7 @@ class Encoder(Protocol):
     def completion_of(self, lines: Sequence[str]) -> list[int]: ...
 
 
-def sample_encoder(encoder: Encoder, writer: AnswerWriter) -> Callable[[Sequence[Row]], list[Sample]]:
+def sample_encoder(encoder: SampleEncoder, writer: AnswerWriter) -> Callable[[Sequence[SplitRow]], list[Sample]]:
     """A function from rows to Samples; prompts are tokenized together, each answer once.
 
     It raises a StudyError where a completion is empty or does not end with a token that ends an answer.
@@ -164,7 +164,7 @@ def sample_encoder(encoder: Encoder, writer: AnswerWriter) -> Callable[[Sequence
     end_ids = encoder.end_ids
     completion_of = cache(encoder.completion_of)
 
-    def sample(row: Row, prompt: Encoded) -> Sample:
+    def sample(row: SplitRow, prompt: Encoded) -> Sample:
         completion = completion_of(writer.lines(row))
         if not completion or completion[-1] not in end_ids:
             raise StudyError(
@@ -174,7 +174,7 @@ def sample_encoder(encoder: Encoder, writer: AnswerWriter) -> Callable[[Sequence
             )
         return Sample(row["sample_id"], tuple(prompt.ids), tuple(completion), prompt.truncated)
 
-    def encode(rows: Sequence[Row]) -> list[Sample]:
+    def encode(rows: Sequence[SplitRow]) -> list[Sample]:
         return list(map(sample, rows, encoder.prompts([row["text"] for row in rows])))
 
     return encode

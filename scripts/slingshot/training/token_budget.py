@@ -10,7 +10,7 @@ from itertools import cycle, islice
 import torch
 
 from slingshot.core.errors import StudyError
-from slingshot.models.device_memory import free_memory, release_memory
+from slingshot.models.device_memory import free_bytes, release_memory
 from slingshot.training import batches as packing
 from slingshot.training.batches import Sample
 from slingshot.training.loss import token_losses
@@ -88,13 +88,13 @@ def find_token_budget(trainer: Trainer, job: FinetuneJob) -> int:
     elif trainer.recipe.deterministic:
         budget = max(longest, DETERMINISTIC_BUDGET)
     else:
-        budget = probed_budget(trainer, longest)
+        budget = probe_budget(trainer, longest)
         trainer.budget_is_free = job.attempt == 1
     halvings = 0 if trainer.recipe.deterministic else job.attempt - 1  # packing decides rounding
     return max(longest, budget >> halvings)
 
 
-def probed_budget(trainer: Trainer, longest: int, least: float = 0.0) -> int:
+def probe_budget(trainer: Trainer, longest: int, least: float = 0.0) -> int:
     """The token budget by probe steps of real samples; AdamW's moments, where not there yet, are counted in.
 
     Where few tokens fit, activations are recomputed, more and more of them.
@@ -116,7 +116,7 @@ def probed_budget(trainer: Trainer, longest: int, least: float = 0.0) -> int:
         large = measure(device, 2 * longest, lambda tokens: probe_step(trainer, tokens))
         if small is None or large is None:
             continue
-        available = free_memory(device) - moments
+        available = free_bytes(device) - moments
         budget = budget_from_probes(small, large, available, longest)
         if budget is not None and budget >= enough:
             return budget
@@ -147,7 +147,7 @@ def probed_samples(trainer: Trainer, tokens: int) -> list[Sample]:
     return chosen
 
 
-def smaller_budget(trainer: Trainer, batch: Sequence[Sample]) -> int:
+def shrink_budget(trainer: Trainer, batch: Sequence[Sample]) -> int:
     """The token budget after an out-of-memory error: half, or what fits with more activations recomputed.
 
     Raises:
@@ -158,7 +158,7 @@ def smaller_budget(trainer: Trainer, batch: Sequence[Sample]) -> int:
     more = [share for share in RECOMPUTED if share > trainer.recomputed]
     if more and trainer.budget_is_free and budget < RECOMPUTED[trainer.recomputed]:
         release_memory(trainer.workers.device)
-        budget = probed_budget(trainer, longest_of(trainer.samples, trainer.validation), least=more[0])
+        budget = probe_budget(trainer, longest_of(trainer.samples, trainer.validation), least=more[0])
     elif more and before <= longest:
         trainer.recomputed = more[-1]
         trainer.path.recompute(trainer.recomputed)

@@ -21,13 +21,13 @@ class Workers:
     count: int
     device: torch.device
 
-    def summed(self, value: Tensor) -> Tensor:
-        """The sum over all processes, in place."""
+    def add_up(self, value: Tensor) -> Tensor:
+        """Add up a tensor over all processes, in place; returns it."""
         if self.count > 1:
             torch.distributed.all_reduce(value)
         return value
 
-    def smallest(self, value: int) -> int:
+    def find_least(self, value: int) -> int:
         """The least value of all processes."""
         if self.count == 1:
             return value
@@ -40,14 +40,14 @@ class Workers:
         if self.count == 1:
             return
         gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters]
-        flat = self.summed(torch.cat([gradient.flatten() for gradient in gradients]))
+        flat = self.add_up(torch.cat([gradient.flatten() for gradient in gradients]))
         parts = flat.split([one.numel() for one in parameters])
         for parameter, gradient, part in zip(parameters, gradients, parts, strict=True):
             parameter.grad = gradient.copy_(part.view_as(gradient))
 
 
 @contextmanager
-def joined_workers(device: str) -> Iterator[Workers]:
+def join_workers(device: str) -> Iterator[Workers]:
     """This process's place among those that a launcher started; alone where none did.
 
     Raises:

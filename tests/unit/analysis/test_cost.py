@@ -236,7 +236,7 @@ def test_break_even_is_the_first_volume_at_which_the_small_model_is_cheaper(reso
 
 
 def test_break_even_in_seconds_by_hand() -> None:
-    """200 s of training, 0.02 against 0.05 s a dialogue: 200 / 0.03 = 6666.7."""
+    """200 s of training, 0.02 against 0.05 s per dialogue: 200 / 0.03 = 6666.7."""
     answer = answer_for("device_seconds", break_even(small(), large()))
     assert (answer.finetuned, answer.zero_shot, answer.training) == ("slm/small", "llm/large", 200.0)
     assert answer.dialogues == 6667

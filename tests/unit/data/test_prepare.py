@@ -2,90 +2,46 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slingshot.artifacts.labels import read_labels
-from slingshot.artifacts.layout import DataFiles
-from slingshot.artifacts.splits import SplitWriter, read_split
-from slingshot.config.data import Columns, Data, FileData, MaxSamples, Split
-from slingshot.config.specs import PrepareDataSpec
+from slingshot.config.data import Columns, MaxSamples, Split
 from slingshot.core.errors import StudyError
 from slingshot.data import cells, labels
 from slingshot.data import cleaning as texts
 from slingshot.data import prepare as dataset
-from slingshot.data.intake import MASKED, NO_TEXT, NOT_TEXT
+from slingshot.data.intake import MASKED, NO_TEXT
 from slingshot.data.planning import DUPLICATE
-from slingshot.data.prepare import SPLITS, prepare
-
-CODES = ["A047", "B20", "E1165", "I10", "J189", "K219", "N390", "M545"]
-CODES = [code for code in CODES if labels.target(code, "icd10cm", "code")[0]]
-MEDSYNTH = Columns(text="Dialogue", label="ICD10", description="ICD10_desc")
-PROGRAM = Path(dataset.__file__).parents[2] / "prepare_data.py"
-
-
-def run(
-    folder: Path, rows: list[dict[str, Any]], columns: Columns = MEDSYNTH, **data: Any
-) -> tuple[pd.DataFrame, dict]:
-    """Prepare rows; returns all samples with their split, and dataset.json."""
-    folder.mkdir(exist_ok=True)
-    with (folder / "rows.jsonl").open("w") as out:
-        out.writelines(json.dumps(row) + "\n" for row in rows)
-    return run_file(folder, "rows.jsonl", columns, **data)
-
-
-def run_file(folder: Path, name: str, columns: Columns = MEDSYNTH, **data: Any) -> tuple[pd.DataFrame, dict]:
-    data = {"max_dropped_share": 1.0, **data}
-    spec = PrepareDataSpec(data=Data(source=FileData(path=name), columns=columns, **data), source_digest=None)
-    files = DataFiles(folder / "out")
-    prepare(spec, folder, files)
-    frames = [read_split(files.split(split)).assign(split=split) for split in SPLITS]
-    return pd.concat(frames, ignore_index=True), json.loads(files.dataset.read_text())
-
-
-def dialogue(number: int, words: int = 30) -> str:
-    rng = np.random.default_rng(number)
-    return "[doctor] Hello. [patient] " + " ".join(f"w{value}" for value in rng.integers(0, 10_000, words))
-
-
-def medsynth(count: int = 40) -> list[dict[str, Any]]:
-    return [
-        {"Dialogue": dialogue(n), "ICD10": CODES[n % len(CODES)], "ICD10_desc": f"DISEASE {n % len(CODES)}"}
-        for n in range(count)
-    ]
-
+from slingshot.data.prepare import SPLITS
+from tests.unit.data.medsynth_rows import CODES, MEDSYNTH, make_dialogue, make_rows, prepare_rows
 
 # ---------------------------------------------------------------- MedSynth's quirks
 
 
 def test_spaces_in_headers(tmp_path: Path) -> None:
-    samples, _ = run(tmp_path, [{f" {key}": value for key, value in row.items()} for row in medsynth()])
+    samples, _ = prepare_rows(tmp_path, [{f" {key}": value for key, value in row.items()} for row in make_rows()])
     assert len(samples) == 40
 
 
 def test_codes_in_lists_with_dots_and_small_letters(tmp_path: Path) -> None:
-    rows = medsynth()
+    rows = make_rows()
     rows[0]["ICD10"], rows[1]["ICD10"], rows[2]["ICD10"] = ["A047"], "['B20']", "e11.65"
-    samples, report = run(tmp_path, rows)
-    assert sorted(samples["label"]) == sorted(row["ICD10"] for row in medsynth())
+    samples, report = prepare_rows(tmp_path, rows)
+    assert sorted(samples["label"]) == sorted(row["ICD10"] for row in make_rows())
     assert report["changed"][cells.FROM_LIST]["rows"] == 2
     assert report["changed"][labels.CODE_FORM]["rows"] == 1
     assert set(report["changed"][labels.CODE_FORM]["examples"]) <= set(samples["sample_id"])
 
 
 def test_null_dialogues_are_dropped_and_named(tmp_path: Path) -> None:
-    rows = medsynth()
+    rows = make_rows()
     rows[3]["Dialogue"], rows[5]["Dialogue"], rows[7]["Dialogue"] = None, "  ", "nan"
-    samples, report = run(tmp_path, rows)
+    samples, report = prepare_rows(tmp_path, rows)
     assert len(samples) == 37
     assert report["dropped"] == {
         NO_TEXT: {"rows": 3, "examples": ["rows.jsonl row 4", "rows.jsonl row 6", "rows.jsonl row 8"]}
@@ -93,9 +49,9 @@ def test_null_dialogues_are_dropped_and_named(tmp_path: Path) -> None:
 
 
 def test_fences_headings_and_turn_marks_are_counted(tmp_path: Path) -> None:
-    rows = medsynth()
-    rows[0]["Dialogue"] = "```\n##### Visit\n**Doctor:** Hi. " + dialogue(1000) + "\n```"
-    samples, report = run(tmp_path, rows)
+    rows = make_rows()
+    rows[0]["Dialogue"] = "```\n##### Visit\n**Doctor:** Hi. " + make_dialogue(1000) + "\n```"
+    samples, report = prepare_rows(tmp_path, rows)
     assert report["changed"][texts.FENCE]["rows"] == report["changed"][texts.HEADING]["rows"] == 1
     assert report["changed"][texts.TURN]["rows"] == 40
     assert samples["text"].str.match(r"(Visit\n)?Doctor: ").all()
@@ -103,18 +59,18 @@ def test_fences_headings_and_turn_marks_are_counted(tmp_path: Path) -> None:
 
 
 def test_codes_no_longer_in_the_code_set_are_dropped_or_stand_for_their_category(tmp_path: Path) -> None:
-    rows = medsynth()
+    rows = make_rows()
     rows[0]["ICD10"] = "A0499"
-    samples, report = run(tmp_path, rows)
+    samples, report = prepare_rows(tmp_path, rows)
     assert len(samples) == 39
     assert report["dropped"][labels.NOT_IN_CODE_SET] == {"rows": 1, "examples": ["rows.jsonl row 1 (A0499)"]}
-    samples, report = run(tmp_path, rows, level="category")
+    samples, report = prepare_rows(tmp_path, rows, level="category")
     assert len(samples) == 40
     assert report["dropped"] == {}
 
 
 def test_parent_codes_stay_and_are_counted(tmp_path: Path) -> None:
-    _, report = run(tmp_path, medsynth())
+    _, report = prepare_rows(tmp_path, make_rows())
     assert report["labels"]["not_billable"] == sum(
         label.billable is False for label in read_labels(tmp_path / "out/labels.json")
     )
@@ -122,17 +78,17 @@ def test_parent_codes_stay_and_are_counted(tmp_path: Path) -> None:
 
 
 def test_exact_duplicates_are_dropped_and_counted(tmp_path: Path) -> None:
-    rows = medsynth()
-    samples, report = run(tmp_path, [*rows, rows[0], rows[0], rows[9]])
+    rows = make_rows()
+    samples, report = prepare_rows(tmp_path, [*rows, rows[0], rows[0], rows[9]])
     assert len(samples) == 40
     assert report["dropped"][DUPLICATE]["rows"] == 3
     assert set(report["dropped"][DUPLICATE]["examples"]) <= set(samples["sample_id"])
 
 
 def test_one_text_with_several_labels_stays_together_and_is_counted(tmp_path: Path) -> None:
-    rows = medsynth()
+    rows = make_rows()
     again = [{**row, "ICD10": "I10" if row["ICD10"] != "I10" else "B20"} for row in rows[:10]]
-    samples, report = run(tmp_path, rows + again)
+    samples, report = prepare_rows(tmp_path, rows + again)
     assert len(samples) == 50
     assert samples["sample_id"].is_unique
     assert (samples.groupby("text")["split"].nunique() == 1).all()
@@ -143,9 +99,9 @@ def test_one_text_with_several_labels_stays_together_and_is_counted(tmp_path: Pa
 
 @pytest.mark.parametrize("method", ["stratified", "hash"])
 def test_near_duplicates_stand_in_one_split(tmp_path: Path, method: str) -> None:
-    rows = [{**row, "Dialogue": dialogue(n, 200)} for n, row in enumerate(medsynth())]
+    rows = [{**row, "Dialogue": make_dialogue(n, 200)} for n, row in enumerate(make_rows())]
     twins = [{**row, "Dialogue": row["Dialogue"].replace("Hello", "Good morning")} for row in rows]
-    samples, report = run(tmp_path, rows + twins, split=Split(method=method))
+    samples, report = prepare_rows(tmp_path, rows + twins, split=Split(method=method))
     family = samples["text"].str.split().str[-1]  # the last word tells the originals apart
     assert samples.groupby(family)["split"].nunique().max() == 1
     assert samples.groupby(family)["group"].nunique().max() == 1
@@ -154,9 +110,9 @@ def test_near_duplicates_stand_in_one_split(tmp_path: Path, method: str) -> None
 
 
 def test_near_duplicates_are_reported_where_they_are_not_grouped(tmp_path: Path) -> None:
-    rows = [{**row, "Dialogue": dialogue(n, 200)} for n, row in enumerate(medsynth())]
+    rows = [{**row, "Dialogue": make_dialogue(n, 200)} for n, row in enumerate(make_rows())]
     twins = [{**row, "Dialogue": row["Dialogue"].replace("Hello", "Good morning")} for row in rows]
-    samples, report = run(tmp_path, rows + twins, split=Split(near_duplicate_similarity=None))
+    samples, report = prepare_rows(tmp_path, rows + twins, split=Split(near_duplicate_similarity=None))
     family = samples["text"].str.split().str[-1]
     in_train = set(family[samples["split"] == "train"])
     expected = family[samples["split"] == "test"].isin(in_train).sum()
@@ -166,16 +122,16 @@ def test_near_duplicates_are_reported_where_they_are_not_grouped(tmp_path: Path)
 
 
 def test_texts_that_print_their_code_are_counted_and_masked_on_request(tmp_path: Path) -> None:
-    rows = medsynth()
+    rows = make_rows()
     rows[0]["Dialogue"] += " Assessment: A04.7."
     rows[1]["Dialogue"] += " So you have disease 1, I fear."
     rows[2]["Dialogue"] += " Not B20."
-    samples, report = run(tmp_path, rows)
+    samples, report = prepare_rows(tmp_path, rows)
     leak = report["leakage"]
     assert sum(leak["prints_own_label"][split]["samples"] for split in SPLITS) == 1
     assert sum(leak["prints_own_description"][split]["samples"] for split in SPLITS) == 1
     assert samples["text"].str.contains("A04.7", regex=False).sum() == 1
-    masked, report = run(tmp_path, rows, mask_label_mentions=True)
+    masked, report = prepare_rows(tmp_path, rows, mask_label_mentions=True)
     assert not masked["text"].str.contains("A04.7", regex=False).any()
     assert masked["text"].str.contains("Assessment: ___.", regex=False).sum() == 1
     assert report["changed"][MASKED]["rows"] == 1
@@ -186,17 +142,17 @@ def test_texts_that_print_their_code_are_counted_and_masked_on_request(tmp_path:
 
 
 def test_several_text_columns_are_joined(tmp_path: Path) -> None:
-    rows = [{"Note": f"note {n}", **row} for n, row in enumerate(medsynth())]
+    rows = [{"Note": f"note {n}", **row} for n, row in enumerate(make_rows())]
     rows[4]["Note"] = None
     columns = MEDSYNTH.model_copy(update={"text": ["Note", "Dialogue"]})
-    samples, _ = run(tmp_path, rows, columns)
+    samples, _ = prepare_rows(tmp_path, rows, columns)
     assert samples["text"].str.match(r"note \d+\n\nDoctor: ").sum() == 39
     assert samples["text"].str.match(r"Doctor: ").sum() == 1
 
 
 @pytest.mark.parametrize(("level", "label"), [("category", "A04"), ("block", "A00-A09"), ("chapter", "1")])
 def test_the_label_stands_at_the_level_asked_for(tmp_path: Path, level: str, label: str) -> None:
-    samples, _ = run(tmp_path, medsynth(80), level=level)
+    samples, _ = prepare_rows(tmp_path, make_rows(80), level=level)
     row = samples[samples["code"] == "A047"].iloc[0]
     assert (row["label"], row["category"], row["block"], row["chapter"]) == (label, "A04", "A00-A09", "1")
     known = {entry.label: entry for entry in read_labels(tmp_path / "out/labels.json")}
@@ -207,8 +163,8 @@ def test_the_label_stands_at_the_level_asked_for(tmp_path: Path, level: str, lab
 
 
 def test_plain_labels_need_no_tree(tmp_path: Path) -> None:
-    rows = [{"text": dialogue(n), "label": ["yes", "no"][n % 2]} for n in range(40)]
-    samples, report = run(tmp_path, rows, Columns(), labels="plain")
+    rows = [{"text": make_dialogue(n), "label": ["yes", "no"][n % 2]} for n in range(40)]
+    samples, report = prepare_rows(tmp_path, rows, Columns(), labels="plain")
     assert set(samples["label"]) == {"yes", "no"}
     assert samples[["description", "category", "block", "chapter"]].isna().all().all()
     assert report["code_set"] is None
@@ -216,56 +172,56 @@ def test_plain_labels_need_no_tree(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("twin", ["YES", "y es", "ye\uff53"])
 def test_labels_that_differ_only_by_case_form_or_blanks_are_an_error(tmp_path: Path, twin: str) -> None:
-    rows = [{"text": dialogue(n), "label": ["yes", "no", twin][n % 3]} for n in range(40)]
+    rows = [{"text": make_dialogue(n), "label": ["yes", "no", twin][n % 3]} for n in range(40)]
     with pytest.raises(StudyError, match="differ only by case, form or blanks"):
-        run(tmp_path, rows, Columns(), labels="plain")
+        prepare_rows(tmp_path, rows, Columns(), labels="plain")
 
 
 @pytest.mark.parametrize("write", [str, float])
 def test_labels_written_as_floats_are_whole_numbers(tmp_path: Path, write: Any) -> None:
-    rows = [{"text": dialogue(n), "label": write(float(n % 3))} for n in range(40)]
+    rows = [{"text": make_dialogue(n), "label": write(float(n % 3))} for n in range(40)]
     rows[0]["label"] = None
-    samples, report = run(tmp_path, rows, Columns(), labels="plain")
+    samples, report = prepare_rows(tmp_path, rows, Columns(), labels="plain")
     assert set(samples["label"]) == {"0", "1", "2"}
     assert report["changed"][cells.FROM_FLOAT]["rows"] == 39
     with pytest.raises(StudyError, match=r"39 for 'code not in the code set', e\.g\. .*need data\.labels: plain"):
-        run(tmp_path, rows, Columns(), max_dropped_share=0.05)
+        prepare_rows(tmp_path, rows, Columns(), max_dropped_share=0.05)
 
 
 # ---------------------------------------------------------------- splits
 
 
 def test_a_column_groups_and_twins_join_groups(tmp_path: Path) -> None:
-    rows = [{**row, "patient": f"p{n // 4}"} for n, row in enumerate(medsynth(80))]
+    rows = [{**row, "patient": f"p{n // 4}"} for n, row in enumerate(make_rows(80))]
     rows[79]["Dialogue"] = rows[0]["Dialogue"]  # patient 19 now shares a text with patient 0
     columns = MEDSYNTH.model_copy(update={"group": "patient"})
-    samples, report = run(tmp_path, rows, columns)
+    samples, report = prepare_rows(tmp_path, rows, columns)
     assert (samples.groupby("group")["split"].nunique() == 1).all()
     assert report["groups"]["count"] == 19
     assert report["groups"]["largest"] == 8
 
 
 def test_shares_hold(tmp_path: Path) -> None:
-    samples, report = run(tmp_path, medsynth(400))
+    samples, report = prepare_rows(tmp_path, make_rows(400))
     assert samples["split"].value_counts().to_dict() == {"train": 280, "validation": 60, "test": 60}
     assert report["splits"]["test"]["samples"] == 60
     assert sum(report["splits"]["test"]["label_counts"].values()) == 60
 
 
 def test_under_hash_rows_added_elsewhere_move_nothing(tmp_path: Path) -> None:
-    few, _ = run(tmp_path / "few", medsynth(100), split=Split(method="hash"))
-    many, _ = run(tmp_path / "many", medsynth(400), split=Split(method="hash"))
+    few, _ = prepare_rows(tmp_path / "few", make_rows(100), split=Split(method="hash"))
+    many, _ = prepare_rows(tmp_path / "many", make_rows(400), split=Split(method="hash"))
     before = few.set_index("sample_id")["split"]
     after = many.set_index("sample_id")["split"]
     assert (after[before.index] == before).all()
 
 
 def test_a_larger_max_samples_extends_the_smaller_sample(tmp_path: Path) -> None:
-    whole, _ = run(tmp_path, medsynth(400))
+    whole, _ = prepare_rows(tmp_path, make_rows(400))
     known = read_labels(tmp_path / "out/labels.json")
     taken: set[str] = set()
     for count in (16, 80, 280):
-        samples, report = run(tmp_path, medsynth(400), max_samples=MaxSamples(train=count))
+        samples, report = prepare_rows(tmp_path, make_rows(400), max_samples=MaxSamples(train=count))
         train = samples[samples["split"] == "train"]
         assert len(train) == count
         assert taken <= set(train["sample_id"]) <= set(whole[whole["split"] == "train"]["sample_id"])
@@ -289,14 +245,14 @@ ROW = st.tuples(st.integers(0, 25), st.sampled_from(CODES[:4]), st.sampled_from(
 def test_no_row_is_lost_no_group_is_split_and_order_does_not_matter(
     tmp_path: Path, rows: list[tuple[int, str, str | None]], random: Any, method: str
 ) -> None:
-    source = [{"Dialogue": dialogue(text), "ICD10": code, "patient": patient} for text, code, patient in rows]
+    source = [{"Dialogue": make_dialogue(text), "ICD10": code, "patient": patient} for text, code, patient in rows]
     columns = Columns(text="Dialogue", label="ICD10", group="patient")
     split = Split(train=0.5, validation=0.25, test=0.25, method=method)
     try:
-        samples, report = run(tmp_path, source, columns, split=split)
+        samples, report = prepare_rows(tmp_path, source, columns, split=split)
     except StudyError as refusal:
         with pytest.raises(StudyError) as again:
-            run(tmp_path, random.sample(source, len(source)), columns, split=split)
+            prepare_rows(tmp_path, random.sample(source, len(source)), columns, split=split)
         assert str(again.value) == str(refusal)
         return
     assert len(samples) == len({(text, code) for text, code, _ in rows})
@@ -304,107 +260,22 @@ def test_no_row_is_lost_no_group_is_split_and_order_does_not_matter(
     split_of = {(row.text.split()[-1], row.label): row.split for row in samples.itertuples()}
     patients: dict[str, set[str]] = {}
     for text, code, patient in rows:
-        patients.setdefault(patient or "", set()).add(split_of[dialogue(text).split()[-1], code])
+        patients.setdefault(patient or "", set()).add(split_of[make_dialogue(text).split()[-1], code])
     assert all(len(found) == 1 for patient, found in patients.items() if patient)
     before = bytes_of(tmp_path)
-    run(tmp_path, random.sample(source, len(source)), columns, split=split)
+    prepare_rows(tmp_path, random.sample(source, len(source)), columns, split=split)
     assert bytes_of(tmp_path) == before
 
 
 def test_many_buckets_and_row_groups_give_the_same_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(tmp_path, medsynth(400))
+    prepare_rows(tmp_path, make_rows(400))
     one = bytes_of(tmp_path)
     monkeypatch.setattr("slingshot.data.intake._BUCKET_BYTES", 1000)
-    run(tmp_path, medsynth(400))
+    prepare_rows(tmp_path, make_rows(400))
     assert bytes_of(tmp_path) == one
     monkeypatch.setattr("slingshot.artifacts.splits.ROWS_PER_GROUP", 16)
     monkeypatch.setattr(dataset, "ROWS_PER_GROUP", 16)
-    samples, _ = run(tmp_path, medsynth(400))
+    samples, _ = prepare_rows(tmp_path, make_rows(400))
     for _, split in samples.groupby("split"):
         assert split["sample_id"].is_monotonic_increasing
     assert len(samples) == 400
-
-
-# ---------------------------------------------------------------- what is refused
-
-
-def test_too_many_dropped_rows_are_an_error(tmp_path: Path) -> None:
-    rows = medsynth()
-    for row in rows[:3]:
-        row["Dialogue"] = None
-    run(tmp_path, rows, max_dropped_share=0.1)
-    with pytest.raises(
-        StudyError, match=r"3 of 40 rows would be dropped.*= 0.05.*3 for 'no text', e\.g\. rows.jsonl row 1"
-    ):
-        run(tmp_path, rows, max_dropped_share=0.05)
-    with pytest.raises(StudyError, match="same text and label as another row"):
-        run(tmp_path, medsynth() * 2, max_dropped_share=0.4)
-
-
-def test_one_label_only_is_no_study(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match=r"'ICD10' holds one label only \(B20\)"):
-        run(tmp_path, [{**row, "ICD10": "B20"} for row in medsynth()])
-
-
-def test_fewer_rows_than_labels_is_no_study(tmp_path: Path) -> None:
-    rows = [{"text": dialogue(n), "label": f"L{n}"} for n in range(40)]
-    with pytest.raises(StudyError, match=r"'label' holds 40 labels in 40 samples.*right column"):
-        run(tmp_path, rows, Columns(), labels="plain")
-
-
-def test_an_empty_split_is_no_study(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match=r"data\.split\.(validation|test): 0\.15 of 40 samples gives an empty split"):
-        run(
-            tmp_path,
-            [{**row, "patient": f"p{n % 2}"} for n, row in enumerate(medsynth())],
-            MEDSYNTH.model_copy(update={"group": "patient"}),
-        )
-
-
-def test_no_rows_left_is_no_study(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="40 of 40 rows would be dropped"):
-        run(tmp_path, [{**row, "Dialogue": "?!"} for row in medsynth()])
-
-
-def test_a_text_that_is_a_number_is_dropped_and_counted(tmp_path: Path) -> None:
-    rows = medsynth()
-    rows[0]["Dialogue"] = 17
-    rows[1]["Dialogue"] = ["[doctor] turn one", "[patient] turn two"]
-    samples, report = run(tmp_path, rows)
-    assert report["dropped"][NOT_TEXT]["rows"] == 1
-    assert "Doctor: turn one\nPatient: turn two" in set(samples["text"])
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"Dialogue,ICD10,ICD10_desc\nx,y\n", b"Dialogue,ICD10,ICD10_desc\n\xff,B20,x\n"]
-)
-def test_the_program_leaves_nothing_half_written(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "rows.csv").write_bytes(content)
-    spec = PrepareDataSpec(data=Data(source=FileData(path="rows.csv"), columns=MEDSYNTH), source_digest=None)
-    arguments = ["--data", str(tmp_path / "out")]
-    command = [sys.executable, str(PROGRAM), "--spec", spec.model_dump_json(), "--study", str(tmp_path), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: ")
-    assert "Traceback" not in done.stderr
-    assert not list((tmp_path / "out").iterdir()) if (tmp_path / "out").exists() else True
-
-
-def test_a_failure_while_writing_leaves_the_earlier_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(tmp_path, medsynth())
-    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    monkeypatch.setattr(SplitWriter, "add", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        run(tmp_path, medsynth(80))
-    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
-
-
-def test_a_split_read_back_is_checked(tmp_path: Path) -> None:
-    run(tmp_path, medsynth())
-    train = tmp_path / "out/train.parquet"
-    assert list(read_split(train, ("sample_id", "label")).columns) == ["sample_id", "label"]
-    with pytest.raises(StudyError, match="which the label set lacks"):
-        read_split(train, known={"A047"})
-    train.write_bytes(train.read_bytes()[:100])
-    with pytest.raises(StudyError, match=r"can't be read .* run prepare_data again"):
-        read_split(train)

@@ -13,7 +13,7 @@ from slingshot.generation import engine as packed_generation
 from slingshot.generation import packed, padded
 from slingshot.generation.answer_trie import build_trie
 from slingshot.generation.generate import generate
-from slingshot.generation.padded import plain_generate
+from slingshot.generation.padded import generate_padded
 from slingshot.generation.types import Decoding, GenerationStats, Memory, until_end
 from slingshot.nn import cached_attention
 from tests.unit.tiny_models import FAMILIES, tiny_model
@@ -93,7 +93,7 @@ def test_plain_answers_are_greedy_whatever_the_models_own_settings_say():
 
     def answers():
         found = {}
-        for group in plain_generate(model, prompts, Decoding(6, (END,)), Memory(), GenerationStats()):
+        for group in generate_padded(model, prompts, Decoding(6, (END,)), Memory(), GenerationStats()):
             found.update(group)
         return [found[index].ids for index in range(len(prompts))]
 
@@ -110,7 +110,7 @@ def test_plain_generate_gives_the_same():
     expected = one_at_a_time(model, prompts, 6)
     report = GenerationStats()
     answers = {}
-    for group in plain_generate(model, prompts, Decoding(6, (END,)), Memory(90), report):
+    for group in generate_padded(model, prompts, Decoding(6, (END,)), Memory(90), report):
         answers.update(group)
     assert [answers[index].ids for index in range(9)] == expected
     assert report.batches > 1
@@ -172,7 +172,7 @@ def test_candidates_of_a_small_set_are_exact_and_plain_agrees():
     prompts = make_prompts(4)
     decoding = Decoding(4, (END,), constrained=True, candidates=20, trie=trie)
     plain = {}
-    for group in plain_generate(model, prompts, decoding, Memory(), GenerationStats()):
+    for group in generate_padded(model, prompts, decoding, Memory(), GenerationStats()):
         plain.update(group)
     packed, report = run(model, prompts, decoding)
     assert report.inexact_candidates == 0
@@ -257,7 +257,7 @@ def test_out_of_memory_halves_and_goes_on(monkeypatch, way):
     else:
         report = GenerationStats()
         merged = {}
-        for group in plain_generate(model, prompts, Decoding(4, (END,)), Memory(512), report):
+        for group in generate_padded(model, prompts, Decoding(4, (END,)), Memory(512), report):
             merged.update(group)
         answers = [merged[index] for index in range(9)]
     assert [answer.ids for answer in answers] == expected

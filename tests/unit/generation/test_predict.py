@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import predict
-from slingshot.artifacts.model_card import ModelCard, read_model_card
+from slingshot.artifacts.model_card import read_model_card
 from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.records import read_step_record
 from slingshot.config.recipe import FewShot, Generation
@@ -22,7 +22,7 @@ from slingshot.generation.engine import Sizes
 from slingshot.runtime.spread import devices_of
 from tests.splits import write_labels, write_split
 from tests.tiny import byte_tokenizer
-from tests.unit.tiny_models import tiny_model
+from tests.unit.tiny_models import tiny_model, write_tiny_model
 
 SCRIPTS = Path(predict.__file__).parent
 
@@ -33,20 +33,7 @@ LABELS = {"J020": "Streptococcal pharyngitis", "L237": "Contact dermatitis", "K2
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
-    tokenizer = byte_tokenizer()
-    model = tiny_model("llama", vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, pad_token_id=None)
-    model.save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
-    ModelCard(
-        name="tiny",
-        source={"folder": "model"},
-        revision="r1",
-        folder="model",
-        files={"model.safetensors": "d1"},
-        parameters=1,
-        layers=3,
-        architecture="LlamaForCausalLM",
-    ).write(folder / "card.json")
+    write_tiny_model(folder, pad_token_id=None)
     write_labels(folder / "labels.json", LABELS)
     write_split(folder / "test.parquet", TEXTS, LABELS)
     write_split(folder / "train.parquet", [f"train {text}" for text in TEXTS], LABELS)

@@ -228,7 +228,7 @@ def test_a_loaders_batch_size_is_not_the_trainings() -> None:
 
 
 def test_warm_up_steps_become_a_share_where_the_steps_are_known() -> None:
-    """7172 samples in batches of 32 are 225 steps an epoch, 675 in three."""
+    """7172 samples in batches of 32 are 225 steps per epoch, 675 in three."""
     assert migrate_config(SAVED, 7172).config["finetune"]["warmup_share"] == pytest.approx(100 / 675, abs=1e-4)
     assert "training.warmup_steps (100)" in "\n".join(migrate_config(SAVED).notes)
 

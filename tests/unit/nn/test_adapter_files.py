@@ -13,7 +13,7 @@ from slingshot.artifacts.model_card import Base
 from slingshot.config.recipe import Lora
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
-from slingshot.nn.adapter_files import is_plain_lora, merge_adapter, save_adapter, trained_elsewhere
+from slingshot.nn.adapter_files import is_plain_lora, merge_adapter, note_of_other_weights, save_adapter
 from tests.unit.tiny_models import tiny_model
 
 
@@ -69,8 +69,8 @@ def test_an_adapter_says_what_weights_it_was_trained_on(tmp_path):
     save_adapter(tmp_path, state, Lora(), 1, 2, Base("hub/base", "1" * 40), "nf4")
     settings = read_json(tmp_path / "adapter_config.json")
     assert (settings["base_model_name_or_path"], settings["revision"]) == ("hub/base", "1" * 40)
-    assert trained_elsewhere(tmp_path, "nf4") is None
-    assert "trained on weights in nf4 and answers on weights in none" in trained_elsewhere(tmp_path, "none")
+    assert note_of_other_weights(tmp_path, "nf4") is None
+    assert "trained on weights in nf4 and answers on weights in none" in note_of_other_weights(tmp_path, "none")
 
 
 @pytest.mark.parametrize("unusual", [{"use_dora": True}, {"use_rslora": True}, {"rank_pattern": {"q_proj": 2}}])

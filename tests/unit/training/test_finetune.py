@@ -6,15 +6,12 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
-from peft import PeftModel
-from transformers import AutoModelForCausalLM
 
 from slingshot.artifacts.records import read_step_record
 from slingshot.config.recipe import Finetune, Lora
@@ -29,11 +26,11 @@ from slingshot.training import samples as training_samples
 from slingshot.training.checkpoints import newest_checkpoint
 from slingshot.training.finetune import finetune
 from slingshot.training.state import FinetuneJob, State, Trainer
-from slingshot.training.token_budget import find_token_budget, smaller_budget
+from slingshot.training.token_budget import find_token_budget, shrink_budget
 from slingshot.training.workers import Workers
 from tests.tiny import byte_tokenizer
 from tests.unit.tiny_models import tiny_model
-from tests.unit.training_inputs import PROGRAM, command, paths, random_samples, spec, write_study
+from tests.unit.training_inputs import command, paths, random_samples, spec, write_study
 
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -235,10 +232,10 @@ def test_validation_answers_are_greedy_whatever_the_models_own_settings_say():
     model, prompts = trainer.model.eval(), [sample.prompt for sample in trainer.samples]
     model.set_attn_implementation("sdpa")
     tokenizer = byte_tokenizer()
-    plain = finetuning.greedy(model, tokenizer, prompts, 6, [2])
+    plain = finetuning.answer_greedily(model, tokenizer, prompts, 6, [2])
     model.generation_config.repetition_penalty = 9.0
     model.generation_config.do_sample = True
-    assert finetuning.greedy(model, tokenizer, prompts, 6, [2]) == plain
+    assert finetuning.answer_greedily(model, tokenizer, prompts, 6, [2]) == plain
 
 
 def test_a_loss_that_is_no_number_stops_with_the_samples_id():
@@ -258,7 +255,7 @@ def test_a_loss_that_is_no_number_stops_with_the_samples_id():
 
 def test_out_of_memory_halves_the_budget_and_loses_nothing():
     samples = random_samples(4)
-    wanted = float(finetuning.gradients(trainer_of(samples), samples, 0).total)
+    wanted = float(finetuning.accumulate_gradients(trainer_of(samples), samples, 0).total)
     trainer = trainer_of(samples)
     plain, tried = trainer.path.logits, []
 
@@ -269,7 +266,7 @@ def test_out_of_memory_halves_the_budget_and_loses_nothing():
         return plain(packed)
 
     trainer.path = dataclasses.replace(trainer.path, logits=small)
-    assert float(finetuning.gradients(trainer, samples, 0).total) == pytest.approx(wanted, rel=1e-5)
+    assert float(finetuning.accumulate_gradients(trainer, samples, 0).total) == pytest.approx(wanted, rel=1e-5)
     assert trainer.token_budget < 64 and max(tried) > 40
 
 
@@ -283,19 +280,19 @@ def test_on_a_gpu_a_small_budget_rather_recomputes_than_shrinks(monkeypatch):
         trainer.recomputed = least
         return 7_000
 
-    monkeypatch.setattr("slingshot.training.token_budget.probed_budget", probed)
+    monkeypatch.setattr("slingshot.training.token_budget.probe_budget", probed)
     trainer.budget_is_free, trainer.token_budget = True, 20_000
-    assert smaller_budget(trainer, samples) == 10_000 and trainer.recomputed == 0
+    assert shrink_budget(trainer, samples) == 10_000 and trainer.recomputed == 0
     trainer.token_budget = 10_000  # half of it is less than what recomputing a tenth is worth
-    assert smaller_budget(trainer, samples) == 7_000 and trainer.recomputed == 0.1
+    assert shrink_budget(trainer, samples) == 7_000 and trainer.recomputed == 0.1
     trainer.token_budget = 10_000
-    assert smaller_budget(trainer, samples) == 5_000 and trainer.recomputed == 0.1
+    assert shrink_budget(trainer, samples) == 5_000 and trainer.recomputed == 0.1
     trainer.token_budget = 5_000
-    assert smaller_budget(trainer, samples) == 7_000 and trainer.recomputed == 1
+    assert shrink_budget(trainer, samples) == 7_000 and trainer.recomputed == 1
     trainer.token_budget = 5_000
-    assert smaller_budget(trainer, samples) == 2_500 and trainer.recomputed == 1
+    assert shrink_budget(trainer, samples) == 2_500 and trainer.recomputed == 1
     trainer.budget_is_free, trainer.token_budget, trainer.recomputed = False, 2_048, 0
-    assert smaller_budget(trainer, samples) == 1_024 and trainer.recomputed == 0  # set, or an attempt's
+    assert shrink_budget(trainer, samples) == 1_024 and trainer.recomputed == 0  # set, or an attempt's
 
 
 def test_not_even_one_sample_is_an_error_that_says_what_to_do():
@@ -307,7 +304,7 @@ def test_not_even_one_sample_is_an_error_that_says_what_to_do():
 
     trainer.path = dataclasses.replace(trainer.path, logits=never)
     with pytest.raises(StudyError, match=r"out of memory with one sample.*nf4"):
-        finetuning.gradients(trainer, samples, 0)
+        finetuning.accumulate_gradients(trainer, samples, 0)
 
 
 def test_the_rate_rises_falls_and_ends_at_zero():
@@ -337,21 +334,6 @@ def test_a_larger_choice_holds_a_smaller_one():
     small, large = (training_samples.chosen_by_hash(rows, count)["sample_id"].tolist() for count in (10, 20))
     assert set(small) < set(large) and large == sorted(large, key=lambda name: int(name[1:]))
     assert json.dumps(small) == json.dumps(training_samples.chosen_by_hash(rows, 10)["sample_id"].tolist())
-
-
-def test_the_merge_command_writes_a_model_with_the_adapters_logits(study, unbroken):
-    merged = study / "merged"
-    line = [sys.executable, str(PROGRAM.with_name("merge_adapter.py")), "--model", str(study / "card.json")]
-    line += ["--adapter", str(unbroken["adapter"]), "--merged", str(merged), "--dtype", "float32"]
-    subprocess.run(line, env=ALONE, check=True, timeout=120, capture_output=True)
-    whole = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32).eval()
-    base = AutoModelForCausalLM.from_pretrained(study / "model", dtype=torch.float32)
-    ids = torch.randint(3, 200, (1, 15))
-    torch.testing.assert_close(
-        whole(ids).logits, PeftModel.from_pretrained(base, unbroken["adapter"]).eval()(ids).logits, rtol=1e-4, atol=1e-4
-    )
-    again = subprocess.run(line, env=ALONE, timeout=60, capture_output=True, text=True)
-    assert again.returncode == 1 and "exists already" in again.stderr
 
 
 def test_samples_fit_the_models_own_context(study):

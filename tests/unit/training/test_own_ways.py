@@ -6,7 +6,7 @@ from benchmarks import families
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from slingshot.config.recipe import Lora
-from slingshot.models.greedy import greedy_ids
+from slingshot.models.greedy import generate_greedily
 from slingshot.nn import lora
 from slingshot.nn.packed_attention import attending_by
 from slingshot.training import forward_paths
@@ -57,7 +57,7 @@ def test_validation_answers_come_by_the_models_own_attention(family):
     lora.add_adapters(model, Lora(r=4, alpha=8, dropout=0.4), 4, 8, seed=3)
     path, _ = forward_paths.choose(model, random_samples(3), 64, on_gpu=False)
     with attending_by(model, path.own_attention):
-        rows = greedy_ids(model, prompts, 4, [families.END]).tolist()
+        rows = generate_greedily(model, prompts, 4, [families.END]).tolist()
     assert [row[: len(ids)] for row, ids in zip(rows, own, strict=True)] == own
 
 
