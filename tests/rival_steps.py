@@ -14,13 +14,18 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 def fit_and_answer(
-    data: Path, out: Path, recipe: dict[str, Any], card: Path | None = None, candidates: int = 5
+    data: Path,
+    out: Path,
+    recipe: dict[str, Any],
+    card: Path | None = None,
+    candidates: int = 5,
+    several: bool = False,
 ) -> None:
     """Fit a rival on data/train.parquet and answer data/test.parquet; `out` is laid out as the arm's folder."""
     arm = f"{recipe['rival']}/tested"
     fit = {
         "arm": arm,
-        "spec": json.dumps({"recipe": recipe, "seed": 1}),
+        "spec": json.dumps({"recipe": recipe, "seed": 1, "several": several}),
         "train": data / "train.parquet",
         "validation": data / "validation.parquet",
         "labels": data / "labels.json",
@@ -33,7 +38,7 @@ def fit_and_answer(
     }
     answer = {
         "arm": arm,
-        "spec": json.dumps({"rival": recipe["rival"], "candidates": candidates}),
+        "spec": json.dumps({"rival": recipe["rival"], "candidates": candidates, "several": several}),
         "split": data / "test.parquet",
         "fitted": out / "fitted",
         "predictions": out / "predictions.jsonl",

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slingshot.analysis.scoring import score_arm
+from slingshot.analysis.set_scoring import score_sets
 from slingshot.artifacts.labels import read_labels
-from slingshot.artifacts.metrics import write_metrics
+from slingshot.artifacts.metrics import Score, write_metrics
 from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.splits import read_split
 from slingshot.config.specs import ScoreSpec
@@ -29,7 +30,7 @@ class ScoreFiles:
 
 
 def score(spec: ScoreSpec, files: ScoreFiles) -> None:
-    """Write metrics.json of one arm and say its exact match.
+    """Write metrics.json of one arm and say its exact match, of sets micro F1, too.
 
     Raises:
         StudyError: the predictions are not of this split, sample for sample.
@@ -37,7 +38,7 @@ def score(spec: ScoreSpec, files: ScoreFiles) -> None:
     provenance = {"predictions": digest_of_file(files.predictions), "test": digest_of_file(files.test)}
     if tree := tree_of(spec.labels):
         provenance["code_set"] = tree.code_set_version()
-    metrics = score_arm(
+    metrics = (score_sets if spec.several else score_arm)(
         spec,
         read_predictions(files.predictions),
         read_split(files.test),
@@ -46,8 +47,11 @@ def score(spec: ScoreSpec, files: ScoreFiles) -> None:
         provenance,
     )
     write_metrics(files.metrics, metrics)
-    match = next(iter(metrics.answers.values())).exact_match
-    say(
-        f"exact match {match.value:.1%} ({metrics.confidence:.0%} interval {match.low:.1%} to {match.high:.1%}, "
-        f"n {match.n})"
-    )
+    found = next(iter(metrics.answers.values()))
+    if found.sets is not None:
+        say(f"micro F1 {_in_words(found.sets.micro.f1, metrics.confidence)}")
+    say(f"exact match {_in_words(found.exact_match, metrics.confidence)}")
+
+
+def _in_words(score: Score, confidence: float) -> str:
+    return f"{score.value:.1%} ({confidence:.0%} interval {score.low:.1%} to {score.high:.1%}, n {score.n})"

@@ -14,15 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack
 
-from slingshot.analysis.groups import Floats, Groups
+from slingshot.analysis.groups import Correct, Floats, Groups
 from slingshot.analysis.intervals import Jackknifed, difference_of, jackknife
 from slingshot.analysis.scoring import FREQUENCIES, jackknifed, proportion, span
 from slingshot.analysis.significance import paired_difference
-from slingshot.artifacts.metrics import Difference, Score
-from slingshot.artifacts.set_metrics import AtRank, FrequencyScores, PrecisionRecall, SetScores
+from slingshot.artifacts.metrics import (
+    AtRank,
+    Difference,
+    FrequencyScores,
+    PrecisionRecall,
+    Score,
+    ScoredLevel,
+    SetScores,
+)
 from slingshot.data.code_trees import CodeTree
 
 Sets = Sequence[Sequence[str]]
+
+Answered = Sequence[Sequence[str] | None]  # None: no set could be read
 
 RANKS = (5, 8, 15)
 
@@ -31,42 +40,53 @@ _NAMES = ("precision", "recall", "f1")
 
 def set_scores(
     truths: Sets,
-    answers: Sets,
+    answers: Answered,
     rankings: Sets | None,
     train_samples: Mapping[str, int],
     tree: CodeTree | None,
     groups: Groups,
     confidence: float,
+    lifted: Mapping[ScoredLevel, tuple[Sets, Sets]] | None = None,
 ) -> SetScores:
     """All scores of one arm.
 
     Args:
-        truths, answers: each of n samples' labels, in any order
+        truths, answers: each of n samples' labels, in any order; an answer that could not be read is no exact match,
+            whatever the truth, and else counts as the empty set
         rankings: each sample's labels by their probability to be in the set, the likeliest first; None where an arm
             ranks none
         train_samples: the labels of the study, each with its samples in train
         tree: of the labels; None for plain ones
+        lifted: level to truths and answers there, of the levels above the labels' own
     """
+    correct = right_sets(truths, answers)
+    answers = [each or () for each in answers]
     names = sorted({*train_samples, *(label for each in truths for label in each)})
-    true, predicted = indicators(truths, names), indicators(answers, names)
+    true, said = indicators(truths, names), indicators(answers, names)
     outside = np.array([len(set(each) - set(names)) for each in answers], float)  # valid elsewhere, wrong here
     in_test = np.asarray(true.sum(axis=0)).ravel() > 0
     in_study = np.array([name in train_samples for name in names])
-    correct = np.array([set(a) == set(t) for a, t in zip(answers, truths, strict=True)])
     return SetScores(
         exact_match=proportion(correct, confidence, groups),
-        micro=_micro(true, predicted, outside, groups, confidence),
-        macro=_macro(true[:, in_test], predicted[:, in_test], groups, confidence),
-        macro_code_set=_macro(true[:, in_study], predicted[:, in_study], groups, confidence),
-        examples=_examples(true, predicted, outside, groups, confidence),
+        micro=_micro(true, said, outside, groups, confidence),
+        macro=_macro(true[:, in_test], said[:, in_test], groups, confidence),
+        macro_code_set=_macro(true[:, in_study], said[:, in_study], groups, confidence),
+        examples=_examples(true, said, outside, groups, confidence),
         hierarchical=None if tree is None else _hierarchical(truths, answers, tree, groups, confidence),
         mean_average_precision=None if rankings is None else _ranked_map(truths, rankings, groups, confidence),
+        levels={level: _micro_of(*sets, groups, confidence) for level, sets in (lifted or {}).items()},
         at_rank=[] if rankings is None else [_at_rank(k, truths, rankings, groups, confidence) for k in RANKS],
-        by_train_frequency=_by_frequency(true, predicted, names, train_samples, groups, confidence),
+        by_train_frequency=_by_frequency(true, said, names, train_samples, groups, confidence),
         test_labels=int(in_test.sum()),
         mean_labels=float(true.sum() / true.shape[0]),
-        mean_answered=float((predicted.sum() + outside.sum()) / true.shape[0]),
+        mean_answered=float((said.sum() + outside.sum()) / true.shape[0]),
     )
+
+
+def right_sets(truths: Sets, answers: Answered) -> Correct:
+    """Whether each sample's whole set is right, of shape (n,)."""
+    pairs = zip(answers, truths, strict=True)
+    return np.array([answer is not None and set(answer) == set(truth) for answer, truth in pairs], dtype=bool)
 
 
 def indicators(sets: Sets, names: Sequence[str]) -> csr_matrix:
@@ -80,10 +100,10 @@ def indicators(sets: Sets, names: Sequence[str]) -> csr_matrix:
 # ---------------------------------------------------------------- micro, macro, examples, hierarchical
 
 
-def micro_counts(true: csr_matrix, predicted: csr_matrix, outside: Floats | float = 0.0) -> Floats:
+def micro_counts(true: csr_matrix, said: csr_matrix, outside: Floats | float = 0.0) -> Floats:
     """Shape (n, 3): labels that truth and answer share, that the answer has, that the truth has."""
-    shared = np.asarray(true.multiply(predicted).sum(axis=1)).ravel()
-    answered = np.asarray(predicted.sum(axis=1)).ravel() + outside
+    shared = np.asarray(true.multiply(said).sum(axis=1)).ravel()
+    answered = np.asarray(said.sum(axis=1)).ravel() + outside
     return np.stack([shared, answered, np.asarray(true.sum(axis=1)).ravel()], axis=1)
 
 
@@ -98,16 +118,41 @@ def _divided(above: Floats, below: Floats) -> Floats:
     return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
 
 
-def _micro(
-    true: csr_matrix, predicted: csr_matrix, outside: Floats, groups: Groups, confidence: float
-) -> PrecisionRecall:
-    counts = micro_counts(true, predicted, outside)
+def _micro(true: csr_matrix, said: csr_matrix, outside: Floats, groups: Groups, confidence: float) -> PrecisionRecall:
+    counts = micro_counts(true, said, outside)
     return PrecisionRecall(**jackknifed(precision_recall_f1, counts, _NAMES, groups, confidence))
 
 
-def macro_features(true: csr_matrix, predicted: csr_matrix) -> csr_matrix:
+def _micro_of(truths: Sets, answers: Sets, groups: Groups, confidence: float) -> PrecisionRecall:
+    counts = counts_of(truths, answers)
+    return PrecisionRecall(**jackknifed(precision_recall_f1, counts, _NAMES, groups, confidence))
+
+
+def counts_of(truths: Sets, answers: Answered) -> Floats:
+    """Shape (n, 3): labels that truth and answer share, that the answer has, that the truth has."""
+    pairs = [(set(truth), set(answer or ())) for truth, answer in zip(truths, answers, strict=True)]
+    return np.array([(len(true & said), len(said), len(true)) for true, said in pairs], float).reshape(-1, 3)
+
+
+def micro_f1_values(truths: Sets, answers: Answered) -> Floats:
+    """Each sample's part of micro F1, of shape (n,): their mean is micro F1, and their variance over n is its own.
+
+    The linearization of a ratio of two totals (Woodruff 1971, JASA 66:411): F + (2 shared - F (answered + true)) / m,
+    with m the mean of answered + true. So whatever is computed from samples' scores (paired differences, groups, seeds,
+    contrasts, sign flips) holds for micro F1, too. A part may lie outside [0, 1].
+    """
+    shared, answered, true = counts_of(truths, answers).T
+    size = answered + true
+    mean = float(size.mean()) if len(size) else 0.0
+    if mean == 0:
+        return np.zeros(len(size))
+    f1 = 2 * float(shared.mean()) / mean
+    return np.asarray(f1 + (2 * shared - f1 * size) / mean)
+
+
+def macro_features(true: csr_matrix, said: csr_matrix) -> csr_matrix:
     """Shape (n, 3 labels): what is shared, answered and true, label by label."""
-    return csr_matrix(hstack([true.multiply(predicted), predicted, true], format="csr"))
+    return csr_matrix(hstack([true.multiply(said), said, true], format="csr"))
 
 
 def macro_precision_recall_f1(sums: Floats) -> Floats:
@@ -117,8 +162,8 @@ def macro_precision_recall_f1(sums: Floats) -> Floats:
     return np.stack([score.mean(axis=1) for score in scores], axis=1)
 
 
-def _macro(true: csr_matrix, predicted: csr_matrix, groups: Groups, confidence: float) -> PrecisionRecall:
-    features = macro_features(true, predicted)
+def _macro(true: csr_matrix, said: csr_matrix, groups: Groups, confidence: float) -> PrecisionRecall:
+    features = macro_features(true, said)
     found = jackknifed(macro_precision_recall_f1, features, _NAMES, groups, confidence, capped=True)
     return PrecisionRecall(**found)
 
@@ -129,9 +174,9 @@ def example_scores(counts: Floats) -> Floats:
 
 
 def _examples(
-    true: csr_matrix, predicted: csr_matrix, outside: Floats, groups: Groups, confidence: float
+    true: csr_matrix, said: csr_matrix, outside: Floats, groups: Groups, confidence: float
 ) -> PrecisionRecall:
-    each = example_scores(micro_counts(true, predicted, outside))
+    each = example_scores(micro_counts(true, said, outside))
     return PrecisionRecall(**{name: mean_score(each[:, at], groups, confidence) for at, name in enumerate(_NAMES)})
 
 
@@ -148,7 +193,7 @@ def hierarchical_counts(truths: Sets, answers: Sets, tree: CodeTree) -> Floats:
         return frozenset().union(*(tree.lineage(label) or {label} for label in labels))
 
     pairs = [(above(truth), above(answer)) for truth, answer in zip(truths, answers, strict=True)]
-    return np.array([(len(true & predicted), len(predicted), len(true)) for true, predicted in pairs], float)
+    return np.array([(len(true & said), len(said), len(true)) for true, said in pairs], float)
 
 
 def _hierarchical(truths: Sets, answers: Sets, tree: CodeTree, groups: Groups, confidence: float) -> PrecisionRecall:
@@ -158,7 +203,7 @@ def _hierarchical(truths: Sets, answers: Sets, tree: CodeTree, groups: Groups, c
 
 def _by_frequency(
     true: csr_matrix,
-    predicted: csr_matrix,
+    said: csr_matrix,
     names: Sequence[str],
     train_samples: Mapping[str, int],
     groups: Groups,
@@ -170,7 +215,7 @@ def _by_frequency(
     for low, high in FREQUENCIES:
         chosen = (low <= frequency) & (frequency <= (high if high < math.inf else frequency.max(initial=0))) & present
         if chosen.any():
-            here = _micro(true[:, chosen], predicted[:, chosen], np.zeros(true.shape[0]), groups, confidence)
+            here = _micro(true[:, chosen], said[:, chosen], np.zeros(true.shape[0]), groups, confidence)
             found.append(FrequencyScores(train_samples=span(low, high), labels=int(chosen.sum()), micro=here))
     return found
 
@@ -213,33 +258,42 @@ def _at_rank(k: int, truths: Sets, rankings: Sets, groups: Groups, confidence: f
 # ---------------------------------------------------------------- two arms on the same samples
 
 
-def micro_f1_difference(truths: Sets, first: Sets, second: Sets, groups: Groups, confidence: float) -> Difference:
-    """Micro F1 of `first` minus that of `second`: the estimand of the verdict where samples have several labels."""
-    return _difference(truths, first, second, groups, confidence, macro=False)
+def micro_f1_difference(
+    truths: Sets, first: Answered, second: Answered, groups: Groups, confidence: float
+) -> Difference:
+    """Micro F1 of `first` minus that of `second`, by its samples' parts: the verdict's estimand (docs/verdict.md)."""
+    parts = (micro_f1_values(truths, each) for each in (first, second))
+    return paired_difference(*parts, confidence, groups)
 
 
-def macro_f1_difference(truths: Sets, first: Sets, second: Sets, groups: Groups, confidence: float) -> Difference:
+def macro_f1_difference(
+    truths: Sets, first: Answered, second: Answered, groups: Groups, confidence: float
+) -> Difference:
     """Macro F1, over the labels among the truths, of `first` minus that of `second`."""
-    return _difference(truths, first, second, groups, confidence, macro=True)
-
-
-def exact_match_difference(truths: Sets, first: Sets, second: Sets, groups: Groups, confidence: float) -> Difference:
-    """Share of whole sets that `first` has right minus that of `second`."""
-    right = [np.array([set(a) == set(t) for a, t in zip(answers, truths, strict=True)]) for answers in (first, second)]
-    return paired_difference(right[0], right[1], confidence, groups)
-
-
-def _difference(truths: Sets, first: Sets, second: Sets, groups: Groups, confidence: float, macro: bool) -> Difference:
     names = sorted({label for each in truths for label in each})
     true = indicators(truths, names)
 
-    def f1_of(answers: Sets) -> Jackknifed:
-        predicted = indicators(answers, names)
-        if macro:
-            features = macro_features(true, predicted)
-            return jackknife(lambda sums: macro_precision_recall_f1(sums)[:, 2:], features, groups)
-        outside = np.array([len(set(each) - set(names)) for each in answers], float)
-        counts = micro_counts(true, predicted, outside)
+    def f1_of(answers: Answered) -> Jackknifed:
+        features = macro_features(true, indicators([each or () for each in answers], names))
+        return jackknife(lambda sums: macro_precision_recall_f1(sums)[:, 2:], features, groups)
+
+    return difference_of(f1_of(first), f1_of(second), groups, confidence)
+
+
+def hierarchical_f1_difference(
+    truths: Sets, first: Answered, second: Answered, tree: CodeTree, groups: Groups, confidence: float
+) -> Difference:
+    """Micro F1 over sets with all their ancestors, of `first` minus that of `second`."""
+
+    def f1_of(answers: Answered) -> Jackknifed:
+        counts = hierarchical_counts(truths, [each or () for each in answers], tree)
         return jackknife(lambda sums: precision_recall_f1(sums)[:, 2:], counts, groups)
 
     return difference_of(f1_of(first), f1_of(second), groups, confidence)
+
+
+def exact_match_difference(
+    truths: Sets, first: Answered, second: Answered, groups: Groups, confidence: float
+) -> Difference:
+    """Share of whole sets that `first` has right minus that of `second`."""
+    return paired_difference(right_sets(truths, first), right_sets(truths, second), confidence, groups)

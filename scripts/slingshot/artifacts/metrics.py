@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -78,8 +78,60 @@ class Confusion(Record):
     counts: list[list[int]] = Field(description="len(labels) rows of len(labels) + 1: the last column is no answer")
 
 
+class PrecisionRecall(Record):
+    precision: Score
+    recall: Score
+    f1: Score
+
+
+class AtRank(Record):
+    """Of the k labels ranked first: how many are right, and how many of the right ones are there."""
+
+    k: int
+    precision: Score
+    recall: Score
+
+
+class FrequencyScores(Record):
+    """Micro scores over the labels that stand so often in train."""
+
+    train_samples: str
+    labels: int
+    micro: PrecisionRecall
+
+
+class SetScores(Record):
+    """Scores of one arm; docs/statistics.md has the definitions. Intervals at the study's confidence."""
+
+    exact_match: Score = Field(description="share of samples whose whole set is right")
+    micro: PrecisionRecall = Field(description="over all pairs of a sample and a label")
+    macro: PrecisionRecall = Field(description="mean over the labels of the test split; no mean of an absent label")
+    macro_code_set: PrecisionRecall = Field(
+        description="mean over all labels of the study; one that is neither true nor answered counts 0"
+    )
+    examples: PrecisionRecall = Field(description="mean over the samples; an empty set counts 0, as in scikit-learn")
+    hierarchical: PrecisionRecall | None = Field(
+        description="micro over sets with all their ancestors (Kiritchenko et al. 2006); null for plain labels"
+    )
+    mean_average_precision: Score | None = Field(description="null where an arm ranks no labels")
+    levels: dict[ScoredLevel, PrecisionRecall] = Field(
+        description="micro, over sets lifted to each level of the tree above the target's; empty for plain labels"
+    )
+    at_rank: list[AtRank] = Field(description="empty where an arm ranks no labels")
+    by_train_frequency: list[FrequencyScores]
+    test_labels: int
+    mean_labels: float = Field(description="labels per sample, of the truths")
+    mean_answered: float = Field(description="labels per sample, of the answers")
+
+
 class AnswerScores(Record):
-    """All scores of one way to answer: freely, or with only known labels allowed."""
+    """All scores of one way to answer: freely, or with only known labels allowed.
+
+    Where samples have several labels, `sets` has the scores: an exact match is of the whole set, an answer is valid or
+    known where each of its labels is, and what is said of single labels is empty.
+    """
+
+    ONLY_IF_THERE: ClassVar[tuple[str, ...]] = ("sets",)
 
     exact_match: Score
     parsable: Score = Field(description="share of answers that a label could be read from")
@@ -92,7 +144,8 @@ class AnswerScores(Record):
     by_chapter: list[GroupScore] = Field(description="empty for plain labels")
     by_train_frequency: list[GroupScore] = Field(description="by how often the true label stands in train")
     by_length: list[GroupScore] = Field(description="by words of the text, in fifths of the test split")
-    confusion: Confusion | None = Field(description="null for more than 40 plain labels")
+    confusion: Confusion | None = Field(description="null for more than 40 plain labels, and for sets")
+    sets: SetScores | None = Field(None, description="left out where samples have one label each")
 
 
 class CalibrationBin(Record):
@@ -131,7 +184,7 @@ class RankedScores(Record):
 
 class Metrics(Record):
     """metrics.json. The first nine keys are the original's, as plain numbers; f1, precision and recall are weighted
-    averages over the labels at the target level, of the free answers."""
+    averages over the labels at the target level, of the free answers; of sets they are micro scores."""
 
     model_type: ModelType
     model_size: str | None

@@ -101,6 +101,14 @@ def set_fields(
     }
 
 
+def is_right(prediction: Prediction, constrained: bool = False) -> bool:
+    """Whether the answer is the label; of sets, whether both hold the same labels."""
+    if prediction.labels is None:
+        return (prediction.constrained_code if constrained else prediction.code) == prediction.label
+    codes = prediction.constrained_codes if constrained else prediction.codes
+    return codes is not None and set(codes) == set(prediction.labels)
+
+
 def write_predictions(path: Path | str, predictions: Iterable[Prediction]) -> None:
     """Write JSON Lines without time stamps: the same answers give the same bytes."""
     write_jsonl(path, (_as_row(prediction) for prediction in predictions))

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, write_json
@@ -16,6 +16,16 @@ from slingshot.core.files import read_json, write_json
 
 class Record(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+    ONLY_IF_THERE: ClassVar[tuple[str, ...]] = ()  # fields that are left out of the file where they are null
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        for name in self.ONLY_IF_THERE:
+            if getattr(self, name) is None:
+                content.pop(name, None)
+        return content
 
     def write(self, path: Path | str) -> None:
         write_json(path, self.model_dump(mode="json"))

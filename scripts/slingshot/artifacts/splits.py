@@ -70,7 +70,8 @@ def read_split(path: Path | str, columns: Sequence[str] | None = None, known: Se
     """
     frame = _read_table(path, columns).to_pandas()
     if known is not None:
-        strange = sorted(set(frame["label"]) - known)
+        held = {label for each in frame[LABELS.name] for label in each} if LABELS.name in frame else set(frame["label"])
+        strange = sorted(held - known)
         if strange:
             raise StudyError(f"{path} holds the label {strange[0]}, which the label set lacks; run prepare_data again")
     return frame

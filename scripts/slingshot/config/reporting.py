@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from slingshot.config.base import Spec
+
+Estimand = Literal["exact_match", "micro_f1"]
 
 
 class Statistics(Spec):
     """How sure the answer is."""
 
+    estimand: Estimand | None = Field(
+        None,
+        description="the score that pairs, verdict and designs compare; null: exact_match, with data.several micro_f1",
+    )
     confidence: float = Field(0.95, gt=0, lt=1, description="of every interval")
     resamples: int = Field(
         10_000, ge=100, description="of the band around a learning curve; every other interval is computed"
@@ -22,8 +30,8 @@ class Statistics(Spec):
         None,
         gt=0,
         lt=100,
-        description="percentage points of exact match that do not matter in use: the verdict then says which arms are "
-        "equivalent or not worse; set it before the study runs; null: no such statement",
+        description="percentage points of the estimand that do not matter in use: the verdict then says which arms "
+        "are equivalent or not worse; set it before the study runs; null: no such statement",
     )
     assumed_discordance: float = Field(
         0.3,
@@ -32,6 +40,10 @@ class Statistics(Spec):
         description="share of test samples that one arm of a pair alone has right, assumed before the study runs: how "
         "small a difference the test split can show is estimated from it",
     )
+
+    def estimand_of(self, several: bool) -> Estimand:
+        """What is compared, in a study whose samples have several labels each or one."""
+        return self.estimand or ("micro_f1" if several else "exact_match")
 
 
 class Cost(Spec):

@@ -98,6 +98,9 @@ class PredictionColumns(Spec):
     sample_id: str | None = Field(None, description="the study's own ids, as in predictions.jsonl; null: by text")
     text: str | None = Field(None, description="the dialogue; answers are matched by their text")
     answer: str = Field("answer", description="the code or label that was given; empty: none")
+    separator: str = Field(
+        ";", min_length=1, description="between the codes of an answer that is no list, where samples have several"
+    )
     candidates: str | None = Field(
         None, description="further answers, the best first: separated by blanks, or pairs `code:probability`"
     )

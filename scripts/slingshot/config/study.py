@@ -64,6 +64,12 @@ class Study(Spec):
         return self
 
     @model_validator(mode="after")
+    def _estimand_is_of_sets(self) -> Study:
+        if self.statistics.estimand == "micro_f1" and self.data.several is None:
+            raise ValueError("statistics.estimand: micro_f1 needs data.several: with one label each it is exact_match")
+        return self
+
+    @model_validator(mode="after")
     def _imported_answers_are_to_test_sets(self) -> Study:
         for key, system in self.predictions.items():
             for name in system.test_sets:

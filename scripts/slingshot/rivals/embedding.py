@@ -2,7 +2,7 @@
 
 The network is an encoder or a language model; its hidden states are pooled to one vector per window of a text, the
 windows' vectors are averaged. The classifier is scikit-learn's multinomial logistic regression over standardized
-vectors. Its settings are chosen on validation.
+vectors; where a text has several labels, one logistic regression per label. Its settings are chosen on validation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from slingshot.config.rivals import EmbeddingSettings
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, write_json
 from slingshot.rivals.kept_objects import read_object, write_object
-from slingshot.rivals.pipeline import Answered, FitJob
+from slingshot.rivals.pipeline import Answered, FitJob, Texts
+from slingshot.rivals.set_answers import best_threshold
+from slingshot.rivals.set_models import Logistic, fit_logistic
 from slingshot.rivals.token_windows import (
     TOKENS_PER_BATCH,
     batches_by_length,
@@ -111,12 +113,12 @@ class FittedEmbedding:
 
     def answer(self, texts: Sequence[str]) -> Answered:
         vectors, tokens = self.embedder.embed(texts)
-        probabilities = self.classifier.predict_proba(self.scaler.transform(vectors))
-        return Answered(probabilities, tokens, [False] * len(texts))
+        return Answered(self.classifier.predict_proba(self.scaler.transform(vectors)), tokens, [False] * len(texts))
 
     def save(self, folder: Path) -> None:
         """The network itself stays where its card says; the card is named by its path from here."""
-        write_object(folder / "classifier.skops", [self.scaler, self.classifier])
+        kept = self.classifier.kept if isinstance(self.classifier, OneAgainstRest) else self.classifier
+        write_object(folder / "classifier.skops", [self.scaler, kept])
         network = {"card": os.path.relpath(self.card_path, folder), "revision": self.embedder.card.revision}
         write_json(folder / "network.json", network | {"settings": self.embedder.settings.model_dump(mode="json")})
 
@@ -127,7 +129,7 @@ def fit_rival(job: FitJob) -> FittedEmbedding:
     Raises:
         StudyError: train holds one label only.
     """
-    if len(set(job.train.labels)) < 2:
+    if len(job.train.names) < 2:
         raise StudyError("train holds one label; an embedding's classifier needs two or more")
     assert job.card is not None and job.card_path is not None
     settings = EmbeddingSettings.model_validate(job.recipe.model_dump(include=set(EmbeddingSettings.model_fields)))
@@ -136,9 +138,12 @@ def fit_rival(job: FitJob) -> FittedEmbedding:
     with timed(job.seconds, "train"):
         vectors, tokens = embedder.embed(job.train.texts)
         held_out = embedder.embed(job.validation.texts)[0] if job.validation.texts else None
-        scaler, classifier, chosen = choose_classifier(
-            vectors, job.train.labels, held_out, job.validation.labels, settings, job.seed
-        )
+        if job.several:
+            scaler, classifier, chosen = choose_for_sets(vectors, job.train, held_out, job.validation, settings)
+        else:
+            scaler, classifier, chosen = choose_classifier(
+                vectors, job.train.labels, held_out, job.validation.labels, settings, job.seed
+            )
     return FittedEmbedding(embedder, scaler, classifier, job.card_path, chosen | {"trained_tokens": sum(tokens)})
 
 
@@ -159,9 +164,7 @@ def choose_classifier(
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(vectors)
-    strengths = sorted(settings.classifier.regularization)
-    if held_out is None:
-        strengths = [min(strengths, key=lambda strength: abs(np.log(strength / UNCHOSEN)))]
+    strengths = _strengths(settings, held_out is not None)
     best: Any = None
     tried = []
     for weights, strength in product(settings.classifier.class_weights, strengths):
@@ -184,6 +187,53 @@ def choose_classifier(
     return scaler, best[0], {**best[1], "tried": tried}
 
 
+def _strengths(settings: EmbeddingSettings, chosen: bool) -> list[float]:
+    """Values of C, rising; one where there is nothing to choose it by."""
+    strengths = sorted(settings.classifier.regularization)
+    return strengths if chosen else [min(strengths, key=lambda strength: abs(np.log(strength / UNCHOSEN)))]
+
+
+@dataclass(frozen=True)
+class OneAgainstRest:
+    """A logistic regression per label, as scikit-learn's classifiers are asked."""
+
+    classes_: list[str]
+    model: Logistic
+
+    def predict_proba(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.model.probabilities(vectors)
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """Arrays alone, from which it is made again."""
+        return {"labels": self.classes_, "weights": self.model.weights, "intercepts": self.model.intercepts}
+
+
+def choose_for_sets(
+    vectors: Vectors, train: Texts, held_out: Vectors | None, validation: Texts, settings: EmbeddingSettings
+) -> tuple[Any, OneAgainstRest, dict[str, Any]]:
+    """As `choose_classifier`, for texts with several labels: by micro F1 at the best threshold on held-out vectors."""
+    from sklearn.preprocessing import StandardScaler
+
+    scaler, names = StandardScaler().fit(vectors), train.names
+    scaled, true = scaler.transform(vectors).astype(float), train.indicators(names)
+    best: Any = None
+    tried = []
+    for weights in settings.classifier.class_weights:
+        model = None
+        for strength in _strengths(settings, held_out is not None):
+            model = fit_logistic(scaled, true, strength, weights == "balanced", model)
+            f1 = None
+            if held_out is not None:
+                scores, total = model.probabilities(scaler.transform(held_out)), sum(map(len, validation.sets or []))
+                f1 = best_threshold(scores, validation.indicators(names), total)[1]
+            tried.append({"regularization": strength, "class_weights": weights, "validation_micro_f1": f1})
+            log.info("C %g, class weights %s: micro F1 %s on validation", strength, weights, f1)
+            if best is None or (f1 is not None and f1 > best[1]["validation_micro_f1"]):
+                best = model, tried[-1]
+    return scaler, OneAgainstRest(names, best[0]), {**best[1], "tried": tried}
+
+
 def load_rival(folder: Path, device: str) -> FittedEmbedding:
     """Read what FittedEmbedding.save wrote, and the network from its card.
 
@@ -199,5 +249,8 @@ def load_rival(folder: Path, device: str) -> FittedEmbedding:
             "run the arm's fit step again"
         )
     scaler, classifier = read_object(folder / "classifier.skops")
+    if isinstance(classifier, dict):
+        model = Logistic(classifier["weights"], classifier["intercepts"])
+        classifier = OneAgainstRest([str(label) for label in classifier["labels"]], model)
     embedder = load_embedder(card, EmbeddingSettings.model_validate(kept["settings"]), device)
     return FittedEmbedding(embedder, scaler, classifier, card_path, {})

@@ -1,5 +1,7 @@
 """Arms whose network is finetuned whole with a classification head, by transformers' Trainer.
 
+Where a text has several labels, each has a sigmoid of its own and binary cross-entropy is the loss.
+
 Every epoch is judged on validation by its loss; the best is kept, and training stops where it no longer gains. A
 killed run goes on from its last epoch.
 """
@@ -41,6 +43,7 @@ class FittedEncoder:
     length: int
     device: str
     training: dict[str, Any]
+    several: bool = False
 
     def answer(self, texts: Sequence[str]) -> Answered:
         import torch
@@ -52,13 +55,15 @@ class FittedEncoder:
             inputs = self.tokenizer.pad({"input_ids": [rows[place] for place in places]}, return_tensors="pt")
             with torch.inference_mode():
                 logits = self.network(**inputs.to(self.device)).logits
-                probabilities[places] = logits.double().softmax(dim=1).cpu().numpy()
+                shares = logits.double().sigmoid() if self.several else logits.double().softmax(dim=1)
+                probabilities[places] = shares.cpu().numpy()
         return Answered(probabilities, [len(row) for row in rows], truncated)
 
     def save(self, folder: Path) -> None:
         self.network.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        write_json(folder / "classes.json", {"labels": self.labels, "length": self.length})
+        kept = {"labels": self.labels, "length": self.length} | ({"several": True} if self.several else {})
+        write_json(folder / "classes.json", kept)
 
 
 def encode(tokenizer: Any, texts: Sequence[str], length: int) -> tuple[list[list[int]], list[bool]]:
@@ -76,7 +81,7 @@ def fit_rival(job: FitJob) -> FittedEncoder:
     Raises:
         StudyError: train holds one label only.
     """
-    labels = sorted(set(job.train.labels))
+    labels = job.train.names
     if len(labels) < 2:
         raise StudyError("train holds one label; an encoder needs two or more")
     assert job.card is not None
@@ -97,13 +102,21 @@ def fit_rival(job: FitJob) -> FittedEncoder:
     with timed(job.seconds, "train"):
         training = _train(job, settings, tokenizer, network, train, validation, len(labels))
     training["trained_tokens"] = round(sum(len(row["input_ids"]) for row in train) * training["epochs"])
-    return FittedEncoder(tokenizer, network.to(job.device), labels, length, job.device, training)
+    return FittedEncoder(tokenizer, network.to(job.device), labels, length, job.device, training, job.several)
 
 
 def _rows(tokenizer: Any, split: Texts, labels: list[str], length: int) -> list[dict[str, Any]]:
-    """Samples as the Trainer takes them; those whose label train lacks cannot be learned or judged."""
+    """Samples as the Trainer takes them; those whose label train lacks cannot be learned or judged.
+
+    Of several labels, those that train has are kept, as a list of their numbers.
+    """
     place = {label: number for number, label in enumerate(labels)}
     ids, _ = encode(tokenizer, split.texts, length)
+    if split.sets is not None:
+        return [
+            {"input_ids": row, "labels": [place[label] for label in each if label in place]}
+            for row, each in zip(ids, split.sets, strict=True)
+        ]
     return [
         {"input_ids": row, "labels": place[label]}
         for row, label in zip(ids, split.labels, strict=True)
@@ -124,15 +137,21 @@ def _train(
     from transformers import DataCollatorWithPadding, EarlyStoppingCallback, Trainer
     from transformers.trainer_utils import get_last_checkpoint
 
-    weights = label_weights([row["labels"] for row in train], count, settings.class_weights)
+    collate, loss = DataCollatorWithPadding(tokenizer), weighted_loss
+    if job.several:
+        start_at_frequencies(network, [row["labels"] for row in train], count)
+        collate, loss = set_collator(collate, count), set_loss
+        weights = set_weights([row["labels"] for row in train], count, settings.class_weights)
+    else:
+        weights = label_weights([row["labels"] for row in train], count, settings.class_weights)
     judged = bool(validation)
     trainer = Trainer(
         model=network,
         args=_arguments(job, settings, len(train), judged),
         train_dataset=train,
         eval_dataset=validation if judged else None,
-        data_collator=DataCollatorWithPadding(tokenizer),
-        compute_loss_func=weighted_loss(weights),
+        data_collator=collate,
+        compute_loss_func=loss(weights),
         callbacks=[EarlyStoppingCallback(settings.patience)] if judged and settings.patience else [],
     )
     job.folder.mkdir(parents=True, exist_ok=True)
@@ -200,6 +219,64 @@ def weighted_loss(weights: Sequence[float]) -> Any:
     return loss
 
 
+def set_weights(sets: Sequence[Sequence[int]], count: int, kind: str) -> list[float]:
+    """What a sample that has a label counts in that label's loss, where one that lacks it counts 1.
+
+    balanced: samples with and without it weigh the same; root: the square root of that.
+    """
+    if kind == "none":
+        return [1.0] * count
+    having = Counter(label for each in sets for label in each)
+    ratios = [(len(sets) - having[label]) / max(having[label], 1) for label in range(count)]
+    return [max(ratio, 1.0) ** (0.5 if kind == "root" else 1.0) for ratio in ratios]
+
+
+def start_at_frequencies(network: Any, sets: Sequence[Sequence[int]], count: int) -> None:
+    """Set the head's bias to the log-odds of each label's share of train, so that no step is spent on learning it.
+
+    As for the rare class in Lin et al. (2017, arXiv:1708.02002, section 3.3). A head without a bias stays as it is.
+    """
+    import torch
+
+    heads = [each for each in network.modules() if isinstance(each, torch.nn.Linear) and each.out_features == count]
+    if not heads or heads[-1].bias is None:
+        return
+    having = Counter(label for each in sets for label in each)
+    shares = torch.tensor([(having[label] + 0.5) / (len(sets) + 1) for label in range(count)])
+    with torch.no_grad():
+        heads[-1].bias.copy_(torch.log(shares / (1 - shares)))
+
+
+def set_collator(pad: Any, count: int) -> Any:
+    """Pads a batch, and makes indicators of shape (samples, labels) of its lists of labels."""
+    import torch
+
+    def collate(rows: Sequence[dict[str, Any]]) -> Any:
+        batch = pad([{key: value for key, value in row.items() if key != "labels"} for row in rows])
+        indicators = torch.zeros(len(rows), count)
+        for number, row in enumerate(rows):
+            indicators[number, row["labels"]] = 1.0
+        batch["labels"] = indicators
+        return batch
+
+    return collate
+
+
+def set_loss(weights: Sequence[float]) -> Any:
+    """The Trainer's loss: mean binary cross-entropy over samples and labels; `weights` count where a label is there."""
+    import torch
+
+    def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+        logits = outputs.logits.float()
+        positive = torch.tensor(weights, device=logits.device)
+        summed = torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, labels, pos_weight=positive, reduction="sum"
+        )
+        return summed / (labels.numel() if num_items_in_batch is None else num_items_in_batch)
+
+    return loss
+
+
 def log_lines(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The Trainer's log as lines of training_log.jsonl, a step each."""
     names = {"epoch": "epoch", "loss": "loss", "learning_rate": "learning_rate", "eval_loss": "validation_loss"}
@@ -216,4 +293,5 @@ def load_rival(folder: Path, device: str) -> FittedEncoder:
 
     kept = read_json(folder / "classes.json")
     network = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True).to(device)
-    return FittedEncoder(padded_tokenizer(str(folder)), network, kept["labels"], kept["length"], device, {})
+    tokenizer, several = padded_tokenizer(str(folder)), kept.get("several", False)
+    return FittedEncoder(tokenizer, network, kept["labels"], kept["length"], device, {}, several)

@@ -12,11 +12,12 @@ import pandas as pd
 
 from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.model_card import read_model_card
-from slingshot.artifacts.predictions import Prediction, write_predictions
+from slingshot.artifacts.predictions import Prediction, is_right, write_predictions
 from slingshot.artifacts.records import StepRecord, timed
-from slingshot.artifacts.splits import read_split
+from slingshot.artifacts.splits import LABELS, read_split
 from slingshot.config.specs import FitSpec, PredictFittedSpec
 from slingshot.core.environment import device_name, versions
+from slingshot.core.errors import StudyError
 from slingshot.core.files import write_json, write_jsonl
 from slingshot.core.hashing import digest_of_file, digest_of_text
 from slingshot.data.splitting import stratified_order
@@ -28,8 +29,11 @@ from slingshot.rivals.pipeline import (
     Texts,
     load_fitted,
     predictions_of,
+    read_pipeline,
     rival_module,
+    set_predictions_of,
 )
+from slingshot.rivals.set_answers import SetRule, choose_rule
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +66,8 @@ def fit(spec: FitSpec, arm: str, files: FitFiles, device: str) -> None:
         StudyError: train cannot be learned from, e.g. as it holds one label.
     """
     known = {label.label for label in read_labels(files.labels)}
-    train, validation = (read_split(path, COLUMNS, known) for path in (files.train, files.validation))
+    columns = [*COLUMNS, LABELS.name] if spec.several else COLUMNS
+    train, validation = (read_split(path, columns, known) for path in (files.train, files.validation))
     train = _at_most(train, spec.seed)
     card = read_model_card(files.model) if files.model else None
     inputs = {"train": digest_of_file(files.train), "validation": digest_of_file(files.validation)}
@@ -70,19 +75,25 @@ def fit(spec: FitSpec, arm: str, files: FitFiles, device: str) -> None:
     job = FitJob(
         recipe=spec.recipe,
         seed=spec.seed,
-        train=Texts(train["text"].tolist(), train["label"].tolist()),
-        validation=Texts(validation["text"].tolist(), validation["label"].tolist()),
+        train=_texts(train),
+        validation=_texts(validation),
         device=device,
         folder=files.checkpoints / digest_of_text(f"{spec.model_dump_json()}{sorted(inputs.items())}"),
         card=card,
         card_path=files.model,
     )
     fitted = rival_module(spec.recipe.rival).fit_rival(job)
+    rule = None
+    if spec.several:
+        with timed(job.seconds, "choose"):
+            rule = _rule_of(fitted, job.validation)
     with timed(job.seconds, "save"):
-        save(fitted, spec, job, files.fitted)
+        save(fitted, spec, job, files.fitted, rule)
     shutil.rmtree(files.checkpoints, ignore_errors=True)
     write_jsonl(files.log, job.log)
-    write_json(files.training, {"train_samples": len(train), "labels": len(fitted.labels), **fitted.training})
+    counts = {"train_samples": len(train), "labels": len(fitted.labels)}
+    chosen = {"sets": rule.model_dump(mode="json")} if rule else {}
+    write_json(files.training, {**counts, **fitted.training, **chosen})
     StepRecord(
         step="finetune",
         arm=arm,
@@ -98,7 +109,22 @@ def fit(spec: FitSpec, arm: str, files: FitFiles, device: str) -> None:
     ).write(files.record)
 
 
-def save(fitted: Fitted, spec: FitSpec, job: FitJob, folder: Path) -> None:
+def _texts(split: pd.DataFrame) -> Texts:
+    sets = [list(map(str, each)) for each in split[LABELS.name]] if LABELS.name in split else None
+    return Texts(split["text"].tolist(), split["label"].tolist(), sets)
+
+
+def _rule_of(fitted: Fitted, validation: Texts) -> SetRule:
+    """How the fitted probabilities become sets, chosen on validation."""
+    probabilities = fitted.answer(validation.texts).probabilities if validation.texts else np.zeros((0, 1))
+    rule = choose_rule(probabilities, validation.sets or [], fitted.labels)
+    for way, f1 in rule.validation_micro_f1.items():
+        setting = f"threshold {rule.threshold:.3f}" if way == "threshold" else f"the {rule.k} likeliest"
+        log.info("%s: micro F1 %.1f%% on validation%s", setting, 100 * f1, ", chosen" if way == rule.way else "")
+    return rule
+
+
+def save(fitted: Fitted, spec: FitSpec, job: FitJob, folder: Path, rule: SetRule | None = None) -> None:
     """Write a pipeline that `load_fitted` reads; what stood in the folder is lost."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -110,6 +136,7 @@ def save(fitted: Fitted, spec: FitSpec, job: FitJob, folder: Path) -> None:
         seed=spec.seed,
         model=job.card.revision if job.card else None,
         versions=versions(),
+        sets=rule,
     ).write(folder / PIPELINE)
 
 
@@ -121,7 +148,8 @@ def predict_split(
     Raises:
         StudyError: the folder holds no fitted pipeline.
     """
-    answers, made = predict(spec, arm, fitted, read_split(split, COLUMNS), device)
+    columns = [*COLUMNS, LABELS.name] if spec.several else COLUMNS
+    answers, made = predict(spec, arm, fitted, read_split(split, columns), device)
     write_predictions(predictions, answers)
     made.write(record)
 
@@ -132,16 +160,24 @@ def predict(
     """Answer a split with the pipeline in `folder`.
 
     Raises:
-        StudyError: the folder holds no fitted pipeline.
+        StudyError: the folder holds no fitted pipeline, or one that answers with sets where one label is asked for, or
+            the other way round.
     """
+    rule = read_pipeline(folder).sets
+    if spec.several != (rule is not None):
+        raise StudyError(f"{folder} was fitted with data.several {'unset' if spec.several else 'set'}: fit it again")
     seconds: dict[str, float] = {}
     with timed(seconds, "load"):
         fitted = load_fitted(folder, device)
     with timed(seconds, "classify"):
         answered = fitted.answer(split["text"].tolist())
-    ids, labels = split["sample_id"].tolist(), split["label"].tolist()
-    predictions = predictions_of(answered, fitted.labels, ids, labels, spec.candidates)
-    right = float(np.mean([each.code == each.label for each in predictions])) if predictions else 0.0
+    ids, asked = split["sample_id"].tolist(), _texts(split)
+    if rule is not None:
+        truths = asked.sets or [[] for _ in ids]  # new texts have none
+        predictions = set_predictions_of(answered, fitted.labels, ids, truths, spec.candidates, rule)
+    else:
+        predictions = predictions_of(answered, fitted.labels, ids, asked.labels, spec.candidates)
+    right = float(np.mean([is_right(each) for each in predictions])) if predictions else 0.0
     log.info("%s: %d samples, %.1f%% right", arm, len(predictions), 100 * right)
     record = StepRecord(
         step="predict",
@@ -173,5 +209,5 @@ def _at_most(train: pd.DataFrame, seed: int) -> pd.DataFrame:
         return train
     log.info("train: a stratified sample of %d of %d", MOST_TRAIN_SAMPLES, len(train))
     keys = np.array([int(sample, 16) for sample in train["sample_id"]], np.uint64)
-    order = stratified_order(keys, np.unique(train["label"], return_inverse=True)[1], seed)
+    order = stratified_order(keys, np.unique(train["label"], return_inverse=True)[1], seed)  # of sets: by whole sets
     return train.iloc[np.sort(order[:MOST_TRAIN_SAMPLES])]

@@ -11,11 +11,12 @@ from typing import Any
 import pandas as pd
 
 from slingshot.artifacts.labels import read_labels
-from slingshot.artifacts.predictions import Candidate, Prediction, write_predictions
-from slingshot.artifacts.splits import read_split
+from slingshot.artifacts.predictions import Candidate, Prediction, in_one_text, set_fields, write_predictions
+from slingshot.artifacts.splits import LABELS, read_split
 from slingshot.config.rivals import PredictionColumns
 from slingshot.config.specs import ImportPredictionsSpec
 from slingshot.core.errors import StudyError
+from slingshot.data.cells import label_values
 from slingshot.data.readers import read_file
 from slingshot.prompting.answers import AnswerReader
 
@@ -28,7 +29,8 @@ def import_file(spec: ImportPredictionsSpec, study: Path, test: Path, labels: Pa
     Raises:
         StudyError: see import_predictions.
     """
-    split = read_split(test, ("sample_id", "text", "label"))
+    columns = ("sample_id", "text", "label", *([LABELS.name] if spec.several else []))
+    split = read_split(test, columns)
     names = [label.label for label in read_labels(labels)]
     write_predictions(predictions, import_predictions(spec, study, split, names))
 
@@ -41,7 +43,7 @@ def import_predictions(
     Raises:
         StudyError: the file cannot be read, answers one sample in two ways, or leaves one out that it must not.
     """
-    rows = _read(study / spec.file, spec.columns)
+    rows = _read(study / spec.file, spec.columns, spec.several)
     by_id = spec.columns.sample_id is not None
     keys = test["sample_id"].tolist() if by_id else [_words(text) for text in test["text"]]
     missing = [key for key in keys if key not in rows]
@@ -56,16 +58,22 @@ def import_predictions(
         )
     log.info("%s: %d of %d test samples answered", spec.file, len(keys) - len(missing), len(keys))
     reader = AnswerReader(labels, spec.labels, spec.level)
+    if spec.several:
+        truths = [list(map(str, each)) for each in test[LABELS.name]]
+        return [
+            _set_prediction(reader, sample_id, truth, rows.get(key))
+            for sample_id, truth, key in zip(test["sample_id"], truths, keys, strict=True)
+        ]
     return [
         _prediction(reader, sample_id, label, rows.get(key, ("", [])))
         for sample_id, label, key in zip(test["sample_id"], test["label"], keys, strict=True)
     ]
 
 
-GivenAnswer = tuple[str, list[tuple[str, float | None]]]
+GivenAnswer = tuple[Any, list[tuple[str, float | None]]]  # the answer as written, of sets a list; and the candidates
 
 
-def _read(path: Path, columns: PredictionColumns) -> dict[str, GivenAnswer]:
+def _read(path: Path, columns: PredictionColumns, several: bool) -> dict[str, GivenAnswer]:
     """Sample id or text to the answer as written and the candidates, each with its probability where it has one."""
     key_column = columns.sample_id or columns.text or ""
     names = [key_column, columns.answer, *([columns.candidates] if columns.candidates else [])]
@@ -76,7 +84,9 @@ def _read(path: Path, columns: PredictionColumns) -> dict[str, GivenAnswer]:
             where = f"{path.name}, row {batch.first_row + index}"
             key = _text(written[key_column])
             key = key if columns.sample_id else _words(key)
-            row = _text(written[columns.answer]), _candidates(written.get(columns.candidates or ""), where)
+            answer = written[columns.answer]
+            said = _parts(answer, columns.separator, where) if several else _text(answer)
+            row = said, _candidates(written.get(columns.candidates or ""), where)
             if rows.setdefault(key, row) != row:
                 raise StudyError(f"{where} answers a sample again, and in another way: keep one of the two answers")
     return rows
@@ -85,6 +95,16 @@ def _read(path: Path, columns: PredictionColumns) -> dict[str, GivenAnswer]:
 def _text(value: Any) -> str:
     empty = value is None or (isinstance(value, float) and math.isnan(value))
     return "" if empty else str(value).strip()
+
+
+def _parts(value: Any, separator: str, where: str) -> list[str]:
+    """The answers of a list, or of a text that a separator parts; none of an empty cell."""
+    if not isinstance(value, list | tuple) and not _text(value):
+        return []
+    try:
+        return label_values(value, separator)[0]
+    except ValueError as error:
+        raise StudyError(f"{where}: the answer {value!r} is no list of codes ({error})") from None
 
 
 def _words(text: str) -> str:
@@ -112,20 +132,38 @@ def _candidates(value: Any, where: str) -> list[tuple[str, float | None]]:
 
 
 def _prediction(reader: AnswerReader, sample_id: str, label: str, row: GivenAnswer) -> Prediction:
-    """Candidates that no label can be read from, or that have no probability, are left out."""
     raw, others = row
+    return Prediction(
+        sample_id=sample_id,
+        label=label,
+        raw=raw,
+        code=reader.read(raw) if raw else None,
+        candidates=_ranked(reader, others),
+        prompt_tokens=0,
+        new_tokens=0,
+    )
+
+
+def _set_prediction(reader: AnswerReader, sample_id: str, truth: list[str], row: GivenAnswer | None) -> Prediction:
+    """An empty cell is an empty set; without a row, or where nothing written can be read, there is no answer."""
+    written, others = row or ([], [])
+    codes = list(dict.fromkeys(code for part in written if (code := reader.read(part)) is not None))
+    return Prediction(
+        sample_id=sample_id,
+        raw=in_one_text(written) or "",
+        **set_fields(truth, codes if codes or (row and not written) else None),
+        candidates=_ranked(reader, others),
+        prompt_tokens=0,
+        new_tokens=0,
+    )
+
+
+def _ranked(reader: AnswerReader, others: list[tuple[str, float | None]]) -> list[Candidate]:
+    """Candidates that no label can be read from, or that have no probability, are left out."""
     candidates: dict[str, float] = {}
     for answer, share in others:
         code = reader.read(answer)
         if code is not None and share:
             candidates.setdefault(code, math.log(share))
     ordered = sorted(candidates.items(), key=lambda each: -each[1])
-    return Prediction(
-        sample_id=sample_id,
-        label=label,
-        raw=raw,
-        code=reader.read(raw) if raw else None,
-        candidates=[Candidate(code=code, log_probability=value) for code, value in ordered],
-        prompt_tokens=0,
-        new_tokens=0,
-    )
+    return [Candidate(code=code, log_probability=value) for code, value in ordered]

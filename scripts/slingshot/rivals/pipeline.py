@@ -11,27 +11,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from slingshot.artifacts.model_card import ModelCard
-from slingshot.artifacts.predictions import Prediction, ranked
+from slingshot.artifacts.predictions import Candidate, Prediction, in_one_text, ranked, set_fields
 from slingshot.artifacts.records import Record
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
+from slingshot.rivals.set_answers import SetRule, answered_sets, indicators_of
 
 PIPELINE = "pipeline.json"
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts with their labels, in the order of a split."""
+    """Texts with their labels, in the order of a split; `sets` where a text has several."""
 
     texts: list[str]
     labels: list[str]
+    sets: list[list[str]] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The distinct labels, sorted."""
+        return sorted(set(self.labels) if self.sets is None else {label for each in self.sets for label in each})
+
+    def indicators(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """Shape (texts, names): 1 where a text has the label."""
+        return indicators_of([[label] for label in self.labels] if self.sets is None else self.sets, names)
 
 
 @dataclass(frozen=True)
@@ -49,10 +60,18 @@ class FitJob:
     seconds: dict[str, float] = field(default_factory=dict)
     log: list[dict[str, Any]] = field(default_factory=list)  # lines of training_log.jsonl
 
+    @property
+    def several(self) -> bool:
+        """Whether a text has several labels: then a rival fits one against the rest for each."""
+        return self.train.sets is not None
+
 
 @dataclass(frozen=True)
 class Answered:
-    """Probabilities of shape (texts, labels), each row adding up to 1, and what each text took."""
+    """Probabilities of shape (texts, labels), and what each text took.
+
+    A row adds up to 1 where a text has one label; where it has several, each label's is to be in the set.
+    """
 
     probabilities: NDArray[np.float64]
     tokens: list[int]  # per text; 0 where a rival has no tokens
@@ -93,6 +112,11 @@ class Pipeline(Record):
     seed: int
     model: str | None = Field(description="revision of the network; null without one")
     versions: dict[str, str]
+    sets: SetRule | None = Field(
+        None, description="how probabilities become a set; left out where a text has one label"
+    )
+
+    ONLY_IF_THERE: ClassVar[tuple[str, ...]] = ("sets",)
 
 
 def rival_module(name: str) -> Rival:
@@ -125,24 +149,41 @@ def predictions_of(
     answered: Answered, fitted_labels: Sequence[str], ids: Sequence[str], labels: Sequence[str], candidates: int
 ) -> list[Prediction]:
     """A prediction per sample; its answer is the likeliest label."""
-    rows = zip(
-        ids,
-        labels,
-        ranked(answered.probabilities, fitted_labels, candidates),
-        answered.tokens,
-        answered.truncated,
-        strict=True,
-    )
+    best = ranked(answered.probabilities, fitted_labels, candidates)
+    answers = [
+        {"label": label, "raw": each[0].code, "code": each[0].code} for label, each in zip(labels, best, strict=True)
+    ]
+    return _predictions(answered, ids, answers, best)
+
+
+def set_predictions_of(
+    answered: Answered,
+    fitted_labels: Sequence[str],
+    ids: Sequence[str],
+    truths: Sequence[Sequence[str]],
+    candidates: int,
+    rule: SetRule,
+) -> list[Prediction]:
+    """A prediction per sample; its answer is the set that the rule makes of the probabilities."""
+    sets = answered_sets(answered.probabilities, fitted_labels, rule)
+    answers = [
+        {"raw": in_one_text(codes), **set_fields(truth, codes)} for truth, codes in zip(truths, sets, strict=True)
+    ]
+    return _predictions(answered, ids, answers, ranked(answered.probabilities, fitted_labels, candidates))
+
+
+def _predictions(
+    answered: Answered, ids: Sequence[str], answers: Sequence[dict[str, Any]], candidates: Sequence[list[Candidate]]
+) -> list[Prediction]:
+    rows = zip(ids, answers, candidates, answered.tokens, answered.truncated, strict=True)
     return [
         Prediction(
             sample_id=sample_id,
-            label=label,
-            raw=best[0].code,
-            code=best[0].code,
+            **answer,
             candidates=best,
             prompt_tokens=tokens,
             new_tokens=0,
             truncated=truncated,
         )
-        for sample_id, label, best, tokens, truncated in rows
+        for sample_id, answer, best, tokens, truncated in rows
     ]

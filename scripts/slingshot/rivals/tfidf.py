@@ -4,13 +4,15 @@ Ridge regression on the labels' indicators (a least-squares support vector machi
 in its dual form: one Cholesky factor of samples x samples serves all labels, so thousands of labels cost little more
 than ten. With too many samples for that, one logistic regression per label by stochastic gradient descent. Settings and
 the link from scores to probabilities are chosen on the validation split. docs/baseline.md has what was measured.
+Where a text has several labels, each label's indicator is fitted against the rest in the same way.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,18 +23,23 @@ from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import SGDClassifier
+from sklearn.multiclass import OneVsRestClassifier
 
 from slingshot.artifacts.predictions import Prediction
 from slingshot.artifacts.records import timed
 from slingshot.core.errors import StudyError
 from slingshot.rivals.kept_objects import read_object, write_object
-from slingshot.rivals.pipeline import Answered, FitJob, predictions_of
+from slingshot.rivals.pipeline import Answered, FitJob, Texts, predictions_of
+from slingshot.rivals.set_answers import best_threshold
+from slingshot.rivals.set_models import Sigmoid, fit_sigmoid
 
 log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)
+
+SET_PENALTIES = (0.03, *PENALTIES)  # with several labels each is rarer, and less shrinking is better
 
 PENALTY_UNCHOSEN = 1.0  # where there is no validation split
 
@@ -106,7 +113,7 @@ class Descent:
     """Logistic regressions, one per label; their probabilities are the scores."""
 
     vectorizer: TfidfVectorizer
-    model: SGDClassifier
+    model: Any
 
     def score(self, texts: Sequence[str]) -> Floats:
         return np.asarray(self.model.predict_proba(self.vectorizer.transform(texts)))
@@ -117,7 +124,7 @@ class Classifier:
     """A fitted classifier; `labels` are in the order of the probabilities' columns."""
 
     scorer: Scorer
-    link: Link
+    link: Link | Sigmoid
     labels: NDArray[np.str_]
     setting: Setting
 
@@ -140,16 +147,56 @@ def fit(
     Raises:
         StudyError: train holds one label only.
     """
-    names, target = np.unique(np.asarray(labels), return_inverse=True)
+    return fit_texts(Texts(list(train), list(labels)), Texts(list(validation), list(validation_labels)), seed)
+
+
+def fit_texts(train: Texts, validation: Texts, seed: int) -> Classifier:
+    """As `fit`; where texts have several labels, the setting of the best micro F1 on validation is taken.
+
+    Raises:
+        StudyError: train holds one label only.
+    """
+    names = np.asarray(train.names)
     if len(names) < 2:
         raise StudyError(
             f"train holds {len(names)} label; the TF-IDF baseline needs two or more (baseline.tfidf: false)"
         )
     place = {name: column for column, name in enumerate(names.tolist())}
-    truth = np.array([place.get(label, -1) for label in validation_labels], dtype=int)
-    if len(train) <= MOST_DUAL_SAMPLES:
-        return _fit_ridge(train, target, names, validation, truth)
-    return _fit_descent(train, target, names, validation, truth, seed)
+    if train.sets is None:
+        truth = np.array([place.get(label, -1) for label in validation.labels], dtype=int)
+        choose: Choose = partial(_choose_for_labels, truth)
+    else:
+        total = sum(map(len, validation.sets or []))
+        choose = partial(_choose_for_sets, validation.indicators(train.names), total)
+    if len(train.texts) <= MOST_DUAL_SAMPLES:
+        return _fit_ridge(train, names, validation.texts, choose)
+    return _fit_descent(train, names, validation.texts, choose, seed)
+
+
+Scored = Iterator[tuple["Setting", Floats]]  # each setting with its scores on validation
+
+Choose = Callable[[Scored], tuple["Setting", "Link | Sigmoid"]]
+
+
+def _choose_for_labels(truth: NDArray[np.int_], scored: Scored) -> tuple[Setting, Link]:
+    return _choose(_Trial(setting, scores, truth) for setting, scores in scored)
+
+
+def _choose_for_sets(true: Floats, total: int, scored: Scored) -> tuple[Setting, Sigmoid]:
+    """The setting whose best threshold has the highest micro F1, of equals the first, with its link.
+
+    Args:
+        true: shape (samples, labels), 1 and 0
+        total: the samples' labels, those that train lacks included
+    """
+    best: tuple[float, Setting, Floats] | None = None
+    for setting, scores in scored:
+        f1 = best_threshold(scores, true, total)[1]
+        log.info("%s: micro F1 %.1f%% on validation", setting, 100 * f1)
+        if best is None or f1 > best[0]:
+            best = f1, setting, scores
+    assert best is not None
+    return best[1], fit_sigmoid(best[2], true)
 
 
 @dataclass(frozen=True)
@@ -208,33 +255,28 @@ def fit_link(scores: Floats, truth: NDArray[np.int_]) -> tuple[Link, float]:
     return best, least
 
 
-def _fit_ridge(
-    train: Sequence[str],
-    target: NDArray[np.int_],
-    names: NDArray[np.str_],
-    validation: Sequence[str],
-    truth: NDArray[np.int_],
-) -> Classifier:
-    words = _vectorizer(len(train))
-    characters = _vectorizer(len(train), characters=True)
-    parts = [(each, each.fit_transform(train)) for each in (words, characters)]
-    log.info("TF-IDF: %d samples, %d labels, %s features", len(train), len(names), [m.shape[1] for _, m in parts])
+def _fit_ridge(train: Texts, names: NDArray[np.str_], validation: Sequence[str], choose: Choose) -> Classifier:
+    count = len(train.texts)
+    words, characters = _vectorizer(count), _vectorizer(count, characters=True)
+    parts = [(each, each.fit_transform(train.texts)) for each in (words, characters)]
+    log.info("TF-IDF: %d samples, %d labels, %s features", count, len(names), [m.shape[1] for _, m in parts])
     kernels = [kernel(features, features) for _, features in parts]
     held_out = [kernel(each.transform(validation), features) for each, features in parts] if len(validation) else []
-    indicators = np.zeros((len(train), len(names)))
-    indicators[np.arange(len(train)), target] = 1.0
+    indicators = train.indicators(names.tolist())
+    penalties = PENALTIES if train.sets is None else SET_PENALTIES
 
     def solve(setting: Setting) -> Floats:
         system = kernels[0] + kernels[1] if setting.characters else kernels[0].copy()
         system[np.diag_indices_from(system)] += setting.penalty
         return cho_solve(cho_factor(system, lower=True, overwrite_a=True, check_finite=False), indicators)
 
-    def trials() -> Iterator[_Trial]:
-        for setting in (Setting(penalty, use) for use in (True, False) for penalty in PENALTIES):
+    def scored() -> Scored:
+        for setting in (Setting(penalty, use) for use in (True, False) for penalty in penalties):
             against = held_out[0] + held_out[1] if setting.characters else held_out[0]
-            yield _Trial(setting, against @ solve(setting), truth)
+            yield setting, against @ solve(setting)
 
-    setting, link = _choose(trials()) if held_out else (Setting(PENALTY_UNCHOSEN, True), Link())
+    unchosen = Setting(PENALTY_UNCHOSEN, True), Link() if train.sets is None else Sigmoid()
+    setting, link = choose(scored()) if held_out else unchosen
     used = parts if setting.characters else parts[:1]
     ridge = Ridge([each for each, _ in used], [features for _, features in used], solve(setting))
     return Classifier(ridge, link, names, setting)
@@ -259,27 +301,24 @@ def kernel(left: csr_matrix, right: csr_matrix) -> Floats:
 
 
 def _fit_descent(
-    train: Sequence[str],
-    target: NDArray[np.int_],
-    names: NDArray[np.str_],
-    validation: Sequence[str],
-    truth: NDArray[np.int_],
-    seed: int,
+    train: Texts, names: NDArray[np.str_], validation: Sequence[str], choose: Choose, seed: int
 ) -> Classifier:
     """One logistic regression per label, on words alone, for more samples than a kernel can hold."""
-    vectorizer = _vectorizer(len(train), most=max(1000, min(MOST_FEATURES, MOST_WEIGHTS // len(names))))
-    features = vectorizer.fit_transform(train)
-    log.info("TF-IDF: %d samples, %d labels, %d words", len(train), len(names), features.shape[1])
+    count = len(train.texts)
+    vectorizer = _vectorizer(count, most=max(1000, min(MOST_FEATURES, MOST_WEIGHTS // len(names))))
+    features = vectorizer.fit_transform(train.texts)
+    log.info("TF-IDF: %d samples, %d labels, %d words", count, len(names), features.shape[1])
 
-    def solve(setting: Setting) -> SGDClassifier:
+    def solve(setting: Setting) -> Any:
         model = SGDClassifier(loss="log_loss", alpha=setting.penalty, max_iter=SGD_EPOCHS, tol=None, random_state=seed)
-        return model.fit(features, target)
+        if train.sets is None:
+            return model.fit(features, np.searchsorted(names, train.labels))
+        return OneVsRestClassifier(model).fit(features, train.indicators(names.tolist()).astype(int))
 
     settings = [Setting(penalty, False) for penalty in SGD_PENALTIES]
-    setting, link = settings[1], Link(exponent=1.0)
+    setting, link = settings[1], Link(exponent=1.0) if train.sets is None else Sigmoid()
     if len(validation):
-        trials = (_Trial(each, Descent(vectorizer, solve(each)).score(validation), truth) for each in settings)
-        setting, link = _choose(trials)
+        setting, link = choose((each, Descent(vectorizer, solve(each)).score(validation)) for each in settings)
     return Classifier(Descent(vectorizer, solve(setting)), link, names, setting)
 
 
@@ -297,12 +336,10 @@ class FittedTfidf:
     def training(self) -> dict[str, Any]:
         """What was chosen on validation."""
         setting, link = self.classifier.setting, self.classifier.link
-        return {
-            "penalty": setting.penalty,
-            "characters": setting.characters,
-            "link_floor": link.floor,
-            "link_exponent": link.exponent,
-        }
+        chosen = {"penalty": setting.penalty, "characters": setting.characters}
+        if isinstance(link, Sigmoid):
+            return {**chosen, "link_slope": link.slope, "link_intercept": link.intercept}
+        return {**chosen, "link_floor": link.floor, "link_exponent": link.exponent}
 
     def answer(self, texts: Sequence[str]) -> Answered:
         return Answered(self.classifier.probabilities(texts), [0] * len(texts), [False] * len(texts))
@@ -329,7 +366,7 @@ def fit_rival(job: FitJob) -> FittedTfidf:
         StudyError: train holds one label only.
     """
     with timed(job.seconds, "train"):
-        classifier = fit(job.train.texts, job.train.labels, job.validation.texts, job.validation.labels, job.seed)
+        classifier = fit_texts(job.train, job.validation, job.seed)
     return FittedTfidf(classifier)
 
 
@@ -345,7 +382,12 @@ def load_rival(folder: Path, device: str) -> FittedTfidf:
         ]
         scorer = Ridge(kept["vectorizers"], features, kept["coefficients"])
     setting = Setting(kept["penalty"], kept["characters"])
-    return FittedTfidf(Classifier(scorer, Link(kept["link_floor"], kept["link_exponent"]), kept["labels"], setting))
+    link: Link | Sigmoid
+    if "link_slope" in kept:
+        link = Sigmoid(kept["link_slope"], kept["link_intercept"])
+    else:
+        link = Link(kept["link_floor"], kept["link_exponent"])
+    return FittedTfidf(Classifier(scorer, link, kept["labels"], setting))
 
 
 def predictions(

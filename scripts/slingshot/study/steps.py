@@ -85,7 +85,11 @@ SPECS: dict[str, type[StepSpec]] = {
 
 STEPS = tuple(SPECS)
 
-STEPS_WITH_SETS = ("prepare_data", "data_page", "fetch_model")  # may run where samples have several labels
+STEPS_WITH_SETS = (  # may run where samples have several labels
+    *("prepare_data", "data_page", "fetch_model", "fit", "predict_fitted", "import_predictions", "score"),
+)
+
+SET_CANDIDATES = 100  # of a sample with several labels: precision at 15 and mean average precision rest on them
 
 RIVALS = Path(__file__).parents[1] / "rivals"
 
@@ -316,7 +320,8 @@ def _fit(study: Study, arm: Arm) -> FitSpec:
 
 
 def _predict_fitted(study: Study, arm: Arm) -> PredictFittedSpec:
-    return PredictFittedSpec(rival=_recipe(study, arm).rival, candidates=max(5, study.generation.candidates))
+    least = 5 if study.data.several is None else SET_CANDIDATES
+    return PredictFittedSpec(rival=_recipe(study, arm).rival, candidates=max(least, study.generation.candidates))
 
 
 def _import_predictions(study: Study, folder: Path, target: str) -> ImportPredictionsSpec:
