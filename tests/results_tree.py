@@ -14,9 +14,10 @@ import pandas as pd
 from slingshot.analysis.compare import compare
 from slingshot.analysis.outcomes import read_outcomes
 from slingshot.analysis.scoring import score_arm
+from slingshot.analysis.set_scoring import score_sets
 from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.metrics import write_metrics
-from slingshot.artifacts.predictions import Candidate, Prediction, write_predictions
+from slingshot.artifacts.predictions import Candidate, Prediction, set_fields, write_predictions
 from slingshot.artifacts.records import ProcessRecord, StepRecord
 from slingshot.artifacts.splits import read_split
 from slingshot.config.arms import ORIGINS, Arm
@@ -98,7 +99,7 @@ class Tree:
 
     folder: Path
     spec: ReportSpec
-    samples: list[dict[str, str]]
+    samples: list[dict[str, Any]]
     predictions: dict[str, list[Prediction]] = field(default_factory=dict)
 
 
@@ -111,10 +112,14 @@ def build(
     gpu: bool = True,
     hostile: bool = False,
     report: Report | None = None,
+    several: bool = False,
 ) -> Tree:
-    """Write results/ with everything that precedes score and compare."""
+    """Write results/ with everything that precedes score and compare; `several`: samples have sets of labels."""
     random_ = random.Random(seed)
     rows = [_sample(random_, number, sentences) for number in range(samples)]
+    for row in rows if several else ():
+        row["labels"] = random_.sample([code for code, *_ in CODES], random_.randint(1, 4))
+        row["label"] = ";".join(row["labels"])
     if hostile:
         rows[0] |= {"text": HOSTILE + rows[0]["text"], "description": HOSTILE}
     spec = ReportSpec(
@@ -123,6 +128,7 @@ def build(
         cost=Cost(gpu_hour_price=2.5 if gpu else None),
         arms=[one.arm for one in contenders],
         config={"data": {"source": {"hub": "Ahmad0067/MedSynth"}}, "remark": HOSTILE if hostile else "none"},
+        several=several,
     )
     tree = Tree(folder, spec, rows)
     _write_data(tree)
@@ -146,23 +152,30 @@ def finish(tree: Tree, contenders: Sequence[Contender] = CONTENDERS) -> None:
             labels="icd10cm",
             level="code",
             statistics=statistics,
+            several=tree.spec.several,
         )
         training = tree.folder / arm.path / "training.json"
         summary = read_json(training) if training.exists() else None
         predictions = tree.predictions[arm.path]
         provenance = {"predictions": digest_of_file(tree.folder / arm.path / "predictions.jsonl"), "test": "f" * 64}
-        scores = score_arm(spec, predictions, test, labels, summary, provenance)
+        score = score_sets if tree.spec.several else score_arm
+        scores = score(spec, predictions, test, labels, summary, provenance)
         write_metrics(tree.folder / arm.path / "metrics.json", scores)
     arms = [one.arm for one in contenders]
     keys = {arm.path: arm.path for arm in arms}
     compared = CompareSpec(
-        arms=arms, result_keys=keys, ensemble_weights="equal", statistics=statistics, cost=tree.spec.cost
+        arms=arms,
+        result_keys=keys,
+        ensemble_weights="equal",
+        statistics=statistics,
+        cost=tree.spec.cost,
+        several=tree.spec.several,
     )
     outcomes, missing = read_outcomes(compared, tree.folder, allow_missing=False)
     compare(compared, outcomes, missing, test, labels).write(tree.folder / "comparison.json")
 
 
-def _sample(random_: random.Random, number: int, sentences: int) -> dict[str, str]:
+def _sample(random_: random.Random, number: int, sentences: int) -> dict[str, Any]:
     code, description, category, block, chapter = random_.choice(CODES)
     turns = "\n".join(random_.choice(SENTENCES).format(days=random_.randint(2, 90)) for _ in range(sentences))
     return {
@@ -184,7 +197,7 @@ def _write_data(tree: Tree) -> None:
     frame = pd.DataFrame(tree.samples)
     for name in SPLITS:
         frame.to_parquet(data / f"{name}.parquet")
-    counts = Counter(row["label"] for row in tree.samples)
+    counts = Counter(label for row in tree.samples for label in row.get("labels", [row["label"]]))
     labels = [
         {"label": code, "description": text, "category": category, "chapter": chapter, "train_samples": counts[code]}
         for code, text, category, _, chapter in sorted(CODES)
@@ -229,7 +242,8 @@ def _write_data(tree: Tree) -> None:
 
 def _write_arm(tree: Tree, contender: Contender, random_: random.Random, gpu: bool, hostile: bool) -> None:
     folder = tree.folder / contender.path
-    answers = [_answer(row, contender, random_) for row in tree.samples]
+    answer = _answer_set if tree.spec.several else _answer
+    answers = [answer(row, contender, random_) for row in tree.samples]
     if hostile:
         hurt = dict.fromkeys(("raw", "thinking", "refusal", "error", "finish_reason"), HOSTILE)
         answers[0] = answers[0].model_copy(update={**hurt, "code": None})
@@ -256,6 +270,23 @@ def _write_arm(tree: Tree, contender: Contender, random_: random.Random, gpu: bo
     if arm.finetuned:
         _write_records(folder, arm, "finetune", gpu, billions, len(tree.samples))
         _write_training(folder, random_, len(tree.samples))
+
+
+def _answer_set(row: dict[str, Any], contender: Contender, random_: random.Random) -> Prediction:
+    """Each label with the contender's skill, one that is wrong at times; for one text in 25 nothing can be read."""
+    codes = [code for code, *_ in CODES]
+    said = [label for label in row["labels"] if random_.random() < contender.skill]
+    said += [code for code in codes if code not in row["labels"] and random_.random() < 0.3 * (1 - contender.skill)]
+    read = random_.random() > 0.04
+    ranked = said + random_.sample([code for code in codes if code not in said], len(codes) - len(said))
+    return Prediction(
+        sample_id=row["sample_id"],
+        raw="; ".join(said) if read else "I would need more tests to be sure.",
+        **set_fields(row["labels"], said if read else None),
+        candidates=[Candidate(code=code, log_probability=-0.2 - 0.5 * rank) for rank, code in enumerate(ranked)],
+        prompt_tokens=800,
+        new_tokens=8,
+    )
 
 
 def _answer(row: dict[str, str], contender: Contender, random_: random.Random) -> Prediction:

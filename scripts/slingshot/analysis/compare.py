@@ -16,12 +16,13 @@ from slingshot.analysis.outcomes import Outcome, read_outcomes
 from slingshot.analysis.pairs import Pair, answering, compare_pairs, pairs_of
 from slingshot.analysis.rivalry import frequency_groups, heads_of, selective_of
 from slingshot.analysis.scoring import check_order
+from slingshot.analysis.set_ensemble import set_ensemble
 from slingshot.analysis.verdict import Evidence, judge
 from slingshot.artifacts.comparison import ArmSummary, Comparison, DesignFindings, Ensemble, PairComparison, Verdict
 from slingshot.artifacts.cost import ArmCost, BreakEven
 from slingshot.artifacts.labels import Label, read_labels
 from slingshot.artifacts.layout import ResultFiles
-from slingshot.artifacts.metrics import AnswerKind, Metrics, Score
+from slingshot.artifacts.metrics import AnswerKind, AnswerScores, Metrics, Score, SetScores
 from slingshot.artifacts.splits import read_split
 from slingshot.config.base import EnsembleWeights
 from slingshot.config.reporting import Statistics
@@ -84,8 +85,10 @@ def compare(
         ],
         provenance={f"{outcome.path} predictions": outcome.metrics.provenance["predictions"] for outcome in outcomes},
         designs=designs_of(outcomes, labels, spec.statistics, groups),
-        selective=selective_of(outcomes, spec.statistics, groups),
-        by_frequency=frequency_groups(outcomes, test, labels, spec.statistics.confidence, groups),
+        selective=[] if spec.several else selective_of(outcomes, spec.statistics, groups),
+        by_frequency=[]
+        if spec.several
+        else frequency_groups(outcomes, test, labels, spec.statistics.confidence, groups),
     )
 
 
@@ -135,8 +138,8 @@ def scored_of(outcome: Outcome) -> Scored:
     finetuned = outcome.finetune.spec if outcome.finetune else {}
     return Scored(
         arm=outcome.arm,
-        correct=outcome.correct("free"),
-        exact_match=outcome.metrics.answers["free"].exact_match,
+        values=outcome.values("free"),
+        exact_match=outcome.score("free"),
         shots=outcome.shots,
         train_samples=training.get("train_samples"),
         hold_steps=finetuned.get("hold_steps", False),
@@ -188,12 +191,15 @@ def summary_of(outcome: Outcome, spec: CompareSpec, costs: dict[str, ArmCost]) -
         result_key=spec.result_keys[arm.path],
         scores=scores_of(metrics),
         cost=costs.get(arm.path),
+        estimand=None if outcome.estimand == "exact_match" else outcome.estimand,
     )
 
 
 def scores_of(metrics: Metrics) -> dict[str, Score]:
     """The scores that the table of arms shows; ArmSummary names them."""
     free = metrics.answers["free"]
+    if free.sets is not None:
+        return set_scores_of(metrics, free, free.sets)
     target = free.levels["label" if metrics.labels == "plain" else metrics.level]
     scores: dict[str, Score | None] = {
         "exact_match": free.exact_match,
@@ -218,10 +224,35 @@ def scores_of(metrics: Metrics) -> dict[str, Score]:
     return {name: score for name, score in scores.items() if score is not None}
 
 
+def set_scores_of(metrics: Metrics, free: AnswerScores, sets: SetScores) -> dict[str, Score]:
+    """As `scores_of`, where samples have several labels."""
+    scores: dict[str, Score | None] = {
+        "exact_match": sets.exact_match,
+        "micro_f1": sets.micro.f1,
+        "micro_precision": sets.micro.precision,
+        "micro_recall": sets.micro.recall,
+        "macro_f1": sets.macro.f1,
+        "macro_f1_code_set": sets.macro_code_set.f1,
+        "examples_f1": sets.examples.f1,
+        "hierarchical_f1": sets.hierarchical.f1 if sets.hierarchical else None,
+        "mean_average_precision": sets.mean_average_precision,
+        "parsable": free.parsable,
+        "known": free.known,
+        "valid": free.valid,
+    }
+    scores |= {f"{level}_micro_f1": found.f1 for level, found in sets.levels.items()}
+    for each in sets.at_rank:
+        scores |= {f"precision_at_{each.k}": each.precision, f"recall_at_{each.k}": each.recall}
+    if (constrained := metrics.answers.get("constrained")) and constrained.sets is not None:
+        scores["constrained_exact_match"] = constrained.exact_match
+        scores["constrained_micro_f1"] = constrained.sets.micro.f1
+    return {name: score for name, score in scores.items() if score is not None}
+
+
 def ensembles_of(pairs: Sequence[Pair], weights: EnsembleWeights, confidence: float, groups: Groups) -> list[Ensemble]:
     """One for each pair of the study's own arms that the verdict rests on, where both rank candidates to vote with."""
     return [
-        ensemble(
+        (set_ensemble if pair.first.several else ensemble)(
             pair.first.path,
             pair.second.path,
             pair.first.predictions,

@@ -1,6 +1,7 @@
 """What a study's designs say: effects of size and training, learning curves, seeds, few-shot ladders, sweeps.
 
-All of it rests on the free answers to the same test samples. docs/designs.md explains each number.
+All of it rests on the free answers to the same test samples, and is of the study's estimand (`statistics.estimand`);
+records call it exact_match in every study. docs/designs.md explains each number.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Scored:
     """An arm with what the designs' analysis needs of it."""
 
     arm: Arm
-    correct: Correct
+    values: Floats | Correct  # each sample's part of the estimand; right or wrong where that is exact match
     exact_match: Score
     shots: int
     train_samples: int | None
@@ -82,7 +83,7 @@ def findings(scored: Sequence[Scored], statistics: Statistics, groups: Groups) -
 
 def resampled_means(scored: Sequence[Scored], statistics: Statistics, groups: Groups) -> Resampled:
     """Each arm's exact match in each of m resamples of the test samples, the same resamples for all arms."""
-    right = np.array([each.correct for each in scored], dtype=float)
+    right = np.array([each.values for each in scored], dtype=float)
     means = np.concatenate(
         [weights @ right.T / weights.sum(axis=1)[:, None] for weights in resample_weights(groups, statistics)]
     )
@@ -115,7 +116,7 @@ def crossed_of(scored: Sequence[Scored], statistics: Statistics, groups: Groups)
         there = [cell for cell in cells if cell is not None]
         if len(there) < 4:
             continue
-        right = np.array([cell.correct for cell in there], dtype=float)
+        right = np.array([cell.values for cell in there], dtype=float)
         names = ("small_untrained", "small_finetuned", "large_untrained", "large_finetuned")
         yield Crossed(
             small=one,
@@ -140,7 +141,7 @@ def gains_of(scored: Sequence[Scored], statistics: Statistics, groups: Groups) -
                 model=model,
                 untrained=untrained.path,
                 finetuned=finetuned.path,
-                difference=paired_difference(finetuned.correct, untrained.correct, statistics.confidence, groups),
+                difference=paired_difference(finetuned.values, untrained.values, statistics.confidence, groups),
             )
 
 
@@ -196,7 +197,7 @@ def _fitted(
 ) -> dict[str, Any]:
     """The fields of a MeasuredCurve that rest on a fit: at least three sizes, in rising order."""
     sizes = np.array([each.train_samples for each in runs], dtype=float)
-    errors = np.array([1 - each.correct.mean() for each in runs])
+    errors = np.array([1 - each.values.mean() for each in runs])
     shape = fit_best_shape(sizes, errors)
     noise = learning_curve.training_noise(shape, seeds)
     again = 1 - np.stack([resampled[each.path] for each in runs], axis=1)
@@ -205,7 +206,7 @@ def _fitted(
     law = learning_curve.power_law(
         sizes, errors, fitted, learning_curve.fit(sizes, np.clip(again, 0, 1)), statistics.confidence
     )
-    fits = learning_curve.fits_well(shape, errors, len(runs[0].correct), noise)
+    fits = learning_curve.fits_well(shape, errors, len(runs[0].values), noise)
     return {
         "power_law": law,
         "shapes": shape.shapes,
@@ -230,11 +231,11 @@ def _break_even(
     groups: Groups,
 ) -> TrainSizeBreakEven:
     """From which size the runs match an untrained arm; `shape` is None where none fits."""
-    differences = [each.correct.astype(float) - other.correct for each in runs]
+    differences = [each.values.astype(float) - other.values for each in runs]
     low, high = learning_curve.break_even_bounds(sizes, differences, noise, confidence, groups)
     estimate = None
     if shape is not None:
-        estimate = learning_curve.enclosed(shape.size_at(float(1 - other.correct.mean())), low, high)
+        estimate = learning_curve.enclosed(shape.size_at(float(1 - other.values.mean())), low, high)
     ends = learning_curve.train_size(low), learning_curve.train_size(high)
     words = learning_curve.in_words(estimate, *ends, int(sizes[0]), int(sizes[-1]), confidence)
     counted = "" if noise.source != "none" else " Training noise is not counted: it takes more sizes or designs.seeds."
@@ -257,12 +258,12 @@ def seeds_of(model: str, scored: Sequence[Scored], statistics: Statistics, group
     if len(runs) < 2:
         return None
     shares = np.array([each.exact_match.value for each in runs])
-    nothing = [np.zeros(len(runs[0].correct))]
-    answers = [each.correct.astype(float) for each in runs]
+    nothing = [np.zeros(len(runs[0].values))]
+    answers = [each.values.astype(float) for each in runs]
     mean = compare_runs(answers, nothing, statistics.confidence, groups).difference
     share = float(shares.mean())
     against = {
-        other.path: compare_runs(answers, [other.correct.astype(float)], statistics.confidence, groups).difference
+        other.path: compare_runs(answers, [other.values.astype(float)], statistics.confidence, groups).difference
         for other in _large_untrained(scored)
     }
     return SeedVariation(
@@ -270,9 +271,17 @@ def seeds_of(model: str, scored: Sequence[Scored], statistics: Statistics, group
         runs=[SeedRun(arm=each.path, seed=each.seed, exact_match=each.exact_match) for each in runs],
         mean=Estimate(value=mean.value, low=max(mean.low, 0.0), high=mean.high),
         between_seeds=float(shares.std(ddof=1)),
-        between_samples=float(np.sqrt(share * (1 - share) / len(runs[0].correct))),
+        between_samples=_standard_error(answers, share),
         against={path: Estimate(value=each.value, low=each.low, high=each.high) for path, each in against.items()},
     )
+
+
+def _standard_error(answers: Sequence[Floats], share: float) -> float:
+    """Of one run's score over test samples: the binomial's where each is right or wrong, else by the samples' parts."""
+    n = len(answers[0])
+    if all(np.isin(each, (0, 1)).all() for each in answers):
+        return float(np.sqrt(share * (1 - share) / n))
+    return float(np.sqrt(np.mean([each.var() for each in answers]) / n))
 
 
 def _seed_runs(model: str, scored: Sequence[Scored]) -> list[Scored]:
@@ -300,7 +309,7 @@ def ladder_of(model: str, scored: Sequence[Scored], statistics: Statistics, grou
                 exact_match=each.exact_match,
                 gain=None
                 if each is least
-                else paired_difference(each.correct, least.correct, statistics.confidence, groups),
+                else paired_difference(each.values, least.values, statistics.confidence, groups),
             )
             for each in rungs
         ],

@@ -112,7 +112,7 @@ def _fitted_weight(ballots: _Ballots) -> float:
 
 
 def _ballots(finetuned: str, zero_shot: str, small: Sequence[Prediction], large: Sequence[Prediction]) -> _Ballots:
-    _check_same_samples(finetuned, zero_shot, small, large)
+    check_same_samples(finetuned, zero_shot, small, large)
     sides = [[_probabilities(prediction) for prediction in side] for side in (small, large)]
     pairs = list(zip(*sides, strict=True))
     labels = [list(dict.fromkeys([*first, *second])) for first, second in pairs]
@@ -136,9 +136,12 @@ def _probabilities(prediction: Prediction) -> dict[str, float]:
     return {code: share / total for code, share in shares.items()}
 
 
-def _check_same_samples(
+def check_same_samples(
     finetuned: str, zero_shot: str, small: Sequence[Prediction], large: Sequence[Prediction]
 ) -> None:
+    """Raises:
+    StudyError: the arms answered none, or not the same samples in the same order.
+    """
     if not small:
         raise StudyError(f"{finetuned} has no predictions, so it cannot vote: run its predict step again")
     if [(one.sample_id, one.label) for one in small] != [(one.sample_id, one.label) for one in large]:

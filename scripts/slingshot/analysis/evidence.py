@@ -40,9 +40,9 @@ class Evidence:
         return [arm for arm in self.competing if arm.side == "rival"]
 
     def score(self, arm: ArmSummary) -> float:
-        """Exact match as a share, of constrained answers where these are asked for and there."""
-        name = "constrained_exact_match" if self.answer == "constrained" else "exact_match"
-        return arm.scores.get(name, arm.scores["exact_match"]).value
+        """The estimand as a share, of constrained answers where these are asked for and there."""
+        name = arm.estimand or "exact_match"
+        return arm.scores.get(f"constrained_{name}" if self.answer == "constrained" else name, arm.score).value
 
     def best_of(self, arms: Sequence[ArmSummary]) -> ArmSummary:
         return max(arms, key=self.score)

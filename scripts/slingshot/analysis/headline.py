@@ -36,13 +36,13 @@ def headline(
 
 def recommendation(evidence: Evidence, best: ArmSummary, winners: Sequence[str]) -> str:
     """`Use` an arm that is shown to be better than what it was compared with, else only the highest score."""
-    n = best.scores["exact_match"].n
+    n, score = best.score.n, percent(evidence.score(best))
     shown = (best.arm in winners or best.side == "rival") and not unbeaten(evidence, best)
     opening = "Use" if shown else f"Highest score of {counted(len(evidence.competing), 'arm')}:"
-    return (
-        f"{opening} {evidence.named(best)}: it answers {percent(evidence.score(best))} of {n:,} test dialogues exactly"
-        f"{cost_in_words(best, evidence.currency)}."
-    )
+    found = f"it answers {score} of {n:,} test dialogues exactly"
+    if best.estimand == "micro_f1":
+        found = f"its micro F1 is {score} over {n:,} test dialogues"
+    return f"{opening} {evidence.named(best)}: {found}{cost_in_words(best, evidence.currency)}."
 
 
 def unbeaten(evidence: Evidence, best: ArmSummary) -> list[ArmSummary]:

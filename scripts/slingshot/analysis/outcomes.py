@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from slingshot.analysis.groups import Correct
+from slingshot.analysis.groups import Correct, Floats
+from slingshot.analysis.set_scores import Answered, Sets, micro_f1_values
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.manifest import original_digest
-from slingshot.artifacts.metrics import AnswerKind, Metrics, read_metrics
-from slingshot.artifacts.predictions import Prediction, read_predictions
+from slingshot.artifacts.metrics import AnswerKind, Metrics, Score, read_metrics
+from slingshot.artifacts.predictions import Prediction, is_right, read_predictions
 from slingshot.artifacts.records import ProcessRecord, StepRecord, read_process_record, read_step_record
 from slingshot.config.arms import Arm
+from slingshot.config.reporting import Estimand
 from slingshot.config.specs import CompareSpec
 from slingshot.core.errors import StudyError
 
@@ -30,6 +32,7 @@ class Outcome:
     finetune: StepRecord | None
     finetune_process: ProcessRecord | None
     validation: list[Prediction] | None
+    estimand: Estimand = "exact_match"
 
     @property
     def path(self) -> str:
@@ -52,17 +55,45 @@ class Outcome:
         Raises:
             ValueError: the arm does not answer in this way.
         """
+        free = self._read_way(kind) == "free"
+        return [each.code if free else each.constrained_code for each in self.predictions]
+
+    def sets(self, kind: AnswerKind) -> Answered:
+        """One set per sample, where samples have several labels; errors as `answers`."""
+        free = self._read_way(kind) == "free"
+        return [each.codes if free else each.constrained_codes for each in self.predictions]
+
+    @property
+    def truths(self) -> Sets:
+        """Each sample's set, where samples have several labels."""
+        return [each.labels or [] for each in self.predictions]
+
+    @property
+    def several(self) -> bool:
+        """Whether samples have several labels."""
+        return bool(self.predictions) and self.predictions[0].labels is not None
+
+    def correct(self, kind: AnswerKind) -> Correct:
+        """Shape (samples,): whether the answer is the label, or the whole set."""
+        constrained = self._read_way(kind) == "constrained"
+        return np.array([is_right(each, constrained) for each in self.predictions], dtype=bool)
+
+    def values(self, kind: AnswerKind) -> Floats:
+        """Each sample's part of the estimand, of shape (samples,): their mean is the arm's score."""
+        if self.estimand == "micro_f1":
+            return micro_f1_values(self.truths, self.sets(kind))
+        return self.correct(kind).astype(float)
+
+    def score(self, kind: AnswerKind) -> Score:
+        """The estimand with its interval."""
+        found = self.metrics.answers[kind]
+        return found.exact_match if self.estimand == "exact_match" or found.sets is None else found.sets.micro.f1
+
+    def _read_way(self, kind: AnswerKind) -> AnswerKind:
         way = self.way(kind)
         if way is None:
             raise ValueError(f"{self.path} has no {kind} answers")
-        return [each.code if way == "free" else each.constrained_code for each in self.predictions]
-
-    def correct(self, kind: AnswerKind) -> Correct:
-        """Shape (samples,)."""
-        return np.array(
-            [answer == each.label for answer, each in zip(self.answers(kind), self.predictions, strict=True)],
-            dtype=bool,
-        )
+        return way
 
     @property
     def shots(self) -> int:
@@ -87,7 +118,7 @@ def _metrics_of(files: ArmFiles, results: ResultFiles) -> Metrics:
     return metrics
 
 
-def read_outcome(arm: Arm, results: Path, validated: bool = False) -> Outcome:
+def read_outcome(arm: Arm, results: Path, validated: bool = False, estimand: Estimand = "exact_match") -> Outcome:
     """Read an arm's folder.
 
     Raises:
@@ -104,6 +135,7 @@ def read_outcome(arm: Arm, results: Path, validated: bool = False) -> Outcome:
         finetune=read_step_record(files.record("finetune")) if trained else None,
         finetune_process=read_process_record(files.process("finetune")) if trained else None,
         validation=read_predictions(files.validation.predictions) if validated else None,
+        estimand=estimand,
     )
 
 
@@ -116,7 +148,8 @@ def read_outcomes(spec: CompareSpec, results: Path, allow_missing: bool) -> tupl
     outcomes, missing = [], []
     for arm in spec.arms:
         try:
-            outcomes.append(read_outcome(arm, results, arm.path in spec.validated))
+            estimand = spec.statistics.estimand_of(spec.several)
+            outcomes.append(read_outcome(arm, results, arm.path in spec.validated, estimand))
         except FileNotFoundError as error:
             if not allow_missing:
                 raise StudyError(

@@ -13,12 +13,19 @@ from slingshot.analysis.groups import Groups, independent
 from slingshot.analysis.intervals import difference_of, jackknife
 from slingshot.analysis.outcomes import Outcome
 from slingshot.analysis.scoring import TREE, at_level, hierarchical_counts, hierarchical_f1
+from slingshot.analysis.set_scores import (
+    exact_match_difference,
+    hierarchical_f1_difference,
+    macro_f1_difference,
+    micro_f1_difference,
+)
 from slingshot.analysis.significance import cohens_g, compare_runs, discordant, paired_difference
 from slingshot.artifacts.comparison import Family, PairComparison
 from slingshot.artifacts.labels import Label
 from slingshot.artifacts.metrics import AnswerKind, Difference
 from slingshot.config.arms import Arm
 from slingshot.config.reporting import Statistics
+from slingshot.data.code_trees import tree_of
 
 
 @dataclass(frozen=True)
@@ -104,8 +111,7 @@ def compare_pair(
     """Bonferroni's correction (Dunn 1961), as its intervals and its test agree; Holm's has no such intervals."""
     counts = discordant(pair.first.correct(kind), pair.second.correct(kind))
     first, second = (
-        [run.correct(kind).astype(float) for run in runs if run.way(kind)]
-        for runs in (pair.first_runs, pair.second_runs)
+        [run.values(kind) for run in runs if run.way(kind)] for runs in (pair.first_runs, pair.second_runs)
     )
     level = 1 - statistics.confidence
     own = compare_runs(first, second, statistics.confidence, groups)
@@ -136,8 +142,10 @@ def compare_pair(
 def level_differences(
     pair: Pair, kind: AnswerKind, labels: Sequence[Label], confidence: float, groups: Groups
 ) -> dict[str, Difference]:
-    """Differences of accuracy above the target's level, where the labels have a tree."""
+    """Differences of accuracy above the target's level, where labels have a tree; of sets, of their other scores."""
     metrics = pair.first.metrics
+    if pair.first.several:
+        return set_differences(pair, kind, confidence, groups)
     if metrics.labels == "plain":
         return {}
     by_name = {label.label: label for label in labels}
@@ -157,6 +165,21 @@ def level_differences(
         )
         differences[f"{level}_accuracy"] = paired_difference(first, second, confidence, groups)
     return differences
+
+
+def set_differences(pair: Pair, kind: AnswerKind, confidence: float, groups: Groups) -> dict[str, Difference]:
+    """Differences of the scores of sets beside the estimand."""
+    truths, sides = pair.first.truths, (pair.first.sets(kind), pair.second.sets(kind))
+    found = {"macro_f1": macro_f1_difference(truths, *sides, groups, confidence)}
+    if pair.first.estimand == "micro_f1":
+        found["exact_match"] = exact_match_difference(truths, *sides, groups, confidence)
+    else:
+        found["micro_f1"] = micro_f1_difference(truths, *sides, groups, confidence)
+    metrics = pair.first.metrics
+    scores, tree = metrics.answers["free"].sets, tree_of(metrics.labels)
+    if tree is not None and scores is not None and scores.hierarchical is not None:
+        found["hierarchical_f1"] = hierarchical_f1_difference(truths, *sides, tree, groups, confidence)
+    return found
 
 
 def hierarchical_differences(

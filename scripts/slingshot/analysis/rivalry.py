@@ -101,5 +101,5 @@ def _point(
         head=classify.path,
         writing_score=write.exact_match,
         head_score=classify.exact_match,
-        difference=paired_difference(classify.correct, write.correct, confidence, groups),
+        difference=paired_difference(classify.values, write.values, confidence, groups),
     )

@@ -59,28 +59,32 @@ def set_scores(
         tree: of the labels; None for plain ones
         lifted: level to truths and answers there, of the levels above the labels' own
     """
-    correct = right_sets(truths, answers)
-    answers = [each or () for each in answers]
+    correct, said_sets = right_sets(truths, answers), read_sets(answers)
     names = sorted({*train_samples, *(label for each in truths for label in each)})
-    true, said = indicators(truths, names), indicators(answers, names)
-    outside = np.array([len(set(each) - set(names)) for each in answers], float)  # valid elsewhere, wrong here
+    true, predicted = indicators(truths, names), indicators(said_sets, names)
+    outside = np.array([len(set(each) - set(names)) for each in said_sets], np.float64)  # valid elsewhere, wrong here
     in_test = np.asarray(true.sum(axis=0)).ravel() > 0
     in_study = np.array([name in train_samples for name in names])
     return SetScores(
         exact_match=proportion(correct, confidence, groups),
-        micro=_micro(true, said, outside, groups, confidence),
-        macro=_macro(true[:, in_test], said[:, in_test], groups, confidence),
-        macro_code_set=_macro(true[:, in_study], said[:, in_study], groups, confidence),
-        examples=_examples(true, said, outside, groups, confidence),
-        hierarchical=None if tree is None else _hierarchical(truths, answers, tree, groups, confidence),
+        micro=_micro(true, predicted, outside, groups, confidence),
+        macro=_macro(true[:, in_test], predicted[:, in_test], groups, confidence),
+        macro_code_set=_macro(true[:, in_study], predicted[:, in_study], groups, confidence),
+        examples=_examples(true, predicted, outside, groups, confidence),
+        hierarchical=None if tree is None else _hierarchical(truths, said_sets, tree, groups, confidence),
         mean_average_precision=None if rankings is None else _ranked_map(truths, rankings, groups, confidence),
         levels={level: _micro_of(*sets, groups, confidence) for level, sets in (lifted or {}).items()},
         at_rank=[] if rankings is None else [_at_rank(k, truths, rankings, groups, confidence) for k in RANKS],
-        by_train_frequency=_by_frequency(true, said, names, train_samples, groups, confidence),
+        by_train_frequency=_by_frequency(true, predicted, names, train_samples, groups, confidence),
         test_labels=int(in_test.sum()),
         mean_labels=float(true.sum() / true.shape[0]),
-        mean_answered=float((said.sum() + outside.sum()) / true.shape[0]),
+        mean_answered=float((predicted.sum() + outside.sum()) / true.shape[0]),
     )
+
+
+def read_sets(answers: Answered) -> Sets:
+    """The answers with the empty set where none could be read."""
+    return [each or () for each in answers]
 
 
 def right_sets(truths: Sets, answers: Answered) -> Correct:
@@ -100,10 +104,10 @@ def indicators(sets: Sets, names: Sequence[str]) -> csr_matrix:
 # ---------------------------------------------------------------- micro, macro, examples, hierarchical
 
 
-def micro_counts(true: csr_matrix, said: csr_matrix, outside: Floats | float = 0.0) -> Floats:
+def micro_counts(true: csr_matrix, predicted: csr_matrix, outside: Floats | float = 0.0) -> Floats:
     """Shape (n, 3): labels that truth and answer share, that the answer has, that the truth has."""
-    shared = np.asarray(true.multiply(said).sum(axis=1)).ravel()
-    answered = np.asarray(said.sum(axis=1)).ravel() + outside
+    shared = np.asarray(true.multiply(predicted).sum(axis=1)).ravel()
+    answered = np.asarray(predicted.sum(axis=1)).ravel() + outside
     return np.stack([shared, answered, np.asarray(true.sum(axis=1)).ravel()], axis=1)
 
 
@@ -118,8 +122,10 @@ def _divided(above: Floats, below: Floats) -> Floats:
     return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
 
 
-def _micro(true: csr_matrix, said: csr_matrix, outside: Floats, groups: Groups, confidence: float) -> PrecisionRecall:
-    counts = micro_counts(true, said, outside)
+def _micro(
+    true: csr_matrix, predicted: csr_matrix, outside: Floats, groups: Groups, confidence: float
+) -> PrecisionRecall:
+    counts = micro_counts(true, predicted, outside)
     return PrecisionRecall(**jackknifed(precision_recall_f1, counts, _NAMES, groups, confidence))
 
 
@@ -130,8 +136,10 @@ def _micro_of(truths: Sets, answers: Sets, groups: Groups, confidence: float) ->
 
 def counts_of(truths: Sets, answers: Answered) -> Floats:
     """Shape (n, 3): labels that truth and answer share, that the answer has, that the truth has."""
-    pairs = [(set(truth), set(answer or ())) for truth, answer in zip(truths, answers, strict=True)]
-    return np.array([(len(true & said), len(said), len(true)) for true, said in pairs], float).reshape(-1, 3)
+    pairs = [(set(truth), set(answer)) for truth, answer in zip(truths, read_sets(answers), strict=True)]
+    return np.array([(len(true & predicted), len(predicted), len(true)) for true, predicted in pairs], float).reshape(
+        -1, 3
+    )
 
 
 def micro_f1_values(truths: Sets, answers: Answered) -> Floats:
@@ -150,9 +158,9 @@ def micro_f1_values(truths: Sets, answers: Answered) -> Floats:
     return np.asarray(f1 + (2 * shared - f1 * size) / mean)
 
 
-def macro_features(true: csr_matrix, said: csr_matrix) -> csr_matrix:
+def macro_features(true: csr_matrix, predicted: csr_matrix) -> csr_matrix:
     """Shape (n, 3 labels): what is shared, answered and true, label by label."""
-    return csr_matrix(hstack([true.multiply(said), said, true], format="csr"))
+    return csr_matrix(hstack([true.multiply(predicted), predicted, true], format="csr"))
 
 
 def macro_precision_recall_f1(sums: Floats) -> Floats:
@@ -162,8 +170,8 @@ def macro_precision_recall_f1(sums: Floats) -> Floats:
     return np.stack([score.mean(axis=1) for score in scores], axis=1)
 
 
-def _macro(true: csr_matrix, said: csr_matrix, groups: Groups, confidence: float) -> PrecisionRecall:
-    features = macro_features(true, said)
+def _macro(true: csr_matrix, predicted: csr_matrix, groups: Groups, confidence: float) -> PrecisionRecall:
+    features = macro_features(true, predicted)
     found = jackknifed(macro_precision_recall_f1, features, _NAMES, groups, confidence, capped=True)
     return PrecisionRecall(**found)
 
@@ -174,9 +182,9 @@ def example_scores(counts: Floats) -> Floats:
 
 
 def _examples(
-    true: csr_matrix, said: csr_matrix, outside: Floats, groups: Groups, confidence: float
+    true: csr_matrix, predicted: csr_matrix, outside: Floats, groups: Groups, confidence: float
 ) -> PrecisionRecall:
-    each = example_scores(micro_counts(true, said, outside))
+    each = example_scores(micro_counts(true, predicted, outside))
     return PrecisionRecall(**{name: mean_score(each[:, at], groups, confidence) for at, name in enumerate(_NAMES)})
 
 
@@ -193,7 +201,7 @@ def hierarchical_counts(truths: Sets, answers: Sets, tree: CodeTree) -> Floats:
         return frozenset().union(*(tree.lineage(label) or {label} for label in labels))
 
     pairs = [(above(truth), above(answer)) for truth, answer in zip(truths, answers, strict=True)]
-    return np.array([(len(true & said), len(said), len(true)) for true, said in pairs], float)
+    return np.array([(len(true & predicted), len(predicted), len(true)) for true, predicted in pairs], float)
 
 
 def _hierarchical(truths: Sets, answers: Sets, tree: CodeTree, groups: Groups, confidence: float) -> PrecisionRecall:
@@ -203,7 +211,7 @@ def _hierarchical(truths: Sets, answers: Sets, tree: CodeTree, groups: Groups, c
 
 def _by_frequency(
     true: csr_matrix,
-    said: csr_matrix,
+    predicted: csr_matrix,
     names: Sequence[str],
     train_samples: Mapping[str, int],
     groups: Groups,
@@ -215,7 +223,7 @@ def _by_frequency(
     for low, high in FREQUENCIES:
         chosen = (low <= frequency) & (frequency <= (high if high < math.inf else frequency.max(initial=0))) & present
         if chosen.any():
-            here = _micro(true[:, chosen], said[:, chosen], np.zeros(true.shape[0]), groups, confidence)
+            here = _micro(true[:, chosen], predicted[:, chosen], np.zeros(true.shape[0]), groups, confidence)
             found.append(FrequencyScores(train_samples=span(low, high), labels=int(chosen.sum()), micro=here))
     return found
 
@@ -262,8 +270,7 @@ def micro_f1_difference(
     truths: Sets, first: Answered, second: Answered, groups: Groups, confidence: float
 ) -> Difference:
     """Micro F1 of `first` minus that of `second`, by its samples' parts: the verdict's estimand (docs/verdict.md)."""
-    parts = (micro_f1_values(truths, each) for each in (first, second))
-    return paired_difference(*parts, confidence, groups)
+    return paired_difference(micro_f1_values(truths, first), micro_f1_values(truths, second), confidence, groups)
 
 
 def macro_f1_difference(
@@ -274,7 +281,7 @@ def macro_f1_difference(
     true = indicators(truths, names)
 
     def f1_of(answers: Answered) -> Jackknifed:
-        features = macro_features(true, indicators([each or () for each in answers], names))
+        features = macro_features(true, indicators(read_sets(answers), names))
         return jackknife(lambda sums: macro_precision_recall_f1(sums)[:, 2:], features, groups)
 
     return difference_of(f1_of(first), f1_of(second), groups, confidence)
@@ -286,7 +293,7 @@ def hierarchical_f1_difference(
     """Micro F1 over sets with all their ancestors, of `first` minus that of `second`."""
 
     def f1_of(answers: Answered) -> Jackknifed:
-        counts = hierarchical_counts(truths, [each or () for each in answers], tree)
+        counts = hierarchical_counts(truths, read_sets(answers), tree)
         return jackknife(lambda sums: precision_recall_f1(sums)[:, 2:], counts, groups)
 
     return difference_of(f1_of(first), f1_of(second), groups, confidence)

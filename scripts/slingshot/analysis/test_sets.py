@@ -8,15 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from slingshot.analysis.groups import Correct, Groups, groups_of
+from slingshot.analysis.groups import Correct, Floats, Groups, groups_of
 from slingshot.analysis.scoring import check_order
+from slingshot.analysis.set_scores import micro_f1_values
 from slingshot.analysis.significance import paired_difference, paired_p
 from slingshot.artifacts.comparison import PairComparison, read_comparison
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.metrics import AnswerKind, Metrics, Score, read_metrics
-from slingshot.artifacts.predictions import Prediction, read_predictions
+from slingshot.artifacts.predictions import is_right, read_predictions
 from slingshot.artifacts.splits import read_split
 from slingshot.artifacts.test_sets import ArmOnTestSet, Drop, OneTestSet, PairOnTestSet, TestSets
+from slingshot.config.reporting import Estimand
 from slingshot.config.specs import CompareTestSetsSpec
 
 
@@ -43,13 +45,14 @@ def _one(
 ) -> OneTestSet:
     split = read_split(results.data.test_set(name))
     arms = spec.arms[name]
-    right = {arm: _correct(results.arm(arm).test_set(name), split, arm, answer) for arm in arms}
+    estimand = spec.statistics.estimand_of(spec.several)
+    right = {arm: _values(results.arm(arm).test_set(name), split, arm, answer, estimand) for arm in arms}
     main = {arm: read_metrics(results.arm(arm).metrics) for arm in arms}
     return OneTestSet(
         name=name,
         n_samples=len(split),
         main_n_samples=next(iter(main.values())).n_samples if main else 0,
-        arms=[_arm(arm, results.arm(arm).test_set(name), main[arm], answer) for arm in arms],
+        arms=[_arm(arm, results.arm(arm).test_set(name), main[arm], answer, estimand) for arm in arms],
         pairs=[
             _pair(pair, right[pair.first], right[pair.second], spec, groups_of(split))
             for pair in pairs
@@ -59,26 +62,28 @@ def _one(
     )
 
 
-def _correct(files: ArmFiles, split: pd.DataFrame, arm: str, answer: AnswerKind) -> Correct:
+def _values(files: ArmFiles, split: pd.DataFrame, arm: str, answer: AnswerKind, estimand: Estimand) -> Floats | Correct:
+    """Each sample's part of the estimand."""
     predictions = read_predictions(files.predictions)
     check_order(predictions, split, arm)
-    return np.array([_answer(each, answer) == each.label for each in predictions], dtype=bool)
+    constrained = [answer == "constrained" and each.constrained_code is not None for each in predictions]
+    if estimand == "micro_f1":
+        sets = [
+            each.constrained_codes if way else each.codes for each, way in zip(predictions, constrained, strict=True)
+        ]
+        return micro_f1_values([each.labels or [] for each in predictions], sets)
+    return np.array([is_right(each, way) for each, way in zip(predictions, constrained, strict=True)], dtype=bool)
 
 
-def _answer(prediction: Prediction, answer: AnswerKind) -> str | None:
-    if answer == "constrained" and prediction.constrained_code is not None:
-        return prediction.constrained_code
-    return prediction.code
-
-
-def _arm(arm: str, files: ArmFiles, main: Metrics, answer: AnswerKind) -> ArmOnTestSet:
+def _arm(arm: str, files: ArmFiles, main: Metrics, answer: AnswerKind, estimand: Estimand) -> ArmOnTestSet:
     here = read_metrics(files.metrics)
     scores, main_scores = _scores(here, answer), _scores(main, answer)
+    own, main_own = scores.pop(estimand), main_scores.pop(estimand)
     return ArmOnTestSet(
         arm=arm,
-        exact_match=scores.pop("exact_match"),
-        main_exact_match=main_scores["exact_match"],
-        drop=drop_of(main_scores.pop("exact_match"), _scores(here, answer)["exact_match"]),
+        exact_match=own,
+        main_exact_match=main_own,
+        drop=drop_of(main_own, own),
         scores=scores,
         main_scores=main_scores,
     )
@@ -86,6 +91,9 @@ def _arm(arm: str, files: ArmFiles, main: Metrics, answer: AnswerKind) -> ArmOnT
 
 def _scores(metrics: Metrics, answer: AnswerKind) -> dict[str, Score]:
     scores = metrics.answers.get(answer, metrics.answers["free"])
+    if (sets := scores.sets) is not None:
+        named = {"micro_f1": sets.micro.f1, "exact_match": sets.exact_match, "macro_f1": sets.macro.f1}
+        return named | ({"hierarchical_f1": sets.hierarchical.f1} if sets.hierarchical else {})
     target = scores.levels["label" if metrics.labels == "plain" else metrics.level]
     found: dict[str, Score] = {"exact_match": scores.exact_match, "macro_f1": target.macro_f1}
     if scores.hierarchical is not None:
@@ -106,7 +114,11 @@ def drop_of(main: Score, here: Score) -> Drop:
 
 
 def _pair(
-    pair: PairComparison, first: Correct, second: Correct, spec: CompareTestSetsSpec, groups: Groups
+    pair: PairComparison,
+    first: Floats | Correct,
+    second: Floats | Correct,
+    spec: CompareTestSetsSpec,
+    groups: Groups,
 ) -> PairOnTestSet:
     return PairOnTestSet(
         first=pair.first,

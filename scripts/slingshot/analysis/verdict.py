@@ -96,9 +96,21 @@ def facts_on_choices(evidence: Evidence) -> list[str]:
     ]
 
 
+def facts_on_sets(evidence: Evidence) -> list[str]:
+    """What is compared where samples have several labels; nothing where they have one."""
+    if not any("macro_f1_code_set" in arm.scores for arm in evidence.arms.values()):
+        return []
+    estimand = next(iter(evidence.arms.values())).estimand or "exact_match"
+    said = {
+        "micro_f1": "micro F1 over all pairs of a dialogue and a label: frequent labels and long sets count most",
+        "exact_match": "the share of dialogues whose whole set is right",
+    }
+    return [f"A dialogue has a set of labels. What is compared is {said[estimand]} (statistics.estimand)."]
+
+
 def facts_of(evidence: Evidence) -> list[str]:
     """How many arms competed, what that does to the correction, and what counts as equal."""
-    facts = []
+    facts = facts_on_sets(evidence)
     primary = evidence.primary
     if primary:
         size, level = primary[0].family_size, 1 - evidence.confidence

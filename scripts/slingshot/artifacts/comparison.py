@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from slingshot.artifacts.records import Record, read_record
 from slingshot.artifacts.rivalry import FrequencyGroup, HeadComparison, SelectiveCoding
 from slingshot.config.base import ArmKind, SelectBy
 from slingshot.config.endpoints import TokenPrices
+from slingshot.config.reporting import Estimand
 
 Family = Literal["primary", "baseline", "secondary"]
 
@@ -21,6 +22,9 @@ Outcome = Literal["specialization", "size", "both", "mixed", "undecided"]
 Side = Literal["small", "large", "rival"]
 
 MarginFinding = Literal["equivalent", "first_not_worse", "second_not_worse"]
+
+
+MEASURES: dict[Estimand, str] = {"exact_match": "exact match", "micro_f1": "micro F1"}
 
 
 class ArmSummary(Record):
@@ -43,13 +47,32 @@ class ArmSummary(Record):
     scores: dict[str, Score] = Field(
         description="exact_match, micro_f1, macro_f1, weighted_f1, parsable, known always; valid, category_accuracy, "
         "block_accuracy, chapter_accuracy, hierarchical_f1, top_1, top_3, top_5, brier, calibration_error, "
-        "constrained_exact_match where they exist"
+        "constrained_exact_match where they exist; of sets those of report/tables.py's SCORES"
     )
     cost: ArmCost | None = Field(description="null where nothing ran here: imported predictions")
+    estimand: Estimand | None = Field(
+        None, description="the key of `scores` that pairs, verdict and designs are of; left out: exact_match"
+    )
+
+    ONLY_IF_THERE: ClassVar[tuple[str, ...]] = ("estimand",)
+
+    @property
+    def score(self) -> Score:
+        """The estimand, of free answers."""
+        return self.scores[self.estimand or "exact_match"]
+
+    @property
+    def measure(self) -> str:
+        """The estimand in words."""
+        return MEASURES[self.estimand or "exact_match"]
 
 
 class PairComparison(Record):
-    """`first` minus `second`, exact matches on the same samples. Positive: first is better."""
+    """`first` minus `second`, the estimand on the same samples. Positive: first is better.
+
+    The estimand is exact match, or micro F1 where the arms' `estimand` says so: its test then flips which arm is which,
+    and only_first_right to odds_ratio still are of whole sets.
+    """
 
     family: Family = Field(
         description="primary: finetuned small against large models, however these are used, which the verdict rests "
@@ -81,7 +104,7 @@ class PairComparison(Record):
     odds_ratio: float | None = Field(description="only_first_right / only_second_right; null where that is not finite")
     levels: dict[str, Difference] = Field(
         description="differences of category_accuracy, block_accuracy, chapter_accuracy, hierarchical_f1 where they "
-        "exist; intervals only, not tested"
+        "exist, and of sets those of macro_f1 and of exact_match or micro_f1; intervals only, not tested"
     )
 
 
@@ -273,7 +296,7 @@ class DesignFindings(Record):
 
 
 class Comparison(Record):
-    """comparison.json."""
+    """comparison.json. In `designs` the estimand is called exact_match in every study."""
 
     confidence: float
     resamples: int
@@ -300,6 +323,21 @@ class Comparison(Record):
     selective: list[SelectiveCoding] = Field(default=[], description="of arms that rank candidates on validation, too")
     by_frequency: list[FrequencyGroup] = Field(default=[], description="the best arms by how often a label is in train")
 
+    @property
+    def estimand(self) -> Estimand:
+        """The score that pairs, verdict and designs are of."""
+        return self.arms[0].estimand or "exact_match" if self.arms else "exact_match"
+
+    @property
+    def measure(self) -> str:
+        """The estimand in words."""
+        return MEASURES[self.estimand]
+
+    @property
+    def several(self) -> bool:
+        """Whether samples have several labels each."""
+        return any("macro_f1_code_set" in arm.scores for arm in self.arms)
+
 
 def read_comparison(path: Path | str) -> Comparison:
     return read_record(Comparison, path)
@@ -309,7 +347,9 @@ class Ensemble(Record):
     """Two arms that vote with the probabilities of their candidates. Shares are of the test samples.
 
     A member is judged by its best candidate, which is what it votes for: the gain is that of voting, and not that of
-    ranking candidates rather than answering freely.
+    ranking candidates rather than answering freely. Of sets, accuracy and gains are micro F1 of the labels whose pooled
+    probability reaches a threshold that is chosen with the weight, a member has a threshold of its own, and shares are
+    of the true labels.
     """
 
     finetuned: str

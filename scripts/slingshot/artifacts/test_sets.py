@@ -21,6 +21,8 @@ class Drop(Record):
 
 
 class ArmOnTestSet(Record):
+    """Of sets, exact_match and main_exact_match are the study's estimand (statistics.estimand)."""
+
     arm: str
     exact_match: Score
     main_exact_match: Score

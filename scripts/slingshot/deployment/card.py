@@ -69,6 +69,10 @@ def _scores(metrics: Metrics) -> dict[str, Score]:
     found: dict[str, Score] = {}
     for kind, answers in metrics.answers.items():
         suffix = "" if kind == "free" else f", {kind}"
+        if answers.sets is not None:
+            found |= {f"micro F1{suffix}": answers.sets.micro.f1, f"macro F1{suffix}": answers.sets.macro.f1}
+            found[f"exact match{suffix}"] = answers.exact_match
+            continue
         level = next(iter(answers.levels.values()))
         found |= {f"exact match{suffix}": answers.exact_match, f"weighted F1{suffix}": level.weighted_f1}
     return found

@@ -15,7 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from slingshot.artifacts.predictions import Prediction
+from slingshot.artifacts.predictions import SET_SEPARATOR, Prediction
+from slingshot.artifacts.splits import LABELS
 
 BUDGET = 4_200_000  # bytes of base64; with Plotly's 2 MB and the rest, a page of 20 arms stays below 8 MB
 
@@ -47,8 +48,10 @@ def pack(
 ) -> BrowserData:
     """Pack the test split with the answers of all arms.
 
+    Where samples have several labels, `labels` and `codes` hold lists instead of texts.
+
     Args:
-        samples: the columns sample_id, text, label, description and chapter of test.parquet
+        samples: the columns sample_id, text, label, description and chapter of test.parquet, and labels of sets
         predictions: each arm's answers
         chapters: titles of chapters
         budget: most bytes that the payload may take
@@ -57,7 +60,9 @@ def pack(
     content = {
         "arms": list(predictions),
         "ids": _column(samples, "sample_id"),
-        "labels": _column(samples, "label"),
+        "labels": [list(map(str, each)) for each in samples[LABELS.name]]
+        if LABELS.name in samples
+        else _column(samples, "label"),
         "descriptions": _coded(_column(samples, "description")),
         "chapters": _coded(_column(samples, "chapter")),
         "titles": dict(chapters),
@@ -93,6 +98,7 @@ def _coded(values: Sequence[str]) -> dict[str, Any]:
 def _answers(ids: Sequence[str], predictions: Mapping[str, Sequence[Prediction]]) -> dict[str, Any]:
     """Each arm's codes and raw answers, as indices into shared lists; -1 is no code, or a raw answer that says no more
     than the code, or a sample without an answer. Notes are indices likewise: see `_notes`."""
+    several = any(one.labels is not None for answers in predictions.values() for one in answers[:1])
     codes: dict[str, int] = {}
     raws: dict[str, int] = {}
     notes: dict[str, int] = {}
@@ -109,7 +115,8 @@ def _answers(ids: Sequence[str], predictions: Mapping[str, Sequence[Prediction]]
             note = json.dumps(_notes(answer)) if answer else "{}"
             note_of.append(notes.setdefault(note, len(notes)) if note != "{}" else -1)
         by_arm.append({"code": code_of, "raw": raw_of, "note": note_of})
-    return {"codes": list(codes), "raws": list(raws), "notes": [json.loads(note) for note in notes], "arms": by_arm}
+    known = [list(code.split(SET_SEPARATOR)) if code else [] for code in codes] if several else list(codes)
+    return {"codes": known, "raws": list(raws), "notes": [json.loads(note) for note in notes], "arms": by_arm}
 
 
 def _notes(answer: Prediction) -> dict[str, str]:

@@ -22,6 +22,11 @@ class Interval(Protocol):
     def high(self) -> float: ...
 
 
+def sentence_case(text: str) -> str:
+    """A text as a sentence begins; its other letters stay: `micro F1` is `Micro F1`."""
+    return text[:1].upper() + text[1:]
+
+
 def percent(share: float | None, digits: int = 1) -> str:
     """A share in percent, without the sign: 0.5123 is 51.2."""
     return MISSING if share is None else f"{100 * share:.{digits}f}".replace("-", MINUS)

@@ -34,12 +34,13 @@ from slingshot.report.figures import costs as cost_figures
 from slingshot.report.figures import designs as design_figures
 from slingshot.report.figures import overview as figures
 from slingshot.report.figures import scores as score_figures
+from slingshot.report.figures import sets as set_figures
 from slingshot.report.figures.export import write_figures
 from slingshot.report.figures.selective import selective_coding
 from slingshot.report.figures.style import Figure
 from slingshot.report.paper import make_paper, tables_of, write_tables
 from slingshot.report.results import Results
-from slingshot.report.tables import SCORES, leaders
+from slingshot.report.tables import columns_of, leaders
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ TEMPLATE = Path(__file__).parent / "template"
 
 FILTERS: tuple[Callable[..., str], ...] = (
     formats.level,
+    formats.sentence_case,
     formats.percent,
     formats.points,
     formats.interval,
@@ -82,13 +84,14 @@ def make_page(results: Results) -> Page:
     drawn: list[Figure | None] = [figures.size_against_score(comparison, unit)]
     pairs = forest_pairs(comparison)
     if pairs:
-        drawn.append(figures.forest(pairs, comparison.confidence))
+        drawn.append(figures.forest(pairs, comparison.confidence, comparison.measure))
     if designs := comparison.designs:
         drawn += [
             design_figures.learning_curves(comparison, designs),
             design_figures.interaction(comparison, designs),
-            design_figures.seeds(designs),
+            design_figures.seeds(designs, comparison.measure),
         ]
+    drawn += set_figures.draw(comparison, metrics)
     drawn.append(score_figures.scores_by_level(comparison, metrics))
     if score_figures.has_groups({arm: scores.by_chapter for arm, scores in free.items()}):
         drawn.append(score_figures.scores_by_chapter({arm: scores.by_chapter for arm, scores in free.items()}))
@@ -151,7 +154,7 @@ def render(results: Results, spec: ReportSpec, page: Page, graph: dag_picture.Gr
     style, script = (TEMPLATE / "report.css").read_text("utf-8"), (TEMPLATE / "report.js").read_text("utf-8")
     plotly = get_plotlyjs()
     comparison = results.comparison
-    columns = [column for column in SCORES if any(column[0] in arm.scores for arm in comparison.arms)]
+    columns = columns_of(comparison)
     return (
         _environment()
         .get_template("page.html")

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from slingshot.artifacts.comparison import Comparison
+from slingshot.artifacts.splits import LABELS
 from slingshot.config.specs import PromptText, ReportSpec
 from slingshot.core.environment import slingshot_version
 from slingshot.core.files import write_text
 from slingshot.prompting.messages import Message, chat_messages
 from slingshot.prompting.template import Shown
-from slingshot.report.formats import count, level, spelled_out
+from slingshot.report.formats import count, level, sentence_case, spelled_out
 from slingshot.report.results import Results
-from slingshot.report.tables import SCORES, arm_table, as_csv, as_latex, latex_text
+from slingshot.report.tables import arm_table, as_csv, as_latex, columns_of, latex_text
 
 SHOWN_LABELS = "(the labels of the study, one per line)"
 
@@ -68,7 +69,12 @@ def prompts_of(results: Results, text: str) -> list[ShownPrompt]:
 
 
 def label_table(results: Results) -> list[dict[str, Any]]:
-    """A row per label, the most frequent in test first: its test samples, and each arm's share of right answers."""
+    """A row per label, the most frequent in test first: its test samples, and each arm's share of right answers.
+
+    Where samples have several labels each arm has the label's F1 instead.
+    """
+    if results.comparison.several:
+        return _label_f1(results)
     truths = [str(label) for label in results.test["label"]]
     ids = [str(sample) for sample in results.test["sample_id"]]
     right = {
@@ -82,6 +88,22 @@ def label_table(results: Results) -> list[dict[str, Any]]:
         | {arm: sum(sample in found for sample in samples) / len(samples) for arm, found in right.items()}
         for label, samples in sorted(of_label.items(), key=lambda item: (-len(item[1]), item[0]))
     ]
+
+
+def _label_f1(results: Results) -> list[dict[str, Any]]:
+    answered = {arm: [set(one.codes or []) for one in answers] for arm, answers in results.predictions.items()}
+    having: dict[str, set[int]] = {}
+    for number, labels in enumerate(results.test[LABELS.name]):
+        for label in labels:
+            having.setdefault(str(label), set()).add(number)
+    rows = []
+    for label, true in sorted(having.items(), key=lambda item: (-len(item[1]), item[0])):
+        row: dict[str, Any] = {"label": label, "n": len(true)}
+        for arm, sets in answered.items():
+            said = {number for number, each in enumerate(sets) if label in each}
+            row[arm] = 2 * len(true & said) / (len(true) + len(said))
+        rows.append(row)
+    return rows
 
 
 def methods_of(results: Results) -> list[str]:
@@ -108,10 +130,11 @@ def methods_of(results: Results) -> list[str]:
             sentence += f"; on {answered.device}" if answered.device else ""
         sentences.append(sentence + ".")
     pairs = [pair for pair in comparison.comparisons if pair.family == "primary"]
+    test = "exact McNemar tests" if comparison.estimand == "exact_match" else "tests by sign flips of samples"
     sentences.append(
-        f"Exact match on {count(comparison.n_samples)} test samples with {level(comparison.confidence)} intervals; "
-        f"paired exact McNemar tests, {len(pairs)} primary comparison{'s' if len(pairs) != 1 else ''}, corrected "
-        f"within their family."
+        f"{sentence_case(comparison.measure)} on {count(comparison.n_samples)} test samples with "
+        f"{level(comparison.confidence)} intervals; paired {test}, {len(pairs)} primary "
+        f"comparison{'s' if len(pairs) != 1 else ''}, corrected within their family."
     )
     return sentences
 
@@ -146,8 +169,7 @@ def pair_table(comparison: Comparison) -> list[dict[str, Any]]:
 def tables_of(results: Results) -> dict[str, str]:
     """File name to content: arms, paired differences and labels as CSV, the first two as LaTeX, too."""
     comparison = results.comparison
-    columns = [column for column in SCORES if any(column[0] in arm.scores for arm in comparison.arms)]
-    arms, pairs = arm_table(comparison, columns), pair_table(comparison)
+    arms, pairs = arm_table(comparison, columns_of(comparison)), pair_table(comparison)
     return {
         "arms.csv": as_csv(arms),
         "arms.tex": as_latex(arms),

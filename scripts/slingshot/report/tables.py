@@ -32,6 +32,39 @@ SCORES = (
 )
 
 
+# Likewise where samples have several labels.
+SET_SCORES = (
+    ("micro_f1", "Micro F1", "over all pairs of a sample and a label"),
+    ("constrained_micro_f1", "Micro F1, constrained", "decoding may say only known labels"),
+    ("micro_precision", "Micro precision", "share of the answered labels that are right"),
+    ("micro_recall", "Micro recall", "share of the true labels that are answered"),
+    ("macro_f1", "Macro F1", "mean over the labels of the test split"),
+    ("macro_f1_code_set", "Macro F1, code set", "mean over all labels of the study; one that test lacks counts 0"),
+    ("examples_f1", "F1 per sample", "mean over the samples; rare and frequent labels count the same"),
+    ("exact_match", "Exact match", "the whole set is right"),
+    ("constrained_exact_match", "Exact match, constrained", "decoding may say only known labels"),
+    ("category_micro_f1", "Category", "micro F1 of the first three characters"),
+    ("block_micro_f1", "Block", "micro F1 of the block of categories"),
+    ("chapter_micro_f1", "Chapter", "micro F1 of the chapter"),
+    ("hierarchical_f1", "Hierarchical F1", "micro, over sets with all their ancestors (Kiritchenko et al. 2006)"),
+    ("mean_average_precision", "MAP", "mean average precision of the ranked labels"),
+    *(
+        (f"{name}_at_{k}", f"{name[0].upper()}@{k}", f"{name} of the {k} labels that are ranked first")
+        for k in (5, 8, 15)
+        for name in ("precision", "recall")
+    ),
+    ("parsable", "Parsable", "a set could be read from the answer"),
+    ("valid", "Valid", "each label of the answer is in the code set"),
+    ("known", "Known", "each label of the answer is one of this study"),
+)
+
+
+def columns_of(comparison: Comparison) -> list[tuple[str, str, str]]:
+    """The columns for which any arm has a score."""
+    columns = SET_SCORES if comparison.several else SCORES
+    return [column for column in columns if any(column[0] in arm.scores for arm in comparison.arms)]
+
+
 def arm_table(comparison: Comparison, columns: Sequence[tuple[str, str, str]]) -> list[dict[str, Any]]:
     """A row per arm: identity, each score with its interval as shares, and cost; None where there is no number."""
     rows = []
@@ -59,7 +92,7 @@ def arm_table(comparison: Comparison, columns: Sequence[tuple[str, str, str]]) -
 
 
 def leaders(comparison: Comparison) -> list[tuple[str, ArmSummary]]:
-    """The best arm of each side under each treatment, by exact match, each with what it is.
+    """The best arm of each side under each treatment, by the estimand, each with what it is.
 
     Arms that repeat a recipe or weaken it (other seeds, parts of train) lead nothing.
     """
@@ -73,7 +106,7 @@ def leaders(comparison: Comparison) -> list[tuple[str, ArmSummary]]:
             "Best of neither side"
             if side == "rival"
             else f"Best {'finetuned' if trained else 'untrained'} {side} model",
-            max(groups[side, trained], key=lambda arm: arm.scores["exact_match"].value),
+            max(groups[side, trained], key=lambda arm: arm.score.value),
         )
         for side, trained in order
         if (side, trained) in groups
@@ -94,7 +127,8 @@ def as_latex(rows: Sequence[Mapping[str, Any]]) -> str:
     """A booktabs table of the scores in percent with their intervals."""
     if not rows:
         return ""
-    titles = {key: title for key, title, _ in SCORES if key in rows[0]}
+    names = {key: title for key, title, _ in (*SET_SCORES, *SCORES)}
+    titles = {key: names[key] for key in rows[0] if key in names}
     lines = [
         "% needs \\usepackage{booktabs}; percent [interval]",
         f"\\begin{{tabular}}{{ll{'r' * len(titles)}}}",

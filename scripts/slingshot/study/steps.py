@@ -87,6 +87,7 @@ STEPS = tuple(SPECS)
 
 STEPS_WITH_SETS = (  # may run where samples have several labels
     *("prepare_data", "data_page", "fetch_model", "fit", "predict_fitted", "import_predictions", "score"),
+    *("compare", "compare_test_sets", "report"),
 )
 
 SET_CANDIDATES = 100  # of a sample with several labels: precision at 15 and mean average precision rest on them

@@ -28,7 +28,7 @@ SIZES = np.array([100, 300, 1000, 3000, 7000], dtype=float)
 
 
 def findings(scored: list[Scored], statistics: Statistics) -> DesignFindings | None:
-    return findings_of(scored, statistics, independent(len(scored[0].correct)))
+    return findings_of(scored, statistics, independent(len(scored[0].values)))
 
 
 def law(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -50,7 +50,7 @@ def scored(path: str, correct: NDArray[np.bool_], design: Any = None, **known: A
             design=design,
             **arm,
         ),
-        correct=correct,
+        values=correct,
         exact_match=proportion(correct, STATISTICS.confidence),
         **facts,
     )
@@ -282,7 +282,7 @@ def seed_runs(generator: np.random.Generator, shares: NDArray[np.float64], n: in
 
 
 def mean_of(runs: list[Scored]) -> Estimate:
-    found = seeds_of("s", runs, STATISTICS, independent(len(runs[0].correct)))
+    found = seeds_of("s", runs, STATISTICS, independent(len(runs[0].values)))
     assert found is not None
     return found.mean
 
@@ -302,7 +302,7 @@ def test_an_interval_over_seeds_covers_the_recipes_mean_and_one_seed_does_not() 
 def test_seeds_and_samples_are_told_apart() -> None:
     generator = np.random.default_rng(3)
     runs = seed_runs(generator, np.array([0.50, 0.75, 0.62, 0.55]))
-    large = scored("llm/l", runs[0].correct.copy())
+    large = scored("llm/l", runs[0].values.copy())
     found = findings([*runs, large], STATISTICS)
     assert found is not None
     (variation,) = found.seeds

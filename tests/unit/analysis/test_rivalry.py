@@ -39,7 +39,7 @@ def scored(variant, design, size, head, right):
     correct = np.array(right, dtype=bool)
     return Scored(
         arm=arm,
-        correct=correct,
+        values=correct,
         exact_match=proportion(correct, 0.95),
         shots=0,
         train_samples=size,

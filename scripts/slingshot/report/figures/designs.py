@@ -26,17 +26,17 @@ from slingshot.report.figures.style import (
     plain,
     plot_of,
 )
-from slingshot.report.formats import MISSING, count, difference, number, percent, with_interval
+from slingshot.report.formats import MISSING, count, difference, number, percent, sentence_case, with_interval
 
 SERVED = 1_000  # dialogues that the cost of an arm is reckoned for
 
 
 def _score(arm: ArmSummary) -> Score:
-    return arm.scores["exact_match"]
+    return arm.score
 
 
 def learning_curves(comparison: Comparison, designs: DesignFindings) -> Figure | None:
-    """Exact match over train size with the fitted curves; arms without training lie across as bands."""
+    """The estimand over train size with the fitted curves; arms without training lie across as bands."""
     if not designs.curves:
         return None
     untrained = [arm for arm in comparison.arms if not arm.finetuned]
@@ -44,7 +44,7 @@ def learning_curves(comparison: Comparison, designs: DesignFindings) -> Figure |
     for index, curve in enumerate(designs.curves):
         if curve.power_law:
             traces += _fitted(curve.power_law, index)
-        traces.append(_measured(curve, index))
+        traces.append(_measured(curve, index, comparison.measure))
     layout = layout_of(
         460,
         showlegend=True,
@@ -53,15 +53,17 @@ def learning_curves(comparison: Comparison, designs: DesignFindings) -> Figure |
     )
     sizes = sorted({point.train_samples for curve in designs.curves for point in curve.points})
     layout.xaxis.update(type="log", title="train samples", tickvals=sizes, ticktext=[count(size) for size in sizes])
-    layout.yaxis.update(title="exact match, %", rangemode="tozero")
+    layout.yaxis.update(title=f"{comparison.measure}, %", rangemode="tozero")
     rows = [
         [curve.model, count(point.train_samples), point.arm, with_interval(point.exact_match)]
         for curve in designs.curves
         for point in curve.points
     ]
     entries = [(curve, entry) for curve in designs.curves for entry in curve.break_even]
-    alt = "Exact match over train size. " + " ".join(entry.sentence for _, entry in entries[:20])
-    table = Table(["Model", "Train samples", "Arm", "Exact match, %"], rows)
+    alt = f"{sentence_case(comparison.measure)} over train size. " + " ".join(
+        entry.sentence for _, entry in entries[:20]
+    )
+    table = Table(["Model", "Train samples", "Arm", f"{sentence_case(comparison.measure)}, %"], rows)
     return Figure("learning_curve", plot_of(traces, layout), alt, table)
 
 
@@ -78,7 +80,7 @@ def _fitted(law: PowerLaw, index: int) -> list[go.Scatter]:
     return [band, line]
 
 
-def _measured(curve: MeasuredCurve, index: int) -> go.Scatter:
+def _measured(curve: MeasuredCurve, index: int, measure: str) -> go.Scatter:
     scores = [point.exact_match for point in curve.points]
     color = CATEGORICAL[index % len(CATEGORICAL)]
     return go.Scatter(
@@ -90,7 +92,7 @@ def _measured(curve: MeasuredCurve, index: int) -> go.Scatter:
         marker={"size": 9, "color": color},
         text=[
             f"<b>{plain(point.arm)}</b><br>{count(point.train_samples)} train samples"
-            f"<br>exact match {with_interval(point.exact_match)} %"
+            f"<br>{measure} {with_interval(point.exact_match)} %"
             for point in curve.points
         ],
         hovertemplate="%{text}<extra></extra>",
@@ -128,7 +130,7 @@ def train_size(size: TrainSize | None) -> str:
 
 
 def interaction(comparison: Comparison, designs: DesignFindings) -> Figure | None:
-    """Exact match untrained and finetuned, one line per model: lines that are not parallel are an interaction."""
+    """The estimand untrained and finetuned, one line per model: lines that are not parallel are an interaction."""
     if not designs.gains:
         return None
     arms = {arm.arm: arm for arm in comparison.arms}
@@ -147,13 +149,13 @@ def interaction(comparison: Comparison, designs: DesignFindings) -> Figure | Non
                 name=f"{plain(gain.model)}{size}",
                 line=line_of(index) | {"dash": "dash" if kind == "llm" else "solid"},
                 marker={"size": 10, "symbol": ["square", "circle"]},
-                text=[f"<b>{plain(arm.arm)}</b><br>exact match {with_interval(_score(arm))} %" for arm in ends],
+                text=[f"<b>{plain(arm.arm)}</b><br>{arm.measure} {with_interval(_score(arm))} %" for arm in ends],
                 hovertemplate="%{text}<extra></extra>",
             )
         )
     layout = layout_of(420, showlegend=True)
     layout.xaxis.update(tickvals=[0, 1], ticktext=["untrained", "finetuned"], range=[-0.3, 1.3])
-    layout.yaxis.update(title="exact match, %", rangemode="tozero")
+    layout.yaxis.update(title=f"{comparison.measure}, %", rangemode="tozero")
     rows = [
         [
             gain.model,
@@ -165,11 +167,12 @@ def interaction(comparison: Comparison, designs: DesignFindings) -> Figure | Non
     ]
     texts = " ".join(f"{row[0]}: {row[1]} untrained, {row[2]} finetuned." for row in rows)
     table = Table(["Model", "Untrained, %", "Finetuned, %", "Gain, points"], rows)
-    return Figure("interaction", plot_of(traces, layout), f"Exact match before and after finetuning. {texts}", table)
+    alt = f"{sentence_case(comparison.measure)} before and after finetuning. {texts}"
+    return Figure("interaction", plot_of(traces, layout), alt, table)
 
 
-def seeds(designs: DesignFindings) -> Figure | None:
-    """Each seed's exact match with its interval over samples, and the mean with its interval over both."""
+def seeds(designs: DesignFindings, measure: str = "exact match") -> Figure | None:
+    """Each seed's score with its interval over samples, and the mean with its interval over both."""
     if not designs.seeds:
         return None
     traces, rows, names = [], [], []
@@ -200,14 +203,14 @@ def seeds(designs: DesignFindings) -> Figure | None:
         ]
         rows.append([f"{variation.model}, mean", f"{m} seeds", with_interval(variation.mean)])
     layout = layout_of(110 + 100 * len(designs.seeds), showlegend=True)
-    layout.xaxis.update(title="exact match, %")
+    layout.xaxis.update(title=f"{measure}, %")
     layout.yaxis.update(tickvals=[-index for index in range(len(names))], ticktext=names, range=[0.6 - len(names), 0.6])
     alt = " ".join(
         f"{each.model}: mean {with_interval(each.mean)} % over {len(each.runs)} seeds, standard deviation between "
         f"seeds {percent(each.between_seeds)} points, standard error over samples {percent(each.between_samples)}."
         for each in designs.seeds
     )
-    return Figure("seeds", plot_of(traces, layout), alt, Table(["Arm", "Seed", "Exact match, %"], rows))
+    return Figure("seeds", plot_of(traces, layout), alt, Table(["Arm", "Seed", f"{sentence_case(measure)}, %"], rows))
 
 
 def _row(
@@ -228,7 +231,7 @@ def _row(
 
 
 def pareto(comparison: Comparison, unit: str) -> Figure | None:
-    """Exact match over the seconds of training and serving, and the arms that no other beats in both.
+    """The estimand over the seconds of training and serving, and the arms that no other beats in both.
 
     None where fewer than two arms' costs are known.
     """
@@ -247,16 +250,16 @@ def pareto(comparison: Comparison, unit: str) -> Figure | None:
     layout.xaxis.update(
         title=f"{unit} seconds of training and of {SERVED:,} dialogues", **log_ticks(list(costs.values()))
     )
-    layout.yaxis.update(title="exact match, %", rangemode="tozero")
+    layout.yaxis.update(title=f"{comparison.measure}, %", rangemode="tozero")
     rows = [
         [arm.arm, number(costs[arm.arm]), with_interval(_score(arm)), "yes" if arm.arm in names else ""]
         for arm in sorted(known, key=lambda arm: costs[arm.arm])
     ]
     alt = (
-        f"Exact match over {unit} seconds of training and serving {SERVED:,} dialogues. On the Pareto front: "
-        f"{', '.join(arm.arm for arm in front)}."
+        f"{sentence_case(comparison.measure)} over {unit} seconds of training and serving {SERVED:,} dialogues. "
+        f"On the Pareto front: {', '.join(arm.arm for arm in front)}."
     )
-    table = Table(["Arm", f"{unit} seconds", "Exact match, %", "On the front"], rows)
+    table = Table(["Arm", f"{unit} seconds", f"{sentence_case(comparison.measure)}, %", "On the front"], rows)
     return Figure("pareto_front", plot_of(traces, layout), alt, table)
 
 
@@ -301,7 +304,7 @@ def _costed(arms: Sequence[ArmSummary], costs: dict[str, float], unit: str) -> g
         marker={"size": 11, "color": COLORS[kind], "symbol": "circle" if finetuned else "square"},
         text=[
             f"<b>{plain(arm.arm)}</b><br>{number(costs[arm.arm])} {unit} s"
-            f"<br>exact match {with_interval(_score(arm))} %"
+            f"<br>{arm.measure} {with_interval(_score(arm))} %"
             for arm in arms
         ],
         hovertemplate="%{text}<extra></extra>",

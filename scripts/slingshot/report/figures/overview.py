@@ -24,7 +24,16 @@ from slingshot.report.figures.style import (
     plain,
     plot_of,
 )
-from slingshot.report.formats import MISSING, count, difference, number, p_value, percent, with_interval
+from slingshot.report.formats import (
+    MISSING,
+    count,
+    difference,
+    number,
+    p_value,
+    percent,
+    sentence_case,
+    with_interval,
+)
 
 LARGEST_MARKER, SMALLEST_MARKER = 30.0, 8.0  # pixels across
 
@@ -41,7 +50,7 @@ def serving_seconds(cost: ArmCost | None) -> float | None:
 
 
 def size_against_score(comparison: Comparison, unit: str) -> Figure:
-    """Exact match over parameters; the marker's area is the cost of serving."""
+    """The estimand over parameters; the marker's area is the cost of serving."""
     arms = comparison.arms
     sized = [arm for arm in arms if parameters_of(arm.size)]
     unsized = [arm for arm in arms if not parameters_of(arm.size)]
@@ -60,19 +69,20 @@ def size_against_score(comparison: Comparison, unit: str) -> Figure:
         shapes=[shape for arm in unsized for shape in _unsized_band(arm)],
     )
     layout.xaxis.update(type="log", title="parameters", **_size_ticks(sized))
-    layout.yaxis.update(title="exact match, %", rangemode="tozero")
+    measure = comparison.measure
+    layout.yaxis.update(title=f"{measure}, %", rangemode="tozero")
     rows = [
         [arm.arm, arm.size or MISSING, with_interval(_score(arm)), count(_score(arm).n), number(costs[arm.arm])]
         for arm in arms
     ]
-    columns = ["Arm", "Parameters", "Exact match, %", "n", f"{unit} s per 1,000 dialogues"]
+    columns = ["Arm", "Parameters", f"{sentence_case(measure)}, %", "n", f"{unit} s per 1,000 dialogues"]
     texts = [f"{arm.arm}{f' ({arm.size})' if arm.size else ''}: {with_interval(_score(arm))}." for arm in arms]
-    alt = f"Exact match in percent over model size. {' '.join(texts)}"
+    alt = f"{sentence_case(measure)} in percent over model size. {' '.join(texts)}"
     return Figure("size_against_score", plot_of(traces, layout), alt, Table(columns, rows))
 
 
 def _score(arm: ArmSummary) -> Any:
-    return arm.scores["exact_match"]
+    return arm.score
 
 
 def _dodged(arms: Sequence[ArmSummary]) -> dict[str, float]:
@@ -103,7 +113,7 @@ def _markers(
     known = [costs[arm.arm] for arm in arms]
     texts = [
         f"<b>{plain(arm.arm)}</b><br>{plain(arm.name)}, {plain(arm.size)}"
-        f"<br>exact match {with_interval(_score(arm))} %, n = {count(_score(arm).n)}"
+        f"<br>{arm.measure} {with_interval(_score(arm))} %, n = {count(_score(arm).n)}"
         f"<br>{number(cost)} {unit} s per 1,000 dialogues"
         for arm, cost in zip(arms, known, strict=True)
     ]
@@ -245,8 +255,9 @@ def _size_ticks(arms: Sequence[ArmSummary]) -> dict[str, Any]:
     }
 
 
-def forest(pairs: Sequence[PairComparison], confidence: float) -> Figure:
-    """Paired differences of exact match with their simultaneous intervals, one row per pair."""
+def forest(pairs: Sequence[PairComparison], confidence: float, measure: str = "exact match") -> Figure:
+    """Paired differences of the estimand with their simultaneous intervals, one row per pair."""
+    test = "McNemar" if measure == "exact match" else "sign flips"
     rows = list(reversed(pairs))
     longest = max((len(_pair_text(pair)) for pair in rows), default=0)
     layout = layout_of(
@@ -262,14 +273,14 @@ def forest(pairs: Sequence[PairComparison], confidence: float) -> Figure:
     layout.xaxis.update(title="difference, percentage points", domain=[min(0.62, 6.6 * longest / 760), 1])
     layout.yaxis.update(visible=False, range=[-0.6, len(rows) - 0.1])
     columns = ["First", "Second", f"Difference, points [simultaneous {percent(confidence, 0)}% interval]"]
-    columns += ["Only first right", "Only second right", "p (McNemar)", "p (adjusted)", "n"]
+    columns += ["Only first right", "Only second right", f"p ({test})", "p (adjusted)", "n"]
     texts = " ".join(f"{pair.first} minus {pair.second}: {difference(pair.simultaneous)}." for pair in pairs[:20])
-    alt = f"Paired differences of exact match in percentage points. {texts}"
+    alt = f"Paired differences of {measure} in percentage points. {texts}"
     table = Table(columns, [_pair_row(pair) for pair in pairs])
-    return Figure("paired_differences", plot_of(_differences(rows), layout), alt, table)
+    return Figure("paired_differences", plot_of(_differences(rows, test), layout), alt, table)
 
 
-def _differences(rows: Sequence[PairComparison]) -> list[go.Scatter]:
+def _differences(rows: Sequence[PairComparison], test: str) -> list[go.Scatter]:
     """Filled markers where the difference is significant, hollow ones where it is not."""
     traces = []
     for significant, texts in ((True, "significant in its family"), (False, "not significant")):
@@ -291,7 +302,7 @@ def _differences(rows: Sequence[PairComparison]) -> list[go.Scatter]:
                     "color": color,
                     "line": {"width": 2, "color": color},
                 },
-                text=[_pair_said(pair) for _, pair in chosen],
+                text=[_pair_said(pair, test) for _, pair in chosen],
                 hovertemplate="%{text}<extra></extra>",
             )
         )
@@ -329,10 +340,11 @@ def _pair_row(pair: PairComparison) -> list[str]:
     ]
 
 
-def _pair_said(pair: PairComparison) -> str:
+def _pair_said(pair: PairComparison, test: str) -> str:
+    named = "exact McNemar p" if test == "McNemar" else f"{test}, p"
     return (
         f"<b>{plain(pair.first)} − {plain(pair.second)}</b>"
         f"<br>{difference(pair.simultaneous)} points, n = {count(pair.difference.n)}"
         f"<br>only the first right: {count(pair.only_first_right)}, only the second: {count(pair.only_second_right)}"
-        f"<br>exact McNemar p {p_value(pair.p)}, adjusted {p_value(pair.adjusted_p)}"
+        f"<br>{named} {p_value(pair.p)}, adjusted {p_value(pair.adjusted_p)}"
     )

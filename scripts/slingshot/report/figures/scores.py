@@ -23,7 +23,7 @@ from slingshot.report.figures.style import (
     plot_of,
     shortened,
 )
-from slingshot.report.formats import count, percent, with_interval
+from slingshot.report.formats import count, percent, sentence_case, with_interval
 
 # Levels, deepest first, with their names and symbols.
 LEVELS: dict[ScoredLevel, tuple[str, str]] = {
@@ -56,7 +56,7 @@ def scores_by_level(comparison: Comparison, metrics: Mapping[str, Metrics]) -> F
         having = [
             (row + shift, arm, scores[arm][level].accuracy) for row, arm in enumerate(arms) if level in scores[arm]
         ]
-        traces.append(_level_trace(level, LEVEL_COLORS[place % len(LEVEL_COLORS)], having))
+        traces.append(level_trace(level, LEVEL_COLORS[place % len(LEVEL_COLORS)], having))
     layout = layout_of(110 + 46 * len(arms), showlegend=True)
     layout.xaxis.update(title="accuracy, %", rangemode="tozero")
     names = {"tickvals": list(range(len(arms))), "ticktext": [plain(arm) for arm in arms]}
@@ -90,7 +90,7 @@ def has_groups(groups: Mapping[str, Sequence[GroupScore]]) -> bool:
     return len({group.group for scores in groups.values() for group in scores}) > 1
 
 
-def _level_trace(level: ScoredLevel, color: str, having: Sequence[tuple[float, str, Score]]) -> go.Scatter:
+def level_trace(level: ScoredLevel, color: str, having: Sequence[tuple[float, str, Score]]) -> go.Scatter:
     title, symbol = LEVELS[level]
     scores = [score for _, _, score in having]
     return go.Scatter(
@@ -166,9 +166,13 @@ def _heat_map(
 
 
 def scores_by_group(
-    name: str, title: str, groups: Mapping[str, Sequence[GroupScore]], kinds: Mapping[str, str]
+    name: str,
+    title: str,
+    groups: Mapping[str, Sequence[GroupScore]],
+    kinds: Mapping[str, str],
+    measure: str = "exact match",
 ) -> Figure:
-    """Exact match over ordered groups (train frequency, length): one line per arm."""
+    """Exact match, or another score, over ordered groups (train frequency, length): one line per arm."""
     order = list(dict.fromkeys(group.group for scores in groups.values() for group in scores))
     sizes = {group.group: count(group.accuracy.n) for scores in groups.values() for group in scores}
     found = {arm: {group.group: group.accuracy for group in scores} for arm, scores in groups.items()}
@@ -178,9 +182,9 @@ def scores_by_group(
     layout = layout_of(380 + 8 * len(groups), showlegend=True)
     ticks = [f"{plain(group)}<br>n = {sizes[group]}" for group in order]
     layout.xaxis.update(title=plain(title), tickvals=list(range(len(order))), ticktext=ticks, showgrid=False)
-    layout.yaxis.update(title="exact match, %", rangemode="tozero")
+    layout.yaxis.update(title=f"{measure}, %", rangemode="tozero")
     rows = [[group, sizes[group], *(with_interval(found[arm].get(group)) for arm in groups)] for group in order]
-    alt = f"Exact match in percent by {title}, a line for each arm; the table holds the numbers."
+    alt = f"{sentence_case(measure)} in percent by {title}, a line for each arm; the table holds the numbers."
     notes = (
         [] if len(groups) <= MOST_WITH_BARS else ["The table holds the intervals: here they would hide one another."]
     )

@@ -212,6 +212,8 @@
     if (!byId("samples")) return;
     const all = JSON.parse(await unpack("samples"));
     const { arms, answers } = all;
+    const several = Array.isArray(all.labels[0]); // sets of labels: lists instead of texts
+    const textOf = (value) => (Array.isArray(value) ? value.join("; ") : value);
     const codeOf = (arm, sample) => answers.codes[answers.arms[arm].code[sample]] ?? null;
     const rawOf = (arm, sample) => answers.raws[answers.arms[arm].raw[sample]] ?? "";
     const noteOf = (arm, sample) => answers.notes[answers.arms[arm].note[sample]] ?? {};
@@ -220,7 +222,9 @@
     const resultOf = (arm, sample) => {
       const code = codeOf(arm, sample);
       if (code === null) return "unread";
-      return code === all.labels[sample] ? "right" : "wrong";
+      if (!several) return code === all.labels[sample] ? "right" : "wrong";
+      const labels = new Set(all.labels[sample]);
+      return code.length === labels.size && code.every((one) => labels.has(one)) ? "right" : "wrong";
     };
     const matches = (result, wanted) => result === wanted || (wanted === "wrong" && result === "unread");
     let found = [];
@@ -240,8 +244,24 @@
       if (result && arm === "" && !arms.some((_, index) => matches(resultOf(index, sample), result))) return false;
       if (!words) return true;
       const asked = arm === "" ? arms.map((_, index) => index) : [Number(arm)];
-      const fields = [all.ids[sample], all.texts[sample], all.labels[sample], descriptionOf(sample), ...asked.flatMap((index) => [codeOf(index, sample) ?? "", rawOf(index, sample), ...Object.values(noteOf(index, sample))])];
+      const fields = [all.ids[sample], all.texts[sample], textOf(all.labels[sample]), descriptionOf(sample), ...asked.flatMap((index) => [textOf(codeOf(index, sample)) ?? "", rawOf(index, sample), ...Object.values(noteOf(index, sample))])];
       return fields.some((text) => text.toLowerCase().includes(words));
+    };
+
+    // Right, extra and missed labels of a set, in this order.
+    const setCell = (arm, sample) => {
+      const codes = codeOf(arm, sample);
+      const cell = element("td");
+      if (codes === null) return cell;
+      const labels = all.labels[sample];
+      const parts = [
+        ...codes.filter((code) => labels.includes(code)).map((code) => ["right", `✓ ${code}`]),
+        ...codes.filter((code) => !labels.includes(code)).map((code) => ["extra", `+ ${code}`]),
+        ...labels.filter((label) => !codes.includes(label)).map((label) => ["missed", `− ${label}`]),
+      ];
+      for (const [kind, text] of parts) cell.append(element("span", `label ${kind}`, text), " ");
+      if (!parts.length) cell.append("no label, rightly");
+      return cell;
     };
 
     const answerRow = (arm, sample) => {
@@ -250,8 +270,11 @@
       const name = element("th", "", arms[arm]);
       name.scope = "row";
       row.append(name);
-      row.append(element("td", `mark ${result}`, { right: "✓ right", wrong: "✗ wrong", unread: "✗ not readable" }[result]));
-      const answer = element("td", "", codeOf(arm, sample) ?? "");
+      const labels = all.labels[sample];
+      const hits = several && result === "wrong" ? codeOf(arm, sample).filter((code) => labels.includes(code)).length : 0;
+      const marks = { right: "✓ right", wrong: several ? `✗ ${hits} of ${labels.length}` : "✗ wrong", unread: "✗ not readable" };
+      row.append(element("td", `mark ${result}`, marks[result]));
+      const answer = several ? setCell(arm, sample) : element("td", "", codeOf(arm, sample) ?? "");
       const raw = rawOf(arm, sample);
       if (raw) answer.append(" ", element("span", "raw", `“${raw}”`));
       const note = noteOf(arm, sample);
@@ -270,7 +293,8 @@
     const card = (sample, isFirst) => {
       const item = element("li");
       const description = descriptionOf(sample);
-      const truth = element("span", "truth", description && description !== all.labels[sample] ? `${all.labels[sample]} ${description} ` : `${all.labels[sample]} `);
+      const label = textOf(all.labels[sample]) || "no label";
+      const truth = element("span", "truth", description && description !== label ? `${label} ${several ? "· " : ""}${description} ` : `${label} `);
       truth.append(element("span", "sample-id", `sample ${all.ids[sample]}`));
       const text = element("p", "text short", all.texts[sample]);
       const rights = arms.filter((_, index) => resultOf(index, sample) === "right").length;

@@ -1,0 +1,61 @@
+"""The report's figures of scores in detail where samples have several labels: by level, and by train frequency."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from slingshot.artifacts.comparison import Comparison
+from slingshot.artifacts.metrics import GroupScore, Metrics, PrecisionRecall, Score, ScoredLevel, SetScores
+from slingshot.report.figures.scores import LEVELS, has_groups, level_trace, scores_by_group
+from slingshot.report.figures.style import LEVEL_COLORS, Figure, Table, layout_of, plain, plot_of
+from slingshot.report.formats import with_interval
+
+
+def draw(comparison: Comparison, metrics: Mapping[str, Metrics]) -> list[Figure | None]:
+    """Both figures, as far as they say something; nothing where samples have one label each."""
+    sets = {arm: scores.answers["free"].sets for arm, scores in metrics.items()}
+    there = {arm: found for arm, found in sets.items() if found is not None}
+    if not there:
+        return []
+    target = next(iter(metrics.values()))
+    level: ScoredLevel = "label" if target.labels == "plain" else target.level
+    kinds = {arm.arm: arm.kind for arm in comparison.arms}
+    groups = {
+        arm: [GroupScore(group=each.train_samples, accuracy=each.micro.f1) for each in found.by_train_frequency]
+        for arm, found in there.items()
+    }
+    title = "samples of the label in train"
+    by_frequency = scores_by_group("scores_by_train_frequency", title, groups, kinds, "micro F1")
+    return [scores_by_level(there, level), by_frequency if has_groups(groups) else None]
+
+
+def scores_by_level(sets: Mapping[str, SetScores], target: ScoredLevel) -> Figure:
+    """Micro F1 at each level of the tree, one row per arm, one symbol per level."""
+    arms = list(reversed(sets))
+    found: dict[str, dict[ScoredLevel, PrecisionRecall]] = {
+        arm: {target: scores.micro, **scores.levels} for arm, scores in sets.items()
+    }
+    levels = [level for level in LEVELS if any(level in scores for scores in found.values())]
+    traces = []
+    for place, level in enumerate(levels):
+        shift = 0.2 * ((len(levels) - 1) / 2 - place)
+        having = [(row + shift, arm, found[arm][level].f1) for row, arm in enumerate(arms) if level in found[arm]]
+        traces.append(level_trace(level, LEVEL_COLORS[place % len(LEVEL_COLORS)], having))
+    layout = layout_of(110 + 46 * len(arms), showlegend=True)
+    layout.xaxis.update(title="micro F1, %", rangemode="tozero")
+    names = {"tickvals": list(range(len(arms))), "ticktext": [plain(arm) for arm in arms]}
+    layout.yaxis.update(range=[-0.6, len(arms) - 0.4], showgrid=False, **names)
+    rows = [
+        [arm, LEVELS[level][0], *map(with_interval, _parts(found[arm][level]))]
+        for arm in reversed(arms)
+        for level in levels
+        if level in found[arm]
+    ]
+    texts = ", ".join(LEVELS[level][0] for level in levels)
+    alt = f"Micro F1 of each arm, by level ({texts}); the table holds the numbers."
+    columns = ["Arm", "Level", "Micro precision", "Micro recall", "Micro F1"]
+    return Figure("scores_by_level", plot_of(traces, layout), alt, Table(columns, rows))
+
+
+def _parts(scores: PrecisionRecall) -> list[Score]:
+    return [scores.precision, scores.recall, scores.f1]
