@@ -26,6 +26,7 @@ sys.path.insert(0, str(HOME / "scripts"))
 
 import numpy as np  # noqa: E402 (needs the path above)
 from numpy.typing import NDArray  # noqa: E402
+from scipy.sparse import csr_matrix  # noqa: E402
 from scipy.stats import norm  # noqa: E402
 
 from slingshot.analysis import learning_curve  # noqa: E402
@@ -36,6 +37,12 @@ from slingshot.analysis.designs import contrast  # noqa: E402
 from slingshot.analysis.groups import Groups, independent  # noqa: E402
 from slingshot.analysis.intervals import difference_of, jackknife  # noqa: E402
 from slingshot.analysis.scoring import hierarchical_f1, jackknifed, level_scores, proportion  # noqa: E402
+from slingshot.analysis.set_scores import (  # noqa: E402
+    macro_features,
+    macro_precision_recall_f1,
+    micro_f1_parts,
+    precision_recall_f1,
+)
 from slingshot.analysis.significance import compare_runs  # noqa: E402
 
 Floats = NDArray[np.float64]
@@ -238,6 +245,73 @@ def seeds() -> Iterator[Regime]:
             yield Regime("difference from the recipe's mean", conditions, 1500, 0.0, draw)
 
 
+SETS = ((60, 50), (300, 50), (60, 1000), (300, 1000))  # documents, labels; 5 to 15 labels per document
+
+
+def label_sets(generator: Generator, n: int, labels: int) -> NDArray[np.bool_]:
+    """True sets of shape (n, labels): 5 to 15 labels each, the frequent ones some hundred times the rare ones."""
+    keys = generator.gumbel(size=(n, labels)) - np.log(np.arange(1, labels + 1))
+    sizes = generator.integers(5, 16, size=n)
+    ranks = np.argsort(np.argsort(-keys, axis=1), axis=1)
+    return np.asarray(ranks < sizes[:, None])
+
+
+def answered_sets(generator: Generator, true: NDArray[np.bool_], skill: float, hard: Floats) -> NDArray[np.bool_]:
+    """Answers of an arm: of each true label with its skill, less where a document is hard; false ones by frequency."""
+    chance = norm.cdf(norm.ppf(skill) - hard)[:, None]
+    frequency = true.mean(axis=0)
+    false = generator.random(true.shape) < (1 - chance) * frequency
+    return np.where(true, generator.random(true.shape) < chance, false)
+
+
+def set_features(true: NDArray[np.bool_], found: NDArray[np.bool_]) -> tuple[Floats, csr_matrix]:
+    """Counts per document for micro F1, features per label for macro F1."""
+    counts = np.stack([(true & found).sum(axis=1), found.sum(axis=1), true.sum(axis=1)], axis=1).astype(float)
+    return counts, macro_features(csr_matrix(true.astype(float)), csr_matrix(found.astype(float)))
+
+
+def sets_of_labels() -> Iterator[Regime]:
+    names = ("precision", "recall", "f1")
+    for n, labels in SETS:
+
+        def draw_micro(generator: Generator, n: int = n, labels: int = labels) -> Drawn:
+            true = label_sets(generator, n, labels)
+            counts, _ = set_features(true, answered_sets(generator, true, 0.5, generator.normal(0, 0.7, size=n)))
+            found = jackknifed(precision_recall_f1, counts, names, independent(n), CONFIDENCE)["f1"]
+            return Drawn(found.value, found.low, found.high)
+
+        def draw_macro(generator: Generator, n: int = n, labels: int = labels) -> Drawn:
+            true = label_sets(generator, n, labels)
+            _, features = set_features(true, answered_sets(generator, true, 0.5, generator.normal(0, 0.7, size=n)))
+            present = np.asarray(features[:, 2 * labels :].sum(axis=0)).ravel() > 0
+            kept = features[:, np.flatnonzero(np.tile(present, 3))]
+            found = jackknifed(macro_precision_recall_f1, kept, names, independent(n), CONFIDENCE)["f1"]
+            return Drawn(found.value, found.low, found.high)
+
+        regime = f"{labels:,} labels, 5 to 15 per document"
+        yield Regime("micro F1 of sets", regime, n, None, draw_micro, heavy=1 if labels < 100 else 4)
+        yield Regime("macro F1 of sets", regime, n, None, draw_macro, heavy=2 if labels < 100 else 10)
+        for other in (0.5, 0.4):
+
+            def draw_pair(generator: Generator, n: int = n, labels: int = labels, other: float = other) -> Drawn:
+                true, hard = label_sets(generator, n, labels), generator.normal(0, 0.7, size=n)
+                parts = [
+                    micro_f1_parts(set_features(true, answered_sets(generator, true, skill, hard))[0])
+                    for skill in (0.5, other)
+                ]
+                found = compare_runs([parts[0]], [parts[1]], CONFIDENCE, independent(n))
+                return Drawn(found.difference.value, found.difference.low, found.difference.high, found.p)
+
+            yield Regime(
+                "difference of micro F1 of sets",
+                f"{regime}, 50 against {100 * other:g}% of the labels found",
+                n,
+                0.0 if other == 0.5 else None,
+                draw_pair,
+                heavy=4 if labels < 100 else 8,
+            )
+
+
 def designs() -> Iterator[Regime]:
     for n in (150, 1500):
 
@@ -317,7 +391,7 @@ def costs() -> Iterator[Regime]:
 
 
 def regimes() -> list[Regime]:
-    parts = (shares, f1_scores, hierarchical, pairs, seeds, designs, calibration, curves, costs)
+    parts = (shares, f1_scores, hierarchical, pairs, seeds, sets_of_labels, designs, calibration, curves, costs)
     return [regime for part in parts for regime in part()]
 
 

@@ -325,7 +325,7 @@ def sweep_of(best: Scored) -> SweepChoice:
         model=best.arm.model,
         arm=best.path,
         select_by=select_by,
-        candidates=sorted(candidates, key=lambda each: each.score, reverse=select_by == "validation_exact_match"),
+        candidates=sorted(candidates, key=lambda each: each.score, reverse=select_by != "validation_loss"),
         chosen=best.training["chosen"],
         exact_match=best.exact_match,
     )

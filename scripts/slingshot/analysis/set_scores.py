@@ -143,13 +143,18 @@ def counts_of(truths: Sets, answers: Answered) -> Floats:
 
 
 def micro_f1_values(truths: Sets, answers: Answered) -> Floats:
-    """Each sample's part of micro F1, of shape (n,): their mean is micro F1, and their variance over n is its own.
+    """Each sample's part of micro F1, of shape (n,): `micro_f1_parts`."""
+    return micro_f1_parts(counts_of(truths, answers))
+
+
+def micro_f1_parts(counts: Floats) -> Floats:
+    """Shape (n, 3) of counts (shared, answered, true) to each sample's part of micro F1, whose mean it is.
 
     The linearization of a ratio of two totals (Woodruff 1971, JASA 66:411): F + (2 shared - F (answered + true)) / m,
-    with m the mean of answered + true. So whatever is computed from samples' scores (paired differences, groups, seeds,
+    with m the mean of answered + true; their variance over n is that of micro F1. So whatever is computed from samples' scores (paired differences, groups, seeds,
     contrasts, sign flips) holds for micro F1, too. A part may lie outside [0, 1].
     """
-    shared, answered, true = counts_of(truths, answers).T
+    shared, answered, true = counts.T
     size = answered + true
     mean = float(size.mean()) if len(size) else 0.0
     if mean == 0:
@@ -172,7 +177,7 @@ def macro_precision_recall_f1(sums: Floats) -> Floats:
 
 def _macro(true: csr_matrix, predicted: csr_matrix, groups: Groups, confidence: float) -> PrecisionRecall:
     features = macro_features(true, predicted)
-    found = jackknifed(macro_precision_recall_f1, features, _NAMES, groups, confidence, capped=True)
+    found = jackknifed(macro_precision_recall_f1, features, _NAMES, groups, confidence)
     return PrecisionRecall(**found)
 
 

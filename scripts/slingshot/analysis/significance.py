@@ -9,12 +9,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.stats import beta, binom
+from scipy.stats import beta, binom, norm
 from scipy.stats import t as student
 
 from slingshot.analysis.groups import Correct, Floats, Groups, design_effect, independent
 from slingshot.analysis.intervals import critical, mean_interval, padded_mean
 from slingshot.artifacts.metrics import Difference
+
+FLIPPED = 1_000  # totals of broken numbers, at most, whose signs are tried
 
 FLIPS = 20_000  # random signs tried where the exact distribution can't be counted
 
@@ -139,6 +141,8 @@ def sign_flip_p(totals: Floats) -> float:
         chances = _signed_sums(sizes.astype(np.int64))
         reached = np.abs(np.arange(len(chances)) - len(chances) // 2) >= round(observed)
         return float(min(chances[reached].sum(), 1.0))
+    if len(sizes) > FLIPPED:  # the sum of so many random signs is normal
+        return float(2 * norm.sf(observed / np.sqrt(np.sum(sizes**2))))
     generator = np.random.default_rng(len(sizes))
     sums = np.concatenate(
         [np.abs(generator.choice((-1.0, 1.0), size=(FLIPS // 20, len(sizes))) @ sizes) for _ in range(20)]

@@ -29,7 +29,7 @@ def with_choice(spec: SpecT, path: Path | None) -> tuple[SpecT, list[str]]:
     did = made["candidates"][made["chosen"]]
     note = (
         f"prompt of {made['chosen']}, chosen among {len(spec.choices)} on validation "
-        f"({did['validation_exact_match']:.1%} of {did['n']})"
+        f"({did.get('validation_exact_match', did.get('validation_micro_f1')):.1%} of {did['n']})"
     )
     few_shot = spec.few_shot.model_copy(update={"k": choice.k})
     return spec.model_copy(update={"prompt": choice.prompt, "few_shot": few_shot}), [note]

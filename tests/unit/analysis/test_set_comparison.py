@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from slingshot.analysis import significance
 from slingshot.analysis.designs import Scored, seeds_of
 from slingshot.analysis.ensemble import ensemble
 from slingshot.analysis.groups import Groups, independent
@@ -107,6 +108,13 @@ def test_groups_make_the_difference_less_sure() -> None:
     grouped = micro_f1_difference(*alike, less, together, 0.95)
     assert grouped.value == apart.value and grouped.design_effect == pytest.approx(4, abs=0.3)
     assert grouped.high - grouped.low > 1.7 * (apart.high - apart.low)
+
+
+def test_of_many_samples_the_signs_need_not_be_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    totals = np.random.default_rng(4).normal(0.05, 1, size=1200)
+    computed = significance.sign_flip_p(totals)
+    monkeypatch.setattr(significance, "FLIPPED", 2000)
+    assert computed == pytest.approx(significance.sign_flip_p(totals), abs=0.01)
 
 
 def voter(sample: str, labels: list[str], **shares: float) -> Prediction:
