@@ -35,6 +35,7 @@ SHARED = HOUSE.parent / "shared" / "data"
 sys.path[:0] = [str(HOUSE / "scripts"), str(HOUSE)]
 
 from benchmarks.rivals import MINILM, SMOLLM2  # noqa: E402
+
 from slingshot.artifacts.layout import ResultFiles  # noqa: E402
 from slingshot.artifacts.splits import SPLITS, read_split  # noqa: E402
 

@@ -151,8 +151,9 @@ def micro_f1_parts(counts: Floats) -> Floats:
     """Shape (n, 3) of counts (shared, answered, true) to each sample's part of micro F1, whose mean it is.
 
     The linearization of a ratio of two totals (Woodruff 1971, JASA 66:411): F + (2 shared - F (answered + true)) / m,
-    with m the mean of answered + true; their variance over n is that of micro F1. So whatever is computed from samples' scores (paired differences, groups, seeds,
-    contrasts, sign flips) holds for micro F1, too. A part may lie outside [0, 1].
+    with m the mean of answered + true; their variance over n is that of micro F1. So whatever is computed from samples'
+    scores (paired differences, groups, seeds, contrasts, sign flips) holds for micro F1, too. A part may lie outside
+    [0, 1].
     """
     shared, answered, true = counts.T
     size = answered + true

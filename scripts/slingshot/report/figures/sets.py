@@ -31,7 +31,7 @@ def draw(comparison: Comparison, metrics: Mapping[str, Metrics]) -> list[Figure 
 
 def scores_by_level(sets: Mapping[str, SetScores], target: ScoredLevel) -> Figure:
     """Micro F1 at each level of the tree, one row per arm, one symbol per level."""
-    arms = list(reversed(sets))
+    arms = list(sets)[::-1]
     found: dict[str, dict[ScoredLevel, PrecisionRecall]] = {
         arm: {target: scores.micro, **scores.levels} for arm, scores in sets.items()
     }
@@ -47,7 +47,7 @@ def scores_by_level(sets: Mapping[str, SetScores], target: ScoredLevel) -> Figur
     layout.yaxis.update(range=[-0.6, len(arms) - 0.4], showgrid=False, **names)
     rows = [
         [arm, LEVELS[level][0], *map(with_interval, _parts(found[arm][level]))]
-        for arm in reversed(arms)
+        for arm in sets
         for level in levels
         if level in found[arm]
     ]
