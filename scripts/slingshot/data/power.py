@@ -14,6 +14,8 @@ ASSUMED_DISCORDANCE = 0.3  # share of samples that one arm of a pair alone has r
 
 DISCORDANCES = (0.1, ASSUMED_DISCORDANCE, 0.5)
 
+UNKNOWN_POWER = "how small a difference of sets of labels the test split shows is not known before they have answered"
+
 
 def chance_to_find(difference: float, n: int, discordance: float, level: float) -> float:
     """Probability that McNemar's exact test finds a true difference, whatever the number of discordant samples.

@@ -19,7 +19,7 @@ from slingshot.data import leakage
 from slingshot.data.code_trees import tree_of
 from slingshot.data.intake import Intake
 from slingshot.data.planning import Plan
-from slingshot.data.power import ASSUMED_DISCORDANCE, describe_power, power_in_words
+from slingshot.data.power import ASSUMED_DISCORDANCE, UNKNOWN_POWER, describe_power, power_in_words
 from slingshot.data.tables import Rows
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def describe(
         "groups": _groups(taken, plan),
         "splits": {name: _split(taken, plan, labels, number) for number, name in enumerate(SPLITS)},
         "leakage": _leakage(taken, plan, labels, data),
-        "power": describe_power(int((plan.split == SPLITS.index("test")).sum())),
+        "power": None if data.several else describe_power(int((plan.split == SPLITS.index("test")).sum())),
     }
 
 
@@ -230,8 +230,11 @@ def log_report(report: dict[str, Any]) -> None:
                 log.info("%s%s: %d rows, %s (e.g. %s)", where, kind, entry["rows"], reason, examples)
     for name, split in report["splits"].items():
         log.info("%s: %d samples, %d labels, %d groups", name, split["samples"], split["labels"], split["groups"])
-    samples, level = report["power"]["test_samples"], 1 - report["power"]["confidence"]
-    log.info("two arms: %s (assumed, not measured)", power_in_words(samples, ASSUMED_DISCORDANCE, level))
+    if power := report["power"]:
+        words = power_in_words(power["test_samples"], ASSUMED_DISCORDANCE, 1 - power["confidence"])
+        log.info("two arms: %s (assumed, not measured)", words)
+    else:
+        log.info("two arms: %s", UNKNOWN_POWER)
     for line in warnings_of(report):
         log.warning(line)
 

@@ -25,7 +25,7 @@ from slingshot.config.recipe import FewShot, Finetune, overridden
 from slingshot.config.study import Study
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
-from slingshot.data.power import power_in_words
+from slingshot.data.power import UNKNOWN_POWER, power_in_words
 from slingshot.prompting.template import Shown, default_prompt, fill_template, read_prompt
 
 Step = Literal["finetune", "predict"]
@@ -149,6 +149,8 @@ def table(study: Study, jobs: Sequence[Job], results: Path) -> str:
 
 def power(study: Study, test_samples: int) -> str:
     """What the test split can show, from an assumption of the config alone."""
+    if study.data.several is not None:
+        return f"Two arms: {UNKNOWN_POWER}."
     declared = declare_pairs([arm for arm in arms_of(study) if not arm.candidate])
     pairs = max(1, sum(pair.family == "primary" for pair in declared))
     statistics = study.statistics
