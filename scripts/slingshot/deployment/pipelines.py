@@ -7,7 +7,7 @@ from pathlib import Path
 
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.model_card import read_model_card
-from slingshot.artifacts.predictions import read_predictions
+from slingshot.artifacts.predictions import SET_SEPARATOR, read_predictions
 from slingshot.artifacts.splits import read_samples
 from slingshot.config.arms import Arm
 from slingshot.core.errors import StudyError
@@ -15,6 +15,7 @@ from slingshot.core.files import read_json, write_json, write_text
 from slingshot.deployment.card import card_of_export, use_of_pipeline
 from slingshot.deployment.plain import encode_plainly
 from slingshot.rivals.pipeline import load_fitted, read_pipeline
+from slingshot.rivals.set_answers import answered_sets
 
 NETWORK = "network"  # folder of the network that an embedding's classifier needs
 
@@ -75,20 +76,25 @@ def compare_answers(target: Path, files: ArmFiles, results: ResultFiles, count: 
     Raises:
         StudyError: an answer differs.
     """
-    rival = read_pipeline(target).rival
+    rival, rule = read_pipeline(target).rival, read_pipeline(target).sets
     expected = {each.sample_id: each for each in read_predictions(files.predictions)}
     samples = read_samples(results.data.test, ("sample_id", "text"))
     by = "this folder"
-    if rival == "encoder":
+    plainly = rival == "encoder" and rule is None  # transformers has no rule that makes a set of probabilities
+    if plainly:
         by = "plain transformers"
         samples = [sample for sample in samples if not expected[sample["sample_id"]].truncated]
     samples = samples[:count]
     texts = [sample["text"] for sample in samples]
-    if rival == "encoder":
+    if plainly:
         found = encode_plainly(target, texts, read_json(target / "classes.json")["length"])
     else:
         fitted = load_fitted(target)
-        found = [fitted.labels[place] for place in fitted.answer(texts).probabilities.argmax(axis=1)]
+        probabilities = fitted.answer(texts).probabilities
+        if rule is None:
+            found = [fitted.labels[place] for place in probabilities.argmax(axis=1)]
+        else:
+            found = [SET_SEPARATOR.join(codes) for codes in answered_sets(probabilities, fitted.labels, rule)]
     unlike = sum(label != expected[sample["sample_id"]].code for sample, label in zip(samples, found, strict=True))
     if unlike:
         raise StudyError(f"{unlike} of {len(samples)} answers of {target} differ from {files.predictions}")
