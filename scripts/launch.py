@@ -14,6 +14,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from slingshot.artifacts.layout import ArmFiles
+from slingshot.artifacts.measurements import keep_launched
 from slingshot.runtime import cli
 from slingshot.runtime.launcher import Launch, check_gpus, explain_end, launch
 from slingshot.runtime.processes import watch_end
@@ -41,6 +43,8 @@ def main() -> None:
     )
     if given.record:
         record.write(given.record)
+        if given.measured:
+            keep_launched(record, ArmFiles(given.record.parent), given.measured)
     explain_end(record)
     sys.exit(record.exit_code)
 
@@ -52,6 +56,7 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument("--step", required=True)
     parser.add_argument("--arm", default="", help="e.g. slm/qwen3b; empty for a step of the whole study")
     parser.add_argument("--record", type=Path, help="where the ProcessRecord is written")
+    parser.add_argument("--measured", type=Path, help="folder in which what computing answers took is kept")
     parser.add_argument("--lock", type=Path, help="the file that one process makes at a time; else --record")
     parser.add_argument("--log", type=Path, help="takes what the step prints; the terminal shows its main lines")
     parser.add_argument("--lives-with", type=int, help="id of a process; when that ends, the step is stopped")

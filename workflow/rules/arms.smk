@@ -132,13 +132,14 @@ rule predict:
         runtime=runtime_of,
         hardware=hardware_flags,
         shard=shard_flags,
+        measured=str(RESULTS.measured),
     params:
         **facts("predict", "arm"),
         spec=spec("predict", "arm"),
     shell:
         "adapter={input.adapter:q}; choice={input.choice:q};"
         " launch --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} {resources.tries} --step predict"
-        " --arm {wildcards.arm:q} --record {output.process:q} --log {log:q} --"
+        " --arm {wildcards.arm:q} --record {output.process:q} --measured {resources.measured:q} --log {log:q} --"
         " predict.py --spec {params.spec:q} --arm {wildcards.arm:q} --model {input.model:q}"
         ' ${{adapter:+--adapter "${{adapter%/*}}"}} ${{choice:+--choice "$choice"}} --labels {input.labels:q} --train {input.train:q}'
         " --split {input.test:q}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from typing import Literal
@@ -10,7 +11,7 @@ from scipy.stats import norm
 
 from slingshot.analysis.endpoint_cost import endpoint_cost
 from slingshot.artifacts.cost import ArmCost, BreakEven, MemoryRow, Resource, ServingCost, StepCost
-from slingshot.artifacts.records import SETUP_PHASES, WORK_PHASES, ProcessRecord, StepRecord
+from slingshot.artifacts.records import SETUP_PHASES, WORK_PHASES, Measurement, ProcessRecord, StepRecord
 from slingshot.config.endpoints import TokenPrices
 from slingshot.config.reporting import Cost
 
@@ -34,16 +35,39 @@ def arm_cost(
     """
     if predict.endpoint is not None:
         return endpoint_cost(arm, predict, predict_process, predict.endpoint, token_prices)
+    note = None
+    if predict.earlier is not None:
+        note = describe_earlier(predict, predict.earlier)
+        predict, predict_process = predict.earlier.step, predict.earlier.process
     training = None
     if finetune is not None and finetune_process is not None:
         training = _finetune_cost(finetune, finetune_process, prices)
-    serving = _predict_cost(predict, predict_process, prices)
+    serving = _predict_cost(predict, predict_process, prices).model_copy(update={"note": note})
     return ArmCost(
         arm=arm,
         training=training,
         predict=serving,
         per_1000_dialogues=_serving_cost(serving, predict_process.devices, prices),
     )
+
+
+def describe_earlier(now: StepRecord, earlier: Measurement) -> str:
+    """That an arm's cost is an earlier run's, and under which settings that answered."""
+    before, after = (step.spec.get("generation") or {} for step in (earlier.step, now))
+    changed = [
+        f"generation.{key} was {_in_yaml(before.get(key))} (now {_in_yaml(value)})"
+        for key, value in after.items()
+        if before.get(key) != value
+    ]
+    when = f", when {', '.join(changed)}" if changed else ""
+    return (
+        f"measured by an earlier run that computed {earlier.step.whole_samples:,} of these answers on "
+        f"{earlier.process.device or earlier.step.device}{when}; the last run took them from the cache"
+    )
+
+
+def _in_yaml(value: object) -> str:
+    return json.dumps(value, default=str)
 
 
 def memory_row(process: ProcessRecord) -> MemoryRow:
@@ -276,6 +300,7 @@ def _caveats(finetuned: ArmCost, zero_shot: ArmCost, resource: Resource) -> list
         for cost in (finetuned, zero_shot)
         if cost.predict.cached_samples and cost.predict.unit != "api"
     ]
+    sentences += [f"{cost.arm}: {cost.predict.note}." for cost in (finetuned, zero_shot) if cost.predict.note]
     if zero_shot.predict.unit == "api":
         sentences.append(f"{zero_shot.arm} is priced by its tokens, {finetuned.arm} by the GPU hour.")
     if resource == "energy_wh":

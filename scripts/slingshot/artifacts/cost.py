@@ -45,6 +45,9 @@ class StepCost(Record):
     latency_median: float | None = Field(
         None, description="behind an endpoint: seconds from a request to its whole answer; null for what ran here"
     )
+    note: str | None = Field(
+        None, description="e.g. that an earlier run measured it, as this one's answers were cached"
+    )
     latency_q95: float | None = Field(None, description="likewise, of the slowest 5% the fastest")
 
 

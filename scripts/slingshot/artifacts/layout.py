@@ -206,11 +206,21 @@ class ResultFiles:
         """Kept answers of a model; shards that run on several machines share none."""
         return self.caches / (f"{model}.{shard}.sqlite" if shard else f"{model}.sqlite")
 
+    @property
+    def measured(self) -> Path:
+        """What computing the kept answers took."""
+        return measured_beside(self.caches)
+
     def log(self, name: str) -> Path:
         return self.folder / "logs" / f"{name}.log"
 
     def benchmark(self, name: str) -> Path:
         return self.folder / "benchmarks" / f"{name}.tsv"
+
+
+def measured_beside(caches: Path) -> Path:
+    """The folder of measurements in a folder of kept answers."""
+    return caches / "measured"
 
 
 def files_of_arm(arm: Arm, files: ArmFiles, validated: bool) -> list[Path]:

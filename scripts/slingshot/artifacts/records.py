@@ -81,6 +81,15 @@ class StepRecord(Record):
     peak_allocated: int | None = Field(None, description="by torch's allocator; null on a CPU")
     notes: list[str] = Field(default=[], description="what a reader should know, e.g. that a slower path was taken")
     endpoint: EndpointUse | None = Field(None, description="null for what ran here")
+    answers_key: str | None = Field(None, description="digest of the free answers' cache keys; null: nothing is cached")
+    earlier: Measurement | None = Field(
+        None, description="an earlier run's records, where it computed more of these answers whole than this one"
+    )
+
+    @property
+    def whole_samples(self) -> int:
+        """Samples whose answer was computed from end to end, so that its time is known; 0 where a part was cached."""
+        return 0 if self.partly_cached_samples else self.samples - self.cached_samples
 
 
 class ProcessRecord(Record):
@@ -104,6 +113,15 @@ class ProcessRecord(Record):
     device_after: int | None = Field(None, description="used on the device after the process ended")
     energy_wh: float | None = Field(None, description="by the card's own counter; null where it has none")
 
+
+class Measurement(Record):
+    """What computing an arm's answers took, with its provenance: the records that its step and its launcher wrote."""
+
+    step: StepRecord
+    process: ProcessRecord
+
+
+StepRecord.model_rebuild()
 
 RecordT = TypeVar("RecordT", bound=Record)
 

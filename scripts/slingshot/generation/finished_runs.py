@@ -30,7 +30,7 @@ def recall_run(path: Path, key: str, record: StepRecord) -> list[Prediction] | N
         kept = cache.get([key]).get(key)
     if kept is None:
         return None
-    record.notes, record.dtype = kept["notes"], kept["dtype"]
+    record.notes, record.dtype, record.answers_key = kept["notes"], kept["dtype"], kept.get("answers_key")
     record.cached_samples, record.fresh_tokens = len(kept["predictions"]), 0
     return [Prediction.model_validate(row) for row in kept["predictions"]]
 
@@ -39,4 +39,5 @@ def keep_run(path: Path, key: str, record: StepRecord, predictions: Sequence[Pre
     """Keep a run that has ended, in one transaction."""
     rows = [prediction.model_dump(mode="json") for prediction in predictions]
     with PredictionCache(path) as cache:
-        cache.put({key: {"predictions": rows, "notes": record.notes, "dtype": record.dtype}})
+        facts = {"notes": record.notes, "dtype": record.dtype, "answers_key": record.answers_key}
+        cache.put({key: {"predictions": rows, **facts}})

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slingshot.artifacts.labels import read_labels
-from slingshot.artifacts.layout import ADAPTER_WEIGHTS
+from slingshot.artifacts.layout import ADAPTER_WEIGHTS, measured_beside
+from slingshot.artifacts.measurements import find_earlier
 from slingshot.artifacts.model_card import ModelCard, read_model_card
 from slingshot.artifacts.predictions import Candidate, Prediction, write_predictions
 from slingshot.artifacts.records import StepRecord, timed
@@ -19,7 +20,7 @@ from slingshot.config.specs import PredictSpec
 from slingshot.core.code_digest import code_digest
 from slingshot.core.environment import device_name, processor_name, versions
 from slingshot.core.errors import StudyError
-from slingshot.core.hashing import digest_of_file
+from slingshot.core.hashing import digest_of_file, digest_of_text
 from slingshot.generation.cache import PredictionCache, prompt_key
 from slingshot.generation.cached_answers import answer_all, fallback_note, falls_back, settings_of_parts, weights_of
 from slingshot.generation.finished_runs import keep_run, recall_run, run_key
@@ -210,6 +211,7 @@ def find_or_compute(arm: ArmModel) -> list[dict[str, Any]]:
     adapter = record.inputs.get("adapter")
     settings = settings_of_parts(job.spec, job.device, arm.card, adapter, list(arm.end_ids), arm.lead, arm.trie)
     keys = {part: [prompt_key(some, prompt.ids) for prompt in arm.prompts] for part, some in settings.items()}
+    record.answers_key = digest_of_text("\n".join(sorted(set(keys["free"]))))
     force = job.force or os.environ.get("SLINGSHOT_FORCE") == "1"
     with PredictionCache(job.cache) as cache:
         known = answer_all(cache, keys, force, arm.compute, record)
@@ -241,6 +243,7 @@ def finish(job: PredictJob, record: StepRecord, predictions: list[Prediction]) -
     record.prompt_tokens = sum(prediction.prompt_tokens for prediction in predictions)
     record.new_tokens = sum(prediction.new_tokens for prediction in predictions)
     record.truncated_samples = sum(prediction.truncated for prediction in predictions)
+    record.earlier = find_earlier(record, measured_beside(job.cache.parent))
     record.write(job.record)
 
 

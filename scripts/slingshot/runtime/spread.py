@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from slingshot.artifacts.layout import ArmFiles
+from slingshot.artifacts.layout import ArmFiles, measured_beside
+from slingshot.artifacts.measurements import find_earlier
 from slingshot.artifacts.records import read_step_record
 from slingshot.artifacts.shards import interleave, merged_step
 from slingshot.core.errors import StudyError
@@ -47,6 +48,7 @@ def predict_on_gpus(job: PredictJob, gpus: int) -> None:
             raise StudyError(message) if any(each.returncode == 1 for each in processes) else RuntimeError(message)
         write_text(job.predictions, interleave([shard.predictions for shard in shards]))
         merged = merged_step([read_step_record(shard.record("predict")) for shard in shards])
+        merged.earlier = find_earlier(merged, measured_beside(job.cache.parent))
         merged.write(job.record)
 
 

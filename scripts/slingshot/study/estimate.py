@@ -260,6 +260,8 @@ def own_rates(study: Study, results: Path) -> list[Rate]:
                 process = read_process_record(files.process(step))
             except (OSError, ValueError):
                 continue
+            if record.earlier is not None:  # of an answer that was half in the cache there is no rate
+                record, process = record.earlier.step, record.earlier.process
             work = sum(record.seconds.get(phase, 0.0) for phase in WORK_PHASES[step])
             tokens = worked_tokens(record)
             if not work or not tokens or record.earlier_seconds:

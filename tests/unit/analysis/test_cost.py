@@ -332,3 +332,28 @@ def test_the_break_even_volumes_interval_covers_under_noisy_rates(ratio: float) 
 def test_without_noise_the_interval_is_the_volume() -> None:
     assert volume_interval(100.0, 1.0, 2.0, (0.0, 0.0, 0.0), 0.95) == pytest.approx((100.0, 100.0))
     assert volume_interval(100.0, 2.0, 1.0, (0.01, 0.01, 0.01), 0.95) == (math.inf, math.inf)
+
+
+# ---------------------------------------------------------------- an earlier measurement
+
+
+def test_answers_from_the_cache_cost_what_computing_them_took() -> None:
+    whole = predict_record(50.0, spec={"generation": {"candidates": 0, "max_new_tokens": 8}})
+    now = predict_record(
+        3.0,
+        spec={"generation": {"candidates": 5, "max_new_tokens": 8}},
+        partly_cached_samples=1000,
+        earlier={"step": whole, "process": process_record("predict", 65.0)},
+    )
+    then = arm_cost("llm/large", whole, process_record("predict", 65.0), None, None, PRICES)
+    cost = arm_cost("llm/large", now, process_record("predict", 9.0, 1.0), None, None, PRICES)
+    assert cost.per_1000_dialogues == then.per_1000_dialogues
+    note = "generation.candidates was 0 (now 5)"
+    assert cost.predict.note is not None and note in cost.predict.note and CARD in cost.predict.note
+    assert cost.predict.model_copy(update={"note": None}) == then.predict
+    answer = answer_for("device_seconds", break_even(small(), cost))
+    assert answer.answer == "volume" and note in (answer.note or "")
+
+
+def test_without_an_earlier_measurement_half_an_answer_has_no_cost() -> None:
+    assert large(3.0, partly_cached_samples=1000).per_1000_dialogues.device_seconds is None

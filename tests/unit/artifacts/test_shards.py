@@ -5,8 +5,14 @@ from pathlib import Path
 import pytest
 
 from slingshot.artifacts.layout import ArmFiles
-from slingshot.artifacts.records import ProcessRecord, StepRecord, read_process_record, read_step_record
-from slingshot.artifacts.shards import gather_shards
+from slingshot.artifacts.records import (
+    Measurement,
+    ProcessRecord,
+    StepRecord,
+    read_process_record,
+    read_step_record,
+)
+from slingshot.artifacts.shards import gather_shards, merged_earlier, merged_step
 from slingshot.config.specs import GatherSpec
 from slingshot.core.errors import StudyError
 
@@ -52,3 +58,31 @@ def test_shards_of_different_settings_or_lengths_are_refused(tmp_path: Path) -> 
     files.shard(1, 2).predictions.write_text("one\ntwo\nthree\n")
     with pytest.raises(StudyError, match=r"hold \[3, 1\] answers, which is no split dealt in turn"):
         gather_shards(GatherSpec(shards=2), files)
+
+
+def step_of(**changed: object) -> StepRecord:
+    given = {"step": "predict", "arm": "llm/a", "spec": {}, "versions": {}, "device": "cpu", "samples": 10}
+    return StepRecord.model_validate(given | {"seconds": {"decode": 2.0}, "answers_key": "k"} | changed)
+
+
+def process_of(seconds: float) -> ProcessRecord:
+    return ProcessRecord(step="predict", arm="llm/a", exit_code=0, seconds=seconds, peak_resident=1)
+
+
+def test_what_was_computed_and_what_was_half_cached_add_up() -> None:
+    merged = merged_step([step_of(fresh_tokens=5), step_of(fresh_tokens=7, partly_cached_samples=3)])
+    assert (merged.samples, merged.fresh_tokens, merged.partly_cached_samples) == (20, 12, 3)
+    assert merged.whole_samples == 0
+    assert merged_step([step_of(fresh_tokens=5), step_of()]).fresh_tokens is None
+
+
+def test_an_earlier_measurement_of_one_shard_joins_the_others_own() -> None:
+    before = Measurement(step=step_of(seconds={"decode": 8.0}), process=process_of(30.0))
+    cached = step_of(cached_samples=10, earlier=before)
+    both = merged_earlier([cached, step_of()], [process_of(1.0), process_of(4.0)])
+    assert both is not None
+    assert both.step.seconds == {"decode": 10.0} and both.step.whole_samples == 20
+    assert both.process.device_seconds == 34.0
+    half = step_of(partly_cached_samples=10)
+    assert merged_earlier([cached, half], [process_of(1.0), process_of(4.0)]) is None
+    assert merged_earlier([step_of(), step_of()], [process_of(1.0)] * 2) is None

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 import predict
+from slingshot.artifacts.layout import ArmFiles
+from slingshot.artifacts.measurements import keep_launched
 from slingshot.artifacts.model_card import read_model_card
 from slingshot.artifacts.predictions import read_predictions
-from slingshot.artifacts.records import read_step_record
+from slingshot.artifacts.records import ProcessRecord, read_step_record
 from slingshot.config.recipe import FewShot, Generation
 from slingshot.config.specs import PredictSpec, PromptText
 from slingshot.core.code_digest import imported_modules
@@ -261,3 +263,27 @@ def test_lines_are_json_without_nan(run):
 def test_the_cache_depends_on_the_code_of_generation():
     modules = {path.name for path in imported_modules(GENERATION)}
     assert GENERATION.exists() and {"packed.py", "padded.py", "decode.py", "prefill.py"} <= modules
+
+
+def test_what_whole_answers_took_outlives_a_run_that_finds_them_in_the_cache(run, tmp_path):
+    """The launcher keeps a whole run's records; a later one that adds candidates, or finds all, holds them again."""
+
+    def launched(name):
+        process = ProcessRecord(step=name, arm="llm/tiny", exit_code=0, seconds=9.0, peak_resident=1)
+        return keep_launched(process, ArmFiles(tmp_path), tmp_path / "measured")
+
+    _, whole = run(spec_of(), name="whole")
+    assert whole.earlier is None and launched("whole")
+    _, more = run(spec_of(candidates=2), name="more")
+    assert more.partly_cached_samples == 4 and not launched("more")
+    assert more.earlier is not None and more.earlier.process.seconds == 9.0
+    assert more.earlier.step == whole  # its device, versions, spec and inputs with it
+    _, all_cached = run(spec_of(), name="cached")
+    assert all_cached.earlier == more.earlier
+    _, forced = run(spec_of(candidates=2), name="forced", more=["--force"])
+    assert forced.earlier is None and launched("forced")
+    _, other = run(spec_of(max_new_tokens=4), name="other")
+    assert other.earlier is None  # other answers are another measurement
+    (tmp_path / "measured" / f"{whole.answers_key}.json").write_text("{")
+    _, damaged = run(spec_of(), name="damaged")
+    assert damaged.earlier is None
