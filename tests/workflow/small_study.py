@@ -84,8 +84,14 @@ def config() -> dict:
     }
 
 
-def snakemake(folder: Path, *words: str, house: Path = HOUSE, **variables: str) -> subprocess.Popen[str]:
-    """Start Snakemake on the study in `folder`, with the Snakefile of `house`, as a user would."""
+def snakemake(
+    folder: Path, *words: str, house: Path = HOUSE, terminal: bool = False, **variables: str
+) -> subprocess.Popen[str]:
+    """Start Snakemake on the study in `folder`, with the Snakefile of `house`, as a user would.
+
+    Args:
+        terminal: in a process group of its own, as a shell does it: Ctrl-C is a signal to that group.
+    """
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
@@ -97,7 +103,13 @@ def snakemake(folder: Path, *words: str, house: Path = HOUSE, **variables: str) 
     }
     command = ["snakemake", "--snakefile", str(house / "Snakefile"), "--directory", str(folder), *words]
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+        start_new_session=terminal,
     )
 
 

@@ -1,9 +1,11 @@
 """The README's quickstart, as typed: its config is the one that `make study` writes, and it runs."""
 
 import re
+from collections import Counter
 
 import yaml
 
+from slingshot.study.new_study import hints
 from tests.workflow.small_study import FINDINGS, HOUSE, program, run
 
 README = (HOUSE / "README.md").read_text(encoding="utf-8")
@@ -52,3 +54,16 @@ def test_a_study_that_is_there_stays_and_a_wrong_column_is_named(tmp_path):
     assert not (tmp_path / "mine").exists()
     assert new_study(tmp_path / "mine", tmp_path / "texts.csv").returncode == 0
     assert "is there already" in new_study(tmp_path / "mine", tmp_path / "texts.csv").stderr
+
+
+def test_labels_that_tell_a_model_nothing_are_noted(tmp_path):
+    (tmp_path / "texts.csv").write_text("text,class\n" + "".join(f"text {n},{1 + n % 3}\n" for n in range(30)))
+    output = new_study(tmp_path / "mine", tmp_path / "texts.csv", label="class").stdout
+    assert "note: the labels are numbers (1, 2, 3)" in output
+
+
+def test_a_column_that_is_no_label_is_noted():
+    assert "is LABEL the right column" in hints(Counter(f"text {number}" for number in range(30)), False)[0]
+    assert "one label only" in hints(Counter({"yes": 9}), False)[0]
+    assert hints(Counter({"yes": 9, "no": 4}), False) == []
+    assert hints(Counter({"I10": 9, "E119": 4}), True) == []

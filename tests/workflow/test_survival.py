@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from safetensors.numpy import load_file
 
 from slingshot.artifacts.records import read_process_record, read_step_record
@@ -110,6 +111,29 @@ def test_snakemake_killed_takes_its_steps_along_and_the_next_run_ends_the_same(s
     go_on(study, house, "results/report.html")
     assert digests(study, *BYTES) == before
     assert small_study.planned(study, house=house) == {}
+
+
+def test_sigterm_lets_a_step_go_on_and_ctrl_c_ends_it_with_a_checkpoint(study, house):
+    """As README says: SIGTERM to Snakemake alone, as `kill` sends it, and Ctrl-C to all that the terminal runs."""
+    config = yaml.safe_load((study / "config.yaml").read_text())
+    config["finetune"] |= {"max_steps": None, "epochs": 3_000, "evaluate_every": 100_000}
+    config["hardware"]["checkpoint_steps"] = None
+    (study / "config.yaml").write_text(yaml.safe_dump(config))
+    workflow = snakemake(study, "--cores", "1", "results/slm/c/metrics.json", house=house, terminal=True)
+    there, found = launcher_of(study, "finetune")
+    wait_until(there, workflow)
+    log = study / "results" / "logs" / "slm" / "c" / "finetune.log"
+    wait_until(lambda: log.exists() and "training: its logits" in log.read_text(), workflow)
+    workflow.terminate()
+    time.sleep(2)
+    assert workflow.poll() is None and Path(f"/proc/{found[0]}").exists()
+    assert not list((study / "results").rglob("step-*.safetensors"))
+    os.killpg(workflow.pid, signal.SIGINT)
+    output = workflow.communicate(timeout=60)[0]
+    assert workflow.returncode != 0
+    assert not Path(f"/proc/{found[0]}").exists()
+    assert list((study / "results" / "slm" / "c" / "checkpoints").rglob("step-*.safetensors")), output[-3000:]
+    assert not (study / "results" / "slm" / "c" / "adapter" / "adapter_model.safetensors").exists()
 
 
 def test_no_finished_batch_of_predictions_is_computed_again(study, house):

@@ -189,14 +189,18 @@ def summary_of(outcome: Outcome, spec: CompareSpec, costs: dict[str, ArmCost]) -
         choices=max(len(arm.best_of), 1),
         human=arm.human,
         result_key=spec.result_keys[arm.path],
-        scores=scores_of(metrics),
+        scores=scores_of(metrics, outcome.gives_probabilities),
         cost=costs.get(arm.path),
         estimand=None if outcome.estimand == "exact_match" else outcome.estimand,
     )
 
 
-def scores_of(metrics: Metrics) -> dict[str, Score]:
-    """The scores that the table of arms shows; ArmSummary names them."""
+def scores_of(metrics: Metrics, probabilities: bool) -> dict[str, Score]:
+    """The scores that the table of arms shows; ArmSummary names them.
+
+    Args:
+        probabilities: candidates have probabilities among labels, which can be calibrated or not.
+    """
     free = metrics.answers["free"]
     if free.sets is not None:
         return set_scores_of(metrics, free, free.sets)
@@ -220,7 +224,8 @@ def scores_of(metrics: Metrics) -> dict[str, Score]:
         scores["constrained_exact_match"] = metrics.answers["constrained"].exact_match
     if ranked := metrics.ranked:
         scores |= {"top_1": ranked.top_1, "top_3": ranked.top_3, "top_5": ranked.top_5}
-        scores |= {"brier": ranked.brier, "calibration_error": ranked.calibration_error}
+        if probabilities:
+            scores |= {"brier": ranked.brier, "calibration_error": ranked.calibration_error}
     return {name: score for name, score in scores.items() if score is not None}
 
 

@@ -36,9 +36,9 @@ def arm_cost(
     if predict.endpoint is not None:
         return endpoint_cost(arm, predict, predict_process, predict.endpoint, token_prices)
     note = None
-    if predict.earlier is not None:
-        note = describe_earlier(predict, predict.earlier)
-        predict, predict_process = predict.earlier.step, predict.earlier.process
+    if earlier := predict.earlier:
+        note = describe_earlier(predict, earlier)
+        predict, predict_process = earlier.step, earlier.process
     training = None
     if finetune is not None and finetune_process is not None:
         training = _finetune_cost(finetune, finetune_process, prices)

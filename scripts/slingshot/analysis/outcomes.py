@@ -49,6 +49,11 @@ class Outcome:
         """Whether a head over labels answers, which can say nothing but a known label."""
         return self.predict is not None and self.predict.spec.get("head") == "classify"
 
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether a candidate's probability is one among labels; that of a written answer is one among all texts."""
+        return self.classifies or not self.arm.generates
+
     def answers(self, kind: AnswerKind) -> list[str | None]:
         """One label per sample, None where none could be read.
 

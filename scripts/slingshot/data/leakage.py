@@ -38,8 +38,15 @@ def _pattern(label: str, system: LabelSystem) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w.]){code}(?!\w|\.\d)", re.IGNORECASE)
 
 
+def _names_something(label: str, system: LabelSystem) -> bool:
+    """Whether a label in a text is that label: a plain one without a letter (`3`) is any number."""
+    return system != "plain" or any(character.isalpha() for character in label)
+
+
 def mentions(text: str, code: str, system: LabelSystem) -> bool:
-    """Whether a text prints a code (`A04.7` or `A047`) or a plain label."""
+    """Whether a text prints a code (`A04.7` or `A047`) or a plain label, but for one that is a number."""
+    if not _names_something(code, system):
+        return False
     if system == "icd10cm" and code[: icd10.CATEGORY_LENGTH] not in text.upper():
         return False
     return _pattern(code, system).search(text) is not None
@@ -47,7 +54,7 @@ def mentions(text: str, code: str, system: LabelSystem) -> bool:
 
 def mask(text: str, code: str, system: LabelSystem) -> str:
     """The text with its own code or plain label blanked."""
-    return _pattern(code, system).sub(BLANK, text)
+    return _pattern(code, system).sub(BLANK, text) if _names_something(code, system) else text
 
 
 def contains_words(text: Sequence[str], sought: Sequence[str]) -> bool:

@@ -37,7 +37,7 @@ from slingshot.report.figures import scores as score_figures
 from slingshot.report.figures import sets as set_figures
 from slingshot.report.figures.export import write_figures
 from slingshot.report.figures.selective import selective_coding
-from slingshot.report.figures.style import Figure
+from slingshot.report.figures.style import Figure, styles_of
 from slingshot.report.paper import make_paper, tables_of, write_tables
 from slingshot.report.results import Results
 from slingshot.report.tables import columns_of, leaders
@@ -80,6 +80,7 @@ def make_page(results: Results) -> Page:
     comparison, metrics = results.comparison, results.metrics
     unit = seconds_of(comparison)
     kinds = {arm.arm: arm.kind for arm in comparison.arms}
+    styles = styles_of(comparison.arms)
     free = {arm: scores.answers["free"] for arm, scores in metrics.items()}
     drawn: list[Figure | None] = [figures.size_against_score(comparison, unit)]
     pairs = forest_pairs(comparison)
@@ -89,7 +90,7 @@ def make_page(results: Results) -> Page:
         drawn += [
             design_figures.learning_curves(comparison, designs),
             design_figures.interaction(comparison, designs),
-            design_figures.seeds(designs, comparison.measure),
+            design_figures.seeds(comparison, designs),
         ]
     drawn += set_figures.draw(comparison, metrics)
     drawn.append(score_figures.scores_by_level(comparison, metrics))
@@ -99,18 +100,18 @@ def make_page(results: Results) -> Page:
     if score_figures.has_groups(by_frequency):
         drawn.append(
             score_figures.scores_by_group(
-                "scores_by_train_frequency", "samples of the true label in train", by_frequency, kinds
+                "scores_by_train_frequency", "samples of the true label in train", by_frequency, styles
             )
         )
     by_length = {arm: scores.by_length for arm, scores in free.items() if scores.by_length}
     if score_figures.has_groups(by_length):
-        drawn.append(score_figures.scores_by_group("scores_by_length", "words of the text", by_length, kinds))
-    drawn.append(score_figures.calibration(metrics, kinds))
+        drawn.append(score_figures.scores_by_group("scores_by_length", "words of the text", by_length, styles))
+    drawn.append(score_figures.calibration(comparison, metrics, styles))
     drawn.append(selective_coding(comparison, kinds))
     logs = {arm: lines for arm, lines in results.logs.items() if lines}
     if logs:
         best = {arm: results.training.get(arm, {}).get("best_step") for arm in logs}
-        drawn.append(cost_figures.training_curves(logs, best))
+        drawn.append(cost_figures.training_curves(logs, best, styles))
     drawn += [cost_figures.cumulative_cost(comparison, unit), design_figures.pareto(comparison, unit)]
     drawn.append(cost_figures.memory_ledger(comparison.memory_ledger))
     winner = comparison.verdict.best  # the page opens on its confusion
@@ -168,6 +169,7 @@ def render(results: Results, spec: ReportSpec, page: Page, graph: dag_picture.Gr
             asked={arm: step.endpoint for arm, steps in results.steps.items() for step in steps if step.endpoint},
             columns=columns,
             leaders=leaders(comparison),
+            styles=styles_of(comparison.arms),
             packed=packed,
             paper=make_paper(results, spec),
             token_lengths=token_lengths(results),

@@ -14,7 +14,7 @@ from slingshot.core.environment import slingshot_version
 from slingshot.core.files import write_text
 from slingshot.prompting.messages import Message, chat_messages
 from slingshot.prompting.template import Shown
-from slingshot.report.formats import count, level, sentence_case, spelled_out
+from slingshot.report.methods import methods_of
 from slingshot.report.results import Results
 from slingshot.report.tables import arm_table, as_csv, as_latex, columns_of, latex_text
 
@@ -106,43 +106,6 @@ def _label_f1(results: Results) -> list[dict[str, Any]]:
     return rows
 
 
-def methods_of(results: Results) -> list[str]:
-    """Sentences for a methods section, from what the steps recorded."""
-    comparison, data = results.comparison, results.dataset
-    splits = data.get("splits") or {}
-    sizes = ", ".join(f"{count(split.get('samples'))} {name}" for name, split in splits.items() if "samples" in split)
-    sentences = [f"Data: {spelled_out(_without_files(data.get('source')))}; {sizes or 'splits unknown'} samples."]
-    for arm in comparison.arms:
-        steps = {step.step: step for step in results.steps.get(arm.arm, [])}
-        size = f", {arm.size} parameters" if arm.size else ""
-        sentence = f"{arm.arm}: {arm.name}{size}, {arm.treatment}"
-        if tuned := next((step.spec.get("finetune") for step in steps.values() if step.spec.get("finetune")), None):
-            lora = tuned.get("lora") or {}
-            sentence += f"; LoRA of rank {lora.get('r')}, alpha {lora.get('alpha')}"
-            sentence += f", learning rate {tuned.get('learning_rate')}, {tuned.get('epochs')} epochs"
-            sentence += f", batches of {tuned.get('batch_size')}"
-        answered = list(steps.values())[-1] if steps else None
-        if answered is not None:
-            quantization = answered.spec.get("quantization")
-            shots = (answered.spec.get("few_shot") or {}).get("k")
-            sentence += f"; {quantization} quantization" if quantization not in (None, "none") else ""
-            sentence += f"; {shots} examples in the prompt" if shots else ""
-            sentence += f"; on {answered.device}" if answered.device else ""
-        sentences.append(sentence + ".")
-    pairs = [pair for pair in comparison.comparisons if pair.family == "primary"]
-    test = "exact McNemar tests" if comparison.estimand == "exact_match" else "tests by sign flips of samples"
-    sentences.append(
-        f"{sentence_case(comparison.measure)} on {count(comparison.n_samples)} test samples with "
-        f"{level(comparison.confidence)} intervals; paired {test}, {len(pairs)} primary "
-        f"comparison{'s' if len(pairs) != 1 else ''}, corrected within their family."
-    )
-    return sentences
-
-
-def _without_files(source: Any) -> Any:
-    return {key: value for key, value in source.items() if key != "files"} if isinstance(source, Mapping) else source
-
-
 def pair_table(comparison: Comparison) -> list[dict[str, Any]]:
     """A row per pair: its difference as a share with both intervals, and its tests."""
     return [
@@ -167,7 +130,7 @@ def pair_table(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def tables_of(results: Results) -> dict[str, str]:
-    """File name to content: arms, paired differences and labels as CSV, the first two as LaTeX, too."""
+    """File name to content: arms, paired differences and labels as CSV, the first two as LaTeX, too; the methods."""
     comparison = results.comparison
     arms, pairs = arm_table(comparison, columns_of(comparison)), pair_table(comparison)
     return {
@@ -176,6 +139,7 @@ def tables_of(results: Results) -> dict[str, str]:
         "differences.csv": as_csv(pairs),
         "differences.tex": pairs_as_latex(pairs),
         "labels.csv": as_csv(label_table(results)),
+        "methods.txt": "\n\n".join(methods_of(results)) + "\n",
     }
 
 

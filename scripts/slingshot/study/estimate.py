@@ -111,14 +111,15 @@ class Job:
 
 
 def table(study: Study, jobs: Sequence[Job], results: Path) -> str:
-    """The plan's model jobs and hours, one line per design; empty where no model step is to run.
+    """The plan's model jobs and hours, one line per design; empty where nothing is to be trained or answered.
 
     Args:
         jobs: the jobs that are to run; those of no model step are left out
     """
+    rivals = list(dict.fromkeys(job.arm for job in jobs if job.rule == "fit"))
     jobs = [job for job in jobs if job.rule in STEP_OF_RULE]
     if not jobs:
-        return ""
+        return without_models(study, rivals, results)
     arms = {arm.path: arm for arm in arms_of(study)}
     volume = volume_of(study, results)
     known = own_rates(study, results)
@@ -145,6 +146,22 @@ def table(study: Study, jobs: Sequence[Job], results: Path) -> str:
         lines.append(power(study, volume.test))
     lines += basis(study, rates, arms)
     return "\n".join([*lines, "Early stopping and remembered answers can make it less."])
+
+
+def without_models(study: Study, rivals: Sequence[str], results: Path) -> str:
+    """What to say of a plan that fits rivals alone; empty where it does not even that."""
+    if not rivals:
+        return ""
+    volume = volume_of(study, results)
+    lines = [
+        f"No language model is to run. The time of {', '.join(rivals)} is not estimated: it grows with the samples and "
+        "their words, and README.md says how long its 1,201 dialogues took."
+    ]
+    if volume:
+        lines += [f"Samples: {in_splits([volume.train, volume.validation, volume.test])}.", power(study, volume.test)]
+    else:
+        lines.append("How many samples there are is known after `snakemake data`.")
+    return "\n".join(lines)
 
 
 def power(study: Study, test_samples: int) -> str:
@@ -260,8 +277,8 @@ def own_rates(study: Study, results: Path) -> list[Rate]:
                 process = read_process_record(files.process(step))
             except (OSError, ValueError):
                 continue
-            if record.earlier is not None:  # of an answer that was half in the cache there is no rate
-                record, process = record.earlier.step, record.earlier.process
+            if earlier := record.earlier:  # of an answer that was half in the cache there is no rate
+                record, process = earlier.step, earlier.process
             work = sum(record.seconds.get(phase, 0.0) for phase in WORK_PHASES[step])
             tokens = worked_tokens(record)
             if not work or not tokens or record.earlier_seconds:

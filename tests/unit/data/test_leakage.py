@@ -30,6 +30,13 @@ def test_plain_labels_are_whole_words() -> None:
     assert not leakage.mentions("allergyx", "ALLERGY", "plain")
 
 
+def test_a_label_that_is_a_number_is_not_every_number() -> None:
+    text = "3 of 10 patients, aged 3"
+    assert not leakage.mentions(text, "3", "plain")
+    assert leakage.mask(text, "3", "plain") == text
+    assert leakage.mentions("a 3B lesion", "3b", "plain")
+
+
 def test_descriptions_are_compared_word_by_word() -> None:
     text = ["the", "acute", "otitis", "media", "of"]
     assert leakage.contains_words(text, leakage.phrase("ACUTE  OTITIS, media"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from slingshot.artifacts.metrics import Confusion
+from slingshot.artifacts.metrics import CalibrationBin, Confusion
 from slingshot.config.arms import Arm
 from slingshot.report import dag as dag_picture
 from slingshot.report import formats
@@ -26,7 +26,7 @@ from slingshot.report.figures import (
 from slingshot.report.figures import (
     scores as score_figures,
 )
-from slingshot.report.figures.style import log_ticks, plain
+from slingshot.report.figures.style import COLORS, SEQUENTIAL, ArmStyle, log_ticks, plain, styles_of
 from slingshot.report.page import forest_pairs, make_page
 from slingshot.report.results import Results, read_results
 from tests import results_tree
@@ -154,7 +154,9 @@ def test_the_forest_marks_significance_and_puts_the_verdicts_pairs_first(results
 
 def test_a_long_training_curve_is_thinned_and_says_so() -> None:
     log = [{"step": step, "loss": float(step)} for step in range(1, 1001)]
-    figure = cost_figures.training_curves({"slm/a": log}, {"slm/a": None})
+    figure = cost_figures.training_curves(
+        {"slm/a": log}, {"slm/a": None}, {"slm/a": ArmStyle("#000", "solid", "circle")}
+    )
     assert len(figure.plot.data[0].x) <= cost_figures.MOST_POINTS
     assert figure.plot.data[0].y[0] == pytest.approx(2.0)  # the mean of the first three steps
     assert "mean of 3 steps" in figure.notes[0]
@@ -162,7 +164,9 @@ def test_a_long_training_curve_is_thinned_and_says_so() -> None:
 
 def test_the_kept_step_is_starred(results: Results) -> None:
     arm = "slm/qwen3b"
-    figure = cost_figures.training_curves({arm: results.logs[arm]}, {arm: results.training[arm]["best_step"]})
+    figure = cost_figures.training_curves(
+        {arm: results.logs[arm]}, {arm: results.training[arm]["best_step"]}, styles_of(results.comparison.arms)
+    )
     star = figure.plot.data[-1]
     assert star.marker.symbol == "star"
     assert list(star.x) == [results.training[arm]["best_step"]]
@@ -272,3 +276,49 @@ def test_svg_files_are_the_same_each_time(results: Results, tmp_path: Path) -> N
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
         assert one.read_bytes().startswith(b"<svg" if one.suffix == ".svg" else b"%PDF")
+
+
+def test_an_arm_has_one_colour_in_every_figure(results: Results) -> None:
+    styles = styles_of(results.comparison.arms)
+    assert len({(style.color, style.dash) for style in styles.values()}) == len(styles)
+    by_color = {style.color: arm for arm, style in styles.items()}
+    seen = set()
+    for figure in make_page(results).figures.values():
+        for trace in figure.plot.data:
+            for arm in styles:
+                if (trace.name or "").startswith(arm):
+                    color = trace.line.color or trace.marker.color
+                    assert by_color[color] == arm, (figure.name, trace.name)
+                    seen.add(figure.name)
+    assert {"scores_by_length", "training_curves", "cumulative_cost"} <= seen
+
+
+def test_what_is_no_arm_has_no_colour_of_one(results: Results) -> None:
+    page = make_page(results)
+    arms = {style.color for style in styles_of(results.comparison.arms).values()} | set(COLORS.values())
+    for name in ("paired_differences", "scores_by_level", "memory_ledger"):
+        for trace in page.figures[name].plot.data:
+            assert trace.marker.color not in arms
+    assert not arms & {color for _, color in SEQUENTIAL}
+
+
+def test_twelve_arms_of_a_kind_are_told_apart(results: Results) -> None:
+    arms = [results.comparison.arms[0].model_copy(update={"arm": f"llm/{number}"}) for number in range(12)]
+    assert len({(style.color, style.dash) for style in styles_of(arms).values()}) == 12
+
+
+def test_only_probabilities_among_labels_are_said_to_be_calibrated_or_not(results: Results) -> None:
+    """A written answer's probability is one among all texts, so that its arm has no calibration error."""
+    scores = {arm.arm: arm.scores for arm in results.comparison.arms}
+    assert all(results.metrics[arm].ranked for arm in scores)
+    having = {arm for arm, found in scores.items() if "calibration_error" in found}
+    assert having == {"baseline/tfidf"}
+    assert {arm for arm, found in scores.items() if "brier" in found} == having
+    bins = [CalibrationBin(low=low, high=low + 0.1, n=9, confidence=low, accuracy=low) for low in (0.1, 0.6)]
+    metrics = {
+        arm: found.model_copy(update={"ranked": found.ranked.model_copy(update={"calibration": bins})})
+        for arm, found in results.metrics.items()
+        if found.ranked
+    }
+    drawn = score_figures.calibration(results.comparison, metrics, styles_of(results.comparison.arms))
+    assert drawn is not None and {row[0] for row in drawn.table.rows} == having

@@ -8,7 +8,8 @@ import io
 import pytest
 
 from slingshot.core.environment import slingshot_version
-from slingshot.report.paper import label_table, methods_of, prompts_of, tables_of
+from slingshot.report.methods import describe_answering, describe_data, describe_finetune, methods_of
+from slingshot.report.paper import label_table, prompts_of, tables_of
 from slingshot.report.results import Results, read_results
 from tests import results_tree
 from tests.results_tree import finish
@@ -58,6 +59,74 @@ def test_tables_hold_what_the_comparison_says(results: Results) -> None:
 
 def test_methods_name_every_arm_and_the_samples(results: Results) -> None:
     text = " ".join(methods_of(results))
-    assert all(f"{arm.arm}: {arm.name}" in text for arm in results.comparison.arms)
+    assert all(f"{arm.arm} is {arm.name}" in text for arm in results.comparison.arms)
     assert "Exact match on 40 test samples with 95% intervals" in text
-    assert "{'" not in text
+    assert "{'" not in text and "None" not in text
+    assert tables_of(results)["methods.txt"].rstrip("\n").split("\n\n") == methods_of(results)
+
+
+def test_methods_say_what_the_config_asked_for(results: Results) -> None:
+    """Each value is one that differs from its default."""
+    step = results.steps["slm/llama3b"][0].model_copy(
+        update={
+            "spec": {
+                "finetune": {
+                    "learning_rate": 0.0003,
+                    "batch_size": 7,
+                    "epochs": 2.5,
+                    "warmup_share": 0.11,
+                    "patience": None,
+                    "select_by": "validation_exact_match",
+                    "lora": {"r": "auto", "alpha": 18, "dropout": 0.07, "layers": 4, "targets": ["q_proj"]},
+                }
+            }
+        }
+    )
+    text = " ".join(describe_finetune(step, {"lora_r": 9}))
+    for part in (
+        "rank 9, alpha 18, dropout 0.07",
+        "on q_proj of the last 4 layers",
+        "2.50 epochs in batches of 7",
+        "learning rate of 0.0003 (cosine schedule, warm-up 11%)",
+        "seed 42",
+        "highest exact match on validation",
+    ):
+        assert part in text
+    assert "stopped" not in text
+    answered = step.model_copy(
+        update={
+            "spec": {
+                "generation": {"max_new_tokens": 12, "constrained": True, "candidates": 5},
+                "few_shot": {"k": 3, "selection": "nearest"},
+                "quantization": "nf4",
+            },
+            "truncated_samples": 6,
+        }
+    )
+    text = " ".join(describe_answering(answered))
+    assert "in at most 12 tokens, with 3 examples from train (nearest), with nf4 weights." in text
+    assert "known labels only" in text and "5 likeliest" in text and "6 of its prompts" in text
+
+
+def test_methods_say_how_the_data_were_dealt() -> None:
+    text = describe_data(
+        {
+            "source": {"path": "a.csv", "files": {"a.csv": "f" * 64}},
+            "digest": "d" * 64,
+            "rows": {"read": 50, "dropped": 2},
+            "dropped": {"no label": {"rows": 2}},
+            "labels": {"system": "plain", "count": 6},
+            "splits": {"train": {"samples": 30}, "test": {"samples": 18}},
+            "spec": {
+                "data": {
+                    "split": {"method": "stratified", "seed": 5, "near_duplicate_similarity": 0.7},
+                    "mask_label_mentions": True,
+                    "drop_closing_turn": True,
+                }
+            },
+        }
+    )
+    assert "path: a.csv (SHA-256 dddddddddddd)" in text and "ffff" not in text
+    assert "Of 50 rows 2 were dropped (no label: 2). There are 6 plain labels." in text
+    assert "30 train, 18 test samples by the method stratified, seed 5" in text
+    assert "at least 0.7" in text and "masked" in text and "closing turn" in text

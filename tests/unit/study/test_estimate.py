@@ -164,6 +164,15 @@ def test_a_plan_without_model_steps_says_nothing(tmp_path: Path) -> None:
     assert table(study_with(), jobs_of([("score", "slm/small", None), ("report", None, None)]), tmp_path) == ""
 
 
+def test_a_plan_of_rivals_alone_says_how_much_there_is_and_that_no_time_is_known(tmp_path: Path) -> None:
+    jobs = jobs_of([("fit", "baseline/tfidf", None), ("score", "baseline/tfidf", None)])
+    assert "known after `snakemake data`" in table(study_with(), jobs, tmp_path / "results")
+    prepare(tmp_path / "results")
+    text = table(study_with(), jobs, tmp_path / "results")
+    assert "The time of baseline/tfidf is not estimated" in text
+    assert "test" in text and "show a difference" in text
+
+
 def test_tokens_hold_the_instruction_and_are_each_models_own(tmp_path: Path) -> None:
     study = study_with()
     prepare(tmp_path / "results")

@@ -12,16 +12,16 @@ from slingshot.artifacts.comparison import ArmSummary, Comparison
 from slingshot.artifacts.cost import MemoryRow
 from slingshot.report.figures.overview import serving_seconds
 from slingshot.report.figures.style import (
-    CATEGORICAL,
-    COLORS,
+    NEUTRAL,
     PAPER,
+    ArmStyle,
     Figure,
     Table,
     layout_of,
-    line_of,
     log_ticks,
     plain,
     plot_of,
+    styles_of,
 )
 from slingshot.report.formats import count, gibibytes, number
 
@@ -30,18 +30,22 @@ MOST_POINTS = 400  # of a training curve
 Points = Sequence[tuple[float, float]]
 
 
-def training_curves(logs: Mapping[str, Sequence[Mapping[str, Any]]], best_steps: Mapping[str, int | None]) -> Figure:
+def training_curves(
+    logs: Mapping[str, Sequence[Mapping[str, Any]]],
+    best_steps: Mapping[str, int | None],
+    styles: Mapping[str, ArmStyle],
+) -> Figure:
     """Loss in training (thin) and on validation (thick) over optimizer steps; a star marks the step that was kept."""
     traces: list[go.Scatter] = []
     rows = []
     notes = []
-    for index, (arm, lines) in enumerate(logs.items()):
+    for arm, lines in logs.items():
         losses, evaluated = _points(lines, "loss"), _points(lines, "validation_loss")
         run = math.ceil(len(losses) / MOST_POINTS)
         if run > 1:
             notes.append(f"{arm}: each point of training stands for the mean of {run} steps.")
         best = best_steps.get(arm)
-        traces += _curves(arm, index, _means(losses, run), evaluated, best)
+        traces += _curves(arm, styles[arm], _means(losses, run), evaluated, best)
         rows += [[arm, count(step), number(loss, 4), "kept" if step == best else ""] for step, loss in evaluated]
     layout = layout_of(400 + 10 * len(logs), showlegend=True)
     layout.xaxis.update(title="optimizer step", rangemode="tozero")
@@ -61,16 +65,16 @@ def _means(points: Points, run: int) -> Points:
     return [(chunk[-1][0], sum(loss for _, loss in chunk) / len(chunk)) for chunk in chunks]
 
 
-def _curves(arm: str, index: int, losses: Points, evaluated: Points, best: int | None) -> list[go.Scatter]:
+def _curves(arm: str, style: ArmStyle, losses: Points, evaluated: Points, best: int | None) -> list[go.Scatter]:
     """An arm's curve in training, on validation where it was evaluated, and the star of the step that was kept."""
     name = plain(arm)
-    curves = [_curve(losses, f"{name}, training", line_of(index, 1), "lines", arm, opacity=0.6)]
+    curves = [_curve(losses, f"{name}, training", style.line(1), "lines", arm, opacity=0.6)]
     if evaluated:
-        curves.append(_curve(evaluated, f"{name}, validation", line_of(index, 2.5), "lines+markers", arm))
+        curves.append(_curve(evaluated, f"{name}, validation", style.line(2.5), "lines+markers", arm))
     kept = [(step, loss) for step, loss in evaluated if step == best]
     if kept:
-        star = {"symbol": "star", "size": 16, "color": line_of(index)["color"], "line": {"width": 1, "color": PAPER}}
-        curves.append(_curve(kept, f"{name}, kept", line_of(index), "markers", arm, marker=star, showlegend=False))
+        star = {"symbol": "star", "size": 16, "color": style.color, "line": {"width": 1, "color": PAPER}}
+        curves.append(_curve(kept, f"{name}, kept", style.line(), "markers", arm, marker=star, showlegend=False))
     return curves
 
 
@@ -97,7 +101,8 @@ def cumulative_cost(comparison: Comparison, unit: str) -> Figure | None:
         return None
     entries = [entry for entry in comparison.break_even if entry.resource == "device_seconds"]
     volumes = _volumes([entry.dialogues for entry in entries if entry.dialogues])
-    traces = [_cost_line(arm, index, volumes, unit) for index, arm in enumerate(known)]
+    styles = styles_of(comparison.arms)
+    traces = [_cost_line(arm, styles[arm.arm], volumes, unit) for arm in known]
     layout = layout_of(380 + 8 * len(known), showlegend=True)
     layout.xaxis.update(title="dialogues", **log_ticks(volumes))
     spent = [_spent(arm, volume) for arm in known for volume in (volumes[0], volumes[-1])]
@@ -132,13 +137,13 @@ def _volumes(break_even: Sequence[int]) -> list[float]:
     return [10 * (last / 10) ** (step / steps) for step in range(steps + 1)]
 
 
-def _cost_line(arm: ArmSummary, index: int, volumes: Sequence[float], unit: str) -> go.Scatter:
+def _cost_line(arm: ArmSummary, style: ArmStyle, volumes: Sequence[float], unit: str) -> go.Scatter:
     return go.Scatter(
         x=volumes,
         y=[_spent(arm, volume) for volume in volumes],
         mode="lines",
         name=plain(arm.arm),
-        line=line_of(index) | {"dash": "solid" if arm.finetuned else "dash"},
+        line=style.line(),
         hovertemplate=f"<b>{plain(arm.arm)}</b><br>%{{x:,.0f}} dialogues: %{{y:,.0f}} {unit} s<extra></extra>",
     )
 
@@ -151,12 +156,12 @@ def memory_ledger(ledger: Sequence[MemoryRow]) -> Figure | None:
     on_device = any(row.peak is not None for row in rows)
     if on_device:
         traces = [
-            _memory_marks("before", [row.before for row in rows], "line-ns-open", CATEGORICAL[0]),
-            _memory_marks("peak", [row.peak for row in rows], "circle", COLORS["slm"]),
-            _memory_marks("after", [row.after for row in rows], "diamond-open", CATEGORICAL[2]),
+            _memory_marks("before", [row.before for row in rows], "line-ns-open"),
+            _memory_marks("peak", [row.peak for row in rows], "circle"),
+            _memory_marks("after", [row.after for row in rows], "diamond-open"),
         ]
     else:
-        traces = [_memory_marks("peak", [row.peak_resident for row in rows], "circle", COLORS["slm"])]
+        traces = [_memory_marks("peak", [row.peak_resident for row in rows], "circle")]
     layout = layout_of(110 + 28 * len(rows), showlegend=on_device)
     layout.xaxis.update(title=f"GiB of {'device' if on_device else 'main'} memory", rangemode="tozero")
     names = [plain(f"{row.arm} {row.step}") for row in rows]
@@ -169,12 +174,12 @@ def memory_ledger(ledger: Sequence[MemoryRow]) -> Figure | None:
     return Figure("memory_ledger", plot_of(traces, layout), alt, Table(columns, numbers))
 
 
-def _memory_marks(name: str, values: Sequence[int | None], symbol: str, color: str) -> go.Scatter:
+def _memory_marks(name: str, values: Sequence[int | None], symbol: str) -> go.Scatter:
     return go.Scatter(
         x=[value / 2**30 if value is not None else None for value in values],
         y=list(range(len(values))),
         mode="markers",
         name=name,
-        marker={"symbol": symbol, "size": 12, "color": color, "line": {"width": 2, "color": color}},
+        marker={"symbol": symbol, "size": 12, "color": NEUTRAL, "line": {"width": 2, "color": NEUTRAL}},
         hovertemplate=f"{name}: %{{x:.2f}} GiB<extra></extra>",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -13,18 +13,20 @@ from slingshot.artifacts.comparison import ArmSummary, Comparison, DesignFinding
 from slingshot.artifacts.metrics import Score
 from slingshot.report.figures.overview import AXIS, serving_seconds
 from slingshot.report.figures.style import (
-    CATEGORICAL,
     COLORS,
     KINDS,
+    ArmStyle,
     Figure,
     Table,
     error_bars,
     group_name,
     layout_of,
-    line_of,
     log_ticks,
     plain,
     plot_of,
+    style_of_model,
+    styles_of,
+    symbol_of,
 )
 from slingshot.report.formats import MISSING, count, difference, number, percent, sentence_case, with_interval
 
@@ -41,14 +43,16 @@ def learning_curves(comparison: Comparison, designs: DesignFindings) -> Figure |
         return None
     untrained = [arm for arm in comparison.arms if not arm.finetuned]
     traces: list[go.Scatter] = []
-    for index, curve in enumerate(designs.curves):
+    styles = styles_of(comparison.arms)
+    for curve in designs.curves:
+        style = style_of_model(curve.model, comparison.arms)
         if curve.power_law:
-            traces += _fitted(curve.power_law, index)
-        traces.append(_measured(curve, index, comparison.measure))
+            traces += _fitted(curve.power_law, style)
+        traces.append(_measured(curve, style, comparison.measure))
     layout = layout_of(
         460,
         showlegend=True,
-        shapes=[shape for arm in untrained for shape in _band(_score(arm), COLORS[arm.kind])],
+        shapes=[shape for arm in untrained for shape in _band(_score(arm), styles[arm.arm].color)],
         annotations=[_band_label(arm) for arm in untrained],
     )
     sizes = sorted({point.train_samples for curve in designs.curves for point in curve.points})
@@ -67,29 +71,27 @@ def learning_curves(comparison: Comparison, designs: DesignFindings) -> Figure |
     return Figure("learning_curve", plot_of(traces, layout), alt, table)
 
 
-def _fitted(law: PowerLaw, index: int) -> list[go.Scatter]:
+def _fitted(law: PowerLaw, style: ArmStyle) -> list[go.Scatter]:
     """A fitted curve and, under it, its band."""
     sizes = [point.train_samples for point in law.line]
-    color = CATEGORICAL[index % len(CATEGORICAL)]
     around = [100 * point.high for point in law.line] + [100 * point.low for point in reversed(law.line)]
     quiet: dict[str, Any] = {"hoverinfo": "skip", "showlegend": False}
     band = go.Scatter(
-        x=sizes + sizes[::-1], y=around, fill="toself", fillcolor=color, opacity=0.18, line={"width": 0}, **quiet
+        x=sizes + sizes[::-1], y=around, fill="toself", fillcolor=style.color, opacity=0.18, line={"width": 0}, **quiet
     )
-    line = go.Scatter(x=sizes, y=[100 * point.value for point in law.line], mode="lines", line=line_of(index), **quiet)
+    line = go.Scatter(x=sizes, y=[100 * point.value for point in law.line], mode="lines", line=style.line(), **quiet)
     return [band, line]
 
 
-def _measured(curve: MeasuredCurve, index: int, measure: str) -> go.Scatter:
+def _measured(curve: MeasuredCurve, style: ArmStyle, measure: str) -> go.Scatter:
     scores = [point.exact_match for point in curve.points]
-    color = CATEGORICAL[index % len(CATEGORICAL)]
     return go.Scatter(
         x=[point.train_samples for point in curve.points],
         y=[100 * score.value for score in scores],
-        error_y=error_bars(scores) | {"color": color},
+        error_y=error_bars(scores) | {"color": style.color},
         mode="markers",
         name=plain(curve.model),
-        marker={"size": 9, "color": color},
+        marker={"size": 9, "color": style.color},
         text=[
             f"<b>{plain(point.arm)}</b><br>{count(point.train_samples)} train samples"
             f"<br>{measure} {with_interval(point.exact_match)} %"
@@ -137,7 +139,6 @@ def interaction(comparison: Comparison, designs: DesignFindings) -> Figure | Non
     traces = []
     for index, gain in enumerate(designs.gains):
         ends = [arms[gain.untrained], arms[gain.finetuned]]
-        kind = ends[0].kind
         size = f", {plain(ends[0].size)}" if ends[0].size else ""
         shift = 0.02 * (index - (len(designs.gains) - 1) / 2)
         traces.append(
@@ -147,7 +148,7 @@ def interaction(comparison: Comparison, designs: DesignFindings) -> Figure | Non
                 error_y=error_bars([_score(arm) for arm in ends]),
                 mode="lines+markers",
                 name=f"{plain(gain.model)}{size}",
-                line=line_of(index) | {"dash": "dash" if kind == "llm" else "solid"},
+                line=style_of_model(gain.model, comparison.arms).line(),
                 marker={"size": 10, "symbol": ["square", "circle"]},
                 text=[f"<b>{plain(arm.arm)}</b><br>{arm.measure} {with_interval(_score(arm))} %" for arm in ends],
                 hovertemplate="%{text}<extra></extra>",
@@ -171,27 +172,28 @@ def interaction(comparison: Comparison, designs: DesignFindings) -> Figure | Non
     return Figure("interaction", plot_of(traces, layout), alt, table)
 
 
-def seeds(designs: DesignFindings, measure: str = "exact match") -> Figure | None:
+def seeds(comparison: Comparison, designs: DesignFindings) -> Figure | None:
     """Each seed's score with its interval over samples, and the mean with its interval over both."""
     if not designs.seeds:
         return None
     traces, rows, names = [], [], []
     for index, variation in enumerate(designs.seeds):
         names.append(plain(variation.model))
+        color = style_of_model(variation.model, comparison.arms).color
         m = len(variation.runs)
         heights = [-index + 0.3 * (1 - 2 * place / m) for place in range(m)]
         runs = [run.exact_match for run in variation.runs]
         texts = [
             f"<b>{plain(run.arm)}</b><br>seed {run.seed}, {with_interval(run.exact_match)} %" for run in variation.runs
         ]
-        traces.append(_row(runs, heights, "a seed, over samples", CATEGORICAL[0], "circle-open", texts, index == 0))
+        traces.append(_row(runs, heights, "a seed, over samples", color, "circle-open", texts, index == 0))
         mean = f"<b>{plain(variation.model)}</b><br>mean of {m} seeds, {with_interval(variation.mean)} %"
         traces.append(
             _row(
                 [variation.mean],
                 [-index - 0.36],
                 "mean, over seeds and samples",
-                COLORS["slm"],
+                color,
                 "diamond",
                 [mean],
                 index == 0,
@@ -203,14 +205,15 @@ def seeds(designs: DesignFindings, measure: str = "exact match") -> Figure | Non
         ]
         rows.append([f"{variation.model}, mean", f"{m} seeds", with_interval(variation.mean)])
     layout = layout_of(110 + 100 * len(designs.seeds), showlegend=True)
-    layout.xaxis.update(title=f"{measure}, %")
+    layout.xaxis.update(title=f"{comparison.measure}, %")
     layout.yaxis.update(tickvals=[-index for index in range(len(names))], ticktext=names, range=[0.6 - len(names), 0.6])
     alt = " ".join(
         f"{each.model}: mean {with_interval(each.mean)} % over {len(each.runs)} seeds, standard deviation between "
         f"seeds {percent(each.between_seeds)} points, standard error over samples {percent(each.between_samples)}."
         for each in designs.seeds
     )
-    return Figure("seeds", plot_of(traces, layout), alt, Table(["Arm", "Seed", f"{sentence_case(measure)}, %"], rows))
+    table = Table(["Arm", "Seed", f"{sentence_case(comparison.measure)}, %"], rows)
+    return Figure("seeds", plot_of(traces, layout), alt, table)
 
 
 def _row(
@@ -244,7 +247,7 @@ def pareto(comparison: Comparison, unit: str) -> Figure | None:
     for kind, finetuned in product(KINDS, (False, True)):
         chosen = [arm for arm in known if (arm.kind, arm.finetuned) == (kind, finetuned)]
         if chosen:
-            traces.append(_costed(chosen, costs, unit))
+            traces.append(_costed(chosen, costs, unit, styles_of(comparison.arms)))
     names = {arm.arm for arm in front}
     layout = layout_of(430, showlegend=True, annotations=[_name_beside(arm, costs) for arm in front])
     layout.xaxis.update(
@@ -292,8 +295,10 @@ def _front_line(front: Sequence[ArmSummary], costs: dict[str, float]) -> go.Scat
     )
 
 
-def _costed(arms: Sequence[ArmSummary], costs: dict[str, float], unit: str) -> go.Scatter:
-    """Arms of one kind and treatment: the kind is the colour, circles are finetuned."""
+def _costed(
+    arms: Sequence[ArmSummary], costs: dict[str, float], unit: str, styles: Mapping[str, ArmStyle]
+) -> go.Scatter:
+    """Arms of one kind, whose hue they have, and treatment."""
     kind, finetuned = arms[0].kind, arms[0].finetuned
     return go.Scatter(
         x=[costs[arm.arm] for arm in arms],
@@ -301,7 +306,11 @@ def _costed(arms: Sequence[ArmSummary], costs: dict[str, float], unit: str) -> g
         error_y=error_bars([_score(arm) for arm in arms]) | {"color": COLORS[kind]},
         mode="markers",
         name=group_name(kind, finetuned),
-        marker={"size": 11, "color": COLORS[kind], "symbol": "circle" if finetuned else "square"},
+        marker={
+            "size": 11,
+            "color": [styles[arm.arm].color for arm in arms],
+            "symbol": symbol_of(kind, finetuned),
+        },
         text=[
             f"<b>{plain(arm.arm)}</b><br>{number(costs[arm.arm])} {unit} s"
             f"<br>{arm.measure} {with_interval(_score(arm))} %"

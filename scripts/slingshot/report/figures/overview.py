@@ -15,7 +15,8 @@ from slingshot.config.models import parameters_of
 from slingshot.report.figures.style import (
     COLORS,
     KINDS,
-    SIGNIFICANT,
+    NEUTRAL,
+    ArmStyle,
     Figure,
     Table,
     error_bars,
@@ -23,6 +24,8 @@ from slingshot.report.figures.style import (
     layout_of,
     plain,
     plot_of,
+    styles_of,
+    symbol_of,
 )
 from slingshot.report.formats import (
     MISSING,
@@ -55,18 +58,18 @@ def size_against_score(comparison: Comparison, unit: str) -> Figure:
     sized = [arm for arm in arms if parameters_of(arm.size)]
     unsized = [arm for arm in arms if not parameters_of(arm.size)]
     costs = {arm.arm: serving_seconds(arm.cost) for arm in arms}
-    places = _dodged(sized)
+    places, styles = _dodged(sized), styles_of(arms)
     beaten = beaten_by_tfidf(comparison)
     traces = []
     for kind, finetuned in product(KINDS, (False, True)):
         chosen = [arm for arm in sized if (arm.kind, arm.finetuned) == (kind, finetuned)]
         if chosen:
-            traces.append(_markers(chosen, places, costs, unit))
+            traces.append(_markers(chosen, places, costs, unit, styles))
     layout = layout_of(
         430 if len(arms) <= 10 else 560,
         showlegend=True,
         annotations=_arm_labels(sized, places, beaten) + [_unsized_label(arm, beaten) for arm in unsized],
-        shapes=[shape for arm in unsized for shape in _unsized_band(arm)],
+        shapes=[shape for arm in unsized for shape in _unsized_band(arm, styles[arm.arm].color)],
     )
     layout.xaxis.update(type="log", title="parameters", **_size_ticks(sized))
     measure = comparison.measure
@@ -102,13 +105,14 @@ def _markers(
     places: Mapping[str, float],
     costs: Mapping[str, float | None],
     unit: str,
+    styles: Mapping[str, ArmStyle],
 ) -> go.Scatter:
-    """Arms of one kind, which is the colour, and treatment: circles are finetuned.
+    """Arms of one kind, whose hue they have, and treatment.
 
     Area is proportional to cost, down to a size that can still be seen; hollow: not known.
     """
     kind, finetuned = arms[0].kind, arms[0].finetuned
-    symbol = "circle" if finetuned else "square"
+    symbol = symbol_of(kind, finetuned)
     most = max((cost for cost in costs.values() if cost), default=1.0)
     known = [costs[arm.arm] for arm in arms]
     texts = [
@@ -120,11 +124,11 @@ def _markers(
     return go.Scatter(
         x=[places[arm.arm] for arm in arms],
         y=[100 * _score(arm).value for arm in arms],
-        error_y=error_bars([_score(arm) for arm in arms]) | {"color": COLORS[kind]},
+        error_y=error_bars([_score(arm) for arm in arms]) | {"color": COLORS[kind]},  # one colour per trace in Plotly
         mode="markers",
         name=group_name(kind, finetuned),
         marker={
-            "color": COLORS[kind],
+            "color": [styles[arm.arm].color for arm in arms],
             "size": [max(SMALLEST_MARKER, LARGEST_MARKER * math.sqrt(cost / most)) if cost else 12.0 for cost in known],
             "symbol": [symbol + ("" if cost else "-open") for cost in known],
             "opacity": 0.7,
@@ -208,9 +212,9 @@ def _spread(wanted: Sequence[float], gap: float) -> list[float]:
     return [height + shift for height in heights]
 
 
-def _unsized_band(arm: ArmSummary) -> list[dict[str, Any]]:
+def _unsized_band(arm: ArmSummary, color: str) -> list[dict[str, Any]]:
     """A line and its interval across the plot: an arm that has no size."""
-    score, color = _score(arm), COLORS[arm.kind]
+    score = _score(arm)
     across = {"xref": "paper", "x0": 0, "x1": 1, "yref": "y", "layer": "below"}
     low, middle, high = 100 * score.low, 100 * score.value, 100 * score.high
     return [
@@ -287,20 +291,19 @@ def _differences(rows: Sequence[PairComparison], test: str) -> list[go.Scatter]:
         chosen = [(index, pair) for index, pair in enumerate(rows) if pair.significant == significant]
         if not chosen:
             continue
-        color = SIGNIFICANT if significant else COLORS["baseline"]
         differences = [pair.simultaneous for _, pair in chosen]
         traces.append(
             go.Scatter(
                 x=[100 * value.value for value in differences],
                 y=[index for index, _ in chosen],
-                error_x=error_bars(differences) | {"color": color},
+                error_x=error_bars(differences) | {"color": NEUTRAL},
                 mode="markers",
                 name=texts,
                 marker={
                     "symbol": "circle" if significant else "circle-open",
                     "size": 10,
-                    "color": color,
-                    "line": {"width": 2, "color": color},
+                    "color": NEUTRAL,
+                    "line": {"width": 2, "color": NEUTRAL},
                 },
                 text=[_pair_said(pair, test) for _, pair in chosen],
                 hovertemplate="%{text}<extra></extra>",

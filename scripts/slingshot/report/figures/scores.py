@@ -10,15 +10,14 @@ import plotly.graph_objects as go
 from slingshot.artifacts.comparison import Comparison
 from slingshot.artifacts.metrics import Confusion, GroupScore, LevelScores, Metrics, RankedScores, Score, ScoredLevel
 from slingshot.report.figures.style import (
-    LEVEL_COLORS,
+    NEUTRAL,
     SEQUENTIAL,
-    SYMBOLS,
+    ArmStyle,
     Figure,
     Table,
     error_bars,
     file_name,
     layout_of,
-    line_of,
     plain,
     plot_of,
     shortened,
@@ -56,7 +55,7 @@ def scores_by_level(comparison: Comparison, metrics: Mapping[str, Metrics]) -> F
         having = [
             (row + shift, arm, scores[arm][level].accuracy) for row, arm in enumerate(arms) if level in scores[arm]
         ]
-        traces.append(level_trace(level, LEVEL_COLORS[place % len(LEVEL_COLORS)], having))
+        traces.append(level_trace(level, having))
     layout = layout_of(110 + 46 * len(arms), showlegend=True)
     layout.xaxis.update(title="accuracy, %", rangemode="tozero")
     names = {"tickvals": list(range(len(arms))), "ticktext": [plain(arm) for arm in arms]}
@@ -90,16 +89,16 @@ def has_groups(groups: Mapping[str, Sequence[GroupScore]]) -> bool:
     return len({group.group for scores in groups.values() for group in scores}) > 1
 
 
-def level_trace(level: ScoredLevel, color: str, having: Sequence[tuple[float, str, Score]]) -> go.Scatter:
+def level_trace(level: ScoredLevel, having: Sequence[tuple[float, str, Score]]) -> go.Scatter:
     title, symbol = LEVELS[level]
     scores = [score for _, _, score in having]
     return go.Scatter(
         x=[100 * score.value for score in scores],
         y=[row for row, _, _ in having],
-        error_x=error_bars(scores) | {"width": 0, "color": color},
+        error_x=error_bars(scores) | {"width": 0, "color": NEUTRAL},
         mode="markers",
         name=title,
-        marker={"symbol": symbol, "size": 9, "color": color},
+        marker={"symbol": symbol, "size": 9, "color": NEUTRAL},
         text=[
             f"<b>{plain(arm)}</b><br>{title}: {with_interval(score)} %, n = {count(score.n)}"
             for _, arm, score in having
@@ -169,7 +168,7 @@ def scores_by_group(
     name: str,
     title: str,
     groups: Mapping[str, Sequence[GroupScore]],
-    kinds: Mapping[str, str],
+    styles: Mapping[str, ArmStyle],
     measure: str = "exact match",
 ) -> Figure:
     """Exact match, or another score, over ordered groups (train frequency, length): one line per arm."""
@@ -177,7 +176,7 @@ def scores_by_group(
     sizes = {group.group: count(group.accuracy.n) for scores in groups.values() for group in scores}
     found = {arm: {group.group: group.accuracy for group in scores} for arm, scores in groups.items()}
     traces = [
-        _group_trace(arm, index, len(groups), kinds[arm], order, found[arm], title) for index, arm in enumerate(groups)
+        _group_trace(arm, index, len(groups), styles[arm], order, found[arm], title) for index, arm in enumerate(groups)
     ]
     layout = layout_of(380 + 8 * len(groups), showlegend=True)
     ticks = [f"{plain(group)}<br>n = {sizes[group]}" for group in order]
@@ -192,21 +191,20 @@ def scores_by_group(
 
 
 def _group_trace(
-    arm: str, index: int, arms: int, kind: str, order: Sequence[str], found: Mapping[str, Score], title: str
+    arm: str, index: int, arms: int, style: ArmStyle, order: Sequence[str], found: Mapping[str, Score], title: str
 ) -> go.Scatter:
     """An arm's line; arms stand side by side where their intervals are drawn."""
     shift = 0.05 * (index - (arms - 1) / 2) if arms <= MOST_WITH_BARS else 0
     groups = [group for group in order if group in found]
     scores = [found[group] for group in groups]
-    line = line_of(index)
     return go.Scatter(
         x=[order.index(group) + shift for group in groups],
         y=[100 * score.value for score in scores],
-        error_y=error_bars(scores) | {"color": line["color"]} if arms <= MOST_WITH_BARS else None,
+        error_y=error_bars(scores) | {"color": style.color} if arms <= MOST_WITH_BARS else None,
         mode="lines+markers",
         name=plain(arm),
-        line=line,
-        marker={"symbol": SYMBOLS[kind], "size": 8},
+        line=style.line(),
+        marker={"symbol": style.symbol, "size": 8},
         text=[
             f"<b>{plain(arm)}</b><br>{plain(title)} {plain(group)}<br>{with_interval(score)} %, n = {count(score.n)}"
             for group, score in zip(groups, scores, strict=True)
@@ -215,10 +213,15 @@ def _group_trace(
     )
 
 
-def calibration(metrics: Mapping[str, Metrics], kinds: Mapping[str, str]) -> Figure | None:
-    """Reliability diagram of the best candidate's probability (Guo et al. 2017); None where no arm ranked any, or each
-    arm's probabilities stand in one bin."""
-    ranked = {arm: scores.ranked for arm, scores in metrics.items() if scores.ranked}
+def calibration(
+    comparison: Comparison, metrics: Mapping[str, Metrics], styles: Mapping[str, ArmStyle]
+) -> Figure | None:
+    """Reliability diagram of the best candidate's probability (Guo et al. 2017), of arms that have one among labels.
+
+    None where no arm has, or each arm's probabilities stand in one bin.
+    """
+    judged = [arm.arm for arm in comparison.arms if "calibration_error" in arm.scores]
+    ranked = {arm: scores for arm in judged if (scores := metrics[arm].ranked)}
     bins = [{entry.low for entry in scores.calibration if entry.n} for scores in ranked.values()]
     if not any(len(filled) > 1 for filled in bins):
         return None
@@ -226,7 +229,7 @@ def calibration(metrics: Mapping[str, Metrics], kinds: Mapping[str, str]) -> Fig
     traces = [
         go.Scatter(x=[0, 100], y=[0, 100], mode="lines", name="perfectly calibrated", line=dotted, hoverinfo="skip")
     ]
-    traces += [_reliability(arm, scores, index, kinds[arm]) for index, (arm, scores) in enumerate(ranked.items())]
+    traces += [_reliability(arm, scores, styles[arm]) for arm, scores in ranked.items()]
     layout = layout_of(420 + 8 * len(ranked), showlegend=True)
     layout.xaxis.update(title="mean probability of the best candidate, %", range=[0, 102])
     layout.yaxis.update(title="best candidate right, %", range=[0, 102])
@@ -246,15 +249,15 @@ def calibration(metrics: Mapping[str, Metrics], kinds: Mapping[str, str]) -> Fig
     return Figure("calibration", plot_of(traces, layout), alt, Table(columns, rows))
 
 
-def _reliability(arm: str, scores: RankedScores, index: int, kind: str) -> go.Scatter:
+def _reliability(arm: str, scores: RankedScores, style: ArmStyle) -> go.Scatter:
     bins = [entry for entry in scores.calibration if entry.confidence is not None and entry.accuracy is not None]
     return go.Scatter(
         x=[100 * cast(float, entry.confidence) for entry in bins],
         y=[100 * cast(float, entry.accuracy) for entry in bins],
         mode="lines+markers",
         name=f"{plain(arm)}: calibration error {with_interval(scores.calibration_error)} %",
-        line=line_of(index),
-        marker={"symbol": SYMBOLS[kind], "size": 8},
+        line=style.line(),
+        marker={"symbol": style.symbol, "size": 8},
         text=[
             f"<b>{plain(arm)}</b><br>mean probability {percent(entry.confidence)} %"
             f"<br>right {percent(entry.accuracy)} %, n = {count(entry.n)}"

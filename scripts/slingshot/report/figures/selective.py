@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from slingshot.artifacts.comparison import Comparison
-from slingshot.report.figures.style import Figure, Table, layout_of, line_of, plain, plot_of
+from slingshot.report.figures.style import Figure, Table, layout_of, plain, plot_of, styles_of
 from slingshot.report.formats import MISSING, number, percent, with_interval
 
 
@@ -18,19 +18,20 @@ def selective_coding(comparison: Comparison, kinds: Mapping[str, str]) -> Figure
         return None
     wanted = found[0].wanted_precision
     traces = []
-    for index, one in enumerate(found):
+    styles = styles_of(comparison.arms)
+    for one in found:
         traces.append(
             go.Scatter(
                 x=[100 * point.coverage for point in one.curve],
                 y=[100 * point.precision for point in one.curve],
                 mode="lines",
                 name=plain(one.arm),
-                line=line_of(index),
+                line=styles[one.arm].line(),
                 hovertemplate=f"{plain(one.arm)}<br>%{{x:.1f}} % covered, %{{y:.1f}} % right<extra></extra>",
             )
         )
         if one.precision is not None:
-            marker = {"color": line_of(index)["color"], "size": 10, "symbol": "diamond"}
+            marker = {"color": styles[one.arm].color, "size": 10, "symbol": "diamond"}
             traces.append(
                 go.Scatter(
                     x=[100 * one.coverage.value],

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from slingshot.artifacts.comparison import Comparison
 from slingshot.artifacts.metrics import GroupScore, Metrics, PrecisionRecall, Score, ScoredLevel, SetScores
 from slingshot.report.figures.scores import LEVELS, has_groups, level_trace, scores_by_group
-from slingshot.report.figures.style import LEVEL_COLORS, Figure, Table, layout_of, plain, plot_of
+from slingshot.report.figures.style import Figure, Table, layout_of, plain, plot_of, styles_of
 from slingshot.report.formats import with_interval
 
 
@@ -19,13 +19,13 @@ def draw(comparison: Comparison, metrics: Mapping[str, Metrics]) -> list[Figure 
         return []
     target = next(iter(metrics.values()))
     level: ScoredLevel = "label" if target.labels == "plain" else target.level
-    kinds = {arm.arm: arm.kind for arm in comparison.arms}
+    styles = styles_of(comparison.arms)
     groups = {
         arm: [GroupScore(group=each.train_samples, accuracy=each.micro.f1) for each in found.by_train_frequency]
         for arm, found in there.items()
     }
     title = "samples of the label in train"
-    by_frequency = scores_by_group("scores_by_train_frequency", title, groups, kinds, "micro F1")
+    by_frequency = scores_by_group("scores_by_train_frequency", title, groups, styles, "micro F1")
     return [scores_by_level(there, level), by_frequency if has_groups(groups) else None]
 
 
@@ -40,7 +40,7 @@ def scores_by_level(sets: Mapping[str, SetScores], target: ScoredLevel) -> Figur
     for place, level in enumerate(levels):
         shift = 0.2 * ((len(levels) - 1) / 2 - place)
         having = [(row + shift, arm, found[arm][level].f1) for row, arm in enumerate(arms) if level in found[arm]]
-        traces.append(level_trace(level, LEVEL_COLORS[place % len(LEVEL_COLORS)], having))
+        traces.append(level_trace(level, having))
     layout = layout_of(110 + 46 * len(arms), showlegend=True)
     layout.xaxis.update(title="micro F1, %", rangemode="tozero")
     names = {"tickvals": list(range(len(arms))), "ticktext": [plain(arm) for arm in arms]}

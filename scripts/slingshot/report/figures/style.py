@@ -10,32 +10,31 @@ from __future__ import annotations
 import html
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import plotly.graph_objects as go
 
+from slingshot.artifacts.comparison import ArmSummary
 from slingshot.report.formats import number
 
+# One meaning a colour: the hue is an arm's kind, its shade the arm, in every figure. What is no arm is neutral.
 COLORS = {
     "llm": "#2f75b5",
     "slm": "#d1580b",
-    "baseline": "#7a7a7a",
-    "ensemble": "#1b8a63",
+    "baseline": "#00798c",
     "embedding": "#7a6bc9",
     "encoder": "#b5478f",
     "predictions": "#a07800",
 }
 
-SYMBOLS = {
-    "llm": "square",
-    "slm": "circle",
-    "baseline": "diamond",
-    "embedding": "triangle-up",
-    "encoder": "cross",
-    "predictions": "star",
-}
+NEUTRAL = "#737b87"  # 4.2 on the light ground and 4.1 on the dark one (WCAG's contrast)
+
+SHADES = (0.0, 0.3, -0.3)  # of a kind's first, second and third arm: mixed with white, or with black below 0
+
+DASHES = ("solid", "dash", "dot", "dashdot")
 
 KINDS = {
     "llm": "large",
@@ -46,24 +45,8 @@ KINDS = {
     "predictions": "imported",
 }
 
-CATEGORICAL = (
-    "#2f75b5",
-    "#d1580b",
-    "#1b8a63",
-    "#b5478f",
-    "#a07800",
-    "#5b8bd9",
-    "#c4453c",
-    "#5f7f2a",
-    "#7a6bc9",
-    "#7a7a7a",
-)
-
-SIGNIFICANT, LEVEL_COLORS = "#00798c", ("#00798c", "#4fa3ad", "#8d6fb0", "#6b7280")  # no kind has one of these
-
-DASHES = ("solid", "dash", "dot", "dashdot")
-
-SEQUENTIAL = [[0.0, "#f2f6fb"], [0.3, "#cfe0f1"], [0.6, "#94bfe4"], [0.8, "#4a8ac6"], [1.0, "#0f4c8a"]]
+# Of a share, from 0 to 100%: lightness alone, in no kind's hue.
+SEQUENTIAL = [[0.0, "#f3f4f6"], [0.3, "#d3d7dd"], [0.6, "#a3abb6"], [0.8, "#6a7483"], [1.0, "#39424f"]]
 
 INK, PAPER, GRID = "#1f2328", "#ffffff", "#d9dde2"
 
@@ -157,10 +140,48 @@ def error_bars(scores: Sequence[Any], scale: float = 100) -> dict[str, Any]:
     }
 
 
-def line_of(index: int, width: float = 2) -> dict[str, Any]:
-    """The line of the index-th series: ten colours, then the same colours dashed."""
-    dash = DASHES[index // len(CATEGORICAL) % len(DASHES)]
-    return {"color": CATEGORICAL[index % len(CATEGORICAL)], "dash": dash, "width": width}
+@dataclass(frozen=True)
+class ArmStyle:
+    """How an arm looks in every figure."""
+
+    color: str
+    dash: str
+    symbol: str
+
+    def line(self, width: float = 2) -> dict[str, Any]:
+        return {"color": self.color, "dash": self.dash, "width": width}
+
+
+def styles_of(arms: Sequence[ArmSummary]) -> dict[str, ArmStyle]:
+    """Arm to its style: three shades and four dashes tell twelve arms of one kind apart."""
+    styles: dict[str, ArmStyle] = {}
+    count: Counter[str] = Counter()
+    for arm in arms:
+        place = count[arm.kind]
+        count[arm.kind] += 1
+        color = mixed(COLORS[arm.kind], SHADES[place % len(SHADES)])
+        styles[arm.arm] = ArmStyle(color, DASHES[place % len(DASHES)], symbol_of(arm.kind, arm.finetuned))
+    return styles
+
+
+def style_of_model(model: str, arms: Sequence[ArmSummary]) -> ArmStyle:
+    """The style of what stands for a model under several treatments: its finetuned arm's, else its first arm's."""
+    own = sorted((arm for arm in arms if arm.model == model), key=lambda arm: (not arm.finetuned, arm.design or ""))
+    return styles_of(arms)[own[0].arm]
+
+
+def symbol_of(kind: str, finetuned: bool) -> str:
+    """A marker: of language models a circle is finetuned, a square is not; rivals have one each."""
+    if kind in ("llm", "slm"):
+        return "circle" if finetuned else "square"
+    return {"baseline": "diamond", "embedding": "triangle-up", "encoder": "cross", "predictions": "star"}[kind]
+
+
+def mixed(color: str, share: float) -> str:
+    """A colour (#rrggbb) with a share of white in it, or of black where the share is below 0."""
+    ground = 255 if share > 0 else 0
+    parts = (int(color[place : place + 2], 16) for place in (1, 3, 5))
+    return "#" + "".join(f"{round(part + (ground - part) * abs(share)):02x}" for part in parts)
 
 
 def file_name(arm: str) -> str:

@@ -206,7 +206,7 @@
 
   // ------------------------------------------------------------ samples
 
-  const PER_PAGE = 20;
+  const PER_PAGE = innerWidth < 640 ? 10 : 20;
 
   const setUpSamples = async () => {
     if (!byId("samples")) return;

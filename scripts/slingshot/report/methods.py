@@ -1,0 +1,160 @@
+"""A methods section in sentences, made of the config as each step recorded it, with the defaults that it filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from slingshot.artifacts.comparison import ArmSummary, Comparison
+from slingshot.artifacts.records import StepRecord
+from slingshot.config.recipe import Finetune
+from slingshot.core.environment import slingshot_version
+from slingshot.report.formats import count, level, number, sentence_case, spelled_out
+from slingshot.report.results import Results
+
+SYSTEMS = {"icd10cm": "ICD-10-CM codes", "plain": "plain labels"}
+
+TARGETS = {"all-linear": "all linear layers", "attention": "the attention's projections"}
+
+KEPT = {
+    "validation_loss": "the lowest validation loss",
+    "validation_exact_match": "the highest exact match on validation",
+}
+
+WRITTEN_ABOUT = ("torch", "transformers", "peft", "bitsandbytes", "scikit-learn")
+
+
+def methods_of(results: Results) -> list[str]:
+    """Paragraphs: the data, each arm, how answers were scored and compared, software and hardware.
+
+    What no record says is left out, never guessed.
+    """
+    arms = [describe_arm(arm, results) for arm in results.comparison.arms]
+    return [describe_data(results.dataset), *arms, describe_scoring(results.comparison), describe_run(results)]
+
+
+def describe_data(dataset: Mapping[str, Any]) -> str:
+    """Where the texts come from, what was dropped, and how the splits were dealt."""
+    source = {key: value for key, value in (dataset.get("source") or {}).items() if key != "files"}
+    rows, labels = dataset.get("rows") or {}, dataset.get("labels") or {}
+    sentences = [f"The texts are those of {spelled_out(source)} (SHA-256 {str(dataset.get('digest'))[:12]})."]
+    dropped = dataset.get("dropped") or {}
+    reasons = ", ".join(f"{reason}: {count(entry.get('rows'))}" for reason, entry in dropped.items())
+    sentences.append(
+        f"Of {count(rows.get('read'))} rows {count(rows.get('dropped'))} were dropped"
+        f"{f' ({reasons})' if reasons else ''}. There are {count(labels.get('count'))} "
+        f"{SYSTEMS.get(labels.get('system'), 'labels')}"
+        f"{'' if labels.get('system') == 'plain' else ' at the level ' + str(labels.get('level'))}."
+    )
+    sizes = [
+        f"{count(split.get('samples'))} {name}"
+        for name, split in (dataset.get("splits") or {}).items()
+        if "samples" in split
+    ]
+    asked = (dataset.get("spec") or {}).get("data") or {}
+    split = asked.get("split") or {}
+    dealt = f" by the method {split['method']}, seed {split.get('seed')}" if split.get("method") else ""
+    sentences.append(f"They were split into {', '.join(sizes)} samples{dealt}.")
+    if (similar := split.get("near_duplicate_similarity")) is not None:
+        sentences.append(f"Texts of a Jaccard similarity of at least {similar} over word 5-grams stayed in one split.")
+    if asked.get("mask_label_mentions"):
+        sentences.append("Mentions of a text's own label were masked.")
+    if asked.get("drop_closing_turn"):
+        sentences.append("A closing turn that states the label was dropped.")
+    return " ".join(sentences)
+
+
+def describe_arm(arm: ArmSummary, results: Results) -> str:
+    """One arm: its model and revision, how it was trained and how it answered."""
+    steps = {("finetune" if step.step == "finetune" else "predict"): step for step in results.steps.get(arm.arm, [])}
+    card = results.cards.get(arm.model) or {}
+    size = f", {arm.size} parameters" if arm.size else ""
+    revision = f", revision {card['revision'][:12]}" if card.get("revision") else ""
+    sentences = [f"{arm.arm} is {arm.name}{size}{revision}, {arm.treatment}."]
+    if trained := steps.get("finetune"):
+        tuned = trained.spec.get("finetune")
+        sentences += describe_finetune(trained, results.training.get(arm.arm, {})) if tuned else describe_fit(trained)
+    if answered := steps.get("predict"):
+        sentences += describe_answering(answered)
+    return " ".join(sentences)
+
+
+def describe_finetune(step: StepRecord, training: Mapping[str, Any]) -> list[str]:
+    """The recipe of a finetune, with the rank that `auto` became, as training.json has it."""
+    tuned = Finetune.model_validate(step.spec["finetune"])
+    lora = tuned.lora
+    where = TARGETS.get(str(lora.targets), spelled_out(lora.targets))
+    layers = f" of the last {lora.layers} layers" if lora.layers else ""
+    passes = f"{number(tuned.epochs)} epochs" if tuned.max_steps is None else f"at most {tuned.max_steps:,} steps"
+    sentences = [
+        f"It was finetuned with LoRA (rank {training.get('lora_r', lora.r)}, alpha "
+        f"{training.get('lora_alpha', lora.alpha)}, dropout {lora.dropout:g}) on {where}{layers}, "
+        f"with AdamW for {passes} in batches of {tuned.batch_size}, at a highest learning rate of "
+        f"{tuned.learning_rate:g} ({tuned.schedule} schedule, warm-up {tuned.warmup_share:.0%}), weight decay "
+        f"{tuned.weight_decay:g}, gradients clipped at norm {tuned.max_gradient_norm:g}, seed {step.seed}.",
+        f"The adapter of {KEPT[tuned.select_by]} was kept, evaluated every {tuned.evaluate_every} steps"
+        + (f" and stopped after {tuned.patience} evaluations without gain." if tuned.patience else "."),
+    ]
+    if tuned.head == "classify":
+        sentences.append("A linear head over the prompt's last token chooses among the labels of train.")
+    return sentences
+
+
+def describe_fit(step: StepRecord) -> list[str]:
+    recipe = {key: value for key, value in (step.spec.get("recipe") or {}).items() if value not in (None, {}, [])}
+    return [f"It was fitted by {spelled_out(recipe)}, seed {step.seed}."] if recipe else []
+
+
+def describe_answering(step: StepRecord) -> list[str]:
+    generation, few_shot = step.spec.get("generation") or {}, step.spec.get("few_shot") or {}
+    sentences = []
+    weights = step.spec.get("quantization")
+    precision = f"{weights} weights" if weights not in (None, "none") else f"{step.dtype} weights" if step.dtype else ""
+    if generation and step.spec.get("head") != "classify":
+        words = f"It answered greedily in at most {generation.get('max_new_tokens')} tokens"
+        words += (
+            f", after up to {count(generation['thinking_tokens'])} of thinking" if generation.get("thinking") else ""
+        )
+        words += (
+            f", with {few_shot['k']} examples from train ({few_shot.get('selection')})" if few_shot.get("k") else ""
+        )
+        sentences.append(f"{words}{f', with {precision}' if precision else ''}.")
+    if generation.get("constrained"):
+        sentences.append("A second decoding allowed known labels only.")
+    if generation.get("candidates"):
+        sentences.append(f"Its {generation['candidates']} likeliest labels were ranked.")
+    if step.truncated_samples:
+        sentences.append(f"{count(step.truncated_samples)} of its prompts lost the middle of their text to the window.")
+    return sentences
+
+
+def describe_scoring(comparison: Comparison) -> str:
+    pairs = [pair for pair in comparison.comparisons if pair.family == "primary"]
+    plural = "s" if len(pairs) != 1 else ""
+    test = "exact McNemar tests" if comparison.estimand == "exact_match" else "sign flips of samples"
+    sentences = [
+        f"{sentence_case(comparison.measure)} on {count(comparison.n_samples)} test samples with {level(comparison.confidence)} intervals; "
+        f"macro averages by {count(comparison.resamples)} bootstrap resamples, seed {comparison.seed}."
+    ]
+    if pairs:
+        sentences.append(
+            f"{len(pairs)} primary comparison{plural} of a finetuned small and a large model, declared by the config, "
+            f"{'were' if plural else 'was'} tested on the same samples by {test} with Bonferroni's correction and "
+            "simultaneous intervals."
+        )
+    return " ".join(sentences)
+
+
+def describe_run(results: Results) -> str:
+    steps = [step for found in results.steps.values() for step in found]
+    versions = {name: step.versions[name] for step in steps for name in WRITTEN_ABOUT if name in step.versions}
+    devices = sorted({step.device for step in steps if step.device})
+    software = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return (
+        f"All steps ran in Slingshot {slingshot_version()}{f' with {software}' if software else ''}"
+        f"{f' on {_and(devices)}' if devices else ''}."
+    )
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
