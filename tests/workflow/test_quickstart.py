@@ -38,6 +38,11 @@ def test_the_quickstart_runs_as_typed(tmp_path):
     assert "embedding/minilm" in output
     code, output = run(study, "results/baseline/tfidf/metrics.json")
     assert code == 0, output[-2000:]
+    assert "exact match" in output and "interval" in output
+    wrong = WRITTEN.replace("label: label", "label: diagnosis").replace("labels: plain", "labels: icd10cm")
+    (study / "config.yaml").write_text(wrong, encoding="utf-8")
+    code, output = run(study, "--dry-run", "results/report.html")
+    assert code != 0 and "this study would fail" in output and "diagnosis" in output
 
 
 def test_codes_are_told_from_plain_labels_and_names_are_quoted(tmp_path):

@@ -1,8 +1,14 @@
-"""What a dry run adds: the model steps to run, by design, and the GPU hours that they will take."""
+"""What a dry run adds: faults that can be known, the model steps to run, by design, and the hours that they take."""
 
 import atexit
 
 STUDY_FOLDER = Path.cwd()
+
+if workflow.is_main_process and workflow.dryrun:
+    from slingshot.study.checks import find_faults
+
+    if faults := find_faults(STUDY, STUDY_FOLDER, STUDY_FOLDER / "results"):
+        raise WorkflowError("this study would fail:\n" + "\n".join(faults))
 
 
 def say_estimate():
@@ -11,6 +17,8 @@ def say_estimate():
         return
     from snakemake.settings.enums import Quietness
 
+    from slingshot.runtime.gpu import has_gpu
+    from slingshot.study.checks import describe_devices
     from slingshot.study.estimate import jobs_of, table
     from slingshot.study.sending import describe_sending
 
@@ -19,9 +27,11 @@ def say_estimate():
     needed = workflow.dag.needrun_jobs(exclude_finished=False)  # a dry run leaves every job finished
     wildcards = [(job.rule.name, dict(job.wildcards.items())) for job in needed]
     jobs = jobs_of((rule, values.get("arm"), values.get("test_set")) for rule, values in wildcards)
-    for describe in (table, describe_sending):
-        if table := describe(STUDY, jobs, STUDY_FOLDER / "results"):
-            print(f"\n{table}")
+    trained = [job.arm for job in jobs if job.rule in ("finetune", "fit") or job.rule.startswith("predict")]
+    texts = [describe(STUDY, jobs, STUDY_FOLDER / "results") for describe in (table, describe_sending)]
+    for text in (*texts, describe_devices(STUDY, trained, has_gpu())):
+        if text:
+            print(f"\n{text}")
 
 
 atexit.register(say_estimate)

@@ -43,7 +43,7 @@ def describe_data(dataset: Mapping[str, Any]) -> str:
     sentences.append(
         f"Of {count(rows.get('read'))} rows {count(rows.get('dropped'))} were dropped"
         f"{f' ({reasons})' if reasons else ''}. There are {count(labels.get('count'))} "
-        f"{SYSTEMS.get(labels.get('system'), 'labels')}"
+        f"{SYSTEMS.get(str(labels.get('system')), 'labels')}"
         f"{'' if labels.get('system') == 'plain' else ' at the level ' + str(labels.get('level'))}."
     )
     sizes = [

@@ -1,0 +1,135 @@
+"""What a dry run can know to go wrong before anything has run: data, windows of prompts, devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from slingshot.artifacts.layout import ResultFiles
+from slingshot.config.arms import Arm, arms_of, longest_prompt
+from slingshot.config.base import LabelSystem
+from slingshot.config.data import Columns, Data, FileData
+from slingshot.config.study import Study
+from slingshot.core.errors import StudyError
+from slingshot.core.files import read_json
+from slingshot.data.cells import is_null, plain_value
+from slingshot.data.labels import target
+from slingshot.data.readers import read_file, source_files, wanted_columns
+from slingshot.data.tables import Batch
+from slingshot.study.estimate import instruction_words
+
+
+def find_faults(study: Study, folder: Path, results: Path) -> list[str]:
+    """Sentences, each on a step that cannot end well; empty where none is known to fail.
+
+    Args:
+        folder: the study's, which paths in the config start from
+    """
+    return [*data_faults(study.data, folder), *window_faults(study, folder, results), *quantization_faults(study)]
+
+
+def data_faults(data: Data, folder: Path) -> list[str]:
+    """Columns that local files lack, and labels that are not of the study's system, by each file's first rows."""
+    sources: list[tuple[str, Any, Columns, LabelSystem]] = [("data", data.source, data.columns, data.labels)]
+    sources += [
+        (f"data.test_sets.{name}", one.source, one.columns or data.columns, one.labels or data.labels)
+        for name, one in data.test_sets.items()
+    ]
+    faults = []
+    for key, source, columns, system in sources:
+        if not isinstance(source, FileData):
+            continue
+        try:
+            for batch in first_batches(source, columns, folder):
+                faults += label_faults(key, batch, columns.label.strip(), system, data)
+        except StudyError as error:
+            faults.append(str(error))
+    return faults
+
+
+def first_batches(source: FileData, columns: Columns, folder: Path) -> Iterator[Batch]:
+    """The first rows of each file of a source, or of the first shard of each folder."""
+    paths = [source.path] if isinstance(source.path, str) else list(source.path.values())
+    for path in paths:
+        file = source_files(folder / path, path)[0]
+        first = next(read_file(file, wanted_columns(columns), source, columns.label.strip()), None)
+        if first is not None:
+            yield first
+
+
+def label_faults(key: str, batch: Batch, column: str, system: LabelSystem, data: Data) -> list[str]:
+    """Whether too many of the first labels are not of the system: of all rows, that is an error of prepare_data."""
+    if system == "plain" or data.several is not None:
+        return []
+    labels = [text for cell in batch.columns[column] if (text := _label(cell, data.nulls)) is not None]
+    wrong = [label for label in labels if target(label, system, data.level)[0] is None]
+    if not labels or len(wrong) <= data.max_dropped_share * len(labels):
+        return []
+    shown = system if isinstance(system, str) else "a code tree"
+    return [
+        f"{key}.labels is {shown}, but {len(wrong):,} of the first {len(labels):,} labels in {batch.where} are none of "
+        f"its, e.g. {wrong[0]!r}: data.labels: plain takes any label"
+    ]
+
+
+def _label(cell: Any, nulls: Sequence[str]) -> str | None:
+    try:
+        text, _ = plain_value(cell, nulls)
+    except ValueError:
+        return None
+    return None if text is None or is_null(text, nulls) else text
+
+
+def window_faults(study: Study, folder: Path, results: Path) -> list[str]:
+    """Arms whose instruction and examples alone fill the prompt's window: a word is a token at least."""
+    labels, least = _known_of_data(results)
+    faults = []
+    for arm in (arm for arm in arms_of(study) if arm.generates):
+        model = study.models[arm.model]
+        shots = 0 if arm.finetuned else model.few_shot.k if arm.shots is None else arm.shots
+        window = longest_prompt(model, arm)
+        words = instruction_words(study, folder, arm.model, labels)
+        if words + shots * least >= window:
+            examples = f" and {shots} examples of at least {least:,} words" if shots and least else ""
+            faults.append(
+                f"{arm.path}: its instruction of {words:,} words{examples} leaves no token of the prompt's window of "
+                f"{window:,} for a text: raise prompt.max_tokens{' or lower few_shot.k' if shots else ''}"
+            )
+    return faults
+
+
+def _known_of_data(results: Path) -> tuple[list[str], int]:
+    """The labels and the words of the shortest train text, as far as the data are prepared."""
+    try:
+        train = read_json(ResultFiles(results).data.dataset)["splits"]["train"]
+        return list(train.get("label_counts", {})), int(train.get("words", {}).get("min", 0))
+    except (OSError, ValueError, KeyError, TypeError):
+        return [], 0
+
+
+def quantization_faults(study: Study) -> list[str]:
+    """Models in weights that only a GPU multiplies, on a device that is none."""
+    return [
+        f"{name}: quantization: {model.quantization} needs a GPU, and its hardware.device is {model.hardware.device}; "
+        "leave quantization out, or set unquantized_without_gpu: true"
+        for name, model in study.models.items()
+        if model.quantization != "none" and model.hardware.device != "cuda"
+        if not (model.unquantized_without_gpu or model.is_asked)
+    ]
+
+
+def describe_devices(study: Study, arms: Sequence[str], has_gpu: bool) -> str:
+    """What to say of arms that are to run on a GPU where this machine shows none; empty where none is."""
+    wanting = [] if has_gpu else [arm for arm in arms_of(study) if arm.path in arms and _wants_gpu(study, arm)]
+    if not wanting:
+        return ""
+    names = ", ".join(arm.path for arm in wanting)
+    return (
+        f"No GPU is seen here, and {names} would run on one (hardware.device: cuda): run this where there is one, or "
+        "set hardware.device: cpu."
+    )
+
+
+def _wants_gpu(study: Study, arm: Arm) -> bool:
+    return arm.has_weights and study.networks[arm.model].hardware.device == "cuda"

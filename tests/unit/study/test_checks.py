@@ -1,0 +1,79 @@
+"""What a dry run knows to go wrong: wrong columns and labels, full windows, weights without a GPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slingshot.config.study import Study, parse_study
+from slingshot.study.checks import describe_devices, find_faults
+
+MODEL = {"source": {"hub": "a/b"}, "size": "1B"}
+
+
+def study_of(folder: Path, rows: str = "text,label\na cough,I10\n", **sections: Any) -> Study:
+    (folder / "texts.csv").write_text(rows)
+    return parse_study(
+        {"data": {"source": {"path": "texts.csv"}}, "llm": {"large": MODEL}, "slm": {"small": MODEL | {"size": "2B"}}}
+        | sections
+    )
+
+
+def faults_of(folder: Path, study: Study) -> list[str]:
+    return find_faults(study, folder, folder / "results")
+
+
+def test_a_right_study_has_none(tmp_path: Path) -> None:
+    assert faults_of(tmp_path, study_of(tmp_path)) == []
+
+
+def test_a_column_that_the_file_lacks_is_named_with_the_nearest(tmp_path: Path) -> None:
+    (fault,) = faults_of(tmp_path, study_of(tmp_path, "text,lable\na,I10\n"))
+    assert "label" in fault and "did you mean lable" in fault
+
+
+def test_labels_of_another_system_are_named(tmp_path: Path) -> None:
+    study = study_of(
+        tmp_path, "text,label\n" + "".join(f"text {n},{'asthma' if n % 2 else 'I10'}\n" for n in range(40))
+    )
+    (fault,) = faults_of(tmp_path, study)
+    assert "data.labels is icd10cm, but 20 of the first 40 labels" in fault and "'asthma'" in fault
+    data = {"source": {"path": "texts.csv"}, "labels": "plain"}
+    assert faults_of(tmp_path, study.model_copy(update={"data": study.data.model_validate(data)})) == []
+
+
+def test_a_test_sets_file_is_looked_at_too(tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("words,label\na,I10\n")
+    data = {"source": {"path": "texts.csv"}, "test_sets": {"b": {"source": {"path": "other.csv"}}}}
+    (fault,) = faults_of(tmp_path, study_of(tmp_path, data=data))
+    assert "other.csv" in fault and "text" in fault
+
+
+@pytest.mark.parametrize(("window", "k", "full"), [(128, 0, False), (32, 0, True), (128, 5, True)])
+def test_a_window_without_room_for_a_text_is_known_before(tmp_path: Path, window: int, k: int, full: bool) -> None:
+    """The default instruction has some 48 words; an example at least 20, as data that are prepared say."""
+    (tmp_path / "results/data").mkdir(parents=True)
+    splits = {"train": {"samples": 9, "label_counts": {"I10": 9}, "words": {"min": 20}}}
+    (tmp_path / "results/data/dataset.json").write_text(json.dumps({"splits": splits}))
+    study = study_of(tmp_path, llm={"large": MODEL | {"prompt": {"max_tokens": window}, "few_shot": {"k": k}}})
+    faults = faults_of(tmp_path, study)
+    assert [fault.startswith("llm/large: its instruction") for fault in faults] == [True] * full
+    assert all((f"and {k} examples of at least 20 words" in fault) == (k > 0) for fault in faults)
+
+
+def test_weights_that_need_a_gpu_are_refused_on_a_processor(tmp_path: Path) -> None:
+    on_cpu = MODEL | {"quantization": "nf4", "hardware": {"device": "cpu"}}
+    (fault,) = faults_of(tmp_path, study_of(tmp_path, llm={"large": on_cpu}))
+    assert "large: quantization: nf4 needs a GPU" in fault
+    assert faults_of(tmp_path, study_of(tmp_path, llm={"large": on_cpu | {"unquantized_without_gpu": True}})) == []
+
+
+def test_arms_that_want_a_gpu_are_named_where_none_is_seen(tmp_path: Path) -> None:
+    study = study_of(tmp_path, slm={"small": MODEL | {"hardware": {"device": "cpu"}}})
+    text = describe_devices(study, ["llm/large", "slm/small", "baseline/tfidf"], has_gpu=False)
+    assert "llm/large would run" in text and "slm/small" not in text
+    assert describe_devices(study, ["llm/large"], has_gpu=True) == ""
+    assert describe_devices(study, ["slm/small"], has_gpu=False) == ""
