@@ -55,9 +55,9 @@ def run_process(
 ) -> Ended:
     """Run a command in a process group of its own, to its end.
 
-    A SIGTERM or SIGINT to this process is handed on to the group; a group that goes on for SECONDS_TO_STOP after
-    that is killed. Whatever the command leaves running is killed, also in a session of its own (as torch starts its
-    workers), and also after a SIGKILL of this process.
+    A SIGTERM or SIGINT to this process is handed on to the group as a SIGTERM; a group that goes on for
+    SECONDS_TO_STOP after that is killed. Whatever the command leaves running is killed, also in a session of its own
+    (as torch starts its workers), and also after a SIGKILL of this process.
 
     Args:
         descriptors: open files that the child inherits, e.g. locks.
@@ -143,7 +143,8 @@ def _wait(
         if kill_at == float("inf") and must_stop():
             noted.append(signal.SIGTERM)
         while noted:
-            _signal_group(child, noted.pop(0))
+            number = noted.pop(0)  # Ctrl-C is no other wish: on SIGTERM a finetune writes a checkpoint first
+            _signal_group(child, signal.SIGTERM if number == signal.SIGINT else number)
             kill_at = min(kill_at, time.monotonic() + SECONDS_TO_STOP)
         if time.monotonic() >= kill_at:
             _signal_group(child, signal.SIGKILL)
