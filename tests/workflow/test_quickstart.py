@@ -5,7 +5,7 @@ from collections import Counter
 
 import yaml
 
-from slingshot.study.new_study import hints
+from slingshot.study.new_study import find_hints
 from tests.workflow.small_study import FINDINGS, HOUSE, program, run
 
 README = (HOUSE / "README.md").read_text(encoding="utf-8")
@@ -68,7 +68,7 @@ def test_labels_that_tell_a_model_nothing_are_noted(tmp_path):
 
 
 def test_a_column_that_is_no_label_is_noted():
-    assert "is LABEL the right column" in hints(Counter(f"text {number}" for number in range(30)), False)[0]
-    assert "one label only" in hints(Counter({"yes": 9}), False)[0]
-    assert hints(Counter({"yes": 9, "no": 4}), False) == []
-    assert hints(Counter({"I10": 9, "E119": 4}), True) == []
+    assert "is LABEL the right column" in find_hints(Counter(f"text {number}" for number in range(30)), False)[0]
+    assert "one label only" in find_hints(Counter({"yes": 9}), False)[0]
+    assert find_hints(Counter({"yes": 9, "no": 4}), False) == []
+    assert find_hints(Counter({"I10": 9, "E119": 4}), True) == []

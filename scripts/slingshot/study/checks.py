@@ -14,7 +14,7 @@ from slingshot.config.study import Study
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
 from slingshot.data.cells import is_null, plain_value
-from slingshot.data.labels import target
+from slingshot.data.labels import target_of
 from slingshot.data.readers import read_file, source_files, wanted_columns
 from slingshot.data.tables import Batch
 from slingshot.study.estimate import instruction_words
@@ -63,7 +63,7 @@ def label_faults(key: str, batch: Batch, column: str, system: LabelSystem, data:
     if system == "plain" or data.several is not None:
         return []
     labels = [text for cell in batch.columns[column] if (text := _label(cell, data.nulls)) is not None]
-    wrong = [label for label in labels if target(label, system, data.level)[0] is None]
+    wrong = [label for label in labels if target_of(label, system, data.level)[0] is None]
     if not labels or len(wrong) <= data.max_dropped_share * len(labels):
         return []
     shown = system if isinstance(system, str) else "a code tree"

@@ -91,7 +91,7 @@ def write_study(folder: Path, data: Path, text: str, label: str, has_gpu: bool) 
         [
             f"{config}: {labels.total():,} rows, {len(labels):,} different labels ({kind}), "
             f"{'a GPU' if has_gpu else 'no GPU'} found",
-            *hints(labels, coded),
+            *find_hints(labels, coded),
             "next:",
             f"  snakemake --directory {folder} data                  # the splits, what was dropped, what leaks",
             f"  snakemake --directory {folder} -n                    # what would run, and how long",
@@ -100,7 +100,7 @@ def write_study(folder: Path, data: Path, text: str, label: str, has_gpu: bool) 
     )
 
 
-def hints(labels: Counter[str], coded: bool) -> list[str]:
+def find_hints(labels: Counter[str], coded: bool) -> list[str]:
     """What somebody should know of labels before a study rests on them."""
     found = []
     if not coded and not any(character.isalpha() for label in labels for character in label):

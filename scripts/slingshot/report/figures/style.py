@@ -159,7 +159,7 @@ def styles_of(arms: Sequence[ArmSummary]) -> dict[str, ArmStyle]:
     for arm in arms:
         place = count[arm.kind]
         count[arm.kind] += 1
-        color = mixed(COLORS[arm.kind], SHADES[place % len(SHADES)])
+        color = mix_color(COLORS[arm.kind], SHADES[place % len(SHADES)])
         styles[arm.arm] = ArmStyle(color, DASHES[place % len(DASHES)], symbol_of(arm.kind, arm.finetuned))
     return styles
 
@@ -177,7 +177,7 @@ def symbol_of(kind: str, finetuned: bool) -> str:
     return {"baseline": "diamond", "embedding": "triangle-up", "encoder": "cross", "predictions": "star"}[kind]
 
 
-def mixed(color: str, share: float) -> str:
+def mix_color(color: str, share: float) -> str:
     """A colour (#rrggbb) with a share of white in it, or of black where the share is below 0."""
     ground = 255 if share > 0 else 0
     parts = (int(color[place : place + 2], 16) for place in (1, 3, 5))
