@@ -133,7 +133,8 @@ def describe_scoring(comparison: Comparison) -> str:
     plural = "s" if len(pairs) != 1 else ""
     test = "exact McNemar tests" if comparison.estimand == "exact_match" else "sign flips of samples"
     sentences = [
-        f"{sentence_case(comparison.measure)} on {count(comparison.n_samples)} test samples with {level(comparison.confidence)} intervals; "
+        f"{sentence_case(comparison.measure)} on {count(comparison.n_samples)} test samples with "
+        f"{level(comparison.confidence)} intervals; "
         f"macro averages by {count(comparison.resamples)} bootstrap resamples, seed {comparison.seed}."
     ]
     if pairs:
