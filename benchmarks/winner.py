@@ -219,8 +219,8 @@ def serving(command: str, folder: Path, packages: Path | None) -> Iterator[str]:
     words = SERVERS.get(command, command).format(folder=folder, port=port).split()
     path = os.pathsep.join(filter(None, (str(packages or ""), os.environ.get("PYTHONPATH", ""))))
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": path}
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(words, env=environment, stdout=said, stderr=subprocess.STDOUT)
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(words, env=environment, stdout=output, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + 600
         try:
             while True:
@@ -229,8 +229,8 @@ def serving(command: str, folder: Path, packages: Path | None) -> Iterator[str]:
                     break
                 except OSError:
                     if process.poll() is not None or time.monotonic() > deadline:
-                        said.seek(0)
-                        sys.exit(f"no server from {' '.join(words)}:\n{said.read()[-3000:]}")
+                        output.seek(0)
+                        sys.exit(f"no server from {' '.join(words)}:\n{output.read()[-3000:]}")
                     time.sleep(1)
             yield f"http://127.0.0.1:{port}/v1"
         finally:

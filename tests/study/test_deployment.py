@@ -98,8 +98,8 @@ def test_what_cannot_be_answered_is_one_sentence(study, job, message):
 def handed_over(study, house):
     """The study after Snakemake has exported two arms and packed the archive."""
     targets = [f"results/{arm}/export" for arm in ("slm/c", "baseline/tfidf")]
-    code, said = small_study.run(study, "--cores", "2", "--", *targets, "archive", house=house)
-    assert code == 0, said[-3000:]
+    code, output = small_study.run(study, "--cores", "2", "--", *targets, "archive", house=house)
+    assert code == 0, output[-3000:]
     return study
 
 
@@ -133,8 +133,8 @@ def test_a_fitted_pipeline_is_exported_with_its_card(handed_over):
 def test_what_snakemake_packed_is_reported_elsewhere_by_snakemake(handed_over, house, tmp_path):
     with tarfile.open(ResultFiles(handed_over / "results").archive) as tar:
         tar.extractall(tmp_path / "elsewhere", filter="data")
-    code, said = small_study.run(tmp_path / "elsewhere", "--cores", "1", "--", "report_available", house=house)
-    assert code == 0, said[-3000:]
+    code, output = small_study.run(tmp_path / "elsewhere", "--cores", "1", "--", "report_available", house=house)
+    assert code == 0, output[-3000:]
     page = ResultFiles(ResultFiles(tmp_path / "elsewhere/results").available).report.read_text()
     assert "slm/c" in page and not list((tmp_path / "elsewhere").rglob("*.safetensors"))
 

@@ -1,11 +1,19 @@
-"""The rooms of slingshot: which may import which, and no circle between modules."""
+"""The rooms of slingshot: which may import which, no circle between modules, and how long anything may be."""
 
 import ast
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "scripts/slingshot"
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "scripts/slingshot"
+RECIPE = PACKAGE / "training/finetune.py"  # the one module that may be long: one recipe is read as a whole
+SOURCES = [path for room in ("scripts", "benchmarks", "tests", "envs") for path in sorted((ROOT / room).rglob("*.py"))]
+DOCUMENTS = [
+    path
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").rglob("*.md"))
+    if path.name != "CHANGELOG.md"  # one line per entry, so that branches merge
+]
 
 # A room imports from rooms of earlier lines and from itself, never from its own line's neighbours or from later ones.
 ORDER = [
@@ -84,3 +92,39 @@ def test_no_module_imports_itself_through_others(path):
         if module not in seen:
             seen.add(module)
             waiting += IMPORTS[module]
+
+
+def test_no_module_is_over_400_lines_but_the_recipe():
+    held = [path for path in SOURCES if path != RECIPE and "benchmarks" not in path.parts]
+    lengths = {path: path.read_text(encoding="utf-8").count("\n") for path in held}
+    assert not {path.relative_to(ROOT).as_posix(): length for path, length in lengths.items() if length > 400}
+
+
+def test_no_function_is_over_60_lines():
+    long = [
+        f"{path.relative_to(ROOT)}: {node.name} has {node.end_lineno - node.lineno + 1} lines"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= 60
+    ]
+    assert not long, "\n".join(long)
+
+
+def test_no_two_classes_have_one_name():
+    named: dict[str, list[str]] = {}
+    for path in IMPORTS:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                named.setdefault(node.name, []).append(path.relative_to(PACKAGE).as_posix())
+    assert not {name: places for name, places in named.items() if len(places) > 1 and not name.startswith("_")}
+
+
+def test_lines_of_documents_are_at_most_120_characters():
+    """But for tables, addresses and what stands in code blocks as it is."""
+    long = [
+        f"{path.relative_to(ROOT)}:{number} has {len(line)} characters"
+        for path in DOCUMENTS
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if len(line) > 120 and not line.lstrip().startswith("|") and "http" not in line
+    ]
+    assert not long, "\n".join(long)

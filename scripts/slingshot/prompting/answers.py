@@ -108,7 +108,7 @@ class AnswerReader:
             return []
         for value in _json_values(text):
             entries = list(_answers_in(value))
-            labels = [label for said in entries for label in self._listed(said)]
+            labels = [label for entry in entries for label in self._listed(entry)]
             if labels or (not entries and _is_empty_list(value)):
                 return list(dict.fromkeys(labels))
         section = _section(text)

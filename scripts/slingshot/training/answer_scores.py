@@ -15,8 +15,8 @@ def set_reader(job: FinetuneJob) -> Callable[[str], set[str] | None]:
     reader = AnswerReader(labels, job.spec.labels or "plain", job.spec.level or "code")
 
     def read(text: str) -> set[str] | None:
-        said = reader.read_set(text) if job.spec.prompt.several else [reader.read(text)]
-        return None if said in (None, [None]) else {label for label in said or () if label}
+        answered = reader.read_set(text) if job.spec.prompt.several else [reader.read(text)]
+        return None if answered in (None, [None]) else {label for label in answered or () if label}
 
     return read
 

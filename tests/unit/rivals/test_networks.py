@@ -104,9 +104,9 @@ def test_an_exported_pipeline_answers_alone_and_in_plain_transformers(arm: Path,
     copy_pipeline(arm / "fitted", tmp_path / "first")
     target = (tmp_path / "first").rename(tmp_path / "elsewhere")
     assert "/results/" not in "".join(path.read_text() for path in target.glob("*.json"))
-    said = compare_answers(target, ArmFiles(arm), results, 60)
+    note = compare_answers(target, ArmFiles(arm), results, 60)
     by = "plain transformers" if arm.parent.name == "encoder" else "this folder"
-    assert said == f"60 of 60 test samples answered by {by} as in the study"
+    assert note == f"60 of 60 test samples answered by {by} as in the study"
     weights = next(target.rglob("*.safetensors"))
     save_file(
         {name: value.flip(0).contiguous() for name, value in load_file(weights).items()}, weights, {"format": "pt"}
