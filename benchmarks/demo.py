@@ -3,12 +3,13 @@
     python benchmarks/demo.py                      # half a minute of two quiet cores, or so
     ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \\
         python benchmarks/demo.py --dtype float32  # as a processor with AVX2 alone
+    python benchmarks/demo.py --finished           # after `make demo`: minutes and scores of that run, no projection
 
 Needs no download: networks of the demo's shapes with random weights, and prompts of random tokens of its lengths, go
 through the same code as in the study. What is measured: steps of finetuning, answers of both language models, steps of
 the encoder, texts of the embedding, the start of a job with torch and of one without, and Snakemake's own start. How
-many there are of each is counted from studies/demo/config.yaml and its data. What the rest computes (fetching and
-dequantizing, TF-IDF, scores, the report) is left out: some 70 seconds of processor time (studies/demo/README.md).
+many there are of each is counted from studies/demo/config.yaml and its data. What cannot be measured without a download
+(fetching and dequantizing, TF-IDF, scores, the report) is taken from a run of the demo: see OTHER.
 
 Two figures: as long as it takes at the load that the machine has now, and with its cores free, where what counts is the
 processor time, spread over the threads that a job has.
@@ -42,6 +43,7 @@ from transformers import (
 HOUSE = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(HOUSE / "scripts"))
 
+from slingshot.artifacts.metrics import read_metrics  # noqa: E402
 from slingshot.config.base import Dtype, NumberType  # noqa: E402
 from slingshot.config.recipe import Finetune  # noqa: E402
 from slingshot.config.study import Study, parse_study  # noqa: E402
@@ -65,7 +67,9 @@ MINILM: dict[str, Any] = {
 LAYERS = 30  # of SmolLM2-135M
 LABELS = 12
 END = 2
-PROMPT, CODE = 150, 5  # tokens: the median of the demo's prompts, and of a code
+PROMPT, ANSWER = 161, 22  # tokens: the median of the demo's prompts, the mean of its answers with their end
+OTHER = 90  # seconds of the processor besides starting: 43 to fetch, 29 for TF-IDF, the rest for scores and the report;
+# counted by Snakemake in runs of the demo on a busy AMD EPYC with AVX2 alone, 27 November 2026
 DIALOGUE = 125  # tokens of a dialogue, as MiniLM counts them
 
 
@@ -106,11 +110,37 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--steps", type=int, default=3, help="optimizer steps to measure, after one that is not")
     parser.add_argument("--prompts", type=int, default=4, help="prompts to answer per network")
+    parser.add_argument("--finished", action="store_true", help="print what the run in studies/demo/results took")
     given = parser.parse_args()
+    if given.finished:
+        print("\n".join(finished_run(DEMO / "results")))
+        return
     torch.manual_seed(0)
     study = parse_study(yaml.safe_load((DEMO / "config.yaml").read_text(encoding="utf-8")))
     for line in projection(study, given.dtype, given.steps, given.prompts):
         print(line, flush=True)
+
+
+def finished_run(results: Path) -> list[str]:
+    """The steps of a finished demo by their length, and the scores of its arms, as studies/demo/README.md has them."""
+    rows = []
+    for path in sorted(results.glob("benchmarks/**/*.tsv")):
+        with path.open(encoding="utf-8", newline="") as table:
+            row = list(csv.DictReader(table, delimiter="\t"))[-1]
+        step = path.relative_to(results / "benchmarks").with_suffix("")
+        rows.append((float(row["s"]), float(row["cpu_time"]), str(step)))
+    rows.sort(reverse=True)
+    lines = [f"{seconds:7.1f} s, {processor:6.1f} of the processor  {step}" for seconds, processor, step in rows]
+    lines.append(
+        f"{sum(row[0] for row in rows):7.1f} s, {sum(row[1] for row in rows):6.1f} of the processor  all steps"
+    )
+    lines += ["", "| arm | exact code, test | the same, only known codes allowed |", "|---|---|---|"]
+    for path in sorted(results.glob("*/*/metrics.json")):
+        metrics = read_metrics(path)
+        scores = [metrics.answers[kind].exact_match for kind in ("free", "constrained") if kind in metrics.answers]
+        cells = [f"{each.value:.1%} [{100 * each.low:.1f}, {100 * each.high:.1f}]" for each in scores]
+        lines.append(f"| {metrics.model_name}, {metrics.training_status} | {' | '.join((*cells, '')[:2])} |")
+    return lines
 
 
 def projection(study: Study, dtype: Dtype, steps: int, prompts: int) -> Iterator[str]:
@@ -131,6 +161,8 @@ def projection(study: Study, dtype: Dtype, steps: int, prompts: int) -> Iterator
             f"  {whole.seconds:6.0f} s, {whole.processor:5.0f} of the processor  {part.count} {part.what} "
             f"at {each.seconds:.2f} s"
         )
+    yield f"           {OTHER:5.0f} of the processor  fetching, TF-IDF, scores, report: counted elsewhere, not here"
+    busy, free = busy + OTHER, free + OTHER / threads
     yield f"projected: {busy / 60:.1f} minutes at this load, {free / 60:.1f} with the cores free"
 
 
@@ -140,10 +172,18 @@ def parts_of(study: Study, kind: NumberType, steps: int, prompts: int, threads: 
     small = next(iter(study.slm.values()))
     recipe, depth = small.finetune, small.layers or LAYERS
     encoder = next(iter(study.encoder.values()))
-    new_tokens = study.generation.max_new_tokens
     rows = amounts.train + amounts.validation + amounts.test
     training = finetune.planned_steps(amounts.train, recipe)
     encoding = round(encoder.epochs * -(-amounts.train // encoder.batch_size))
+
+    def finetuned() -> Cost:
+        if recipe.head == "classify":
+            return seconds_per_class(network(depth, kind), prompts)
+        return seconds_per_answer(network(depth, kind), prompts, ANSWER)
+
+    def untrained() -> Cost:
+        return seconds_per_answer(network(LAYERS, kind), prompts, study.generation.max_new_tokens)
+
     return [
         Part("start of Snakemake", 1, lambda: seconds_of_command("-m", "snakemake", "--directory", str(DEMO), "-n"), 1),
         Part("starts of a job without torch", amounts.other_jobs, lambda: seconds_of_imports("pandas, pyarrow"), 1),
@@ -151,13 +191,8 @@ def parts_of(study: Study, kind: NumberType, steps: int, prompts: int, threads: 
         Part("finetuning steps", training, lambda: seconds_per_training_step(recipe, depth, kind, steps), threads),
         Part("encoder steps", encoding, lambda: seconds_per_encoder_step(encoder.batch_size, steps), threads),
         Part("embedded texts", rows, lambda: seconds_per_embedding(prompts), threads),
-        Part("classified dialogues", amounts.test, lambda: seconds_per_class(network(depth, kind), prompts), threads),
-        Part(
-            "untrained answers",
-            amounts.test,
-            lambda: seconds_per_answer(network(LAYERS, kind), prompts, new_tokens),
-            threads,
-        ),
+        Part("finetuned answers", amounts.test, finetuned, threads),
+        Part("untrained answers", amounts.test, untrained, threads),
     ]
 
 
@@ -198,7 +233,7 @@ def processor_seconds() -> float:
 def seconds_per_training_step(recipe: Finetune, layers: int, kind: NumberType, steps: int) -> Cost:
     """A step of the demo's recipe; a head over labels has one token to learn, an answer that is written a few."""
     model = network(layers, kind)
-    answer = CODE if recipe.head == "write" else 1
+    answer = ANSWER if recipe.head == "write" else 1
     rows = [
         batches.Sample(f"{index}", tuple(ids), tuple(number % LABELS for number in ids[:answer]), False)
         for index, ids in enumerate(token_rows((steps + 1) * recipe.batch_size, PROMPT))
@@ -236,7 +271,7 @@ def seconds_per_class(model: PreTrainedModel, prompts: int) -> Cost:
 def seconds_per_answer(model: PreTrainedModel, prompts: int, new_tokens: int) -> Cost:
     """Of a free answer that no end token cuts short, and a constrained one."""
     rows = token_rows(prompts, PROMPT)
-    labels = [[*ids, END] for ids in token_rows(LABELS, CODE)]
+    labels = [[*ids, END] for ids in token_rows(LABELS, ANSWER - 1)]
     trie = build_trie([str(index) for index in range(len(labels))], labels, [END])
     decoding = Decoding(new_tokens, (END,), constrained=True, trie=trie)
     meter = Meter()

@@ -147,7 +147,7 @@ def mts_rows(folder: Path) -> tuple[Rows, Rows]:
 
 
 def snakemake(study: Path, *targets: str) -> None:
-    command = ["snakemake", "--cores", "2", "--snakefile", str(HOUSE / "Snakefile"), "--directory", str(study)]
+    command = ["snakemake", "--cores", "1", "--snakefile", str(HOUSE / "Snakefile"), "--directory", str(study)]
     run([*command, "--", *targets])
 
 
