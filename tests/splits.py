@@ -11,8 +11,10 @@ import pyarrow.parquet
 from slingshot.core.files import write_json
 
 
-def write_split(path: Path, texts: Sequence[str], labels: Mapping[str, str]) -> None:
-    """Write the texts with the labels in turn; `labels` is label to description."""
+def write_split(
+    path: Path, texts: Sequence[str], labels: Mapping[str, str], sets: Sequence[Sequence[str]] | None = None
+) -> None:
+    """Write the texts with the labels in turn; `labels` is label to description. `sets` are each text's, if several."""
     dealt = [list(labels)[number % len(labels)] for number in range(len(texts))]
     rows = {
         "sample_id": [f"{number:016x}" for number in range(len(texts))],
@@ -20,6 +22,8 @@ def write_split(path: Path, texts: Sequence[str], labels: Mapping[str, str]) -> 
         "label": dealt,
         "description": [labels[label] for label in dealt],
     }
+    if sets is not None:
+        rows |= {"label": [";".join(each) for each in sets], "labels": [list(each) for each in sets]}
     pyarrow.parquet.write_table(pyarrow.table(rows), path)
 
 

@@ -32,7 +32,7 @@ class Prompt(Spec):
 class Generation(Spec):
     """How an answer is decoded. Always greedy."""
 
-    max_new_tokens: int = Field(32, ge=1, description="an answer is cut after N tokens")
+    max_new_tokens: int = Field(32, ge=1, description="an answer is cut after N tokens; unset with data.several: 256")
     constrained: bool = Field(
         True,
         description="also decode with only known labels allowed; both are scored, so that the verdict tells knowledge "

@@ -136,6 +136,8 @@ class Study(Spec):
         return {name: model for name, model in self.networks.items() if not model.is_asked}
 
 
+SET_TOKENS = 256  # generation.max_new_tokens where samples have several labels
+
 # Sections of the study that a model may override key by key.
 INHERITED = ("prompt", "generation", "few_shot", "finetune", "hardware", "asking")
 
@@ -181,7 +183,7 @@ def parse_study(raw: Any, name: str = "config.yaml") -> Study:
         study = Study.model_validate(_inherited(raw))
     except ValidationError as error:
         raise StudyError("\n".join(complaints(error, name, Study))) from None
-    if fault := _fault_of_prompts(study):
+    if fault := _fault_of_prompts(study) or _fault_of_sets(study):
         raise StudyError(f"{name}: {fault}")
     return study
 
@@ -206,13 +208,35 @@ def _fault_of_prompts(study: Study) -> str | None:
     return None
 
 
+def _fault_of_sets(study: Study) -> str | None:
+    """What the study asks for that only samples of several labels, or only those of one, can have; None: nothing."""
+    if study.data.several is None:
+        by_sets = [name for name, model in study.slm.items() if model.finetune.select_by == "validation_micro_f1"]
+        if by_sets:
+            return (
+                f"slm.{by_sets[0]}: finetune.select_by: validation_micro_f1 is for data.several; with one label "
+                "per sample it is validation_exact_match"
+            )
+        return None
+    heads = [name for name, model in study.models.items() if model.finetune.head == "classify"]
+    if heads or study.designs.heads:
+        return (
+            f"{f'{heads[0]}: finetune.head' if heads else 'designs.heads'}: a head over labels chooses one, and with "
+            "data.several a sample has a set: leave it out (an encoder classifies sets)"
+        )
+    return None
+
+
 def _inherited(raw: dict[str, Any]) -> dict[str, Any]:
     """The config with the study's own sections put under each model's overrides."""
     merged = deepcopy(raw)
+    has_sets = isinstance(raw.get("data"), dict) and raw["data"].get("several") is not None
     for kind, sections in INHERITED_BY.items():
         for model in (merged.get(kind) or {}).values():
             for section in sections:
                 model[section] = _overlaid(raw.get(section) or {}, model.get(section) or {})
+            if "generation" in sections and has_sets:
+                model["generation"].setdefault("max_new_tokens", SET_TOKENS)
             if "generation" in sections and "api" in (model.get("source") or {}):
                 model["generation"].setdefault("constrained", False)  # it would be asked, and paid, twice
             window = (model.get("prompt") or {}).get("max_tokens")

@@ -21,7 +21,7 @@ from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.predictions import Prediction, read_predictions, write_predictions
 from slingshot.artifacts.records import StepRecord, read_step_record
-from slingshot.artifacts.splits import read_samples, read_split
+from slingshot.artifacts.splits import LABELS, read_samples, read_split
 from slingshot.config.arms import Arm
 from slingshot.config.endpoints import Asking
 from slingshot.config.specs import AskSpec, PredictFittedSpec, PredictSpec
@@ -74,8 +74,8 @@ def answer(job: AnswerJob) -> None:
             split, rows, labelled, identifiers = given, list(range(1, len(samples) + 1)), True, None
             texts = [sample["text"] for sample in samples]
         else:
-            new = read_new_texts(job.source, job.text, job.identifier, job.label)
-            write_as_split(split, new.texts, new.labels)
+            new = read_new_texts(job.source, job.text, job.identifier, job.label, study.data.several)
+            write_as_split(split, new.texts, new.labels, new.sets)
             rows, labelled, identifiers, texts = new.rows, new.labels is not None, new.identifiers, new.texts
             if new.empty_rows:
                 log.warning("%d rows hold no text and get no answer, the first in row %d", *_first(new.empty_rows))
@@ -170,14 +170,21 @@ def _by_pipeline(record: StepRecord, files: ArmFiles, arm: Arm, split: Path, dev
     from slingshot.rivals.fitting import predict
 
     spec = _spec_of(PredictFittedSpec, record, arm)
-    frame = read_split(split, ("sample_id", "text", "label"))
+    columns = ("sample_id", "text", "label", *([LABELS.name] if spec.several else []))
+    frame = read_split(split, columns)
     predictions, _ = predict(spec, arm.path, files.fitted, frame, device)
     return predictions
 
 
 def chosen_code(prediction: Prediction) -> str | None:
-    """The constrained answer where the arm gives one, else the code read from what the model wrote."""
-    return prediction.constrained_code or prediction.code
+    """The constrained answer where the arm gives one, else the code read from what the model wrote; of sets in one
+    text."""
+    return prediction.code if prediction.constrained_code is None else prediction.constrained_code
+
+
+def chosen_codes(prediction: Prediction) -> list[str] | None:
+    """`chosen_code` where an answer is a set."""
+    return prediction.codes if prediction.constrained_codes is None else prediction.constrained_codes
 
 
 def rows_of(
@@ -186,16 +193,17 @@ def rows_of(
     """One row per text: its place in the input, the code, what it means, how likely it is, and the next candidates."""
     found = []
     for place, prediction in enumerate(predictions):
-        code = chosen_code(prediction)
-        known = labels.get(code) if code else None
         likely = {each.code: math.exp(each.log_probability) for each in prediction.candidates}
         row: dict[str, Any] = {"row": rows[place]}
         if identifiers is not None:
             row["id"] = identifiers[place]
+        row["code"] = chosen_code(prediction)
+        if prediction.labels is None:
+            row |= _meaning(row["code"], labels, likely)
+        else:
+            codes = chosen_codes(prediction)
+            row["codes"] = codes and [{"code": code, **_meaning(code, labels, likely)} for code in codes]
         row |= {
-            "code": code,
-            "description": known.description if known else None,
-            "probability": likely.get(code) if code else None,
             "candidates": [{"code": name, "probability": value} for name, value in likely.items()],
             "raw": prediction.raw,
             "truncated": prediction.truncated,
@@ -204,12 +212,23 @@ def rows_of(
     return found
 
 
+def _meaning(code: str | None, labels: dict[str, Any], likely: dict[str, float]) -> dict[str, Any]:
+    known = labels.get(code) if code else None
+    return {
+        "description": known.description if known else None,
+        "probability": likely.get(code) if code else None,
+    }
+
+
 def write_answers(output: Path | None, rows: Sequence[dict[str, Any]]) -> None:
     """Write the rows as CSV, JSON Lines or Parquet by the name's end, or as JSON Lines to standard output."""
     if output is None:
         sys.stdout.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         return
-    flat = [{**row, "candidates": json.dumps(row["candidates"], ensure_ascii=False)} for row in rows]
+    flat = [
+        {key: json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value for key, value in row.items()}
+        for row in rows
+    ]
     with replacing(output) as temporary:
         if output.suffix == ".parquet":
             pyarrow.parquet.write_table(pyarrow.Table.from_pylist(flat), temporary)
@@ -224,6 +243,13 @@ def write_answers(output: Path | None, rows: Sequence[dict[str, Any]]) -> None:
             temporary.write_text("".join(lines), encoding="utf-8")
 
 
+def _is_right(prediction: Prediction) -> bool:
+    if prediction.labels is None:
+        return chosen_code(prediction) == prediction.label
+    codes = chosen_codes(prediction)
+    return codes is not None and set(codes) == set(prediction.labels)
+
+
 def report(
     predictions: Sequence[Prediction], labelled: bool, drift: Drift, review: Review | None, job: AnswerJob
 ) -> None:
@@ -234,7 +260,7 @@ def report(
         needed = sum(review.is_needed(prediction, chosen_code(prediction)) for prediction in predictions)
         log.info("%d of them need a review: %s", needed, review.rule)
     if labelled:
-        right = sum(chosen_code(prediction) == prediction.label for prediction in predictions)
+        right = sum(_is_right(prediction) for prediction in predictions)
         log.info("%d of %d equal the label given", right, len(predictions))
     for line in describe_drift(drift):
         log.info(line)

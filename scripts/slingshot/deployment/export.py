@@ -196,6 +196,8 @@ def _write_settings(target: Path, exported: Exported, prompter: Prompter) -> Non
         "answer": spec.prompt.answer,
         "max_tokens": spec.prompt.max_tokens,
     }
+    if spec.prompt.several is not None:
+        prompt["several"] = spec.prompt.several.model_dump()
     if spec.few_shot.k and spec.few_shot.selection == "random":
         lists = label_lists(spec, exported.results)
         examples = examples_of([""], spec, exported.results.data.train, lists)[0]

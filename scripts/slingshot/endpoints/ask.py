@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from slingshot.artifacts.labels import read_labels
-from slingshot.artifacts.predictions import Prediction, write_predictions
+from slingshot.artifacts.predictions import Prediction, set_fields, write_predictions
 from slingshot.artifacts.records import StepRecord, timed
 from slingshot.artifacts.splits import columns_of_samples, read_samples
 from slingshot.config.endpoints import Asking
@@ -34,7 +34,9 @@ from slingshot.endpoints.schema import (
     MOST_ALTERNATIVES,
     answer_schema,
     label_of,
+    labels_listed,
     rank_labels,
+    rank_listed,
     written_labels,
 )
 from slingshot.endpoints.use import describe_use
@@ -45,7 +47,7 @@ from slingshot.prompting.choices import with_choice
 from slingshot.prompting.examples import choose_examples
 from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.messages import Example, Message, chat_messages
-from slingshot.prompting.right_answers import AnswerWriter
+from slingshot.prompting.right_answers import AnswerWriter, labels_of, whole_lines
 
 log = logging.getLogger(__name__)
 
@@ -145,15 +147,15 @@ def make_requests(
     written: Mapping[str, str],
 ) -> dict[str, list[Request]]:
     """The requests of each part: `free`, and `listed` where constrained answers or candidates are wanted."""
-    generation = spec.generation
+    generation, several = spec.generation, spec.prompt.several is not None
     answer_tokens = generation.max_new_tokens + (generation.thinking_tokens if generation.thinking else 0)
     shared = {"model": spec.source.model, "temperature": 0, **spec.source.parameters}
     fields: dict[str, dict[str, Any]] = {"free": {"max_tokens": answer_tokens}}
     if (generation.constrained or generation.candidates) and generation.vocabulary == "study":
         longest = max(map(len, written), default=0)
         fields["listed"] = {
-            "max_tokens": max(answer_tokens, longest + JSON_TOKENS),
-            "response_format": answer_schema(written),
+            "max_tokens": max(answer_tokens * (2 if several else 1), longest + JSON_TOKENS),  # a list has quotes, too
+            "response_format": answer_schema(written, several),
         }
         if generation.candidates:
             fields["listed"] |= {"logprobs": True, "top_logprobs": MOST_ALTERNATIVES}
@@ -275,17 +277,27 @@ def prediction_of(
 ) -> Prediction:
     free, listed = answers.of("free", index), answers.of("listed", index)
     trouble = answers.troubles["free"].get(index)
-    constrained = label_of(listed.content, written) if listed and not listed.refusal else None
-    read = free is not None and free.refusal is None
+    several, candidates = spec.prompt.several is not None, spec.generation.candidates
+    was_read = free if free and free.refusal is None else None
+    was_listed = listed if listed and not listed.refusal else None
+    if several:
+        cut = was_read is not None and was_read.finish_reason == "length"
+        codes = reader.read_set(whole_lines(was_read.content) if cut else was_read.content) if was_read else None
+        constrained = labels_listed(was_listed.content, written) if was_listed else None
+        answered = set_fields(labels_of(sample), codes, constrained)
+    else:
+        answered = {
+            "label": sample["label"],
+            "code": reader.read(was_read.content) if was_read else None,
+            "constrained_code": label_of(was_listed.content, written) if was_listed else None,
+        }
+    rank = rank_listed if several else rank_labels
+    is_ranked = was_listed is not None and answered["constrained_code"] is not None and candidates
     return Prediction(
         sample_id=sample["sample_id"],
-        label=sample["label"],
         raw=free.content if free else "",
-        code=reader.read(free.content) if free and read else None,
-        constrained_code=constrained,
-        candidates=rank_labels(listed.tokens, written, spec.generation.candidates)
-        if listed and constrained and spec.generation.candidates
-        else [],
+        **answered,
+        candidates=rank(was_listed.tokens, written, candidates) if was_listed and is_ranked else [],
         prompt_tokens=free.usage.prompt if free and free.usage else 0,
         new_tokens=free.usage.completion if free and free.usage else 0,
         truncated=free is not None and free.kept_share < 1,
@@ -312,7 +324,8 @@ def without_ignored_schema(predictions: list[Prediction], answers: Replies, spec
         answers.not_possible.append(f"candidates: only {ranked} of {asked} answers came with log-probabilities")
         predictions = [prediction.model_copy(update={"candidates": []}) for prediction in predictions]
     if not keeps or not spec.generation.constrained:
-        dropped: dict[str, Any] = {"constrained_code": None} | ({} if keeps else {"candidates": []})
+        dropped: dict[str, Any] = {"constrained_code": None, "constrained_codes": None}
+        dropped |= {} if keeps else {"candidates": []}
         predictions = [prediction.model_copy(update=dropped) for prediction in predictions]
     return predictions
 

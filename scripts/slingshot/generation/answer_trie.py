@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 import torch
@@ -35,11 +36,15 @@ class AnswerTrie:
     depth: int
     digest: str
 
-    def to(self, device: torch.device | str) -> AnswerTrie:
+    def to(self, device: torch.device | str) -> Self:
         if self.token.device == torch.device(device):
             return self
-        moved = {name: getattr(self, name).to(device) for name in ("first_child", "token", "child", "label")}
-        return AnswerTrie(**{**self.__dict__, **moved})
+        moved = {name: part.to(device) for name, part in self.__dict__.items() if isinstance(part, Tensor)}
+        return replace(self, **moved)
+
+    def steps(self, max_new_tokens: int) -> int:
+        """Tokens of the longest answer; a single label is never cut."""
+        return self.depth
 
     def children(self, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Children of each node, padded: (edges' indices, tokens, which of them exist), each (…, most_children)."""
@@ -63,18 +68,18 @@ def build_trie(labels: Sequence[str], answers: Sequence[Sequence[int]], end_ids:
     if not labels:
         raise StudyError("constrained decoding needs at least one label: the study's label set is empty")
     ends = set(end_ids)
-    paths = [_until_end(label, answer, ends) for label, answer in zip(labels, answers, strict=True)]
+    paths = [until_end(label, answer, ends) for label, answer in zip(labels, answers, strict=True)]
     order = sorted(range(len(paths)), key=paths.__getitem__)
     for before, after in pairwise(order):
         if paths[before] == paths[after]:
             raise StudyError(
                 f"the labels {labels[before]!r} and {labels[after]!r} have the same answer in tokens: rename one"
             )
-    parent, token, label_of = _nodes(paths, order)
-    return _laid_out(tuple(labels), parent, token, label_of, max(map(len, paths)), _digest(labels, paths))
+    parent, token, label_of = link_nodes(paths, order)
+    return lay_out_edges(tuple(labels), parent, token, label_of, max(map(len, paths)), digest_of_paths(labels, paths))
 
 
-def _until_end(label: str, answer: Sequence[int], ends: set[int]) -> tuple[int, ...]:
+def until_end(label: str, answer: Sequence[int], ends: set[int]) -> tuple[int, ...]:
     for length, token in enumerate(answer, start=1):
         if token in ends:
             if length == 1:
@@ -83,7 +88,7 @@ def _until_end(label: str, answer: Sequence[int], ends: set[int]) -> tuple[int, 
     raise StudyError(f"the answer of label {label!r} has no end token: its prompt template adds none")
 
 
-def _nodes(paths: list[tuple[int, ...]], order: list[int]) -> tuple[list[int], list[int], list[int]]:
+def link_nodes(paths: list[tuple[int, ...]], order: list[int]) -> tuple[list[int], list[int], list[int]]:
     """Parent, incoming token and label (or -1) of each node, visiting the sorted paths one after another."""
     parent, token, label = [-1], [-1], [-1]
     trail: list[int] = [0]  # nodes along the previous path, root first
@@ -104,15 +109,16 @@ def _nodes(paths: list[tuple[int, ...]], order: list[int]) -> tuple[list[int], l
     return parent, token, label
 
 
-def _laid_out(
+def lay_out_edges(
     labels: tuple[str, ...], parent: list[int], token: list[int], label: list[int], depth: int, digest: str
 ) -> AnswerTrie:
-    parents, tokens, label_of = np.array(parent[1:]), np.array(token[1:]), np.array(label)
-    nodes = np.arange(1, len(parent))
+    above, led_by, label_of = np.array(parent), np.array(token), np.array(label)
+    nodes = np.flatnonzero(above >= 0)  # all but roots
+    parents, tokens = above[nodes], led_by[nodes]
     leaves = np.flatnonzero(label_of >= 0)
     parents, tokens, nodes = (  # a leaf repeats its end token for ever
         np.concatenate([parents, leaves]),
-        np.concatenate([tokens, np.array(token)[leaves]]),
+        np.concatenate([tokens, led_by[leaves]]),
         np.concatenate([nodes, leaves]),
     )
     by_parent = np.lexsort((tokens, parents))
@@ -130,7 +136,7 @@ def _laid_out(
     )
 
 
-def _digest(labels: Sequence[str], paths: Sequence[tuple[int, ...]]) -> str:
+def digest_of_paths(labels: Sequence[str], paths: Sequence[tuple[int, ...]]) -> str:
     digest = hashlib.sha256()
     for label, path in sorted(zip(labels, paths, strict=True)):
         digest.update(f"{label}\0{path}\0".encode())

@@ -29,12 +29,13 @@ class BeamSearch:
     At first each prompt has one hypothesis, the empty answer; after that `width`, of which some may be dead.
     """
 
-    def __init__(self, trie: AnswerTrie, count: int, rows: int) -> None:
+    def __init__(self, trie: AnswerTrie, count: int, rows: int, root: int = 0) -> None:
+        """Args: root: the node that the search begins at."""
         device = trie.token.device
         self.trie = trie
         self.count = count
         self.width = beam_width(count)
-        self.nodes = torch.zeros(rows, 1, dtype=torch.int64, device=device)
+        self.nodes = torch.full((rows, 1), root, dtype=torch.int64, device=device)
         self.scores = torch.zeros(rows, 1, device=device)
         self.best_scores = torch.full((rows, count), -torch.inf, device=device)
         self.best_labels = torch.full((rows, count), -1, dtype=torch.int64, device=device)
@@ -87,14 +88,17 @@ class BeamSearch:
     def best(self) -> list[list[tuple[str, float]]]:
         """Each prompt's labels, likeliest first, with their natural log-probabilities, rounded to 6 decimals."""
         ranked = []
-        for scores, labels in zip(self.best_scores.tolist(), self.best_labels.tolist(), strict=True):
-            found = [
-                (self.trie.labels[label], round(score, _DECIMALS))
-                for score, label in zip(scores, labels, strict=True)
-                if label >= 0 and score > float("-inf")
-            ]
-            ranked.append(sorted(found, key=lambda one: (-one[1], one[0])))
+        for found in self.found():
+            named = [(self.trie.labels[label], round(score, _DECIMALS)) for label, score in found]
+            ranked.append(sorted(named, key=lambda one: (-one[1], one[0])))
         return ranked
+
+    def found(self) -> list[list[tuple[int, float]]]:
+        """Each prompt's finished paths as their labels' indices, with their natural log-probabilities."""
+        return [
+            [(label, score) for score, label in zip(scores, labels, strict=True) if label >= 0 and score > -torch.inf]
+            for scores, labels in zip(self.best_scores.tolist(), self.best_labels.tolist(), strict=True)
+        ]
 
     def exact(self) -> list[bool]:
         """For each prompt, whether no label outside the reported ones can be likelier than them."""

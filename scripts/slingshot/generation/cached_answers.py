@@ -51,10 +51,11 @@ def settings_of_parts(
     if lead:
         common |= {"thinking": spec.generation.thinking_tokens, "lead": lead}
     parts: dict[str, dict[str, Any]] = {"free": {**common, "max_new_tokens": spec.generation.max_new_tokens}}
+    cut = {"max_new_tokens": spec.generation.max_new_tokens} if spec.prompt.several else {}  # a list is cut there
     if trie and spec.generation.constrained:
-        parts["constrained"] = {**common, "constrained": trie.digest}
+        parts["constrained"] = {**common, "constrained": trie.digest, **cut}
     if trie and spec.generation.candidates:
-        parts["candidates"] = {**common, "candidates": trie.digest, "count": spec.generation.candidates}
+        parts["candidates"] = {**common, "candidates": trie.digest, "count": spec.generation.candidates, **cut}
     return parts
 
 
@@ -129,6 +130,8 @@ def part_of_answer(part: str, answer: Answer) -> dict[str, Any]:
         thought = {"thought": answer.thought} if answer.thought else {}
         return {"ids": answer.ids, "new_tokens": answer.new_tokens, **thought}
     if part == "constrained":
+        if answer.constrained_set is not None:
+            return {"labels": answer.constrained_set}
         return {"label": answer.constrained}
     return {"candidates": [list(candidate) for candidate in answer.candidates]}
 

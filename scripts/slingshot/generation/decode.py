@@ -12,6 +12,8 @@ from slingshot.generation.answer_trie import AnswerTrie
 from slingshot.generation.beam import BeamSearch
 from slingshot.generation.engine import DecodingRows, Engine, Layout, Network, _on_device
 from slingshot.generation.prefill import prefill
+from slingshot.generation.set_candidates import SetCandidates, paths_to_search
+from slingshot.generation.set_trie import SetTrie
 from slingshot.nn.cached_attention import AttentionStep, Branches, KVCache
 
 _LOGITS_AT_ONCE = 2**27
@@ -83,6 +85,11 @@ def greedy_on_trie(trie: AnswerTrie, rows: DecodingRows) -> Choose:
     return choose
 
 
+def greedy_on_sets(trie: SetTrie, rows: Rows) -> Choose:
+    """The likeliest token that leads on to an allowed list; a row is done at its end."""
+    return lambda logits: trie.choose(logits, rows.nodes, rows.used, rows.done)
+
+
 def _set(engine: Engine, layout: Layout) -> None:
     """Put the rows' state to the end of the prompts; idle rows own the pool's row 0."""
     rows, device = engine.rows, engine.network.device
@@ -95,6 +102,7 @@ def _set(engine: Engine, layout: Layout) -> None:
     rows.key_lengths.copy_(lengths)
     rows.key_starts[:-1].copy_(starts)
     rows.nodes.zero_()
+    rows.used.zero_()
     rows.done.zero_()
     rows.done[len(layout.prompts) :] = True
     rows.at.zero_()
@@ -195,10 +203,40 @@ def _step(engine: Engine) -> Tensor:
 
 
 @torch.inference_mode()
-def rank(engine: Engine, layout: Layout, first: Tensor, trie: AnswerTrie, count: int) -> BeamSearch:
+def rank_sets(
+    engine: Engine, layout: Layout, answers: Sequence[Sequence[int]], trie: SetTrie, count: int
+) -> tuple[list[list[tuple[str, float]]], int]:
+    """Each prompt's labels by their probability to be in its set, and of how many prompts a search was inexact.
+
+    Args:
+        answers: the prompts' constrained lists, whose keys and values stand in the pool behind the prompts.
+    """
+    ranked = [SetCandidates(trie, ids) for ids in answers]
+    inexact: set[int] = set()
+    for line in range(max(len(each.lines) for each in ranked)):
+        which = [index for index, each in enumerate(ranked) if line < len(each.lines)]
+        prompts = [[*layout.prompts[index], *answers[index][: ranked[index].lines[line][0]]] for index in which]
+        part = Layout(prompts, layout.shared, [layout.starts[index] for index in which])
+        search = rank(engine, part, _logits_at_end(engine, part), trie, paths_to_search(count), trie.root(line))
+        for index, found, exact in zip(which, search.found(), search.exact(), strict=True):
+            ranked[index].add(line, found)
+            if not exact:
+                inexact.add(index)
+    return [each.best(count) for each in ranked], len(inexact)
+
+
+def _logits_at_end(engine: Engine, layout: Layout) -> Tensor:
+    """Logits of each sequence's next token, (sequences, vocabulary); only its last one runs again."""
+    _set(engine, layout)
+    engine.rows.tokens[: len(layout.prompts)] = _on_device(engine.network.device, [ids[-1] for ids in layout.prompts])
+    return engine.network.logits(_step(engine)[: len(layout.prompts)])
+
+
+@torch.inference_mode()
+def rank(engine: Engine, layout: Layout, first: Tensor, trie: AnswerTrie, count: int, root: int = 0) -> BeamSearch:
     """Search each prompt's likeliest answers; the partial answers of a prompt share its keys and values."""
     prompts = len(layout.prompts)
-    search = BeamSearch(trie, count, prompts)
+    search = BeamSearch(trie, count, prompts, root)
     _, tokens, _ = search.children()
     parents, token = search.advance(_log_probs(first, tokens[:, 0])[:, None])
     width, device = search.width, engine.network.device

@@ -77,6 +77,7 @@ class DecodingRows:
     key_lengths: Tensor
     done: Tensor
     nodes: Tensor
+    used: Tensor  # (rows, nodes + 1) of a trie of sets; else (rows, 0)
     out: Tensor  # (rows, steps)
     at: Tensor  # (rows,): each row's next column of out
 
@@ -154,13 +155,20 @@ def shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
 
 
 def make_engine(
-    network: Network, pool_rows: int, most_prompts: int, steps: int, row_tokens: int, longest: int
+    network: Network,
+    pool_rows: int,
+    most_prompts: int,
+    steps: int,
+    row_tokens: int,
+    longest: int,
+    used: int = 0,
 ) -> Engine:
     """Set up for groups of at most `most_prompts` prompts that take at most `pool_rows` rows of the pool.
 
     Args:
         steps: new tokens per prompt, at most.
         longest: no prompt with its answer is longer.
+        used: numbers per prompt that a trie of sets keeps.
     """
 
     def empty(size: tuple[int, ...], dtype: torch.dtype = torch.int64) -> Tensor:
@@ -174,6 +182,7 @@ def make_engine(
         key_lengths=empty((most_prompts,), torch.int32),
         done=empty((most_prompts,), torch.bool),
         nodes=empty((most_prompts,)),
+        used=empty((most_prompts, used), torch.int32),
         out=empty((most_prompts, steps)),
         at=empty((most_prompts,)),
     )

@@ -12,8 +12,9 @@ from slingshot.artifacts.records import timed
 from slingshot.generation import engine as packed_generation
 from slingshot.generation.beam import beam_width
 from slingshot.generation.continuous import LONG, decode_continuously
-from slingshot.generation.decode import decode, greedy, greedy_on_trie, rank
+from slingshot.generation.decode import decode, greedy, greedy_on_sets, greedy_on_trie, rank, rank_sets
 from slingshot.generation.prefill import prefill
+from slingshot.generation.set_trie import SetTrie
 from slingshot.generation.types import Answer, Answers, Decoding, GenerationStats, Memory, halved, put_ids
 from slingshot.models.device_memory import free_bytes, peak_memory, release_memory
 from slingshot.nn.network_sizes import NetworkSizes, sizes_of
@@ -21,6 +22,8 @@ from slingshot.nn.network_sizes import NetworkSizes, sizes_of
 _LONGEST_ROW = 32_768
 
 _MOST_PROMPTS = 512
+
+_MOST_USED = 2**26  # numbers that a trie of sets keeps for all prompts of a group: 256 MB
 
 _ON_CPU = packed_generation.Sizes(row_tokens=2048, pool_rows=16_384, most_prompts=64)
 
@@ -35,13 +38,16 @@ def generate_packed(
     """Answer group by group without padding; where memory runs out, rows and pool are halved and it goes on."""
     steps = max(
         decoding.max_new_tokens if decoding.free else 0,
-        decoding.trie.depth if decoding.trie and decoding.constrained else 0,
+        decoding.trie.steps(decoding.max_new_tokens) if decoding.trie and _walks(decoding) else 0,
     )
     trie = decoding.trie.to(network.device) if decoding.trie else None
     decoding = replace(decoding, trie=trie)
     shared = packed_generation.shared_prefix(prompts)
     needs = [len(prompt) + steps + _branch_rows(decoding) for prompt in prompts]
+    used = len(trie.size) + 1 if isinstance(trie, SetTrie) else 0
     sizes = _sizes(network, memory, max(needs))
+    if used:
+        sizes = replace(sizes, most_prompts=max(min(sizes.most_prompts, _MOST_USED // used), 1))
     waiting = list(range(len(prompts)))
     continuous = steps >= LONG and not (decoding.constrained or decoding.candidates)
     while waiting:
@@ -60,6 +66,7 @@ def generate_packed(
                 steps=max(steps, 1),
                 row_tokens=sizes.row_tokens,
                 longest=max(needs),
+                used=used,
             )
             stats.token_budget = sizes.row_tokens
             for group in groups:
@@ -125,18 +132,46 @@ def _packed_group(
             ids = decode(engine, layout, first, choose, decoding.max_new_tokens, "free")
             for answer, row in zip(answers, ids, strict=True):
                 put_ids(answer, row, decoding.end_ids)
-        if decoding.constrained and decoding.trie:
+        lists = _constrained_sets(engine, layout, first, decoding, answers)
+        if decoding.constrained and decoding.trie and not lists:
             choose = greedy_on_trie(decoding.trie, engine.rows)
             decode(engine, layout, first, choose, decoding.trie.depth, "constrained")
             for answer, node in zip(answers, engine.rows.nodes.tolist(), strict=False):
                 answer.constrained = decoding.trie.labels[int(decoding.trie.label[node])]
     if decoding.candidates and decoding.trie:
         with _measured(stats, "candidates", engine.network.device):
-            search = rank(engine, layout, first, decoding.trie, decoding.candidates)
-            for answer, candidates in zip(answers, search.best(), strict=True):
+            if lists and isinstance(decoding.trie, SetTrie):
+                ranked, inexact = rank_sets(engine, layout, lists, decoding.trie, decoding.candidates)
+            else:
+                search = rank(engine, layout, first, decoding.trie, decoding.candidates)
+                ranked, inexact = search.best(), search.exact().count(False)
+            for answer, candidates in zip(answers, ranked, strict=True):
                 answer.candidates = candidates
-            stats.inexact_candidates += search.exact().count(False)
+            stats.inexact_candidates += inexact
     return answers
+
+
+def _walks(decoding: Decoding) -> bool:
+    """Whether answers are decoded over the trie: of sets, the candidates rest on them, too."""
+    return decoding.constrained or (isinstance(decoding.trie, SetTrie) and bool(decoding.candidates))
+
+
+def _constrained_sets(
+    engine: packed_generation.Engine,
+    layout: packed_generation.Layout,
+    first: torch.Tensor,
+    decoding: Decoding,
+    answers: list[Answer],
+) -> list[list[int]]:
+    """The ids of each prompt's constrained list, which is entered; none where an answer is one label."""
+    trie = decoding.trie
+    if not isinstance(trie, SetTrie) or not _walks(decoding):
+        return []
+    choose = greedy_on_sets(trie, engine.rows)
+    lists = decode(engine, layout, first, choose, trie.steps(decoding.max_new_tokens), "constrained")
+    for answer, ids in zip(answers, lists, strict=True):
+        answer.constrained_set = trie.read(ids)
+    return lists
 
 
 def active_numbers(of: NetworkSizes) -> int:

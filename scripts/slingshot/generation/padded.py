@@ -11,6 +11,8 @@ from torch import Tensor
 
 from slingshot.generation.answer_trie import AnswerTrie
 from slingshot.generation.beam import BeamSearch
+from slingshot.generation.set_candidates import SetCandidates, paths_to_search
+from slingshot.generation.set_trie import SetTrie
 from slingshot.generation.types import Answer, Answers, Decoding, GenerationStats, Memory, halved, put_ids
 from slingshot.models.device_memory import free_bytes, peak_memory, release_memory
 from slingshot.models.greedy import generate_greedily
@@ -95,6 +97,9 @@ def _plain_batch(model: PreTrainedModel, prompts: list[Sequence[int]], decoding:
     if decoding.free:
         for answer, ids in zip(answers, _plain_greedy(model, prompts, decoding), strict=True):
             put_ids(answer, ids, decoding.end_ids)
+    if isinstance(decoding.trie, SetTrie) and (decoding.constrained or decoding.candidates):
+        _plain_sets(model, prompts, decoding, decoding.trie, answers)
+        return answers
     if decoding.constrained and decoding.trie is not None:
         walker = _Walker(decoding.trie.to(model.device))
         rows = _plain_greedy(model, prompts, decoding, walker, decoding.trie.depth)
@@ -102,8 +107,28 @@ def _plain_batch(model: PreTrainedModel, prompts: list[Sequence[int]], decoding:
             answer.constrained = walker.label_of(ids)
     if decoding.candidates and decoding.trie is not None:
         for answer, prompt in zip(answers, prompts, strict=True):
-            answer.candidates = _plain_candidates(model, prompt, decoding.trie, decoding.candidates)
+            answer.candidates = _plain_search(model, prompt, decoding.trie, decoding.candidates).best()[0]
     return answers
+
+
+def _plain_sets(
+    model: PreTrainedModel,
+    prompts: list[Sequence[int]],
+    decoding: Decoding,
+    trie: SetTrie,
+    answers: list[Answer],
+) -> None:
+    """Enter the constrained lists and the labels likeliest to be in them."""
+    walker = _SetWalker(trie.to(model.device))
+    lists = _plain_greedy(model, prompts, decoding, walker, trie.steps(decoding.max_new_tokens))
+    for answer, prompt, ids in zip(answers, prompts, lists, strict=True):
+        answer.constrained_set = trie.read(ids)
+        if decoding.candidates:
+            ranked = SetCandidates(trie, ids)
+            for line, (start, _) in enumerate(ranked.lines):
+                begun, count = [*prompt, *ids[:start]], paths_to_search(decoding.candidates)
+                ranked.add(line, _plain_search(model, begun, trie, count, trie.root(line)).found()[0])
+            answer.candidates = ranked.best(decoding.candidates)
 
 
 def _plain_greedy(
@@ -150,11 +175,31 @@ class _Walker:
         raise RuntimeError("constrained decoding left the trie")  # the processor makes this impossible
 
 
-def _plain_candidates(
-    model: PreTrainedModel, prompt: Sequence[int], trie: AnswerTrie, count: int
-) -> list[tuple[str, float]]:
+class _SetWalker:
+    """transformers' logits processor that keeps every row on the trie of sets."""
+
+    def __init__(self, trie: SetTrie) -> None:
+        self.trie = trie
+        self.nodes: Tensor | None = None
+        self.used = trie.nothing_used(0)
+        self.done: Tensor | None = None
+
+    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
+        if self.nodes is None or self.done is None:
+            self.nodes = torch.zeros(len(ids), dtype=torch.int64, device=ids.device)
+            self.used = self.trie.nothing_used(len(ids))
+            self.done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+        chosen, ended = self.trie.choose(scores, self.nodes, self.used, self.done)
+        self.done |= ended
+        only = torch.full_like(scores, -torch.inf)
+        return only.scatter_(1, chosen[:, None], 0.0)
+
+
+def _plain_search(
+    model: PreTrainedModel, prompt: Sequence[int], trie: AnswerTrie, count: int, root: int = 0
+) -> BeamSearch:
     """Beam search that feeds the prompt again with each partial answer: slow; needs nothing of the model's cache."""
-    search = BeamSearch(trie.to("cpu"), count, rows=1)
+    search = BeamSearch(trie.to("cpu"), count, rows=1, root=root)
     paths: list[list[int]] = [[]]
     while search.alive:
         ids = torch.tensor([[*prompt, *path] for path in paths], device=model.device)  # all paths are equally long
@@ -162,4 +207,4 @@ def _plain_candidates(
         _, allowed, _ = search.children()
         parents, tokens = search.advance(logits.float().log_softmax(-1).cpu()[None].gather(2, allowed))
         paths = [[*paths[parent], token] for parent, token in zip(parents[0].tolist(), tokens[0].tolist(), strict=True)]
-    return search.best()[0]
+    return search

@@ -13,7 +13,7 @@ from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.layout import ADAPTER_WEIGHTS, measured_beside
 from slingshot.artifacts.measurements import find_earlier
 from slingshot.artifacts.model_card import ModelCard, read_model_card
-from slingshot.artifacts.predictions import Candidate, Prediction, write_predictions
+from slingshot.artifacts.predictions import Candidate, Prediction, set_fields, write_predictions
 from slingshot.artifacts.records import StepRecord, timed
 from slingshot.artifacts.splits import columns_of_samples, read_samples
 from slingshot.config.specs import PredictSpec
@@ -34,7 +34,7 @@ from slingshot.prompting.examples import choose_examples
 from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.messages import Example
 from slingshot.prompting.prompter import Prompter, Tokens
-from slingshot.prompting.right_answers import AnswerWriter
+from slingshot.prompting.right_answers import AnswerWriter, labels_of, whole_lines
 from slingshot.prompting.thinking import split_thinking
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def answer_samples(job: PredictJob, card: ModelCard, record: StepRecord) -> list
         return classify_samples(job, card, record, samples, prompts)
     answers = find_or_compute(ArmModel(job, card, record, prompts, tuple(prompter.end_ids), lead, trie))
     reader = AnswerReader({label.label: label.description for label in labels}, spec.labels, spec.level)
-    return read_answers(samples, prompts, answers, tokenizer, reader, bool(lead))
+    return read_answers(samples, prompts, answers, tokenizer, reader, spec)
 
 
 def begin_record(job: PredictJob, card: ModelCard) -> StepRecord:
@@ -142,7 +142,7 @@ def begin_record(job: PredictJob, card: ModelCard) -> StepRecord:
 
 def tokens_of_answer(spec: PredictSpec, trie: AnswerTrie | None, lead: Sequence[int]) -> int:
     """The most tokens that an answer takes, with the thought before it and what closes that."""
-    tokens = max(spec.generation.max_new_tokens, trie.depth if trie else 0)
+    tokens = max(spec.generation.max_new_tokens, trie.steps(spec.generation.max_new_tokens) if trie else 0)
     return tokens + (spec.generation.thinking_tokens + len(lead) if lead else 0)
 
 
@@ -224,14 +224,14 @@ def read_answers(
     answers: Sequence[dict[str, Any]],
     tokenizer: PreTrainedTokenizerBase,
     reader: AnswerReader,
-    thinking: bool,
+    spec: PredictSpec,
 ) -> list[Prediction]:
     texts = tokenizer.batch_decode([parts["free"]["ids"] for parts in answers], skip_special_tokens=True)
     thoughts = tokenizer.batch_decode(
         [parts["free"].get("thought") or [] for parts in answers], skip_special_tokens=True
     )
     return [
-        prediction_of(sample, prompt, parts, text, reader, thought if thinking else None)
+        prediction_of(sample, prompt, parts, text, reader, spec, thought if spec.generation.thinking else None)
         for sample, prompt, parts, text, thought in zip(samples, prompts, answers, texts, thoughts, strict=True)
     ]
 
@@ -377,14 +377,20 @@ def prediction_of(
     parts: dict[str, dict[str, Any]],
     raw: str,
     reader: AnswerReader,
+    spec: PredictSpec,
     thought: str | None = None,
 ) -> Prediction:
+    constrained: dict[str, Any] = parts.get("constrained", {})
+    if spec.prompt.several is None:
+        answered = {"label": sample["label"], "code": reader.read(raw), "constrained_code": constrained.get("label")}
+    else:
+        was_cut = len(parts["free"]["ids"]) >= spec.generation.max_new_tokens
+        codes = reader.read_set(whole_lines(raw) if was_cut else raw)
+        answered = set_fields(labels_of(sample), codes, constrained.get("labels"))
     return Prediction(
         sample_id=sample["sample_id"],
-        label=sample["label"],
         raw=raw,
-        code=reader.read(raw),
-        constrained_code=parts["constrained"]["label"] if "constrained" in parts else None,
+        **answered,
         candidates=[
             Candidate(code=code, log_probability=log_probability)
             for code, log_probability in parts.get("candidates", {}).get("candidates", [])

@@ -41,6 +41,7 @@ class Answer:
     end: int | None = None  # the token that ended it; None: the limit did
     thought: list[int] = field(default_factory=list)  # what was thought before it
     constrained: str | None = None
+    constrained_set: list[str] | None = None  # where an answer is a set of labels
     candidates: list[tuple[str, float]] = field(default_factory=list)
 
 

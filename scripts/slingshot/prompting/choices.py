@@ -27,9 +27,11 @@ def with_choice(spec: SpecT, path: Path | None) -> tuple[SpecT, list[str]]:
     if choice is None:
         raise StudyError(f"{path} chose {made['chosen']}, which is none of {', '.join(spec.choices)}: choose again")
     did = made["candidates"][made["chosen"]]
+    score = next(value for name, value in did.items() if name.startswith("validation_"))
+    of_what = " micro F1" if "validation_micro_f1" in did else ""
     note = (
         f"prompt of {made['chosen']}, chosen among {len(spec.choices)} on validation "
-        f"({did.get('validation_exact_match', did.get('validation_micro_f1')):.1%} of {did['n']})"
+        f"({score:.1%}{of_what} of {did['n']})"
     )
     few_shot = spec.few_shot.model_copy(update={"k": choice.k})
     return spec.model_copy(update={"prompt": choice.prompt, "few_shot": few_shot}), [note]

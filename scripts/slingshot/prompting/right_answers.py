@@ -20,6 +20,12 @@ def labels_of(sample: Mapping[str, Any]) -> list[str]:
     return [sample["label"]] if several is None else [str(label) for label in several]
 
 
+def whole_lines(text: str) -> str:
+    """An answer that was cut by the limit of tokens, without the line that it was cut in."""
+    whole, line_end, _ = text.rpartition(LINE_END)
+    return whole if line_end else text
+
+
 def written_answer(form: AnswerForm, label: str, description: str) -> str:
     """What a right answer says of one label."""
     return {"code": label, "code description": f"{label} {description}", "description code": f"{description} {label}"}[

@@ -85,11 +85,6 @@ SPECS: dict[str, type[StepSpec]] = {
 
 STEPS = tuple(SPECS)
 
-STEPS_WITH_SETS = (  # may run where samples have several labels
-    *("prepare_data", "data_page", "fetch_model", "fit", "predict_fitted", "import_predictions", "score"),
-    *("compare", "compare_test_sets", "report"),
-)
-
 SET_CANDIDATES = 100  # of a sample with several labels: precision at 15 and mean average precision rest on them
 
 RIVALS = Path(__file__).parents[1] / "rivals"
@@ -146,11 +141,6 @@ def step_spec(study: Study, folder: Path, step: str, target: str = "", written_c
     Raises:
         StudyError: the study has no such model or arm, or a file that it names is missing.
     """
-    if study.data.several is not None and step not in STEPS_WITH_SETS:
-        raise StudyError(
-            f"config.yaml: data.several: the step {step} knows no sets of labels yet; `snakemake data` prepares and "
-            "shows the data. Leave the key out to drop rows of several labels"
-        )
     study = _with_tree_digest(study, folder)
     makers: dict[str, Callable[[], StepSpec]] = {
         "prepare_data": lambda: _prepare_data(study, folder),

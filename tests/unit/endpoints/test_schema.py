@@ -7,7 +7,7 @@ import math
 import pytest
 
 from slingshot.endpoints.replies import TokenChoice, _finite
-from slingshot.endpoints.schema import label_of, rank_labels
+from slingshot.endpoints.schema import answer_schema, label_of, labels_listed, rank_labels, rank_listed
 
 WRITTEN = {"flu A": "flu A", "flu B": "flu B", "a cold": "a cold", 'said "ill"': "ill"}
 
@@ -61,3 +61,30 @@ def test_an_answer_to_the_schema_is_read(text):
 @pytest.mark.parametrize("value", [float("-inf"), float("nan"), -20_000.0])
 def test_impossible_tokens_have_a_number(value):
     assert _finite(value) == -10_000.0
+
+
+def test_a_list_ranks_labels_by_their_probability_to_be_in_it():
+    answered = tokens(
+        ('{"answers": [', 1, {}), ('"fl', 0.7, {'"fl': 0.7, '"a': 0.2}), ("u ", 1, {}), ('A"', 0.5, {"B": 0.25}),
+        (", ", 1, {}), ('"a cold"', 0.6, {'"flu A"': 0.3, '"flu B"': 0.1}), ("]}", 1, {}),
+    )  # fmt: skip
+    # flu A: 0.7 * 0.5; a cold: 1 - (1 - 0.2)(1 - 0.6); flu B: 1 - (1 - 0.7 * 0.25)(1 - 0.1); flu A again says nothing
+    assert chances(rank_listed(answered, WRITTEN, 5)) == {"a cold": 0.68, "flu A": 0.35, "flu B": 0.258}
+    assert [one.code for one in rank_listed(answered, WRITTEN, 1)] == ["a cold"]
+    assert rank_listed(tokens(('{"answer": "flu A"}', 1, {})), WRITTEN, 5) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ('{"answers": ["a cold", "flu A", "a cold"]}', ["a cold", "flu A"]),
+        ('{"answers": []}', []),
+        ('{"answers": ["measles"]}', None),
+        ('{"answers": "flu A"}', None),
+        ('{"answers": ["flu A"', None),
+    ],
+)
+def test_a_list_of_answers_is_read_whole_or_not_at_all(text, labels):
+    assert labels_listed(text, WRITTEN) == labels
+    schema = answer_schema(WRITTEN, several=True)["json_schema"]["schema"]
+    assert schema["properties"]["answers"]["items"]["enum"] == list(WRITTEN)

@@ -16,7 +16,7 @@ from slingshot.artifacts.model_card import read_model_card
 from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.records import ProcessRecord, read_step_record
 from slingshot.config.recipe import FewShot, Generation
-from slingshot.config.specs import PredictSpec, PromptText
+from slingshot.config.specs import AnswerSet, PredictSpec, PromptText
 from slingshot.core.code_digest import imported_modules
 from slingshot.core.errors import StudyError
 from slingshot.generation.cached_answers import GENERATION
@@ -86,6 +86,29 @@ def test_the_contract(run, tmp_path):
     assert record.prompt_tokens == sum(prediction.prompt_tokens for prediction in predictions)
     assert record.fresh_tokens is not None and 0 < record.fresh_tokens < record.prompt_tokens + record.new_tokens
     assert {"load", "prefill", "decode", "candidates"} <= set(record.seconds)
+
+
+def test_sets_are_answered_as_lists_free_and_constrained(run, study, tmp_path):
+    sets = [["L237", "J020"], [], ["K259"], ["J02", "K259", "L237"], ["J020"]]
+    for split in ("test", "train"):
+        write_split(study / f"{split}_sets.parquet", TEXTS, LABELS, sets)
+    spec = spec_of(few_shot=2, constrained=True, candidates=3, max_new_tokens=40)
+    several = AnswerSet(order="frequency", empty=True)
+    spec = spec.model_copy(update={"prompt": spec.prompt.model_copy(update={"several": several})})
+    train = ["--train", study / "train_sets.parquet"]
+    content, record = run(spec, "test_sets.parquet", more=train)
+    predictions = read_predictions(tmp_path / "p.jsonl")
+    assert [prediction.labels for prediction in predictions] == sets
+    assert [prediction.label for prediction in predictions[:2]] == ["L237; J020", ""]
+    for prediction in predictions:
+        assert set(prediction.constrained_codes) <= set(LABELS)  # and none twice: read_predictions refuses that
+        assert prediction.constrained_code == "; ".join(prediction.constrained_codes)
+        likely = [candidate.log_probability for candidate in prediction.candidates]
+        assert len(likely) == 3 and likely == sorted(likely, reverse=True) and likely[0] <= 0
+        if prediction.constrained_codes:
+            assert {one.code for one in prediction.candidates} & set(prediction.constrained_codes)
+    again, cached = run(spec, "test_sets.parquet", name="again", more=train)
+    assert again == content and cached.cached_samples == 5 and record.new_tokens > 0
 
 
 def test_a_hit_gives_the_bytes_of_a_fresh_run_and_needs_no_model(run, monkeypatch):

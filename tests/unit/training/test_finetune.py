@@ -15,6 +15,7 @@ import torch
 
 from slingshot.artifacts.records import read_step_record
 from slingshot.config.recipe import Finetune, Lora
+from slingshot.config.specs import AnswerSet
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, read_jsonl
 from slingshot.core.hashing import digest_of_file
@@ -23,6 +24,7 @@ from slingshot.nn.adapter_files import read_adapter
 from slingshot.training import finetune as finetuning
 from slingshot.training import forward_paths
 from slingshot.training import samples as training_samples
+from slingshot.training.answer_scores import micro_f1, share_equal
 from slingshot.training.checkpoints import newest_checkpoint
 from slingshot.training.finetune import finetune
 from slingshot.training.state import FinetuneJob, State, Trainer
@@ -190,6 +192,31 @@ def test_selection_by_exact_match_decodes_greedily(study):
     wanted = wanted.model_copy(update={"max_new_tokens": 6, "labels": "icd10cm", "level": "code"})
     summary = read_json(run(study, "match", wanted)["training"])
     assert 0 <= summary["best_validation_exact_match"] <= 1
+
+
+def test_sets_are_learned_as_lists_and_selected_by_micro_f1(study, tmp_path):
+    for name in ("train", "validation"):
+        rows = pd.read_parquet(study / f"{name}.parquet")
+        rows["labels"] = [sorted({label, "I10"}) if place % 4 else [] for place, label in enumerate(rows["label"])]
+        rows.to_parquet(tmp_path / f"{name}.parquet")
+    wanted = spec(select_by="validation_micro_f1", epochs=5)
+    prompt = wanted.prompt.model_copy(update={"several": AnswerSet(order="code", empty=True)})
+    wanted = wanted.model_copy(
+        update={"prompt": prompt, "max_new_tokens": 12, "labels": "icd10cm", "level": "code", "dtype": "float32"}
+    )
+    where = paths(study, "sets") | {name: tmp_path / f"{name}.parquet" for name in ("train", "validation")}
+    finetune(FinetuneJob(spec=wanted, arm="slm/tiny", device="cpu", **where))
+    summary = read_json(where["training"])
+    scores = [each["validation_micro_f1"] for each in summary["evaluations"]]
+    assert summary["best_validation_micro_f1"] == max(scores) > 0  # it says I10 of many, or it learned nothing
+    assert summary["best_validation_exact_match"] is None
+
+
+def test_scores_of_answers_are_over_sets_and_pairs():
+    pairs = [({"a", "b"}, {"a", "b"}), ({"a"}, {"a", "c"}), ({"b"}, None), (set(), set())]
+    assert share_equal(pairs) == 0.5
+    assert micro_f1(pairs) == pytest.approx(2 * 3 / (4 + 4))
+    assert micro_f1([(set(), None)]) == 0
 
 
 def test_tensorboard_files_are_an_option(study):
