@@ -148,7 +148,7 @@ def in_set_probabilities(model, prompt, ids, trie):
 
 @pytest.mark.parametrize(("family", "shared", "way"), [("llama", 20, "packed"), ("llama", 0, "plain")])
 def test_both_ways_list_what_plain_forward_passes_list(family, shared, way):
-    model, prompts, steps = tiny_model(family), make_prompts(4, shared), 11
+    model, prompts, steps = tiny_model(family), make_prompts(5, shared), 11
     trie = set_trie()
     decoding = Decoding(steps, (END,), constrained=True, candidates=4, trie=trie)
     answers, report = {}, GenerationStats()
