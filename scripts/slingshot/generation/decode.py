@@ -85,7 +85,7 @@ def greedy_on_trie(trie: AnswerTrie, rows: DecodingRows) -> Choose:
     return choose
 
 
-def greedy_on_sets(trie: SetTrie, rows: Rows) -> Choose:
+def greedy_on_sets(trie: SetTrie, rows: DecodingRows) -> Choose:
     """The likeliest token that leads on to an allowed list; a row is done at its end."""
     return lambda logits: trie.choose(logits, rows.nodes, rows.used, rows.done)
 
