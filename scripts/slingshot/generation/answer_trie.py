@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -39,7 +39,9 @@ class AnswerTrie:
     def to(self, device: torch.device | str) -> Self:
         if self.token.device == torch.device(device):
             return self
-        moved = {name: part.to(device) for name, part in self.__dict__.items() if isinstance(part, Tensor)}
+        moved: dict[str, Any] = {
+            name: part.to(device) for name, part in self.__dict__.items() if isinstance(part, Tensor)
+        }
         return replace(self, **moved)
 
     def steps(self, max_new_tokens: int) -> int:

@@ -215,7 +215,9 @@ def rank_sets(
     inexact: set[int] = set()
     for line in range(max(len(each.lines) for each in ranked)):
         which = [index for index, each in enumerate(ranked) if line < len(each.lines)]
-        prompts = [[*layout.prompts[index], *answers[index][: ranked[index].lines[line][0]]] for index in which]
+        prompts: list[Sequence[int]] = [
+            [*layout.prompts[index], *answers[index][: ranked[index].lines[line][0]]] for index in which
+        ]
         part = Layout(prompts, layout.shared, [layout.starts[index] for index in which])
         search = rank(engine, part, _logits_at_end(engine, part), trie, paths_to_search(count), trie.root(line))
         for index, found, exact in zip(which, search.found(), search.exact(), strict=True):

@@ -14,7 +14,7 @@ from slingshot.core.errors import StudyError
 from slingshot.generation.allowed_answers import allowed_sets
 from slingshot.generation.generate import generate
 from slingshot.generation.packed import _MOST_USED
-from slingshot.generation.padded import plain_generate
+from slingshot.generation.padded import generate_padded
 from slingshot.generation.set_candidates import SetCandidates
 from slingshot.generation.set_trie import LinePaths, build_set_trie
 from slingshot.generation.types import Decoding, GenerationStats, Memory
@@ -152,7 +152,7 @@ def test_both_ways_list_what_plain_forward_passes_list(family, shared, way):
     trie = set_trie()
     decoding = Decoding(steps, (END,), constrained=True, candidates=4, trie=trie)
     answers, report = {}, GenerationStats()
-    for some in (generate if way == "packed" else plain_generate)(model, prompts, decoding, Memory(), report):
+    for some in (generate if way == "packed" else generate_padded)(model, prompts, decoding, Memory(), report):
         answers.update(some)
     assert not report.notes
     found = set()
