@@ -146,7 +146,7 @@ def in_set_probabilities(model, prompt, ids, trie):
     return {label: 1 - left for label, left in missing.items()}
 
 
-@pytest.mark.parametrize(("family", "shared", "way"), [("llama", 20, "packed"), ("llama", 0, "plain")])
+@pytest.mark.parametrize(("family", "shared", "way"), [("llama", 20, "packed"), ("llama", 20, "plain")])
 def test_both_ways_list_what_plain_forward_passes_list(family, shared, way):
     model, prompts, steps = tiny_model(family), make_prompts(5, shared), 11
     trie = set_trie()
