@@ -143,7 +143,7 @@ class Data(Spec):
     level: Level = Field("code", description="the target's level in the code tree")
     several: Several | None = Field(
         None,
-        description="a sample has a set of labels, {} for the defaults; null: one. For `snakemake data` alone so far",
+        description="a sample has a set of labels, {} for the defaults; null: one",
     )
     split: Split = Field(Split(), description="how samples are dealt, or which split each is given")
     max_samples: MaxSamples = Field(MaxSamples(), description="take part of each split")

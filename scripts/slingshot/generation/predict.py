@@ -13,7 +13,7 @@ from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.layout import ADAPTER_WEIGHTS, measured_beside
 from slingshot.artifacts.measurements import find_earlier
 from slingshot.artifacts.model_card import ModelCard, read_model_card
-from slingshot.artifacts.predictions import Candidate, Prediction, set_fields, write_predictions
+from slingshot.artifacts.predictions import Prediction, write_predictions
 from slingshot.artifacts.records import StepRecord, timed
 from slingshot.artifacts.splits import columns_of_samples, read_samples
 from slingshot.config.specs import PredictSpec
@@ -24,6 +24,7 @@ from slingshot.core.hashing import digest_of_file, digest_of_text
 from slingshot.generation.cache import PredictionCache, prompt_key
 from slingshot.generation.cached_answers import answer_all, fallback_note, falls_back, settings_of_parts, weights_of
 from slingshot.generation.finished_runs import keep_run, recall_run, run_key
+from slingshot.generation.read_answers import read_answers
 from slingshot.models.lean_imports import prepare_imports, without_compiler
 from slingshot.models.loading import context_length, generation_end_ids, load_tokenizer
 from slingshot.models.number_types import number_type
@@ -34,11 +35,10 @@ from slingshot.prompting.examples import choose_examples
 from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.messages import Example
 from slingshot.prompting.prompter import Prompter, Tokens
-from slingshot.prompting.right_answers import AnswerWriter, labels_of, whole_lines
-from slingshot.prompting.thinking import split_thinking
+from slingshot.prompting.right_answers import AnswerWriter
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from slingshot.generation.answer_trie import AnswerTrie
     from slingshot.generation.types import Answer, GenerationStats, Memory
@@ -218,24 +218,6 @@ def find_or_compute(arm: ArmModel) -> list[dict[str, Any]]:
     return [{part: known[keys[part][index]] for part in keys} for index in range(len(arm.prompts))]
 
 
-def read_answers(
-    samples: Sequence[dict[str, Any]],
-    prompts: Sequence[Tokens],
-    answers: Sequence[dict[str, Any]],
-    tokenizer: PreTrainedTokenizerBase,
-    reader: AnswerReader,
-    spec: PredictSpec,
-) -> list[Prediction]:
-    texts = tokenizer.batch_decode([parts["free"]["ids"] for parts in answers], skip_special_tokens=True)
-    thoughts = tokenizer.batch_decode(
-        [parts["free"].get("thought") or [] for parts in answers], skip_special_tokens=True
-    )
-    return [
-        prediction_of(sample, prompt, parts, text, reader, spec, thought if spec.generation.thinking else None)
-        for sample, prompt, parts, text, thought in zip(samples, prompts, answers, texts, thoughts, strict=True)
-    ]
-
-
 def finish(job: PredictJob, record: StepRecord, predictions: list[Prediction]) -> None:
     """Write predictions.jsonl and the step's record, with the predictions' sums in it."""
     write_predictions(job.predictions, predictions)
@@ -369,35 +351,3 @@ def load(job: PredictJob, spec: PredictSpec, card: ModelCard, record: StepRecord
         record.notes.append(note)
     record.device = device_name(job.device)
     return model
-
-
-def prediction_of(
-    sample: dict[str, Any],
-    prompt: Tokens,
-    parts: dict[str, dict[str, Any]],
-    raw: str,
-    reader: AnswerReader,
-    spec: PredictSpec,
-    thought: str | None = None,
-) -> Prediction:
-    constrained: dict[str, Any] = parts.get("constrained", {})
-    if spec.prompt.several is None:
-        answered = {"label": sample["label"], "code": reader.read(raw), "constrained_code": constrained.get("label")}
-    else:
-        was_cut = len(parts["free"]["ids"]) >= spec.generation.max_new_tokens
-        codes = reader.read_set(whole_lines(raw) if was_cut else raw)
-        answered = set_fields(labels_of(sample), codes, constrained.get("labels"))
-    return Prediction(
-        sample_id=sample["sample_id"],
-        raw=raw,
-        **answered,
-        candidates=[
-            Candidate(code=code, log_probability=log_probability)
-            for code, log_probability in parts.get("candidates", {}).get("candidates", [])
-        ],
-        prompt_tokens=len(prompt.ids),
-        new_tokens=parts["free"]["new_tokens"],
-        truncated=prompt.truncated,
-        thinking=split_thinking(f"{thought}</think>").thinking if thought else thought,
-        thinking_tokens=None if thought is None else len(parts["free"].get("thought", [])),
-    )

@@ -19,8 +19,6 @@ from slingshot.artifacts.layout import DataFiles
 from slingshot.artifacts.splits import SCHEMA, SPLITS, read_split
 from slingshot.config.data import Columns, Data, FileData, Several
 from slingshot.config.specs import PrepareDataSpec
-from slingshot.config.study import parse_study
-from slingshot.core.errors import StudyError
 from slingshot.core.hashing import seeded
 from slingshot.data import labels
 from slingshot.data.intake import LEFT_OUT
@@ -28,7 +26,6 @@ from slingshot.data.planning import DUPLICATE
 from slingshot.data.prepare import prepare
 from slingshot.data.splitting import deal_sets
 from slingshot.report.data_page import write_data_page
-from slingshot.study.steps import step_spec
 
 CODES = ["A047", "B20", "E1165", "I10", "J189", "K219", "N390", "M545"]
 
@@ -163,17 +160,3 @@ def test_one_label_each_keeps_the_schema(tmp_path: Path) -> None:
     )
     assert pyarrow.parquet.read_schema(files.train).names == SCHEMA.names
     assert "set_sizes" not in report["splits"]["train"]
-
-
-def test_steps_that_can_not_answer_with_sets_say_so(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("text,label\nx,y\n")
-    study = parse_study(
-        {
-            "data": {"source": {"path": "a.csv"}, "several": {}},
-            "llm": {"a": {"source": {"hub": "o/a"}, "size": "1B"}},
-            "slm": {},
-        }
-    )
-    step_spec(study, tmp_path, "prepare_data")
-    with pytest.raises(StudyError, match="knows no sets of labels yet; `snakemake data` prepares"):
-        step_spec(study, tmp_path, "score", "llm/a")

@@ -116,3 +116,44 @@ def test_a_change_of_the_gathering_reruns_it():
     study = parse_study(STUDY)
     assert step_spec(study, Path(), "gather", "llm/large").code
     assert "shards" in keys_of("gather") and "code" in keys_of("gather")
+
+
+def test_the_specs_of_a_study_of_sets_say_so(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\nx,y\n")
+    config = {
+        "data": {"source": {"path": "a.csv"}, "labels": "plain", "several": {"allow_empty": True}},
+        "prompt": {"order": "frequency"},
+        "llm": {"a": {"source": {"hub": "o/a"}, "size": "1B"}},
+        "slm": {"b": {"source": {"hub": "o/b"}, "size": "1B", "generation": {"max_new_tokens": 99}}},
+    }
+    study = parse_study(config)
+    for step, target in (("predict", "llm/a"), ("finetune", "slm/b"), ("score", "llm/a"), ("fit", "baseline/tfidf")):
+        spec = step_spec(study, tmp_path, step, target)
+        if "prompt" in type(spec).model_fields:
+            assert spec.prompt.several.model_dump() == {"order": "frequency", "empty": True}
+            assert "{{ labels }}" in spec.prompt.system and "all labels" in spec.prompt.system
+        else:
+            assert spec.several is True
+    assert [model.generation.max_new_tokens for model in study.models.values()] == [256, 99]
+    single = parse_study({**config, "data": {**config["data"], "several": None}})
+    assert step_spec(single, tmp_path, "predict", "llm/a").prompt.several is None
+    assert not step_spec(single, tmp_path, "score", "llm/a").several
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"finetune": {"head": "classify"}}, "a head over labels chooses one"),
+        (
+            {"data": {"source": {"path": "a.csv"}}, "finetune": {"select_by": "validation_micro_f1"}},
+            "is for data.several",
+        ),
+    ],
+)
+def test_what_sets_or_single_labels_can_not_have_is_refused(change, complaint):
+    config = {
+        "data": {"source": {"path": "a.csv"}, "several": {}},
+        "slm": {"b": {"source": {"hub": "o/b"}, "size": "1B"}},
+    }
+    with pytest.raises(StudyError, match=complaint):
+        parse_study({**config, **change})
