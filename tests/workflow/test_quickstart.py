@@ -38,6 +38,8 @@ def test_the_quickstart_runs_as_typed(tmp_path):
     assert "embedding/minilm" in output
     code, output = run(study, "results/baseline/tfidf/metrics.json")
     assert code == 0, output[-2000:]
+    assert "prepare_data: 60 rows read, 0 dropped, 60 samples" in output
+    assert "prepare_data: two arms: " in output  # what the test split can show, before any model runs
     assert "exact match" in output and "interval" in output
     wrong = WRITTEN.replace("label: label", "label: diagnosis").replace("labels: plain", "labels: icd10cm")
     (study / "config.yaml").write_text(wrong, encoding="utf-8")

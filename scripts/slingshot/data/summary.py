@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from array import array
 from typing import Any
 
@@ -15,14 +14,13 @@ from slingshot.artifacts.splits import SPLITS
 from slingshot.config.data import Data
 from slingshot.config.specs import PrepareDataSpec
 from slingshot.core.environment import versions
+from slingshot.core.terminal import say
 from slingshot.data import leakage
 from slingshot.data.code_trees import tree_of
 from slingshot.data.intake import Intake
 from slingshot.data.planning import Plan
 from slingshot.data.power import ASSUMED_DISCORDANCE, UNKNOWN_POWER, describe_power, power_in_words
 from slingshot.data.tables import Rows
-
-log = logging.getLogger(__name__)
 
 UNSEEN_NAMED = 50
 
@@ -220,23 +218,22 @@ def _unseen(plan: Plan, labels: list[Label]) -> dict[str, Any]:
 
 
 def log_report(report: dict[str, Any]) -> None:
-    """Say what was read, dropped, changed and split; last, what leaks."""
+    """Say on the terminal, too, what was read, dropped, changed and split; last, what leaks."""
     for name, part in {"": report, **report["test_sets"]}.items():
         rows, where = part["rows"], f"test_sets.{name}: " if name else ""
-        log.info("%s%d rows read, %d dropped, %d samples", where, rows["read"], rows["dropped"], rows["samples"])
+        say(f"{where}{rows['read']:,} rows read, {rows['dropped']:,} dropped, {rows['samples']:,} samples")
         for kind in ("dropped", "changed"):
             for reason, entry in part[kind].items():
-                examples = ", ".join(entry["examples"][:2])
-                log.info("%s%s: %d rows, %s (e.g. %s)", where, kind, entry["rows"], reason, examples)
+                say(f"{where}{kind}: {entry['rows']:,} rows, {reason} (e.g. {', '.join(entry['examples'][:2])})")
     for name, split in report["splits"].items():
-        log.info("%s: %d samples, %d labels, %d groups", name, split["samples"], split["labels"], split["groups"])
+        say(f"{name}: {split['samples']:,} samples, {split['labels']:,} labels, {split['groups']:,} groups")
     if power := report["power"]:
         words = power_in_words(power["test_samples"], ASSUMED_DISCORDANCE, 1 - power["confidence"])
-        log.info("two arms: %s (assumed, not measured)", words)
+        say(f"two arms: {words} (assumed, not measured)")
     else:
-        log.info("two arms: %s", UNKNOWN_POWER)
+        say(f"two arms: {UNKNOWN_POWER}")
     for line in warnings_of(report):
-        log.warning(line)
+        say(line)
 
 
 def warnings_of(report: dict[str, Any]) -> list[str]:
