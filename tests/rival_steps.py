@@ -5,12 +5,30 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pandas import DataFrame
+
+from slingshot.artifacts.labels import Label, write_labels
+from tests.tiny_encoder import encoder_card
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+def write_rival_study(
+    folder: Path, words: list[str], draw: Callable[[int, int], DataFrame], tests: int, labels: list[str]
+) -> Path:
+    """Write a tiny encoder, its card, splits drawn by `draw(count, seed)` (120, 40, `tests`), and labels.json."""
+    encoder_card(folder, words)
+    data = folder / "results/data"
+    data.mkdir()
+    for number, (name, count) in enumerate({"train": 120, "validation": 40, "test": tests}.items()):
+        draw(count, number).to_parquet(data / f"{name}.parquet")
+    write_labels(data / "labels.json", [Label(label=label, train_samples=30) for label in labels])
+    return folder
 
 
 def fit_and_answer(

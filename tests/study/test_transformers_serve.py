@@ -9,14 +9,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
+from benchmarks.winner import serving
 
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.artifacts.predictions import read_predictions
@@ -66,28 +64,9 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def url():
     """The address of a server of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(MODEL)]
-    options = ["--device", "cpu", "--dtype", "float32", "--host", "127.0.0.1", "--port", str(port)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    process = subprocess.Popen([*program, *options], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    deadline = time.monotonic() + 180
-    try:
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    process.kill()
-                    pytest.fail(f"no server: {process.communicate()[0].decode()[-2000:]}")
-                time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.kill()
-        process.wait()
+    program = f"{sys.executable} -m transformers.cli.transformers serve {MODEL}"
+    with serving(f"{program} --device cpu --dtype float32 --host 127.0.0.1 --port {{port}}", MODEL, None) as address:
+        yield address
 
 
 def answered(folder: Path, program: str, spec: str, *more: str):

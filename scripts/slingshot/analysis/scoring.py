@@ -72,26 +72,33 @@ def score_arm(
     free = answers["free"]
     target = free.levels["label" if spec.labels == "plain" else spec.level]
     return Metrics(
-        model_type=spec.model_type,
-        model_size=spec.model_size,
-        training_status=spec.training_status,
-        n_samples=len(predictions),
+        **described_arm(spec, predictions),
         exact_match_accuracy=free.exact_match.value,
         f1=target.weighted_f1.value,
         precision=target.weighted_precision.value,
         recall=target.weighted_recall.value,
         training_metrics=training,
-        arm=spec.arm,
-        model_name=spec.model_name,
-        labels=spec.labels,
-        level=spec.level,
-        confidence=spec.statistics.confidence,
-        resamples=spec.statistics.resamples,
         answers=answers,
         ranked=ranked_scores(predictions, groups, spec.statistics.confidence),
-        truncated_samples=sum(prediction.truncated for prediction in predictions),
         provenance=provenance,
     )
+
+
+def described_arm(spec: ScoreSpec, predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """What metrics.json says of an arm besides its scores."""
+    return {
+        "model_type": spec.model_type,
+        "model_size": spec.model_size,
+        "training_status": spec.training_status,
+        "n_samples": len(predictions),
+        "arm": spec.arm,
+        "model_name": spec.model_name,
+        "labels": spec.labels,
+        "level": spec.level,
+        "confidence": spec.statistics.confidence,
+        "resamples": spec.statistics.resamples,
+        "truncated_samples": sum(prediction.truncated for prediction in predictions),
+    }
 
 
 def check_order(predictions: Sequence[Prediction], test: pd.DataFrame, arm: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from slingshot.analysis.groups import Groups, groups_of
-from slingshot.analysis.scoring import TREE, at_level, check_order, is_valid, proportion
+from slingshot.analysis.scoring import TREE, at_level, check_order, described_arm, is_valid, proportion
 from slingshot.analysis.set_scores import Answered, Sets, set_scores
 from slingshot.artifacts.labels import Label
 from slingshot.artifacts.metrics import AnswerKind, AnswerScores, Metrics, ScoredLevel
@@ -46,24 +46,14 @@ def score_sets(
     free = answers["free"]
     assert free.sets is not None
     return Metrics(
-        model_type=spec.model_type,
-        model_size=spec.model_size,
-        training_status=spec.training_status,
-        n_samples=len(predictions),
+        **described_arm(spec, predictions),
         exact_match_accuracy=free.exact_match.value,
         f1=free.sets.micro.f1.value,
         precision=free.sets.micro.precision.value,
         recall=free.sets.micro.recall.value,
         training_metrics=training,
-        arm=spec.arm,
-        model_name=spec.model_name,
-        labels=spec.labels,
-        level=spec.level,
-        confidence=spec.statistics.confidence,
-        resamples=spec.statistics.resamples,
         answers=answers,
         ranked=None,
-        truncated_samples=sum(prediction.truncated for prediction in predictions),
         provenance=provenance,
     )
 

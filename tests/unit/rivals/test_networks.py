@@ -10,7 +10,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from slingshot.artifacts.labels import Label, write_labels
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.model_card import read_model_card
 from slingshot.artifacts.predictions import read_predictions
@@ -23,8 +22,8 @@ from slingshot.rivals import encoder
 from slingshot.rivals.embedding import load_embedder, pooled
 from slingshot.rivals.pipeline import load_fitted
 from slingshot.rivals.token_windows import windows_of, without_middle
-from tests.rival_steps import fit_and_answer
-from tests.tiny_encoder import encoder_card, word_tokenizer
+from tests.rival_steps import fit_and_answer, write_rival_study
+from tests.tiny_encoder import word_tokenizer
 from tests.unit.rivals.test_tfidf import samples
 
 WORDS = [f"own{label}x{number}" for label in range(4) for number in range(6)] + [f"any{n}" for n in range(200)]
@@ -36,14 +35,7 @@ RECIPES = {
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("study")
-    encoder_card(folder, WORDS)
-    data = folder / "results/data"
-    data.mkdir()
-    for number, (name, count) in enumerate({"train": 120, "validation": 40, "test": 60}.items()):
-        samples(count, number).to_parquet(data / f"{name}.parquet")
-    write_labels(data / "labels.json", [Label(label=f"L{n}", train_samples=30) for n in range(4)])
-    return folder
+    return write_rival_study(tmp_path_factory.mktemp("study"), WORDS, samples, 60, [f"L{n}" for n in range(4)])
 
 
 @pytest.fixture(scope="module", params=list(RECIPES))

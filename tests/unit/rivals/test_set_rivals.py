@@ -11,7 +11,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.multiclass import OneVsRestClassifier
 
-from slingshot.artifacts.labels import Label, write_labels
 from slingshot.artifacts.predictions import read_predictions
 from slingshot.config.specs import ImportPredictionsSpec, PredictFittedSpec
 from slingshot.core.errors import StudyError
@@ -22,8 +21,7 @@ from slingshot.rivals.imported import import_predictions
 from slingshot.rivals.pipeline import Texts, load_fitted, read_pipeline
 from slingshot.rivals.set_answers import answered_sets, best_threshold, choose_rule, indicators_of
 from slingshot.rivals.set_models import fit_logistic, fit_sigmoid
-from tests.rival_steps import fit_and_answer
-from tests.tiny_encoder import encoder_card
+from tests.rival_steps import fit_and_answer, write_rival_study
 
 LABELS = ["L0", "L1", "L2", "L3"]
 WORDS = [f"own{label}x{number}" for label in range(4) for number in range(6)] + [f"any{n}" for n in range(60)]
@@ -59,14 +57,7 @@ RECIPES = {
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("study")
-    encoder_card(folder, WORDS)
-    data = folder / "results/data"
-    data.mkdir()
-    for number, (name, count) in enumerate({"train": 120, "validation": 40, "test": 50}.items()):
-        documents(count, number).to_parquet(data / f"{name}.parquet")
-    write_labels(data / "labels.json", [Label(label=label, train_samples=30) for label in LABELS])
-    return folder
+    return write_rival_study(tmp_path_factory.mktemp("study"), WORDS, documents, 50, list(LABELS))
 
 
 @pytest.fixture(scope="module", params=list(RECIPES))

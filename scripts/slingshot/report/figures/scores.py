@@ -48,18 +48,7 @@ def scores_by_level(comparison: Comparison, metrics: Mapping[str, Metrics]) -> F
     levels = _telling_levels(list(scores.values()))
     if len(levels) < 2:
         return None
-    traces = []
-    for place, level in enumerate(levels):
-        # Levels of an arm are staggered, so that intervals which overlap can be told apart.
-        shift = 0.2 * ((len(levels) - 1) / 2 - place)
-        having = [
-            (row + shift, arm, scores[arm][level].accuracy) for row, arm in enumerate(arms) if level in scores[arm]
-        ]
-        traces.append(level_trace(level, having))
-    layout = layout_of(110 + 46 * len(arms), showlegend=True)
-    layout.xaxis.update(title="accuracy, %", rangemode="tozero")
-    names = {"tickvals": list(range(len(arms))), "ticktext": [plain(arm) for arm in arms]}
-    layout.yaxis.update(range=[-0.6, len(arms) - 0.4], showgrid=False, **names)
+    accuracy = {arm: {level: found.accuracy for level, found in scores[arm].items()} for arm in arms}
     rows = [
         [arm, LEVELS[level][0], *_level_row(scores[arm][level])]
         for arm in reversed(arms)
@@ -70,7 +59,7 @@ def scores_by_level(comparison: Comparison, metrics: Mapping[str, Metrics]) -> F
     columns += ["Weighted precision", "Weighted recall", "Weighted F1"]
     texts = ", ".join(LEVELS[level][0] for level in levels)
     alt = f"Accuracy of each arm, by level ({texts}); the table holds the numbers."
-    return Figure("scores_by_level", plot_of(traces, layout), alt, Table(columns, rows))
+    return Figure("scores_by_level", plot_levels(accuracy, levels, "accuracy, %"), alt, Table(columns, rows))
 
 
 def _telling_levels(scores: Sequence[Mapping[ScoredLevel, LevelScores]]) -> list[ScoredLevel]:
@@ -87,6 +76,23 @@ def _telling_levels(scores: Sequence[Mapping[ScoredLevel, LevelScores]]) -> list
 def has_groups(groups: Mapping[str, Sequence[GroupScore]]) -> bool:
     """Whether the scores are of several groups: one alone repeats exact match."""
     return len({group.group for scores in groups.values() for group in scores}) > 1
+
+
+def plot_levels(
+    scores: Mapping[str, Mapping[ScoredLevel, Score]], levels: Sequence[ScoredLevel], title: str
+) -> go.Figure:
+    """One row per arm, from below, one symbol per level; an arm may lack levels."""
+    traces = []
+    for place, level in enumerate(levels):
+        # Levels of an arm are staggered, so that intervals which overlap can be told apart.
+        shift = 0.2 * ((len(levels) - 1) / 2 - place)
+        having = [(row + shift, arm, scores[arm][level]) for row, arm in enumerate(scores) if level in scores[arm]]
+        traces.append(level_trace(level, having))
+    layout = layout_of(110 + 46 * len(scores), showlegend=True)
+    layout.xaxis.update(title=title, rangemode="tozero")
+    names = {"tickvals": list(range(len(scores))), "ticktext": [plain(arm) for arm in scores]}
+    layout.yaxis.update(range=[-0.6, len(scores) - 0.4], showgrid=False, **names)
+    return plot_of(traces, layout)
 
 
 def level_trace(level: ScoredLevel, having: Sequence[tuple[float, str, Score]]) -> go.Scatter:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from slingshot.artifacts.comparison import Comparison
 from slingshot.artifacts.metrics import GroupScore, Metrics, PrecisionRecall, Score, ScoredLevel, SetScores
-from slingshot.report.figures.scores import LEVELS, has_groups, level_trace, scores_by_group
-from slingshot.report.figures.style import Figure, Table, layout_of, plain, plot_of, styles_of
+from slingshot.report.figures.scores import LEVELS, has_groups, plot_levels, scores_by_group
+from slingshot.report.figures.style import Figure, Table, styles_of
 from slingshot.report.formats import with_interval
 
 
@@ -36,15 +36,7 @@ def scores_by_level(sets: Mapping[str, SetScores], target: ScoredLevel) -> Figur
         arm: {target: scores.micro, **scores.levels} for arm, scores in sets.items()
     }
     levels = [level for level in LEVELS if any(level in scores for scores in found.values())]
-    traces = []
-    for place, level in enumerate(levels):
-        shift = 0.2 * ((len(levels) - 1) / 2 - place)
-        having = [(row + shift, arm, found[arm][level].f1) for row, arm in enumerate(arms) if level in found[arm]]
-        traces.append(level_trace(level, having))
-    layout = layout_of(110 + 46 * len(arms), showlegend=True)
-    layout.xaxis.update(title="micro F1, %", rangemode="tozero")
-    names = {"tickvals": list(range(len(arms))), "ticktext": [plain(arm) for arm in arms]}
-    layout.yaxis.update(range=[-0.6, len(arms) - 0.4], showgrid=False, **names)
+    f1 = {arm: {level: scores.f1 for level, scores in found[arm].items()} for arm in arms}
     rows = [
         [arm, LEVELS[level][0], *map(with_interval, _parts(found[arm][level]))]
         for arm in sets
@@ -54,7 +46,7 @@ def scores_by_level(sets: Mapping[str, SetScores], target: ScoredLevel) -> Figur
     texts = ", ".join(LEVELS[level][0] for level in levels)
     alt = f"Micro F1 of each arm, by level ({texts}); the table holds the numbers."
     columns = ["Arm", "Level", "Micro precision", "Micro recall", "Micro F1"]
-    return Figure("scores_by_level", plot_of(traces, layout), alt, Table(columns, rows))
+    return Figure("scores_by_level", plot_levels(f1, levels, "micro F1, %"), alt, Table(columns, rows))
 
 
 def _parts(scores: PrecisionRecall) -> list[Score]:
