@@ -77,17 +77,17 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> results_tree.Tree:
 
 @pytest.fixture
 def open_report(chromium: Any, tree: results_tree.Tree) -> Iterator[Any]:
-    """A function that opens the report from the disk, in a fresh profile; keywords are Playwright's for a context."""
+    """A function that opens a study's report from the disk, in a fresh profile; keywords are those of a context."""
     contexts = []
 
-    def open_(**settings: Any) -> Opened:
+    def open_(shown: results_tree.Tree = tree, **settings: Any) -> Opened:
         context = chromium.new_context(**({"viewport": {"width": 1280, "height": 900}} | settings))
         contexts.append(context)
         opened = Opened(context.new_page())
         opened.page.on("console", lambda message: opened.complaints.append(f"{message.type}: {message.text}"))
         opened.page.on("pageerror", lambda error: opened.complaints.append(f"error: {error}"))
         opened.page.on("request", lambda request: opened.requests.append(request.url))
-        opened.page.goto((tree.folder / "report.html").as_uri())
+        opened.page.goto((shown.folder / "report.html").as_uri())
         until(opened.page, "document.documentElement.dataset.figures === 'drawn'")
         until(opened.page, "document.documentElement.dataset.samples === 'shown'")
         return opened
