@@ -22,9 +22,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> results_tree.Tree:
     return tree
 
 
-def test_a_sample_shows_right_extra_and_missed_labels(
-    open_report: Callable[..., Any], sets: results_tree.Tree
-) -> None:
+def test_a_sample_shows_right_extra_and_missed_labels(open_report: Callable[..., Any], sets: results_tree.Tree) -> None:
     opened = open_report(sets)
     page, arm = opened.page, "slm/llama3b"
     page.get_by_label("Arm").last.select_option(label=arm)

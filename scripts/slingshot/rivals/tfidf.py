@@ -28,7 +28,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from slingshot.artifacts.predictions import Prediction
 from slingshot.artifacts.records import timed
 from slingshot.core.errors import StudyError
-from slingshot.rivals.kept_objects import read_object, write_object
+from slingshot.rivals.kept_objects import keep_vectorizer, read_object, restore_vectorizer, write_object
 from slingshot.rivals.pipeline import Answered, FitJob, Texts, predictions_of
 from slingshot.rivals.set_answers import best_threshold
 from slingshot.rivals.set_models import Sigmoid, fit_sigmoid
@@ -348,13 +348,13 @@ class FittedTfidf:
         scorer = self.classifier.scorer
         if isinstance(scorer, Ridge):
             parts = {
-                "vectorizers": scorer.vectorizers,
+                "vectorizers": [keep_vectorizer(each) for each in scorer.vectorizers],
                 "features": [[each.data, each.indices, each.indptr, *each.shape] for each in scorer.features],
                 "coefficients": scorer.coefficients,
             }
         else:
             assert isinstance(scorer, Descent)
-            parts = {"vectorizer": scorer.vectorizer, "model": scorer.model}
+            parts = {"vectorizer": keep_vectorizer(scorer.vectorizer), "model": scorer.model}
         labels = np.asarray(self.classifier.labels)
         write_object(folder / "classifier.skops", {"labels": labels, **self.training, **parts})
 
@@ -374,13 +374,13 @@ def load_rival(folder: Path, device: str) -> FittedTfidf:
     """Read what FittedTfidf.save wrote; it runs on any device's host."""
     kept = read_object(folder / "classifier.skops")
     if "model" in kept:
-        scorer: Scorer = Descent(kept["vectorizer"], kept["model"])
+        scorer: Scorer = Descent(restore_vectorizer(kept["vectorizer"]), kept["model"])
     else:
         features = [
             csr_matrix((data, indices, pointers), shape=(rows, columns))
             for data, indices, pointers, rows, columns in kept["features"]
         ]
-        scorer = Ridge(kept["vectorizers"], features, kept["coefficients"])
+        scorer = Ridge([restore_vectorizer(each) for each in kept["vectorizers"]], features, kept["coefficients"])
     setting = Setting(kept["penalty"], kept["characters"])
     link: Link | Sigmoid
     if "link_slope" in kept:

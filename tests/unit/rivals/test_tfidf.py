@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -7,6 +8,7 @@ from scipy.sparse import csr_matrix
 
 from slingshot.core.errors import StudyError
 from slingshot.rivals import tfidf
+from slingshot.rivals.kept_objects import keep_vectorizer, read_object, restore_vectorizer, write_object
 
 
 def samples(count: int, seed: int, labels: int = 4) -> pd.DataFrame:
@@ -139,3 +141,15 @@ def test_a_kernel_in_blocks_is_the_product_of_the_matrices(monkeypatch: pytest.M
     monkeypatch.setattr(tfidf, "ROWS", 3)
     left, right = csr_matrix(np.arange(28.0).reshape(7, 4)), csr_matrix(np.eye(5, 4))
     assert tfidf.kernel(left, right) == pytest.approx(left.toarray() @ right.toarray().T)
+
+
+@pytest.mark.parametrize("characters", [False, True])
+def test_a_kept_vectorizer_counts_alike(characters: bool, tmp_path: Path) -> None:
+    """Terms of odd letters and line ends included; the file is small and quickly read."""
+    train = ["Fiebre alta\nde 39 °C,\u2028dolor.", "Naïve ﬁbrosis — a\tb c\r\nd", "fiebre dolor dolor b c"]
+    vectorizer = tfidf._vectorizer(3, characters=characters).fit(train)
+    write_object(tmp_path / "kept.skops", [keep_vectorizer(vectorizer)])
+    again = restore_vectorizer(read_object(tmp_path / "kept.skops")[0])
+    texts = [*train, "DOLOR de fiébre"]
+    assert (again.transform(texts) != vectorizer.transform(texts)).nnz == 0
+    assert again.get_feature_names_out().tolist() == vectorizer.get_feature_names_out().tolist()
