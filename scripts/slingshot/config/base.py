@@ -35,16 +35,21 @@ Size = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?[KMB]$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
-HubId = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?(/[A-Za-z0-9_]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?)?$"
-    ),
-]
+_NAME = r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 
-Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}$")]
+HUB_ID = rf"^{_NAME}(/{_NAME})?$"
 
-LocalPath = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"^[^\x00\n\r]+$")]
+REVISION = r"^[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}$"
+
+LOCAL_PATH = r"^[^\x00\n\r]*[^\x00\n\r\s]$"
+
+HubId = Annotated[str, StringConstraints(pattern=HUB_ID)]
+
+Revision = Annotated[str, StringConstraints(pattern=REVISION)]
+
+LocalPath = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=LOCAL_PATH)]
+
+Encoding = Annotated[str, AfterValidator(lambda name: _text_encoding(name))]
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy, scikit-learn and torch all take
 
@@ -58,7 +63,7 @@ class Spec(BaseModel):
 class TreeLabels(Spec):
     """A code tree of the study's own."""
 
-    tree: str = Field(
+    tree: LocalPath = Field(
         description="CSV with the columns code, parent, description and, if you like, level (chapter, block, category "
         "or code), relative to the study's folder; scripts/convert_tree.py writes it from published files"
     )
@@ -80,8 +85,16 @@ def tagged_by_key(*keys: str) -> Discriminator:
     return Discriminator(
         tag,
         custom_error_type="source",
-        custom_error_message=f"needs one of {', '.join(keys)}",
+        custom_error_message=f"needs exactly one of {', '.join(keys)}",
     )
+
+
+def _text_encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except (LookupError, ValueError):
+        raise ValueError(f"Python knows no encoding {name[:40]!r} of texts; e.g. utf-8, cp1252, utf-16") from None
+    return name
 
 
 def _all_different(values: list[Any]) -> list[Any]:

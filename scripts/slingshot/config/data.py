@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Annotated, Literal
 
-from pydantic import Field, Tag, model_validator
+from pydantic import Field, StringConstraints, Tag, model_validator
 
-from slingshot.config.base import Key, LabelSystem, Level, Share, Spec, tagged_by_key
+from slingshot.config.base import (
+    Different,
+    Encoding,
+    HubId,
+    Key,
+    LabelSystem,
+    Level,
+    LocalPath,
+    Revision,
+    Seed,
+    Share,
+    Spec,
+    tagged_by_key,
+)
 
 SplitName = Literal["train", "validation", "test"]
+
+Column = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 
 # What people write where nothing stands, whatever its case.
 NULLS = ("null", "none", "nan", "nat", "na", "n/a", "n.a.", "#n/a", "<na>", "-", "--", "\N{EM DASH}")
@@ -24,8 +40,8 @@ SPLIT_NAMES: dict[str, SplitName] = {
 class HubData(Spec):
     """A data set of the Hugging Face hub."""
 
-    hub: str = Field(description="data set id, e.g. Ahmad0067/MedSynth")
-    revision: str = Field("main", description="commit, tag or branch; the commit is recorded in dataset.json")
+    hub: HubId = Field(description="data set id, e.g. Ahmad0067/MedSynth")
+    revision: Revision = Field("main", description="commit, tag or branch; the commit is recorded in dataset.json")
     split: str | dict[SplitName, str] | None = Field(
         None,
         description="the hub's split to read; null: all of them; with `split.method: source` also ours to the hub's: "
@@ -36,14 +52,14 @@ class HubData(Spec):
 class FileData(Spec):
     """A file, or a folder of shards, relative to the study: .csv, .tsv, .jsonl, .parquet, .xlsx, or packed."""
 
-    path: str | dict[SplitName, str] = Field(
+    path: LocalPath | dict[SplitName, LocalPath] = Field(
         description="file or folder, relative to the study's folder; with `split.method: source` one for each split: "
         "{train: a.csv, validation: b.csv, test: c.csv}"
     )
     separator: Literal[",", ";", "\t", "|"] | None = Field(
         None, description="between a line's fields; null: tab in .tsv, else comma"
     )
-    encoding: str = Field("utf-8", description="of CSV, TSV and JSON Lines, e.g. cp1252 or utf-16")
+    encoding: Encoding = Field("utf-8", description="of CSV, TSV and JSON Lines, e.g. cp1252 or utf-16")
     sheet: str | None = Field(None, description="of a workbook; null: its only sheet with rows")
 
 
@@ -53,11 +69,24 @@ DataSource = Annotated[Annotated[HubData, Tag("hub")] | Annotated[FileData, Tag(
 class Columns(Spec):
     """Which column holds what."""
 
-    text: str | list[str] = Field("text", description="the dialogue; several columns are joined by a blank line")
-    label: str = Field("label", description="the code or label")
-    description: str | None = Field(None, description="the label's description")
-    group: str | None = Field(None, description="what must not stand in two splits, e.g. a patient or a document")
-    split: str | None = Field(None, description="the split that the data set gives a row, for `split.method: column`")
+    text: Column | Annotated[list[Column], Field(min_length=1), Different] = Field(
+        "text", description="the dialogue; several columns are joined by a blank line"
+    )
+    label: Column = Field("label", description="the code or label")
+    description: Column | None = Field(None, description="the label's description")
+    group: Column | None = Field(None, description="what must not stand in two splits, e.g. a patient or a document")
+    split: Column | None = Field(
+        None, description="the split that the data set gives a row, for `split.method: column`"
+    )
+
+    @model_validator(mode="after")
+    def _text_is_no_label(self) -> Columns:
+        texts = [self.text] if isinstance(self.text, str) else self.text
+        for key in ("label", "split"):
+            name = getattr(self, key)
+            if name is not None and name.strip() in {text.strip() for text in texts}:
+                raise ValueError(f"text and {key} are both the column {name!r}: a text would be its own {key}")
+        return self
 
 
 class Split(Spec):
@@ -66,7 +95,7 @@ class Split(Spec):
     train: Share = Field(0.70, description="share of the samples, where they are dealt")
     validation: Share = Field(0.15, description="likewise")
     test: Share = Field(0.15, description="likewise")
-    seed: int = Field(42, description="of the dealing and of max_samples")
+    seed: Seed = Field(42, description="of the dealing and of max_samples")
     method: Literal["stratified", "hash", "column", "source"] = Field(
         "stratified",
         description="stratified: label shares are kept as far as the groups allow; "
@@ -85,7 +114,7 @@ class Split(Spec):
     validation_from_train: Share | None = Field(
         None, description="with given splits that lack validation: the share of train, by whole groups, that becomes it"
     )
-    near_duplicate_similarity: Share | None = Field(
+    near_duplicate_similarity: Annotated[Share, Field(gt=0)] | None = Field(
         0.8, description="texts whose word 5-grams share this Jaccard similarity form one group; null: off"
     )
 
@@ -174,15 +203,32 @@ class Data(Spec):
             raise ValueError("split.method must be source where the source names a file or hub split for each split")
         if method == "source" and not parted and (isinstance(source, FileData) or source.split is not None):
             raise ValueError("split.method: source needs source.path or source.split as {train: ..., test: ...}")
+        if method == "source" and parted:
+            self._refuse_parts()
         if method == "column" and self.columns.split is None:
             raise ValueError("split.method: column needs columns.split, the column that says which split a row is of")
         if method != "column" and self.columns.split is not None:
             raise ValueError("columns.split is read with split.method: column alone")
         return self
 
+    def _refuse_parts(self) -> None:
+        """Refuse a split without a file, and one file for two splits."""
+        key = "path" if isinstance(self.source, FileData) else "split"
+        parts = getattr(self.source, key)
+        for split in ("train", "validation", "test"):
+            dealt = split == "validation" and self.split.validation_from_train is not None
+            if split not in parts and not dealt:
+                fix = " or set split.validation_from_train" if split == "validation" else ""
+                raise ValueError(f"source.{key} names nothing for {split}: name it{fix}")
+        for one, other in combinations(parts, 2):
+            if parts[one] == parts[other]:
+                raise ValueError(f"source.{key} names {parts[one]!r} for {one} and for {other}: each needs its own")
+
     @model_validator(mode="after")
     def _test_sets_have_one_part(self) -> Data:
         for name, test_set in self.test_sets.items():
+            if test_set.columns is not None and test_set.columns.split is not None:
+                raise ValueError(f"test_sets.{name}.columns.split: a further test set has no splits; remove the key")
             source = test_set.source
             if isinstance(source.path if isinstance(source, FileData) else source.split, dict):
                 raise ValueError(f"test_sets.{name}.source is one file, folder or hub split, not several")

@@ -9,6 +9,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from slingshot.config.base import HUB_ID, LOCAL_PATH, REVISION
+
 _ALLOWED = {
     "greater_than_equal": "must be at least {ge:g}",
     "greater_than": "must be more than {gt:g}",
@@ -18,6 +20,7 @@ _ALLOWED = {
     "string_pattern_mismatch": "must match {pattern}",
     "string_too_short": "must not be empty",
     "finite_number": "must be a finite number",
+    "model_type": "must hold keys and values",
 }
 
 
@@ -37,13 +40,21 @@ def complaints(error: ValidationError, name: str, model: type[BaseModel]) -> lis
     return lines[:MOST_FAULTS] + more
 
 
+# What some patterns ask for, in words.
+_FORMS = {
+    HUB_ID: "must be an id of the hub such as owner/name",
+    REVISION: "must be a commit, tag or branch",
+    LOCAL_PATH: "must be a path on one line without a blank at its end",
+    r"\S": "must not be blank",
+}
+
 MOST_FAULTS = 30  # lines
 
 RENAMED = {"evaluation": "answering"}  # sections of earlier versions
 
 
 # What pydantic adds to the path of a key that may hold values of several types.
-_SHAPES = {"str", "int", "constrained-int", "float", "bool", "literal"}
+_SHAPES = {"str", "constrained-str", "int", "constrained-int", "float", "bool", "literal", "TreeLabels"}
 
 
 MOST_SHOWN = 120  # characters of a value
@@ -86,6 +97,8 @@ def fault_in_words(fault: ErrorDetails, key: str, model: type[BaseModel]) -> str
         return f"is not a key of a study{f'; did you mean {near[0]}?' if near else ''}"
     if kind == "value_error":
         return f"is wrong: {str(context['error'])[:1000]}"
+    if kind == "string_pattern_mismatch" and context.get("pattern") in _FORMS:
+        return f"{_FORMS[context['pattern']]}, not {shown(fault['input'])}"
     if kind in _ALLOWED:
         return f"{_ALLOWED[kind].format(**context)}, not {shown(fault['input'])}"
     return f"{fault['msg'][:1].lower()}{fault['msg'][1:]}, not {shown(fault['input'])}"

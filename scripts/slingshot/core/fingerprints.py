@@ -27,6 +27,8 @@ def fingerprint(path: Path, what: str, memory: Path) -> str:
         raise StudyError(f"{what}: {path} is missing; correct the path (it counts from the study's folder)")
     if path.is_file():
         return digests_of_files([path], memory)[path]
+    if not path.is_dir():
+        raise StudyError(f"{what}: {path} is a pipe or a device, which may never end; name a file or a folder")
     digests = digests_of_files(sorted(file for file in path.rglob("*") if file.is_file()), memory)
     return digest_of_text("".join(f"{file.relative_to(path)}:{digest}\n" for file, digest in digests.items()))
 

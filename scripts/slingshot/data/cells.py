@@ -5,6 +5,8 @@ Texts are cleaned in cleaning.py; here a value becomes one visible line that two
 
 from __future__ import annotations
 
+import ast
+import json
 import math
 import re
 import unicodedata
@@ -28,9 +30,11 @@ SEVERAL = "several labels in one row"
 
 NOT_A_NAME = "label is an object or bytes that are not UTF-8"
 
-_LIST = re.compile(r"""^\[\s*(.*?)\s*,?\s*\]$""", re.DOTALL)
+_LONGEST_LITERAL = 20_000  # signs of a list that Python's own parser is asked to read
 
-_QUOTED = re.compile(r"""^(['"])(.*)\1$""", re.DOTALL)
+_SIDE_BY_SIDE = re.compile(r"""['"]\s+['"]""")  # ['E119' 'I10'], as NumPy prints an array
+
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
 
 _FLOAT = re.compile(r"^(-?\d+)\.0+$")
 
@@ -52,9 +56,15 @@ def visible(text: str) -> str:
     return " ".join(word for part in text.split() if (word := part.strip(_JOINERS)))
 
 
-def shown(value: Any) -> str:
-    """A value as a message may print it: what can't be seen is escaped."""
+def shown(value: Any, looks_plain: bool = False) -> str:
+    """A value as a message may print it: what can't be seen is escaped.
+
+    Args:
+        looks_plain: escape each sign outside ASCII, too, as a Cyrillic E looks like a Latin one
+    """
     text = str(value)
+    if looks_plain and text.isprintable() and not text.isascii():
+        return f"{text[:100]}, which is {ascii(text[:100])}"
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
@@ -80,9 +90,8 @@ def plain_value(value: Any, nulls: Collection[str] = ()) -> tuple[str | None, li
     if isinstance(value, list | tuple):
         value = _only(list(value))
         changes.append(FROM_LIST)
-    elif isinstance(value, str) and (match := _LIST.match(value.strip())):
-        parts = [part for part in re.split(r"\s*,\s*(?=['\"])", match[1]) if part]
-        value = _only([_QUOTED.sub(r"\2", part) for part in parts])
+    elif isinstance(value, str) and (parts := _written_list(value, bare_commas=False)) is not None:
+        value = _only(parts)
         changes.append(FROM_LIST)
     text, how = _name(value)
     if how == "not":
@@ -104,13 +113,49 @@ def label_values(value: Any, separator: str | None, nulls: Collection[str] = ())
     """
     if isinstance(value, list | tuple):
         parts = list(value)
-    elif isinstance(value, str) and (match := _LIST.match(value.strip())):
-        parts = [_QUOTED.sub(r"\2", part) for part in re.split(r"\s*,\s*", match[1]) if part]
+    elif isinstance(value, str) and (listed := _written_list(value)) is not None:
+        parts = listed
     else:
         parts = value.split(separator) if isinstance(value, str) and separator else [value]
     found = [plain_value(part, nulls) for part in parts]
     changes = [change for _, changed in found for change in changed]
     return [text for text, _ in found if text is not None], list(dict.fromkeys(changes))
+
+
+def _written_list(text: str, bare_commas: bool = True) -> list[Any] | None:
+    """The values of a list as JSON or Python writes it, or of one without quotation marks; None where it is no list.
+
+    In time linear to the text.
+
+    Args:
+        bare_commas: part values that have no quotation marks; without it `[pain, acute]` is one
+    """
+    text = text.strip()
+    if len(text) < 2 or not (text.startswith("[") and text.endswith("]")):
+        return None
+    for parse in (json.loads, _python_literal):
+        try:
+            found = parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, list):
+            return found
+    inner = text[1:-1].strip()
+    if _SIDE_BY_SIDE.search(inner) and "," not in inner:
+        return [_unquoted(part) for part in _QUOTED.findall(inner)]
+    parts = inner.split(",") if bare_commas else [inner.removesuffix(",")]
+    return [_unquoted(part.strip()) for part in parts if part.strip()]
+
+
+def _python_literal(text: str) -> Any:
+    if len(text) > _LONGEST_LITERAL or _SIDE_BY_SIDE.search(text):
+        return None  # Python would join the strings that NumPy prints side by side
+    return ast.literal_eval(text)
+
+
+def _unquoted(text: str) -> str:
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    return text[1:-1] if quoted else text
 
 
 def group_value(value: Any, nulls: Collection[str] = NULLS) -> tuple[str | None, list[str]]:

@@ -27,11 +27,11 @@ _ROLES = {
 
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[\w+-]*[ \t]*(?:\n|\Z)", re.MULTILINE)
 
-_HEADING = re.compile(r"^[ \t]*(?:#{2,}[ \t]*|#[ \t]+)", re.MULTILINE)
+_HEADING = re.compile(r"^[ \t]*(?:#{2,}[ \t]*|#[ \t]+)+", re.MULTILINE)
 
 _NAME = r"([A-Za-z]+(?:_[A-Za-z]+)?)(?:[_ ]?\d)?"
 
-_BRACKETED_TURN = re.compile(rf"[ \t]*\[[ \t]*({_NAME})[ \t]*\][ \t]*:?[ \t]*")
+_BRACKETED_TURN = re.compile(rf"(?<![ \t])[ \t]*\[[ \t]*({_NAME})[ \t]*\](?:[ \t]*:)?[ \t]*")
 
 _BOLD_TURN = re.compile(
     rf"^[ \t]*(?:\*\*|__)[ \t]*\[?({_NAME})\]?[ \t]*(?::[ \t]*(?:\*\*|__)|(?:\*\*|__)[ \t]*:)[ \t]*", re.MULTILINE

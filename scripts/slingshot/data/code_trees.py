@@ -150,6 +150,8 @@ def read_tree(path: Path) -> TableTree:
         StudyError: the file is missing, lacks a column, names a parent that it does not hold, holds a code twice, or
             runs in a circle; with the line.
     """
+    if path.exists() and not path.is_file():
+        raise StudyError(f"config.yaml: data.labels.tree: {path} is a folder, a pipe or a device; name a CSV")
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.DictReader(lines)

@@ -24,6 +24,16 @@ _REFUSED = (
     (b"\xfd7zXZ", "compressed with xz", "unpack it, or pack it with gzip, bz2 or zstd"),
     (b"7z\xbc\xaf", "a 7z archive", "unpack it"),
     (b"Rar!", "a RAR archive", "unpack it"),
+    (b"\x04\x22\x4d\x18", "compressed with lz4", "unpack it, or pack it with gzip, bz2 or zstd"),
+    (b"\x1f\x9d", "compressed with compress", "unpack it, or pack it with gzip, bz2 or zstd"),
+    (b"\x89PNG", "a picture", "get the table that it shows"),
+    (b"\xff\xd8\xff", "a picture", "get the table that it shows"),
+    (b"<?xml", "an XML document", "save its table as .xlsx or as CSV in UTF-8"),
+    (b"RDX", "an R file", "save it as Parquet or as CSV in UTF-8"),
+    (b"RDA", "an R file", "save it as Parquet or as CSV in UTF-8"),
+    (b"HEADER RECORD****", "a SAS transport file", "save it as CSV in UTF-8"),
+    (b"FEA1", "an old Feather file", "save it as Parquet"),
+    (b"\xef\xbb\xbf<?xml", "an XML document", "save its table as .xlsx or as CSV in UTF-8"),
     (b"ARROW1", "an Arrow (Feather) file", "save it as Parquet"),
     (b"\xff\xff\xff\xff", "an Arrow stream", "save it as Parquet"),
     (b"Obj\x01", "an Avro file", "save it as Parquet"),
@@ -106,6 +116,10 @@ def kind_of_content(path: Path, encoding: str) -> str:
         raise StudyError(f"{path} is a web page, not data: the download failed (a login or a wrong link)")
     if start.startswith(b"PAR1") and named != ".parquet":
         raise StudyError(f"{path} is a Parquet file: rename it to {path.stem}.parquet")
+    if named in (".csv", ".tsv") and start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b'{"', b"[{")):
+        raise StudyError(f"{path} is JSON: write one object per line (jq -c '.[]') and name it .jsonl")
+    if start[257:262] == b"ustar":
+        raise StudyError(f"{path} is a tar archive: unpack it")
     if named == ".xlsx":
         raise StudyError(f"{path} is no workbook: if it is text, rename it to .csv or .tsv")
     if named != ".parquet":

@@ -20,7 +20,7 @@ CATEGORY_LENGTH = 3
 
 _RELEASE = re.compile(r"code-list-([A-Za-z]+)-(\d{4})\.txt")
 
-_RANGE = re.compile(r"\s*\([A-Z0-9]{3}(-[A-Z0-9]{3})?\)$")
+_RANGE = re.compile(r"(?<!\s)\s*\([A-Z0-9]{3}(-[A-Z0-9]{3})?\)$")
 
 
 @dataclass(frozen=True)

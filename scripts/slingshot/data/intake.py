@@ -213,7 +213,7 @@ def _take_batch(taken: Intake, batch: Batch, data: Data) -> Iterator[list[str]]:
         if reason is not None:
             of_label = row.text and not row.target
             cell = label if of_label else split_cells[number] if reason == NO_SPLIT else None
-            value = f" ({shown(cell)})" if cell else ""
+            value = f" ({shown(cell, looks_plain=bool(of_label) and data.labels != 'plain')})" if cell else ""
             taken.dropped.add(reason, f"{row.where}{value}")
             continue
         row.description, changes = description_value(description_cells[number], data.nulls)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -79,6 +79,14 @@ def target_of(text: str, system: LabelSystem, level: Level) -> tuple[Target | No
         if found is not None and level != "code":
             return Target(found.at(level), code, found.category, found.block, found.chapter), CATEGORY_TAKEN
     return None, NOT_IN_CODE_SET
+
+
+def code_test(system: LabelSystem) -> Callable[[str], bool] | None:
+    """Whether a cell can only be a label: a code of the tree, written with a digit. Plain labels may be any words."""
+    tree = tree_of(system)
+    if tree is None:
+        return None
+    return lambda cell: any(map(str.isdigit, cell)) and tree.is_valid(tree.normalize(cell))
 
 
 def target_of_set(values: Sequence[str], system: LabelSystem, level: Level) -> tuple[Target, list[str], list[str]]:

@@ -76,13 +76,19 @@ def without_closing_turn(text: str, states: Callable[[str], bool]) -> str:
     Args:
         states: whether a turn states the label
     """
+    starts = [match.start() for match in _TURN.finditer(text)]
+    end = len(text)
     while True:
-        starts = [match.start() for match in _TURN.finditer(text)]
-        closing = list(pairwise([*starts, len(text)]))[1:][-CLOSING_TURNS:]
-        cut = next((start for start, end in closing if states(text[start:end])), None)
+        closing = list(pairwise([*starts[-CLOSING_TURNS - 1 :], end]))
+        if len(starts) <= CLOSING_TURNS:
+            closing = closing[1:]  # the first turn stays
+        closing = closing[-CLOSING_TURNS:]
+        cut = next((start for start, stop in closing if states(text[start:stop])), None)
         if cut is None:
-            return text
-        text = text[:cut].rstrip()
+            return text[:end].rstrip() if end < len(text) else text
+        while starts and starts[-1] >= cut:
+            starts.pop()
+        end = cut
 
 
 def overlap(splits: NDArray[np.int8], *identities: NDArray[Any]) -> list[dict[str, int]]:

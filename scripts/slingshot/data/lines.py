@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,25 +15,24 @@ import pyarrow
 
 from slingshot.core.errors import StudyError
 from slingshot.data.formats import encoding_fault, open_bytes
-from slingshot.data.tables import resolve_columns
+from slingshot.data.swallowed import SEPARATORS, Swallowed
+from slingshot.data.tables import LineCount, resolve_columns
 
 LONGEST_FIELD = 16 * 2**20  # bytes; a longer one is a quotation mark that was never closed
 
-SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
-
-_LABELS_REMEMBERED = 100_000
+LONGEST_LINE = 64 * 2**20  # signs
 
 _TWICE = "\0twice"  # no column has this name
 
 
 @contextmanager
-def _opened(path: Path, encoding: str, newline: str | None = None) -> Iterator[IO[str]]:
-    """The file's lines; bytes that can't be decoded end in a StudyError."""
+def _opened(path: Path, encoding: str, newline: str | None = None) -> Iterator[Iterator[str]]:
+    """The file's lines; bytes that can't be decoded and lines without end are a StudyError."""
     if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
         encoding = "utf-8-sig"
     try:
         with open_bytes(path) as content, io.TextIOWrapper(content, encoding=encoding, newline=newline) as lines:
-            yield lines
+            yield _bounded(path, lines)
     except UnicodeError as error:
         raise StudyError(encoding_fault(path, encoding.removesuffix("-sig"), error)) from None
     except (pyarrow.ArrowException, EOFError, OSError) as error:
@@ -42,8 +41,26 @@ def _opened(path: Path, encoding: str, newline: str | None = None) -> Iterator[I
         raise StudyError(f"data.source.encoding: Python knows no encoding {encoding!r}; e.g. cp1252, utf-16") from None
 
 
+def _bounded(path: Path, lines: IO[str]) -> Iterator[str]:
+    """Lines of at most LONGEST_LINE signs: a small packed file may hold one of many gigabytes."""
+    number = 0
+    while line := lines.readline(LONGEST_LINE):
+        number += 1
+        if len(line) == LONGEST_LINE:
+            raise StudyError(f"{path}, line {number} has more than {LONGEST_LINE:,} signs: is it a table at all?")
+        yield line
+
+
+@dataclass(frozen=True)
+class How:
+    """What is known of a file's labels, to find rows that a quotation mark has swallowed."""
+
+    label: str | None = None  # its column
+    is_label: Callable[[str], bool] = lambda cell: False  # whether a cell can only be a label, e.g. a code
+
+
 def delimited_rows(
-    path: Path, names: Sequence[str], label: str | None, separator: str, encoding: str
+    path: Path, names: Sequence[str], separator: str, encoding: str, how: How, count: LineCount
 ) -> Iterator[list[str]]:
     """Values of the wanted columns, a row at a time. Lines are counted as an editor counts them.
 
@@ -51,7 +68,7 @@ def delimited_rows(
     TSV has all its fields, each line is a row, and a mark that would change the number of fields is no quote.
 
     Args:
-        label: the label's column, to find rows that a quotation mark has swallowed
+        count: is filled in as the lines are read
 
     Raises:
         StudyError: a line has too few or too many fields, a quotation mark is left open or swallows rows.
@@ -61,12 +78,16 @@ def delimited_rows(
     written = resolve_columns(names, header, path.name)
     positions = [header.index(written[name]) for name in names]
     if separator == "\t" and _each_line_is_a_row(path, len(header), encoding):
-        rows = _rows_of_lines(path, len(header), encoding)
+        rows = _rows_of_lines(path, len(header), encoding, count)
     else:
-        at = positions[list(names).index(label)] if label is not None and label in names else None
-        rows = _rows_of_quoted(path, _Swallowed(separator, len(header), at), encoding)
+        at = positions[list(names).index(how.label)] if how.label is not None and how.label in names else None
+        swallowed = Swallowed(separator, len(header), at, how.is_label)
+        rows = _rows_of_quoted(path, swallowed, encoding, count)
     for row in rows:
-        yield [row[position] for position in positions]
+        if row == header:  # of a file that others were appended to, with their headers
+            count.rows, count.header = count.rows - 1, count.header + 1
+        else:
+            yield [row[position] for position in positions]
 
 
 def _header(path: Path, names: Sequence[str], separator: str, encoding: str) -> list[str]:
@@ -99,12 +120,18 @@ def _each_line_is_a_row(path: Path, width: int, encoding: str) -> bool:
         return all(line.count("\t") == width - 1 for line in lines if line.strip())
 
 
-def _rows_of_lines(path: Path, width: int, encoding: str) -> Iterator[list[str]]:
+def _rows_of_lines(path: Path, width: int, encoding: str, count: LineCount) -> Iterator[list[str]]:
     """Rows of a TSV whose every line is one."""
     with _opened(path, encoding, newline="") as lines:
         for number, line in enumerate(lines):
-            if number and line.strip():
+            count.lines += 1
+            if not number:
+                count.header = 1
+            elif line.strip():
+                count.rows += 1
                 yield _fields(line.rstrip("\r\n"), width)
+            else:
+                count.blank += 1
 
 
 def _fields(line: str, width: int) -> list[str]:
@@ -118,13 +145,16 @@ def _fields(line: str, width: int) -> list[str]:
     return quoted if len(quoted) == width else plain
 
 
-def _rows_of_quoted(path: Path, swallowed: _Swallowed, encoding: str) -> Iterator[list[str]]:
+def _rows_of_quoted(path: Path, swallowed: Swallowed, encoding: str, count: LineCount) -> Iterator[list[str]]:
     with _opened(path, encoding, newline="") as lines:
-        reader = csv.reader(lines, delimiter=swallowed.separator, strict=True)
+        raw: list[str] = []  # the lines of the row that is being read
+        reader = csv.reader(_remembered(lines, raw), delimiter=swallowed.separator, strict=True)
         start = 1
         try:
             next(reader, [])
+            count.header = count.lines = reader.line_num
             start = reader.line_num + 1
+            raw.clear()
             for row in reader:
                 if row and len(row) != swallowed.width:
                     raise StudyError(
@@ -132,13 +162,31 @@ def _rows_of_quoted(path: Path, swallowed: _Swallowed, encoding: str) -> Iterato
                         f"remove the line ({SEPARATORS[swallowed.separator]} or a quotation mark in a text must stand "
                         "in quotes)"
                     )
+                count.lines = reader.line_num
                 if row:
-                    swallowed.see(row, start, reader.line_num)
+                    _count_row(count, reader.line_num - start + 1)
+                    swallowed.see(row, raw, start)
                     yield row
+                else:
+                    count.blank += 1
+                raw.clear()
                 start = reader.line_num + 1
         except csv.Error as error:
             raise StudyError(f"{path}, line {start}: {_csv_fault(error)}") from None
-    swallowed.refuse(path)
+    swallowed.refuse(path, count)
+
+
+def _remembered(lines: Iterable[str], raw: list[str]) -> Iterator[str]:
+    for line in lines:
+        raw.append(line)
+        yield line
+
+
+def _count_row(count: LineCount, lines: int) -> None:
+    count.rows += 1
+    if lines > 1:
+        count.rows_over_several_lines += 1
+        count.lines_of_these += lines
 
 
 def _csv_fault(error: csv.Error) -> str:
@@ -147,52 +195,7 @@ def _csv_fault(error: csv.Error) -> str:
     return f"cannot be read as CSV ({error}); fix or remove the line"
 
 
-@dataclass
-class _Swallowed:
-    """Rows over several lines that look like several rows, of which a quotation mark made one.
-
-    A dialogue that is quoted as it should be may well hold a line with as many commas as the file has columns. So a row
-    counts as swallowed only if such a line would have a label that other rows have.
-    """
-
-    separator: str
-    width: int
-    label: int | None
-    labels: set[str] = field(default_factory=set)
-    suspects: list[tuple[int, int, str]] = field(default_factory=list)
-
-    def see(self, row: list[str], first_line: int, last_line: int) -> None:
-        if self.label is None:
-            return
-        if len(self.labels) < _LABELS_REMEMBERED:
-            self.labels.add(row[self.label])
-        if last_line == first_line:
-            return
-        for number, field_ in enumerate(row):
-            parts = field_.splitlines()
-            if len(parts) > 1:
-                inner = [part.split(self.separator) for part in parts[1:-1]]
-                if number <= self.label:  # otherwise its label is the row's own
-                    inner.append([*row[:number], *parts[0].split(self.separator)])
-                if number >= self.label:
-                    inner.append([*parts[-1].split(self.separator), *row[number + 1 :]])
-                cells = [fields[self.label] for fields in inner if len(fields) == self.width]
-                self.suspects += [(first_line, last_line, cell) for cell in cells]
-
-    def refuse(self, path: Path) -> None:
-        """Raises: StudyError: names the first such row, and how many there are."""
-        found = [suspect for suspect in self.suspects if suspect[2] in self.labels]
-        if found:
-            first, last, label = found[0]
-            places = len({suspect[0] for suspect in found})
-            raise StudyError(
-                f"{path}, lines {first} to {last}: a quotation mark makes one row of them, though a line within has "
-                f"all {self.width} fields and the label {label!r} ({places} such rows); double the mark, or put its "
-                "whole field in quotes"
-            )
-
-
-def json_rows(path: Path, names: Sequence[str], encoding: str) -> Iterator[list[Any]]:
+def json_rows(path: Path, names: Sequence[str], encoding: str, count: LineCount) -> Iterator[list[Any]]:
     """Values of the wanted columns, a line at a time. A key that a line lacks is null, if some line has it.
 
     Raises:
@@ -210,7 +213,10 @@ def json_rows(path: Path, names: Sequence[str], encoding: str) -> Iterator[list[
     resolve_columns(names, [key for key in seen if key != _TWICE], path.name) if missing else None
     with _opened(path, encoding) as lines:
         for number, line in enumerate(lines, start=1):
-            if line.strip():
+            count.lines, is_row = number, bool(line.strip())
+            count.rows += is_row
+            count.blank += not is_row
+            if is_row:
                 row = _json_row(path, number, line)
                 by_name = _by_name(path, number, row, names)
                 yield [row.get(by_name.get(name, name)) for name in names]

@@ -29,6 +29,7 @@ from slingshot.core.files import replacing, write_json
 from slingshot.data import labels as labelling
 from slingshot.data.examples import Examples
 from slingshot.data.intake import Intake, take_in
+from slingshot.data.labels import code_test
 from slingshot.data.planning import Plan, make_plan, plan_test_set, refuse_losses, sample_id_of
 from slingshot.data.readers import read_rows
 from slingshot.data.summary import describe, describe_test_set, label_counts
@@ -62,7 +63,7 @@ def prepare(spec: PrepareDataSpec, study: Path, files: DataFiles) -> dict[str, A
     data = _with_tree(spec.data, study)
     scratch = files.folder
     scratch.mkdir(parents=True, exist_ok=True)
-    rows = read_rows(data.source, data.columns, study)
+    rows = read_rows(data.source, data.columns, study, code_test(data.labels))
     taken = take_in(rows, data, scratch)
     refuse_losses(taken, data)
     main = Source(taken, make_plan(taken, data), data, rows)
@@ -112,7 +113,7 @@ def _test_set(name: str, data: Data, study: Path, scratch: Path, main: Intake) -
             "split": data.split.model_copy(update={"method": "stratified", "drop_leaked": False}),
         }
     )
-    rows = read_rows(as_read.source, as_read.columns, study)
+    rows = read_rows(as_read.source, as_read.columns, study, code_test(as_read.labels))
     taken = take_in(rows, as_read, scratch, main.sketches)
     return Source(taken, plan_test_set(taken, as_read, name, own.max_samples), as_read, rows)
 

@@ -7,7 +7,7 @@ is one StudyError that says which file, which line and what to do.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_file
 from slingshot.data.formats import COMPRESSED_SUFFIXES, SUFFIXES, is_data, kind_of_content
 from slingshot.data.hub import hub_rows
-from slingshot.data.lines import delimited_rows, json_rows, workbook_rows
-from slingshot.data.tables import Batch, Rows, batched, parquet_batches
+from slingshot.data.lines import How, delimited_rows, json_rows, workbook_rows
+from slingshot.data.tables import Batch, LineCount, Rows, batched, parquet_batches
 
 
 def wanted_columns(columns: Columns) -> list[str]:
@@ -27,8 +27,13 @@ def wanted_columns(columns: Columns) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in names if name is not None))
 
 
-def read_rows(source: HubData | FileData, columns: Columns, study: Path) -> Rows:
+def read_rows(
+    source: HubData | FileData, columns: Columns, study: Path, is_label: Callable[[str], bool] | None = None
+) -> Rows:
     """Open a source.
+
+    Args:
+        is_label: whether a cell can only be a label, to find rows that a quotation mark has swallowed
 
     Raises:
         StudyError: the source is missing, empty, broken, in a wrong encoding, or lacks a column; for a local file
@@ -48,13 +53,14 @@ def read_rows(source: HubData | FileData, columns: Columns, study: Path) -> Rows
             shown = path.relative_to(folder).as_posix()
             digests[shown if part is None else f"{part}: {shown}"] = digest_of_file(path)
     size = sum(path.stat().st_size for _, path in files)
-    label = columns.label.strip()
+    how = How(columns.label.strip(), is_label or (lambda cell: False))
+    counts: dict[str, LineCount] = {}
     batches = (
         replace(batch, part=part) if part else batch
-        for part, path in files
-        for batch in read_file(path, names, source, label)
+        for (part, path), shown in zip(files, digests, strict=True)
+        for batch in read_file(path, names, source, how, counts.setdefault(shown, LineCount()))
     )
-    return Rows({"path": source.path, "files": digests}, size, batches)
+    return Rows({"path": source.path, "files": digests}, size, batches, counts)
 
 
 def source_files(path: Path, name: str) -> list[Path]:
@@ -78,6 +84,10 @@ def source_files(path: Path, name: str) -> list[Path]:
         near = difflib.get_close_matches(path.name, _names_beside(path), n=1)
         hint = f"; did you mean {near[0]}?" if near else "; the path is relative to the study's folder"
         raise StudyError(f"data.source.path: {name} is missing{hint}")
+    if not path.is_file():
+        raise StudyError(
+            f"data.source.path: {name} is a pipe or a device, which may never end; name a file or a folder"
+        )
     if not is_data(path):
         packed = ", ".join(COMPRESSED_SUFFIXES)
         raise StudyError(f"data.source.path: {name} must end in {', '.join(SUFFIXES)}, which may be packed ({packed})")
@@ -89,27 +99,32 @@ def _names_beside(path: Path) -> list[str]:
 
 
 def read_file(
-    path: Path, names: Sequence[str], how: FileData | None = None, label: str | None = None
+    path: Path,
+    names: Sequence[str],
+    source: FileData | None = None,
+    how: How | None = None,
+    count: LineCount | None = None,
 ) -> Iterator[Batch]:
     """Batches of one file's columns `names`.
 
     Args:
-        how: separator, encoding and sheet, where they are not what the file's name says
-        label: the label's column
+        source: separator, encoding and sheet, where they are not what the file's name says
+        how: what a label is there
+        count: is filled in as the lines are read
 
     Raises:
         StudyError: the file is empty, broken, in a wrong encoding, or lacks a column.
     """
-    how = how or FileData(path=path.name)
+    source, how, count = source or FileData(path=path.name), how or How(), count or LineCount()
     if path.stat().st_size == 0:
         raise StudyError(f"{path} is empty")
-    kind = kind_of_content(path, how.encoding)
+    kind = kind_of_content(path, source.encoding)
     if kind == ".parquet":
         yield from parquet_batches(path, names)
     elif kind == ".jsonl":
-        yield from batched(path.name, names, json_rows(path, names, how.encoding))
+        yield from batched(path.name, names, json_rows(path, names, source.encoding, count))
     elif kind == ".xlsx":
-        yield from batched(path.name, names, workbook_rows(path, names, how.sheet))
+        yield from batched(path.name, names, workbook_rows(path, names, source.sheet))
     else:
-        separator = how.separator or ("\t" if kind == ".tsv" else ",")
-        yield from batched(path.name, names, delimited_rows(path, names, label, separator, how.encoding))
+        separator = source.separator or ("\t" if kind == ".tsv" else ",")
+        yield from batched(path.name, names, delimited_rows(path, names, separator, source.encoding, how, count))

@@ -35,6 +35,7 @@ def describe(
     digest = hashlib.sha256(plan.sample[written].tobytes() + plan.split[written].tobytes()).hexdigest()
     return {
         "source": rows.origin,
+        "lines": rows.line_counts(),
         "digest": digest,
         "spec": spec.model_dump(mode="json"),
         "versions": versions(),
@@ -85,6 +86,7 @@ def describe_test_set(
     unseen = [label for label in own if not known.get(label)]
     return {
         "source": rows.origin,
+        "lines": rows.line_counts(),
         "digest": hashlib.sha256(plan.sample[written].tobytes()).hexdigest(),
         "code_set": _code_set(data),
         **describe_rows(taken, plan),
@@ -237,7 +239,11 @@ def log_report(report: dict[str, Any]) -> None:
 
 
 def warnings_of(report: dict[str, Any]) -> list[str]:
-    """What a reader should know before any score is computed: one sentence each, from dataset.json."""
+    """What a reader should know before any score is computed, and beside the verdict: one sentence each.
+
+    Args:
+        report: what dataset.json holds; of an older version parts may be missing
+    """
     leaks, plain = report["leakage"], report["labels"]["level"] == "code" and report["code_set"] is None
     found = []
     masked = leaks["labels_masked"]
@@ -245,8 +251,9 @@ def warnings_of(report: dict[str, Any]) -> list[str]:
         share = leaks[key]["test"]["share"]
         if share >= MUCH_PRINTED and not (masked and what == "label"):
             options = "data.drop_closing_turn" + (" or data.mask_label_mentions" if plain or what == "label" else "")
+            every = "All texts" if share == 1 else f"{share:.1%} of the texts"
             found.append(
-                f"{share:.1%} of the texts in test print their own {what}: a score then says who finds it in the text, "
+                f"{every} in test print their own {what}: a score then says who finds it in the text, "
                 f"not who can tell the diagnosis; see {options}"
             )
     for kind, name in (("exact_duplicates", "the same text"), ("near_duplicates", "nearly the same text")):
@@ -257,7 +264,7 @@ def warnings_of(report: dict[str, Any]) -> list[str]:
                 found.append(
                     f"{count} of {of} samples of {split} have {name} in {other}: what is learned there is read here"
                 )
-    if across := leaks["groups_across_splits"]["groups"]:
+    if across := (leaks.get("groups_across_splits") or {"groups": 0})["groups"]:
         samples = leaks["groups_across_splits"]["samples"]
         found.append(f"{across} groups with {samples} samples stand in more than one split: see data.split.drop_leaked")
     unseen = leaks["test_labels_unseen_in_train"]
@@ -265,7 +272,7 @@ def warnings_of(report: dict[str, Any]) -> list[str]:
         found.append(
             f"{unseen['samples']} samples of test have one of {unseen['labels']} labels that train never shows"
         )
-    for name, part in report["test_sets"].items():
+    for name, part in (report.get("test_sets") or {}).items():
         own = part["leakage"]
         found += [
             f"test_sets.{name}: {count} of {part['samples']} samples have (nearly) the same text in {split}"

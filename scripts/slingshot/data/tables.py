@@ -6,7 +6,7 @@ import difflib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,31 @@ class Batch:
 
 
 @dataclass
+class LineCount:
+    """The lines of a text file: each is of the header, of a row, or blank. Complete when its rows have been read."""
+
+    lines: int = 0
+    header: int = 0
+    blank: int = 0
+    rows: int = 0
+    rows_over_several_lines: int = 0
+    lines_of_these: int = 0
+
+
+@dataclass
 class Rows:
-    """A source: what it is (for dataset.json), its size in bytes where known, and its batches."""
+    """A source: what it is (for dataset.json), its size in bytes where known, and its batches.
+
+    `lines` has the count of each text file, by its name; none for Parquet, workbooks and the hub.
+    """
 
     origin: dict[str, Any]
     size: int
     batches: Iterator[Batch] = field(repr=False)
+    lines: dict[str, LineCount] = field(default_factory=dict)
+
+    def line_counts(self) -> dict[str, dict[str, int]]:
+        return {name: asdict(count) for name, count in self.lines.items() if count.lines}
 
 
 def resolve_columns(names: Sequence[str], present: Sequence[str], where: str) -> dict[str, str]:

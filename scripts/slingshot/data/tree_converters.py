@@ -76,7 +76,7 @@ _ICD9_CHAPTERS = (
     (800, 999, "Injury and poisoning"),
 )
 
-_ICD9_LINE = re.compile(r"^\s*\"?([0-9]{3}|V[0-9]{2}|E[0-9]{3})\.?([0-9]{0,2})\"?[\s,;]+\"?(.+?)\"?\s*$")
+_ICD9_LINE = re.compile(r"^\s*\"?([0-9]{3}|V[0-9]{2}|E[0-9]{3})\.?([0-9]{0,2})\"?[\s,;]+(\S.*)$")
 
 
 def _from_icd9cm(path: Path) -> Iterator[Entry]:
@@ -89,7 +89,7 @@ def _from_icd9cm(path: Path) -> Iterator[Entry]:
     for line in _text(path.read_bytes(), "latin-1").splitlines():
         if match := _ICD9_LINE.match(line):
             head, tail, text = match.groups()
-            rows[f"{head}.{tail}" if tail else head] = head, text
+            rows[f"{head}.{tail}" if tail else head] = head, text.strip().strip('"')
     below: dict[str, list[str]] = {}
     for code, (head, text) in rows.items():
         below.setdefault(head, []).extend([text] if code != head else [])

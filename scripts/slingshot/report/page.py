@@ -27,6 +27,7 @@ from slingshot.config.models import parameters_of
 from slingshot.config.specs import ReportSpec
 from slingshot.core.files import write_text
 from slingshot.core.terminal import say
+from slingshot.data.summary import warnings_of
 from slingshot.report import dag as dag_picture
 from slingshot.report import formats
 from slingshot.report.error_browser import BrowserData, pack
@@ -163,6 +164,7 @@ def render(results: Results, spec: ReportSpec, page: Page, graph: dag_picture.Gr
             spec=spec,
             comparison=comparison,
             results=results,
+            doubts=warnings_of(results.dataset),
             page=page,
             unit=seconds_of(comparison),
             priced=has_prices(comparison),

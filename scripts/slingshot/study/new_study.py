@@ -12,6 +12,7 @@ from pathlib import Path
 from slingshot.config.study import load_study
 from slingshot.core.errors import StudyError
 from slingshot.data.labels import target_of
+from slingshot.data.lines import How
 from slingshot.data.readers import read_file, source_files
 
 CODE_SHARE = 0.9  # of the labels that are ICD-10-CM codes, from which on the study takes them for codes
@@ -126,7 +127,7 @@ def _labels_of(data: Path, text: str, label: str) -> Counter[str]:
 
 
 def _cells(file: Path, text: str, label: str) -> Iterator[object]:
-    for batch in read_file(file, [text, label], None, label):
+    for batch in read_file(file, [text, label], None, How(label)):
         yield from batch.columns[label]
 
 

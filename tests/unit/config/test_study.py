@@ -51,8 +51,8 @@ def test_a_models_override_is_laid_over_the_studys_section_key_by_key():
         ("evaluation", {"shards": 2}, "evaluation is now answering: rename it"),
         ("llm.large.quantization", "nf5", "llm.large.quantization must be 'none', 'int8', 'nf4' or 'fp8', not 'nf5'"),
         ("llm.large.size", "eight", "llm.large.size must match"),
-        ("data.source", {}, "data.source needs one of hub, path, not {}"),
-        ("data.source", "owner/name", "data.source needs one of hub, path, not 'owner/name'"),
+        ("data.source", {}, "data.source needs exactly one of hub, path, not {}"),
+        ("data.source", "owner/name", "data.source needs exactly one of hub, path, not 'owner/name'"),
         ("data.source.revison", "v1", "data.source.revison is not a key of a study; did you mean revision?"),
         ("data.split", {"train": 0.9}, "train, validation and test must add up to 1, not 1.2"),
         ("data.level", "letter", "data.level must be 'code', 'category', 'block' or 'chapter', not 'letter'"),
@@ -74,6 +74,44 @@ def test_a_fault_is_named_by_key_value_and_what_is_allowed(path, value, message)
         parse_study(changed(path, value))
     assert message in str(fault.value)
     assert str(fault.value).startswith("config.yaml: ")
+
+
+BOTH = {"train": "a.csv", "validation": "b.csv", "test": "b.csv"}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"source": {"hub": "a/b", "path": "x.csv"}}, "data.source needs exactly one of hub, path, not {'hub': 'a/b'"),
+        ({"source": {"path": ""}}, "data.source.path must not be empty"),
+        ({"source": {"path": "  "}}, "data.source.path must be a path on one line"),
+        ({"source": {"path": "a\nb"}}, "data.source.path must be a path on one line"),
+        ({"source": {"hub": "../data"}}, "data.source.hub must be an id of the hub such as owner/name, not '../data'"),
+        ({"source": {"hub": "a/b", "revision": "-x"}}, "data.source.revision must be a commit, tag or branch, not '-x'"),
+        ({"source": {"path": "a.csv", "encoding": "utf-9"}}, "Python knows no encoding 'utf-9' of texts"),
+        ({"source": {"path": BOTH}, "split": {"method": "source"}}, "names 'b.csv' for validation and for test"),
+        ({"source": {"path": {"train": "a", "test": "b"}}, "split": {"method": "source"}}, "nothing for validation"),
+        ({"source": {"path": "a.csv"}, "labels": {"tree": ""}}, "data.labels.tree must not be empty"),
+        ({"source": {"path": "a.csv"}, "labels": "icd9"}, "data.labels must be 'icd10cm' or 'plain', not 'icd9'"),
+        ({"source": {"path": "a.csv"}, "columns": {"text": []}}, "data.columns.text"),
+        ({"source": {"path": "a.csv"}, "columns": {"text": ["x", "x"]}}, "names x more than once"),
+        ({"source": {"path": "a.csv"}, "columns": {"label": " "}}, "data.columns.label must not be blank, not ' '"),
+        ({"source": {"path": "a.csv"}, "columns": {"text": ["a", "b"], "label": "b"}}, "a text would be its own label"),
+        ({"source": {"path": "a.csv"}, "split": {"seed": -1}}, "data.split.seed must be at least 0, not -1"),
+        ({"source": {"path": "a.csv"}, "split": {"near_duplicate_similarity": 0}}, "must be more than 0, not 0"),
+        (
+            {
+                "source": {"path": "a.csv"},
+                "test_sets": {"b": {"source": {"path": "b.csv"}, "columns": {"split": "part"}}},
+            },
+            "test_sets.b.columns.split: a further test set has no splits",
+        ),
+    ],
+)
+def test_a_faulty_data_section_is_refused_before_anything_is_read(data, message):
+    with pytest.raises(StudyError) as refusal:
+        parse_study({**STUDY, "data": data})
+    assert message in str(refusal.value)
 
 
 def test_a_fault_in_a_section_is_reported_once_and_not_for_every_model():

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -58,3 +60,26 @@ def test_lengths_of_nothing_and_of_something() -> None:
     assert leakage.lengths(np.zeros(0, np.int64)) == {}
     summary = leakage.lengths(np.arange(101))
     assert (summary["min"], summary["q50"], summary["q95"], summary["max"], summary["mean"]) == (0, 50, 95, 100, 50)
+
+
+@pytest.mark.parametrize(
+    ("turns", "kept"),
+    [
+        (["Doctor: hello", "Patient: ill", "Doctor: it is asthma", "Patient: thanks"], 2),
+        (["Doctor: hello", "Patient: is it asthma?", "Doctor: it is asthma", "Patient: asthma, ok"], 1),
+        (["Doctor: asthma", "Patient: ill"], 2),  # the first turn always stays
+        (["Doctor: asthma"], 1),
+        (["Doctor: it was asthma", "Patient: no", "Doctor: yes", "Patient: no"], 4),  # not a closing turn
+        (["no turn at all, asthma"], 1),
+    ],
+)
+def test_a_closing_turn_that_states_the_label_goes_with_what_follows(turns: list[str], kept: int) -> None:
+    text = "\n".join(turns)
+    assert leakage.without_closing_turn(text, lambda turn: "asthma" in turn) == "\n".join(turns[:kept])
+
+
+def test_many_turns_that_state_the_label_take_no_longer_than_reading_them() -> None:
+    text = "Doctor: hello\n" + "Patient: asthma\n" * 20_000
+    start = time.perf_counter()
+    assert leakage.without_closing_turn(text, lambda turn: "asthma" in turn) == "Doctor: hello"
+    assert time.perf_counter() - start < 2

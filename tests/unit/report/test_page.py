@@ -293,3 +293,23 @@ def _any_answer(row: dict[str, str], code: str) -> Prediction:
     raw = f"The most likely code is {code[:3]}.{code[3:]}."
     fields = {"sample_id": row["sample_id"], "label": row["label"], "raw": raw, "code": code}
     return Prediction.model_construct(**fields, prompt_tokens=1, new_tokens=1)
+
+
+def test_what_leaks_stands_beside_the_verdict(tree: Tree) -> None:
+    """Where each text prints its own label, a score of 99.7% says nothing; the verdict is not to be read without it."""
+    verdict = re.search(r'<section id="verdict".*?</section>', html_of(tree), re.DOTALL)
+    assert verdict
+    said = unescape(re.sub(r"<[^>]+>", "", verdict[0]))
+    assert "All texts in test print their own label's description: a score then says who finds it in the text" in said
+    assert "see data.drop_closing_turn" in said
+    assert "2 samples of test have one of 1 labels that train never shows" in said
+
+
+def test_nothing_is_said_beside_the_verdict_where_nothing_leaks(tree: Tree) -> None:
+    results = read_results(tree.folder)
+    none = dict.fromkeys(("train", "validation", "test"), {"samples": 0, "share": 0.0})
+    clean = {"prints_own_description": none, "test_labels_unseen_in_train": {"labels": 0, "samples": 0, "first": []}}
+    dataset = {**results.dataset, "leakage": {**results.dataset["leakage"], **clean}}
+    results = replace(results, dataset=dataset)
+    html = render(results, tree.spec, make_page(results), dag_picture.graph_of_arms(tree.spec.arms))
+    assert 'class="doubts"' not in html
