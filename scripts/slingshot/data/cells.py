@@ -64,7 +64,7 @@ def shown(value: Any, looks_plain: bool = False) -> str:
     """
     text = str(value)
     if looks_plain and text.isprintable() and not text.isascii():
-        return f"{text[:100]}, which is {ascii(text[:100])}"
+        return f"{text[:100]}, which is {text[:100]!a}"
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 

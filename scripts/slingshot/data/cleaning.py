@@ -27,7 +27,7 @@ _ROLES = {
 
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[\w+-]*[ \t]*(?:\n|\Z)", re.MULTILINE)
 
-_HEADING = re.compile(r"^[ \t]*(?:#{2,}[ \t]*|#[ \t]+)+", re.MULTILINE)
+_HEADING = re.compile(r"^[ \t]*(?:#{2,}+[ \t]*|#[ \t]+)++", re.MULTILINE)
 
 _NAME = r"([A-Za-z]+(?:_[A-Za-z]+)?)(?:[_ ]?\d)?"
 

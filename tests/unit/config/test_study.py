@@ -87,7 +87,10 @@ BOTH = {"train": "a.csv", "validation": "b.csv", "test": "b.csv"}
         ({"source": {"path": "  "}}, "data.source.path must be a path on one line"),
         ({"source": {"path": "a\nb"}}, "data.source.path must be a path on one line"),
         ({"source": {"hub": "../data"}}, "data.source.hub must be an id of the hub such as owner/name, not '../data'"),
-        ({"source": {"hub": "a/b", "revision": "-x"}}, "data.source.revision must be a commit, tag or branch, not '-x'"),
+        (
+            {"source": {"hub": "a/b", "revision": "-x"}},
+            "data.source.revision must be a commit, tag or branch, not '-x'",
+        ),
         ({"source": {"path": "a.csv", "encoding": "utf-9"}}, "Python knows no encoding 'utf-9' of texts"),
         ({"source": {"path": BOTH}, "split": {"method": "source"}}, "names 'b.csv' for validation and for test"),
         ({"source": {"path": {"train": "a", "test": "b"}}, "split": {"method": "source"}}, "nothing for validation"),

@@ -307,7 +307,7 @@ def test_what_leaks_stands_beside_the_verdict(tree: Tree) -> None:
 
 def test_nothing_is_said_beside_the_verdict_where_nothing_leaks(tree: Tree) -> None:
     results = read_results(tree.folder)
-    none = dict.fromkeys(("train", "validation", "test"), {"samples": 0, "share": 0.0})
+    none = {split: {"samples": 0, "share": 0.0} for split in ("train", "validation", "test")}
     clean = {"prints_own_description": none, "test_labels_unseen_in_train": {"labels": 0, "samples": 0, "first": []}}
     dataset = {**results.dataset, "leakage": {**results.dataset["leakage"], **clean}}
     results = replace(results, dataset=dataset)
