@@ -105,7 +105,8 @@ def test_the_hubs_own_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sp
     assert set(splits["test"]["text"]) == texts_of(given, "Test")
     assert set(splits["train"]["text"]) == texts_of(given, "train")
     with pytest.raises(StudyError, match="owner/name has no split 'tset'; it has train, dev, Test"):
-        run(tmp_path, HubData(hub="owner/name", split={"test": "tset"}), split=Split(method="source"))
+        absent = {"train": "train", "validation": "dev", "test": "tset"}
+        run(tmp_path, HubData(hub="owner/name", split=absent), split=Split(method="source"))
 
 
 def leaky() -> list[dict[str, Any]]:
