@@ -8,7 +8,7 @@ import yaml
 from slingshot.artifacts.splits import read_split
 from tests.workflow import small_study
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 
 def test_fixed_splits_and_a_further_test_set_run_through_snakemake(tmp_path):

@@ -15,6 +15,7 @@ from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
 from slingshot.data.cells import is_null, plain_value
 from slingshot.data.labels import target_of
+from slingshot.data.lines import How
 from slingshot.data.readers import read_file, source_files, wanted_columns
 from slingshot.data.tables import Batch
 from slingshot.study.estimate import instruction_words
@@ -53,7 +54,7 @@ def first_batches(source: FileData, columns: Columns, folder: Path) -> Iterator[
     paths = [source.path] if isinstance(source.path, str) else list(source.path.values())
     for path in paths:
         file = source_files(folder / path, path)[0]
-        first = next(read_file(file, wanted_columns(columns), source, columns.label.strip()), None)
+        first = next(read_file(file, wanted_columns(columns), source, How(columns.label.strip())), None)
         if first is not None:
             yield first
 
