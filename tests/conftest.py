@@ -20,12 +20,14 @@ def build_once(tmp_path_factory, name, build):
     """
     place = tmp_path_factory.getbasetemp()
     shared = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / f"shared-{name}"
-    done = shared.with_suffix(".done")
+    done, failed = shared.with_suffix(".done"), shared.with_suffix(".failed")
     with FileLock(shared.with_suffix(".lock")):
+        if failed.exists():
+            pytest.fail(f"{name}: another worker could not build it; its tests say why")
         if not done.exists():
-            shutil.rmtree(shared, ignore_errors=True)  # of a worker whose build failed
+            failed.touch()
             build(shared)
-            done.touch()
+            failed.rename(done)
     return small_study.copy(shared, tmp_path_factory.mktemp(name) / "study")
 
 
