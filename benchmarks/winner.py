@@ -47,6 +47,7 @@ from slingshot.config.specs import PredictSpec  # noqa: E402
 from slingshot.deployment.plain import choose_plainly, encode_plainly, write_plainly  # noqa: E402
 
 TEXTS = 50
+ARMS = ("slm/writes", "slm/chooses", "embedding/minilm", "encoder/minilm-tuned", "baseline/tfidf")
 SERVERS = {
     "transformers": f"{sys.executable} -m transformers.cli.transformers serve {{folder}} --device cpu "
     "--dtype float32 --host 127.0.0.1 --port {port}"
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--quantization", choices=("none", "int8", "nf4"), default="none", help="of slm/writes")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, help="some of them (all)")
     parser.add_argument("--serve", help="transformers, or a command with {folder} and {port}")
     parser.add_argument("--packages", type=Path, help="folder of what the server needs beside the environment")
     given = parser.parse_args()
@@ -74,11 +76,9 @@ def main() -> None:
     new = study / "monday.csv"
     if not (study / "config.yaml").exists():
         write_study(study, given)
-    arms = ["slm/writes", "slm/chooses", "embedding/minilm", "encoder/minilm-tuned", "baseline/tfidf"]
-    snakemake(study, *(f"results/{arm}/metrics.json" for arm in arms))
-    snakemake(study, *(f"results/{arm}/export" for arm in arms))
-    print(f"{given.data}: {TEXTS} texts that the study has not seen, {given.dtype} on {given.device}")
-    for arm in arms:
+    snakemake(study, *(f"results/{arm}/export" for arm in given.arms))
+    print(f"{given.data}: {TEXTS} texts that the study has not seen, {given.dtype} on {given.device}", flush=True)
+    for arm in given.arms:
         answered = answers_of(study, arm, new)
         reloaded = plain_answers(study, arm, new, given.dtype)
         report(f"{arm}, {by(arm)}", answered, reloaded)
@@ -241,7 +241,10 @@ def serving(command: str, folder: Path, packages: Path | None) -> Iterator[str]:
 def report(what: str, answered: list[Prediction], others: list[str]) -> None:
     """One line: how many answers differ, of how many, and how many kinds of answers there were."""
     unlike = sum(one.raw != other for one, other in zip(answered, others, strict=True))
-    print(f"  {unlike} of {len(answered)} differ: {what} ({len({one.raw for one in answered})} different answers)")
+    print(
+        f"  {unlike} of {len(answered)} differ: {what} ({len({one.raw for one in answered})} different answers)",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":
