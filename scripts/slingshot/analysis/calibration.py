@@ -19,13 +19,18 @@ SAMPLES_PER_BIN = 10  # at least, of the error's bins
 def brier_score(probabilities: Floats, correct: Correct, groups: Groups, confidence: float) -> Score:
     """Mean squared distance of probability and outcome (Brier 1950, Monthly Weather Review 78:1). Low is good.
 
-    A mean over samples and a proper score, so it has no bias and an interval that covers; what it is made of is in
-    `brier_parts`.
+    A mean over samples and a proper score, so it has no bias; what it is made of is in `brier_parts`. Where hardly an
+    answer is wrong the losses that are there say little of those to come: the interval reaches at least Student's
+    quantile times the standard error that the losses have if the probabilities are right. Without that it covered 0.43
+    for 30 samples at 98%.
     """
     losses = (probabilities - correct) ** 2
     found = jackknife(lambda sums: sums[:, :1] / sums[:, 1:], np.stack([losses, np.ones_like(losses)], axis=1), groups)
     value = float(found.values[0])
     low, high = jackknife_interval(value, float(found.variances[0]), groups, confidence)
+    assumed = probabilities * (1 - probabilities) * (1 - 2 * probabilities) ** 2
+    reach = critical(confidence, groups) * float(np.sqrt(assumed.mean() / len(losses) * groups.largest_effect))
+    low, high = max(min(low, value - reach), 0.0), min(max(high, value + reach), 1.0)
     return Score(value=value, low=low, high=high, n=len(losses), method="jackknife")
 
 

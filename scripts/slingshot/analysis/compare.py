@@ -13,7 +13,7 @@ from slingshot.analysis.ensemble import ensemble, has_candidates
 from slingshot.analysis.families import competes, describe_treatment, side_of
 from slingshot.analysis.groups import Groups, groups_of
 from slingshot.analysis.outcomes import Outcome, read_outcomes
-from slingshot.analysis.pairs import Pair, answering, compare_pairs, pairs_of
+from slingshot.analysis.pairs import Pair, answering, compare_pairs, pairs_of, seed_means
 from slingshot.analysis.rivalry import frequency_groups, heads_of, selective_of
 from slingshot.analysis.scoring import check_order
 from slingshot.analysis.set_ensemble import set_ensemble
@@ -59,7 +59,7 @@ def compare(
     if separates_form(pairs, outcomes):
         kinds.append("constrained")
     compared = {kind: compare_pairs(pairs, kind, labels, spec.statistics, groups) for kind in kinds}
-    summaries = [summary_of(outcome, spec, costs) for outcome in outcomes]
+    summaries = summaries_of(outcomes, spec, costs, groups)
     verdict, constrained = judge_both(spec, summaries, compared)
     return Comparison(
         confidence=spec.statistics.confidence,
@@ -170,6 +170,18 @@ def cost_of(outcome: Outcome, spec: CompareSpec) -> ArmCost | None:
         spec.cost,
         spec.token_prices.get(outcome.path),
     )
+
+
+def summaries_of(
+    outcomes: Sequence[Outcome], spec: CompareSpec, costs: dict[str, ArmCost], groups: Groups
+) -> list[ArmSummary]:
+    """A row for each arm; one whose recipe has several seeds also has their mean."""
+    return [
+        summary_of(outcome, spec, costs).model_copy(
+            update={"seed_means": seed_means(outcome, outcomes, spec.statistics.confidence, groups)}
+        )
+        for outcome in outcomes
+    ]
 
 
 def summary_of(outcome: Outcome, spec: CompareSpec, costs: dict[str, ArmCost]) -> ArmSummary:

@@ -18,7 +18,7 @@ from slingshot.analysis.bootstrap import resample_weights
 from slingshot.analysis.curve_shapes import FittedShape, fit_best_shape
 from slingshot.analysis.groups import Correct, Floats, Groups, design_effect
 from slingshot.analysis.intervals import mean_interval
-from slingshot.analysis.significance import compare_runs, paired_difference
+from slingshot.analysis.significance import compare_runs, mean_of_runs, paired_difference
 from slingshot.artifacts.comparison import (
     Crossed,
     CurvePoint,
@@ -201,17 +201,19 @@ def _fitted(
     shape = fit_best_shape(sizes, errors)
     noise = learning_curve.training_noise(shape, seeds)
     again = 1 - np.stack([resampled[each.path] for each in runs], axis=1)
-    again += np.random.default_rng([statistics.seed, len(runs)]).normal(0, noise.deviation, size=again.shape)
-    fitted = learning_curve.fit(sizes, errors[None])
-    law = learning_curve.power_law(
-        sizes, errors, fitted, learning_curve.fit(sizes, np.clip(again, 0, 1)), statistics.confidence
-    )
-    fits = learning_curve.fits_well(shape, errors, len(runs[0].values), noise)
+    n = len(runs[0].values)
+    law = None
+    if learning_curve.follows_law(shape, errors, n, noise):
+        law = learning_curve.power_law(sizes, errors, again, noise, statistics.confidence, statistics.seed)
+    fits = learning_curve.fits_well(shape, errors, n, noise)
     return {
         "power_law": law,
         "shapes": shape.shapes,
         "best_shape": shape.best,
         "fits": fits,
+        "line": learning_curve.drawn_line(
+            sizes, [each.exact_match for each in runs], shape, noise, statistics.confidence
+        ),
         "training_noise": noise,
         "break_even": [
             _break_even(runs, other, sizes, shape if fits else None, noise, statistics.confidence, groups)
@@ -258,9 +260,7 @@ def seeds_of(model: str, scored: Sequence[Scored], statistics: Statistics, group
     if len(runs) < 2:
         return None
     shares = np.array([each.exact_match.value for each in runs])
-    nothing = [np.zeros(len(runs[0].values))]
     answers = [each.values.astype(float) for each in runs]
-    mean = compare_runs(answers, nothing, statistics.confidence, groups).difference
     share = float(shares.mean())
     against = {
         other.path: compare_runs(answers, [other.values.astype(float)], statistics.confidence, groups).difference
@@ -269,7 +269,7 @@ def seeds_of(model: str, scored: Sequence[Scored], statistics: Statistics, group
     return SeedVariation(
         model=model,
         runs=[SeedRun(arm=each.path, seed=each.seed, exact_match=each.exact_match) for each in runs],
-        mean=Estimate(value=mean.value, low=max(mean.low, 0.0), high=mean.high),
+        mean=mean_of_runs(answers, statistics.confidence, groups),
         between_seeds=float(shares.std(ddof=1)),
         between_samples=_standard_error(answers, share),
         against={path: Estimate(value=each.value, low=each.low, high=each.high) for path, each in against.items()},

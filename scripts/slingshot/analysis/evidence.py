@@ -40,7 +40,12 @@ class Evidence:
         return [arm for arm in self.competing if arm.side == "rival"]
 
     def score(self, arm: ArmSummary) -> float:
-        """The estimand as a share, of constrained answers where these are asked for and there."""
+        """The estimand as a share, of constrained answers where these are asked for and there.
+
+        Of an arm whose recipe has several seeds it is their mean, as in its pairs.
+        """
+        if mean := arm.seed_means.get(self.answer):
+            return mean.value
         name = arm.estimand or "exact_match"
         return arm.scores.get(f"constrained_{name}" if self.answer == "constrained" else name, arm.score).value
 
@@ -63,7 +68,12 @@ class Evidence:
         return name if len(twins) == 1 else f"{name} [{arm.arm}]"
 
     def named_with_score(self, arm: ArmSummary) -> str:
-        return f"{self.named(arm)} {percent(self.score(arm))}"
+        return f"{self.named(arm)} {percent(self.score(arm))}{self.seeds_of(arm)}"
+
+    def seeds_of(self, arm: ArmSummary) -> str:
+        """` (mean of 3 seeds)` behind such a score."""
+        mean = arm.seed_means.get(self.answer)
+        return f" (mean of {mean.runs} seeds)" if mean else ""
 
     def pair_in_words(self, pair: PairComparison) -> str:
         """`A against B: +4.0 points (95% interval +1.0 to +7.0, p = 0.004)`, both corrected for the pair's family."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Protocol
 
 from slingshot.artifacts.comparison import Family, Side
 from slingshot.config.arms import Arm
@@ -36,6 +37,25 @@ def competes(arm: Arm) -> bool:
     """
     whole = arm.seed is None and arm.train_size is None
     return whole and not arm.human and (side_of(arm) != "small" or arm.finetuned)
+
+
+class Treated(Protocol):
+    """What tells whether an arm repeats another: an `Arm` or its summary."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def design(self) -> str | None: ...
+    @property
+    def finetuned(self) -> bool: ...
+
+
+def repeats(other: Treated, arm: Treated) -> bool:
+    """Whether `other` is the recipe of `arm`, a model finetuned by its plain recipe, with another seed."""
+    plain = arm.finetuned and arm.design in (None, "crossed")
+    return plain and other.design == "seeds" and (other.kind, other.model) == (arm.kind, arm.model)
 
 
 def describe_treatment(arm: Arm, shots: int, classifies: bool = False) -> str:

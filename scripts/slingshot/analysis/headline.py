@@ -28,7 +28,7 @@ def headline(
         question(evidence, outcome, winners),
         form(evidence, outcome, constrained),
         sizes(evidence),
-        seeds(evidence),
+        seeds(evidence, best),
     ]
     opening = "With only known labels allowed: " if evidence.answer == "constrained" else ""
     return best, opening + " ".join(sentence for sentence in sentences if sentence)
@@ -42,7 +42,9 @@ def recommendation(evidence: Evidence, best: ArmSummary, winners: Sequence[str])
     found = f"it answers {score} of {n:,} test dialogues exactly"
     if best.estimand == "micro_f1":
         found = f"its micro F1 is {score} over {n:,} test dialogues"
-    return f"{opening} {evidence.named(best)}: {found}{cost_in_words(best, evidence.currency)}."
+    return (
+        f"{opening} {evidence.named(best)}: {found}{evidence.seeds_of(best)}{cost_in_words(best, evidence.currency)}."
+    )
 
 
 def unbeaten(evidence: Evidence, best: ArmSummary) -> list[ArmSummary]:
@@ -201,15 +203,17 @@ def sizes(evidence: Evidence) -> str:
     return f"The two sides are of nearly one size ({', '.join(shown)}): this tests training, not size."
 
 
-def seeds(evidence: Evidence) -> str:
-    """Whether any finetuned model of the question was trained more than once."""
-    models = {
-        arm.model
-        for pair in evidence.primary
-        for arm in (evidence.arms[pair.first], evidence.arms[pair.second])
-        if arm.finetuned
-    }
-    repeated = {arm.model for arm in evidence.arms.values() if arm.design == "seeds"}
-    if not models or models <= repeated:
+def seeds(evidence: Evidence, best: ArmSummary) -> str:
+    """Whether a trained arm that the headline is about rests on one seed: any of the question's, and the best."""
+    paths = dict.fromkeys(path for pair in evidence.primary for path in (pair.first, pair.second))
+    arms = [evidence.arms[path] for path in paths] or evidence.models
+    arms = [arm for arm in arms if arm.finetuned]
+    if best not in arms and (best.kind == "encoder" or (best.side != "rival" and best.finetuned)):
+        arms.append(best)
+    once = [arm for arm in arms if evidence.answer not in arm.seed_means]
+    if not once:
         return ""
-    return "One seed: another may move a finetuned arm (designs.seeds)."
+    if once == [best] and best.side == "rival":
+        return f"One seed of {evidence.named(best)}: another may move it."
+    of = "" if len(once) == len(arms) else f" of {' and '.join(evidence.named(arm) for arm in once)}"
+    return f"One seed{of}: another may move a finetuned arm (designs.seeds)."

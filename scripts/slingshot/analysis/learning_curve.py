@@ -13,7 +13,8 @@ from scipy.stats import t as student
 from slingshot.analysis.curve_shapes import FittedShape
 from slingshot.analysis.groups import Floats, Groups
 from slingshot.analysis.intervals import critical, padded_mean
-from slingshot.artifacts.comparison import PowerLaw, PowerLawPoint, TrainingNoise, TrainSize
+from slingshot.artifacts.comparison import LinePoint, PowerLaw, TrainingNoise, TrainSize
+from slingshot.artifacts.metrics import Score
 
 ASSUMED_NOISE = 0.02  # between seeds, a share, where nothing says it
 
@@ -65,34 +66,58 @@ def fit(sizes: Floats, errors: Floats) -> Fits:
     return Fits(a[rows, best], b[rows, best], EXPONENTS[best], smallest, float(sizes.max()))
 
 
-def power_law(sizes: Floats, errors: Floats, fitted: Fits, resampled: Fits, confidence: float) -> PowerLaw:
-    """The fit as a record.
+def power_law(
+    sizes: Floats, errors: Floats, resampled: Floats, noise: TrainingNoise, confidence: float, seed: int
+) -> PowerLaw:
+    """The power law of k errors; its parameters' intervals are percentiles over laws fitted to resampled errors.
 
     Args:
-        errors: k measured errors
-        fitted: one law, of these errors
-        resampled: m laws, of m resamples of the test samples, training noise added
+        resampled: shape (m, k), the errors in m resamples of the test samples; training noise is added here, each
+            time with another size of it, as few runs or sizes know it badly (Student's distribution)
     """
-    sizes_drawn = np.geomspace(fitted.smallest, fitted.largest, LINE_POINTS)
-    drawn, bands = fitted.errors(sizes_drawn)[0], resampled.errors(sizes_drawn)
-    asymptotes, exponents = _bounds(resampled.asymptote, confidence), _bounds(resampled.exponent, confidence)
-    line = [
-        PowerLawPoint(train_samples=float(size), value=1 - error, low=1 - max(high, error), high=1 - min(low, error))
-        for size, error, (low, high) in zip(
-            sizes_drawn, drawn, (_bounds(column, confidence) for column in bands.T), strict=True
-        )
-    ]
+    generator = np.random.default_rng([seed, len(sizes)])
+    again = resampled
+    if noise.freedom:
+        scales = noise.deviation * np.sqrt(noise.freedom / generator.chisquare(noise.freedom, size=(len(resampled), 1)))
+        again = again + scales * generator.normal(size=resampled.shape)
+    fitted, refitted = fit(sizes, errors[None]), fit(sizes, np.clip(again, 0, 1))
+    asymptote, exponent = float(fitted.asymptote[0]), float(fitted.exponent[0])
     return PowerLaw(
-        asymptote=float(fitted.asymptote[0]),
-        asymptote_low=min(asymptotes[0], float(fitted.asymptote[0])),
-        asymptote_high=max(asymptotes[1], float(fitted.asymptote[0])),
-        scale=float(fitted.excess[0] * fitted.smallest ** fitted.exponent[0]),
-        exponent=float(fitted.exponent[0]),
-        exponent_low=min(exponents[0], float(fitted.exponent[0])),
-        exponent_high=max(exponents[1], float(fitted.exponent[0])),
+        asymptote=asymptote,
+        asymptote_interval=_bounds(np.append(refitted.asymptote, asymptote), confidence),
+        scale=float(fitted.excess[0] * fitted.smallest**exponent),
+        exponent=exponent,
+        exponent_interval=_bounds(np.append(refitted.exponent, exponent), confidence),
         largest_residual=float(np.abs(fitted.errors(sizes)[0] - errors).max()),
-        line=line,
     )
+
+
+def drawn_line(
+    sizes: Floats, scores: Sequence[Score], shape: FittedShape, noise: TrainingNoise, confidence: float
+) -> list[LinePoint]:
+    """The best shape with a band that needs no shape, only a score that does not fall with the size.
+
+    Under that the score of a size is no lower than that of the measured size below it and no higher than that of the
+    one above: the band's ends are theirs, over test samples and training noise (distances to the ends square and add,
+    Zou and Donner 2008), so at each size it holds as often as those do, or more often.
+
+    Args:
+        sizes: k train sizes in rising order
+        scores: of the runs of these sizes
+    """
+    quantile = float(student.ppf((1 + confidence) / 2, noise.freedom)) if noise.freedom else 0.0
+    reach = quantile * noise.deviation
+    lows = [max(each.value - math.hypot(each.value - each.low, reach), 0.0) for each in scores]
+    highs = [min(each.value + math.hypot(each.high - each.value, reach), 1.0) for each in scores]
+    line = []
+    for index in np.linspace(0, len(shape.grid) - 1, LINE_POINTS).round().astype(int):
+        size, value = float(shape.grid[index]), 1 - float(shape.errors[index])
+        below = int(np.searchsorted(sizes, size * (1 + 1e-9), side="right")) - 1
+        above = min(int(np.searchsorted(sizes, size * (1 - 1e-9), side="left")), len(sizes) - 1)
+        line.append(
+            LinePoint(train_samples=size, value=value, low=min(lows[below], value), high=max(highs[above], value))
+        )
+    return line
 
 
 def training_noise(shape: FittedShape, seeds: Sequence[float]) -> TrainingNoise:
@@ -113,6 +138,15 @@ def fits_well(shape: FittedShape, errors: Floats, n: int, noise: TrainingNoise) 
     point = math.sqrt(float(np.mean(errors * (1 - errors))) / n + training**2)
     held_out = min((each.held_out_error for each in shape.shapes if each.held_out_error is not None), default=0.0)
     return held_out <= 2 * point
+
+
+def follows_law(shape: FittedShape, errors: Floats, n: int, noise: TrainingNoise) -> bool:
+    """Whether the power law predicts held-out sizes best, and well: only then do its parameters mean anything.
+
+    Under a sigmoid the interval of its asymptote covers 0.53 to 0.88 (benchmarks/coverage.py's curves).
+    """
+    compared = any(each.held_out_error is not None for each in shape.shapes)
+    return compared and shape.best == "power law" and fits_well(shape, errors, n, noise)
 
 
 def break_even_bounds(

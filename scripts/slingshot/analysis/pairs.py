@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slingshot.analysis.decision import excludes_zero, margin_finding
-from slingshot.analysis.families import declare_pairs
+from slingshot.analysis.families import declare_pairs, repeats
 from slingshot.analysis.groups import Groups, independent
 from slingshot.analysis.intervals import difference_of, jackknife
 from slingshot.analysis.outcomes import Outcome
@@ -19,8 +19,8 @@ from slingshot.analysis.set_scores import (
     macro_f1_difference,
     micro_f1_difference,
 )
-from slingshot.analysis.significance import cohens_g, compare_runs, discordant, paired_difference
-from slingshot.artifacts.comparison import Family, PairComparison
+from slingshot.analysis.significance import cohens_g, compare_runs, discordant, mean_of_runs, paired_difference
+from slingshot.artifacts.comparison import Family, PairComparison, SeedMean
 from slingshot.artifacts.labels import Label
 from slingshot.artifacts.metrics import AnswerKind, Difference
 from slingshot.config.arms import Arm
@@ -68,12 +68,22 @@ def pairs_of(arms: Sequence[Arm], outcomes: Sequence[Outcome]) -> list[Pair]:
 
 
 def runs_of(outcome: Outcome, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
-    """The arm and, where it is a model finetuned by its plain recipe, its repetitions with other seeds."""
-    arm = outcome.arm
-    if not arm.finetuned or arm.design not in (None, "crossed"):
-        return (outcome,)
-    repeats = (each for each in outcomes if each.arm.design == "seeds")
-    return (outcome, *(each for each in repeats if (each.arm.kind, each.arm.model) == (arm.kind, arm.model)))
+    """The arm and its repetitions with other seeds."""
+    return (outcome, *(each for each in outcomes if repeats(each.arm, outcome.arm)))
+
+
+def seed_means(
+    outcome: Outcome, outcomes: Sequence[Outcome], confidence: float, groups: Groups
+) -> dict[AnswerKind, SeedMean]:
+    """The mean of the estimand over the seeds of an arm's recipe, by kind of answer; empty with one seed."""
+    found: dict[AnswerKind, SeedMean] = {}
+    kinds: tuple[AnswerKind, ...] = ("free", "constrained")
+    for kind in kinds:
+        runs = [run.values(kind) for run in runs_of(outcome, outcomes) if run.way(kind)]
+        if outcome.way(kind) and len(runs) > 1:
+            mean = mean_of_runs(runs, confidence, groups)
+            found[kind] = SeedMean(value=mean.value, low=mean.low, high=mean.high, runs=len(runs))
+    return found
 
 
 def answering(pairs: Sequence[Pair], kind: AnswerKind) -> list[Pair]:

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from slingshot.analysis.designs import Scored
-from slingshot.analysis.groups import Groups
+from slingshot.analysis.groups import Correct, Groups
 from slingshot.analysis.outcomes import Outcome
 from slingshot.analysis.scoring import FREQUENCIES, proportion, span
 from slingshot.analysis.selective import selective_coding
-from slingshot.analysis.significance import holm, paired_difference, paired_p
+from slingshot.analysis.significance import paired_difference, paired_p
 from slingshot.artifacts.labels import Label
 from slingshot.artifacts.rivalry import FrequencyGroup, HeadComparison, HeadPoint, SelectiveCoding
 from slingshot.config.reporting import Statistics
@@ -52,10 +52,7 @@ def frequency_groups(
             continue
         together = groups.among(members)
         right = {path: each[members] for path, each in correct.items()}
-        most = max(each.sum() for each in right.values())
-        best = [path for path, each in right.items() if each.sum() == most]
-        others = [path for path in right if path not in best]
-        adjusted = holm([paired_p(right[best[0]], right[path], together) for path in others])
+        best, others = best_of_group(right, together)
         found.append(
             FrequencyGroup(
                 group=span(low, high),
@@ -63,10 +60,26 @@ def frequency_groups(
                 labels=test["label"][members].nunique(),
                 best=best,
                 accuracy=proportion(right[best[0]], confidence, together),
-                not_worse=[path for path, p in zip(others, adjusted, strict=True) if p > 1 - confidence],
+                not_worse=[path for path, p in others.items() if p > 1 - confidence],
             )
         )
     return found
+
+
+def best_of_group(right: dict[str, Correct], groups: Groups) -> tuple[list[str], dict[str, float]]:
+    """The arms with most right answers, and each other arm's adjusted p beside the first of them.
+
+    Bonferroni over all pairs of arms, as any of them might have been the best on these samples: corrected for the
+    other arms alone, one of ten equal arms would be called worse far too often (docs/statistics.md, coverage).
+    """
+    most = max(each.sum() for each in right.values())
+    best = [path for path, each in right.items() if each.sum() == most]
+    every_pair = len(right) * (len(right) - 1) / 2
+    return best, {
+        path: min(1.0, every_pair * paired_p(right[best[0]], each, groups))
+        for path, each in right.items()
+        if path not in best
+    }
 
 
 def heads_of(scored: Sequence[Scored], train_labels: int, confidence: float, groups: Groups) -> list[HeadComparison]:

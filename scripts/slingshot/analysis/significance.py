@@ -14,6 +14,7 @@ from scipy.stats import t as student
 
 from slingshot.analysis.groups import Correct, Floats, Groups, design_effect, independent
 from slingshot.analysis.intervals import critical, mean_interval, padded_mean
+from slingshot.artifacts.comparison import Estimate
 from slingshot.artifacts.metrics import Difference
 
 FLIPPED = 1_000  # totals of broken numbers, at most, whose signs are tried
@@ -45,6 +46,16 @@ def compare_runs(first: Sequence[Floats], second: Sequence[Floats], confidence: 
         return Paired(paired_difference(first[0], second[0], confidence, groups), p)
     spread = _spread_of(first, second, groups)
     return Paired(_seeds_difference(spread, confidence), _seeds_p(spread))
+
+
+def mean_of_runs(runs: Sequence[Floats], confidence: float, groups: Groups) -> Estimate:
+    """The mean score of a recipe's runs with several seeds; its interval counts samples and seeds.
+
+    Args:
+        runs: at least two, each the score of each of the n samples, in [0, 1]
+    """
+    found = compare_runs(runs, [np.zeros(len(runs[0]))], confidence, groups).difference
+    return Estimate(value=found.value, low=max(found.low, 0.0), high=found.high)
 
 
 def discordant(first: Correct, second: Correct) -> tuple[int, int]:
@@ -225,16 +236,6 @@ def _seeds_p(spread: _Spread) -> float:
         return least
     exponent = brentq(lambda power: spread.reach(1 - 10**power) - abs(spread.center), np.log10(least), -1e-9)
     return float(10**exponent)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for the whole family (Holm 1979): the chance of any false finding stays at the level."""
-    order, count = np.argsort(p_values, kind="stable"), len(p_values)
-    adjusted = np.zeros(count)
-    for rank, which in enumerate(order):
-        least = adjusted[order[rank - 1]] if rank else 0.0
-        adjusted[which] = min(1.0, max(least, (count - rank) * p_values[which]))
-    return [float(p) for p in adjusted]
 
 
 def cohens_g(only_first: int, only_second: int) -> float | None:

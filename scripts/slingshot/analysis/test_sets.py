@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from slingshot.analysis.families import repeats
 from slingshot.analysis.groups import Correct, Floats, Groups, groups_of
 from slingshot.analysis.scoring import check_order
 from slingshot.analysis.set_scores import micro_f1_values
-from slingshot.analysis.significance import paired_difference, paired_p
-from slingshot.artifacts.comparison import PairComparison, read_comparison
+from slingshot.analysis.significance import compare_runs
+from slingshot.artifacts.comparison import ArmSummary, PairComparison, read_comparison
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.metrics import AnswerKind, Metrics, Score, read_metrics
 from slingshot.artifacts.predictions import is_right, read_predictions
@@ -27,11 +28,10 @@ def compare_test_sets(spec: CompareTestSetsSpec, results: ResultFiles) -> TestSe
     comparison = read_comparison(results.comparison)
     answer = comparison.verdict.answer
     pairs = [pair for pair in comparison.comparisons if pair.family == "primary" and pair.answer == answer]
-    every_arm = [arm.arm for arm in comparison.arms]
     return TestSets(
         confidence=spec.statistics.confidence,
         answer=answer,
-        test_sets=[_one(name, spec, results, every_arm, pairs, answer) for name in spec.test_sets],
+        test_sets=[_one(name, spec, results, comparison.arms, pairs, answer) for name in spec.test_sets],
     )
 
 
@@ -39,7 +39,7 @@ def _one(
     name: str,
     spec: CompareTestSetsSpec,
     results: ResultFiles,
-    every_arm: Sequence[str],
+    summaries: Sequence[ArmSummary],
     pairs: Sequence[PairComparison],
     answer: AnswerKind,
 ) -> OneTestSet:
@@ -47,6 +47,12 @@ def _one(
     arms = spec.arms[name]
     estimand = spec.statistics.estimand_of(spec.several)
     right = {arm: _values(results.arm(arm).test_set(name), split, arm, answer, estimand) for arm in arms}
+    by_path = {each.arm: each for each in summaries}
+
+    def runs_of(arm: str) -> list[Floats | Correct]:
+        others = [each.arm for each in summaries if repeats(each, by_path[arm])]
+        return [right[path] for path in (arm, *others) if path in right]
+
     main = {arm: read_metrics(results.arm(arm).metrics) for arm in arms}
     return OneTestSet(
         name=name,
@@ -54,11 +60,11 @@ def _one(
         main_n_samples=next(iter(main.values())).n_samples if main else 0,
         arms=[_arm(arm, results.arm(arm).test_set(name), main[arm], answer, estimand) for arm in arms],
         pairs=[
-            _pair(pair, right[pair.first], right[pair.second], spec, groups_of(split))
+            _pair(pair, runs_of(pair.first), runs_of(pair.second), spec, groups_of(split))
             for pair in pairs
             if pair.first in right and pair.second in right
         ],
-        not_answered=[arm for arm in every_arm if arm not in right],
+        not_answered=[each.arm for each in summaries if each.arm not in right],
     )
 
 
@@ -115,15 +121,18 @@ def drop_of(main: Score, here: Score) -> Drop:
 
 def _pair(
     pair: PairComparison,
-    first: Floats | Correct,
-    second: Floats | Correct,
+    first: Sequence[Floats | Correct],
+    second: Sequence[Floats | Correct],
     spec: CompareTestSetsSpec,
     groups: Groups,
 ) -> PairOnTestSet:
+    """Each side as its runs, as on the study's own test split."""
+    runs = [[run.astype(float) for run in side] for side in (first, second)]
+    found = compare_runs(runs[0], runs[1], spec.statistics.confidence, groups)
     return PairOnTestSet(
         first=pair.first,
         second=pair.second,
-        difference=paired_difference(first, second, spec.statistics.confidence, groups),
+        difference=found.difference,
         main_difference=pair.difference,
-        p=paired_p(first, second, groups),
+        p=found.p,
     )

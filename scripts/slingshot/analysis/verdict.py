@@ -65,8 +65,8 @@ def facts_on_seeds(evidence: Evidence) -> list[str]:
         return []
     seeds = ", ".join(f"{evidence.named(evidence.arms[path])} {count}" for path, count in runs.items() if count > 1)
     return [
-        f"Seeds: {seeds}. A difference of such an arm is that of its mean, and its interval and test count samples and "
-        "seeds."
+        f"Seeds: {seeds}. Score and differences of such an arm are here those of its mean, and intervals and tests "
+        "count samples and seeds; tables and figures of arms show the run of the study's own seed."
     ]
 
 
@@ -144,6 +144,12 @@ def caveats_of(evidence: Evidence, best: ArmSummary | None) -> list[str]:
         spoken_of.add(best.arm)
     models = [arm for arm in evidence.models if arm.arm in spoken_of or not evidence.primary]
     caveats = []
+    if evidence.primary and evidence.answer == "free" and len(evidence.primary) < evidence.primary[0].family_size:
+        lacking, declared = evidence.primary[0].family_size - len(evidence.primary), evidence.primary[0].family_size
+        caveats.append(
+            f"{lacking} of {counted(declared, 'declared pair')} of a finetuned small and a large arm "
+            f"{'have' if lacking > 1 else 'has'} no results yet: they may change what is said of size."
+        )
     for arm in models:
         for rival in evidence.rivals:
             pair = evidence.between(arm, rival)
@@ -151,8 +157,9 @@ def caveats_of(evidence: Evidence, best: ArmSummary | None) -> list[str]:
                 continue
             worse = "is significantly worse than" if pair.significant else "is not shown to be better than"
             caveats.append(
-                f"{evidence.named(arm)} {worse} {evidence.named(rival)} ({percent(evidence.score(rival))}; difference "
-                f"{points(pair.simultaneous.value)} points, {span(pair.simultaneous)})."
+                f"{evidence.named(arm)} {worse} {evidence.named(rival)} ({percent(evidence.score(rival))}"
+                f"{evidence.seeds_of(rival)}; difference {points(pair.simultaneous.value)} points, "
+                f"{span(pair.simultaneous)})."
             )
     for arm in models:
         parsable = arm.scores["parsable"].value

@@ -27,6 +27,15 @@ MarginFinding = Literal["equivalent", "first_not_worse", "second_not_worse"]
 MEASURES: dict[Estimand, str] = {"exact_match": "exact match", "micro_f1": "micro F1"}
 
 
+class SeedMean(Record):
+    """The mean score of a recipe's runs with several seeds; its interval is over seeds and samples."""
+
+    value: float
+    low: float
+    high: float
+    runs: int
+
+
 class ArmSummary(Record):
     """A row of the table of arms. The rest of an arm's scores stands in its metrics.json."""
 
@@ -49,6 +58,11 @@ class ArmSummary(Record):
         "block_accuracy, chapter_accuracy, hierarchical_f1, top_1, top_3, top_5, brier, calibration_error, "
         "constrained_exact_match where they exist; of sets those of report/tables.py's SCORES"
     )
+    seed_means: dict[AnswerKind, SeedMean] = Field(
+        default={},
+        description="the estimand as headline and pairs have it, by kind of answer, where the arm's recipe has runs "
+        "with several seeds; `scores` are of the arm's own run. Empty with one seed",
+    )
     cost: ArmCost | None = Field(description="null where nothing ran here: imported predictions")
     estimand: Estimand | None = Field(
         None, description="the key of `scores` that pairs, verdict and designs are of; left out: exact_match"
@@ -65,6 +79,11 @@ class ArmSummary(Record):
     def measure(self) -> str:
         """The estimand in words."""
         return MEASURES[self.estimand or "exact_match"]
+
+    @property
+    def recipe_score(self) -> Score | SeedMean:
+        """The estimand as headline and pairs have it: the mean of the arm's seeds where it has several."""
+        return self.seed_means.get("free", self.score)
 
 
 class PairComparison(Record):
@@ -104,7 +123,8 @@ class PairComparison(Record):
     odds_ratio: float | None = Field(description="only_first_right / only_second_right; null where that is not finite")
     levels: dict[str, Difference] = Field(
         description="differences of category_accuracy, block_accuracy, chapter_accuracy, hierarchical_f1 where they "
-        "exist, and of sets those of macro_f1 and of exact_match or micro_f1; intervals only, not tested"
+        "exist, and of sets those of macro_f1 and of exact_match or micro_f1, of the two arms' own runs, whatever the "
+        "number of seeds; intervals only, not tested"
     )
 
 
@@ -155,7 +175,9 @@ class CurvePoint(Record):
     exact_match: Score
 
 
-class PowerLawPoint(Record):
+class LinePoint(Record):
+    """A point of a drawn learning curve: the best shape's, with an interval that needs no shape."""
+
     train_samples: float
     value: float = Field(description="exact match")
     low: float
@@ -166,14 +188,11 @@ class PowerLaw(Record):
     """1 - exact match = asymptote + scale * n^-exponent, over the sizes measured."""
 
     asymptote: float
-    asymptote_low: float
-    asymptote_high: float
+    asymptote_interval: tuple[float, float]
     scale: float
     exponent: float
-    exponent_low: float
-    exponent_high: float
+    exponent_interval: tuple[float, float]
     largest_residual: float = Field(description="largest distance of a measured point from the curve, a share")
-    line: list[PowerLawPoint] = Field(description="the curve and its band, from the smallest to the largest size")
 
 
 ShapeName = Literal["power law", "sigmoid", "logarithm"]
@@ -232,10 +251,18 @@ class MeasuredCurve(Record):
     model: str
     hold: Literal["epochs", "steps"] = Field(description="what was the same for every size")
     points: list[CurvePoint]
-    power_law: PowerLaw | None = Field(description="null with fewer than three different sizes")
+    power_law: PowerLaw | None = Field(
+        description="null where another shape predicts held-out sizes better, none does so well, or there are "
+        "fewer than four different sizes to hold one out"
+    )
     shapes: list[CurveShape] = Field(default=[])
     best_shape: ShapeName | None = Field(None, description="by held-out error; break-even estimates are from it")
     fits: bool = Field(True, description="false: no shape predicts held-out sizes within their noise")
+    line: list[LinePoint] = Field(
+        default=[],
+        description="the best shape from the smallest to the largest size; its band rests on the measured sizes beside "
+        "each point and needs no shape, only a score that does not fall with the size",
+    )
     training_noise: TrainingNoise | None = None
     break_even: list[TrainSizeBreakEven]
 

@@ -42,8 +42,8 @@ class FrequencyGroup(Record):
     accuracy: Score = Field(description="of the best")
     not_worse: list[str] = Field(
         description="other arms that are not significantly worse than the best (exact McNemar test, or sign flips of "
-        "whole groups, against the first of them; Holm's correction over the arms of the row; the best was chosen on "
-        "the same samples)"
+        "whole groups, against the first of them; Bonferroni's correction over all pairs of arms, as the best was "
+        "chosen on the same samples)"
     )
 
 

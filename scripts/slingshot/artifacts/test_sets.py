@@ -38,7 +38,9 @@ class PairOnTestSet(Record):
     second: str
     difference: Difference
     main_difference: Difference
-    p: float = Field(description="two-sided, exact; not adjusted: the verdict does not rest on it")
+    p: float = Field(
+        description="two-sided, as on the study's own test split; not adjusted: the verdict does not rest on it"
+    )
 
 
 class OneTestSet(Record):

@@ -20,7 +20,9 @@ class Statistics(Spec):
     )
     confidence: float = Field(0.95, gt=0, lt=1, description="of every interval")
     resamples: int = Field(
-        10_000, ge=100, description="of the band around a learning curve; every other interval is computed"
+        10_000,
+        ge=100,
+        description="of the intervals of a learning curve's asymptote and exponent; every other interval is computed",
     )
     seed: int = Field(42, description="of the resamples")
     selective_precision: float = Field(
@@ -57,7 +59,7 @@ class Cost(Spec):
         ge=0,
         lt=0.3,
         description="relative standard deviation of a measured time or energy from run to run, for the interval of the "
-        "break-even volume; measure it by running a step twice on your machine",
+        "break-even volume; 3% is assumed, not measured: run a step several times on your machine",
     )
 
 

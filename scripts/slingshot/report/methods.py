@@ -129,13 +129,17 @@ def describe_answering(step: StepRecord) -> list[str]:
 
 
 def describe_scoring(comparison: Comparison) -> str:
-    pairs = [pair for pair in comparison.comparisons if pair.family == "primary"]
+    answer = comparison.verdict.answer
+    pairs = [pair for pair in comparison.comparisons if pair.family == "primary" and pair.answer == answer]
     plural = "s" if len(pairs) != 1 else ""
     test = "exact McNemar tests" if comparison.estimand == "exact_match" else "sign flips of samples"
+    if any(pair.difference.design_effect is not None for pair in pairs):
+        test += ", of whole groups,"
+    if any(max(pair.first_runs, pair.second_runs) > 1 for pair in pairs):
+        test += " (arms with several seeds by their mean, over samples and seeds)"
     sentences = [
         f"{sentence_case(comparison.measure)} on {count(comparison.n_samples)} test samples with "
-        f"{level(comparison.confidence)} intervals; "
-        f"macro averages by {count(comparison.resamples)} bootstrap resamples, seed {comparison.seed}."
+        f"{level(comparison.confidence)} intervals (Wilson's for shares, jackknife for averages over labels)."
     ]
     if pairs:
         sentences.append(

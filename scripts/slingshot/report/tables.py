@@ -78,8 +78,12 @@ def arm_table(comparison: Comparison, columns: Sequence[tuple[str, str, str]]) -
                 f"{key}_high": score.high if score else None,
                 f"{key}_n": score.n if score else None,
             }
-        cost = arm.cost
+        cost, mean = arm.cost, arm.seed_means.get("free")
         row |= {
+            "seeds": mean.runs if mean else None,
+            "exact_match_mean_of_seeds": mean.value if mean else None,
+            "exact_match_mean_of_seeds_low": mean.low if mean else None,
+            "exact_match_mean_of_seeds_high": mean.high if mean else None,
             "training_device_seconds": cost.training.device_seconds if cost and cost.training else None,
             "device_seconds_per_1000_dialogues": cost.per_1000_dialogues.device_seconds if cost else None,
             "energy_wh_per_1000_dialogues": cost.per_1000_dialogues.energy_wh if cost else None,
@@ -94,11 +98,12 @@ def arm_table(comparison: Comparison, columns: Sequence[tuple[str, str, str]]) -
 def leaders(comparison: Comparison) -> list[tuple[str, ArmSummary]]:
     """The best arm of each side under each treatment, by the estimand, each with what it is.
 
-    Arms that repeat a recipe or weaken it (other seeds, parts of train) lead nothing.
+    Arms that repeat a recipe or weaken it (other seeds, parts of train) lead nothing, nor does a human coder. One with
+    several seeds has the score of their mean.
     """
     groups: dict[tuple[str, bool], list[ArmSummary]] = {}
     for arm in comparison.arms:
-        if arm.competes or not arm.finetuned:
+        if (arm.competes or not arm.finetuned) and not arm.human:
             groups.setdefault((arm.side, arm.finetuned or arm.side == "rival"), []).append(arm)
     order = [(side, trained) for side in ("small", "large", "rival") for trained in (True, False)]
     return [
@@ -106,7 +111,7 @@ def leaders(comparison: Comparison) -> list[tuple[str, ArmSummary]]:
             "Best of neither side"
             if side == "rival"
             else f"Best {'finetuned' if trained else 'untrained'} {side} model",
-            max(groups[side, trained], key=lambda arm: arm.score.value),
+            max(groups[side, trained], key=lambda arm: arm.recipe_score.value),
         )
         for side, trained in order
         if (side, trained) in groups

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from slingshot.analysis.compare import judge_both, summary_of
+from slingshot.analysis.compare import judge_both, summaries_of
+from slingshot.analysis.groups import independent
 from slingshot.analysis.outcomes import Outcome
 from slingshot.analysis.pairs import compare_pairs, pairs_of
 from slingshot.analysis.scoring import proportion
@@ -108,7 +109,7 @@ def judge_arms(
     pairs = pairs_of(spec.arms, outcomes)
     kinds: list[AnswerKind] = ["free", *(["constrained"] if all(arm.constrained is not None for arm in arms) else [])]
     compared = {kind: compare_pairs(pairs, kind, LABELS, statistics) for kind in kinds}
-    return judge_both(spec, [summary_of(each, spec, dict(costs or {})) for each in outcomes], compared)
+    return judge_both(spec, summaries_of(outcomes, spec, dict(costs or {}), independent(len(arms[0].right))), compared)
 
 
 def judge_right(arms: Mapping[str, Right], parsable: float = 1.0) -> Verdict:

@@ -5,9 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from slingshot.analysis.compare import judge_both, summaries_of
+from slingshot.analysis.groups import independent
 from slingshot.analysis.headline import amount
+from slingshot.analysis.pairs import compare_pairs, pairs_of
 from slingshot.artifacts.cost import ArmCost, ServingCost, StepCost
-from tests.unit.analysis.simulated_arms import Simulated, draw_arms, judge_arms, judge_right, right_first
+from slingshot.config.reporting import Cost
+from slingshot.config.specs import CompareSpec
+from tests.unit.analysis.simulated_arms import (
+    LABELS,
+    SETTINGS,
+    Simulated,
+    draw_arms,
+    judge_arms,
+    judge_right,
+    right_first,
+)
 
 
 def test_a_linear_baseline_that_wins_is_what_the_headline_recommends() -> None:
@@ -107,3 +120,69 @@ def test_a_rival_that_another_rival_equals_is_not_recommended_alone() -> None:
     assert sentence.startswith("Highest score of 4 arms: e")
     assert "It is not shown to be better than TF-IDF 74.0%" in sentence and "choose by cost" in sentence
     assert "It is significantly better than the best language model, c (3B, finetuned) 40.0%" in sentence
+
+
+def test_the_headline_names_the_arms_that_have_one_seed_where_others_have_more() -> None:
+    arms = [
+        Simulated("llm/a", right_first(200, 10)),
+        Simulated("slm/c", right_first(200, 150)),
+        Simulated("slm/c/seed1", right_first(200, 149), design="seeds", seed=1),
+        Simulated("slm/d", right_first(200, 120)),
+    ]
+    assert "One seed of d (3B, finetuned): another may move" in judge_arms(arms)[0].sentence
+
+
+def test_one_seed_is_said_of_a_finetuned_arm_without_a_large_one_and_of_an_encoder() -> None:
+    small = [Simulated("slm/c", right_first(200, 150)), Simulated("baseline/tfidf", right_first(200, 100))]
+    assert "One seed: another may move a finetuned arm" in judge_arms(small)[0].sentence
+    encoder = [Simulated("encoder/e", right_first(200, 190)), Simulated("baseline/tfidf", right_first(200, 100))]
+    assert "One seed of e" in judge_arms(encoder)[0].sentence
+    untrained = [Simulated("llm/a", right_first(200, 150)), Simulated("baseline/tfidf", right_first(200, 100))]
+    assert "One seed" not in judge_arms(untrained)[0].sentence
+
+
+def test_score_and_pairs_of_an_arm_with_several_seeds_are_of_their_mean() -> None:
+    """Own seed 119 of 300; the mean of 119, 99, 100 and 101 is 34.9%, and another small arm has 36.7%."""
+    arms = [
+        Simulated("llm/a", right_first(300, 60)),
+        Simulated("slm/c", right_first(300, 119)),
+        Simulated("slm/d", right_first(300, 110)),
+    ]
+    seeds = [Simulated(f"slm/c/seed{n}", right_first(300, 99 + n), design="seeds", seed=n) for n in range(3)]
+    assert judge_arms(arms)[0].best == "slm/c"
+    verdict = judge_arms([*arms, *seeds])[0]
+    assert verdict.best == "slm/d"  # a lucky seed is not named first
+    assert "mean of" not in verdict.sentence
+    alone = judge_arms([arms[0], arms[1], *seeds])[0]
+    assert "it answers 34.9% of 300 test dialogues exactly (mean of 4 seeds)" in alone.sentence
+    assert "+14.9 points over 4 seeds" in alone.evidence[0]
+    assert any("tables and figures of arms show the run of the study's own seed" in fact for fact in alone.facts)
+
+
+def test_constrained_answers_have_their_own_mean_over_seeds() -> None:
+    arms = [
+        Simulated("llm/a", right_first(300, 60), constrained=right_first(300, 60)),
+        Simulated("slm/c", right_first(300, 120), constrained=right_first(300, 180)),
+        Simulated("slm/c/seed1", right_first(300, 100), constrained=right_first(300, 160), design="seeds", seed=1),
+    ]
+    free, constrained = judge_arms(arms)
+    assert "36.7% of 300 test dialogues exactly (mean of 2 seeds)" in free.sentence
+    assert constrained is not None
+    assert "56.7% of 300 test dialogues exactly (mean of 2 seeds)" in constrained.sentence
+
+
+def test_declared_pairs_without_results_are_said_beside_the_verdict() -> None:
+    there = [Simulated("llm/a", right_first(300, 60)), Simulated("slm/c", right_first(300, 150))]
+    outcomes = [each.outcome for each in there]
+    missing = Simulated("llm/b", right_first(300, 0)).arm
+    spec = CompareSpec(
+        arms=[*(each.arm for each in outcomes), missing],
+        result_keys={each.path: each.path for each in outcomes},
+        ensemble_weights="equal",
+        statistics=SETTINGS,
+        cost=Cost(),
+    )
+    compared = compare_pairs(pairs_of(spec.arms, outcomes), "free", LABELS, SETTINGS)
+    verdict, _ = judge_both(spec, summaries_of(outcomes, spec, {}, independent(300)), {"free": compared})
+    assert "1 of 2 declared pairs of a finetuned small and a large arm has no results yet" in verdict.caveats[0]
+    assert not any("no results yet" in caveat for caveat in judge_arms(there)[0].caveats)

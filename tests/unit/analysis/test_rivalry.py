@@ -7,7 +7,7 @@ import pandas as pd
 
 from slingshot.analysis.designs import Scored
 from slingshot.analysis.groups import independent
-from slingshot.analysis.rivalry import frequency_groups, heads_of
+from slingshot.analysis.rivalry import best_of_group, frequency_groups, heads_of
 from slingshot.analysis.scoring import proportion
 from slingshot.artifacts.labels import Label
 from slingshot.config.arms import Arm
@@ -32,6 +32,17 @@ def test_each_range_of_frequency_has_its_winner():
     assert (groups["50 and more"].n, groups["50 and more"].labels) == (40, 1)
     assert groups["1-4"].best == ["slm/a"] and groups["1-4"].not_worse == []
     assert groups["0"].best == ["baseline/tfidf", "slm/a", "embedding/b"]
+
+
+def test_of_ten_equal_arms_one_is_seldom_called_worse_than_the_best() -> None:
+    """The best is picked on the same samples: corrected for nine arms rather than for all pairs, this fails."""
+    generator = np.random.default_rng(5)
+    worse = 0
+    for _ in range(200):
+        right = {str(arm): generator.random(150) < 0.5 for arm in range(10)}
+        _, others = best_of_group(right, independent(150))
+        worse += min(others.values(), default=1.0) <= 0.05
+    assert worse <= 18  # of 200 at 5%: more with a chance under 1%
 
 
 def scored(variant, design, size, head, right):

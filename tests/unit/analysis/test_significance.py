@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from benchmarks.verdict_power import CORRECTIONS, power
 from scipy.stats import binomtest, norm
 from sklearn.metrics import precision_recall_fscore_support
 from statsmodels.stats.contingency_tables import mcnemar
@@ -15,7 +16,6 @@ from slingshot.analysis.significance import (
     cohens_g,
     compare_runs,
     discordant,
-    holm,
     mcnemar_p,
     paired_difference,
     paired_p,
@@ -197,7 +197,7 @@ def test_a_family_of_equal_arms_is_called_different_no_more_often_than_the_level
     false = 0
     for _ in range(2000):
         pairs = [paired_answers(generator, 200, 0.1, 0.1) for _ in range(4)]
-        false += min(holm([mcnemar_p(*discordant(*pair)) for pair in pairs])) <= 0.05
+        false += len(pairs) * min(mcnemar_p(*discordant(*pair)) for pair in pairs) <= 0.05
     assert false / 2000 <= 0.05
 
 
@@ -226,9 +226,16 @@ def test_the_difference_turns_with_the_arms():
 def test_effect_sizes():
     assert cohens_g(30, 10) == 0.25
     assert cohens_g(0, 0) is None
-    assert holm([]) == []
+
+
+def test_the_power_simulation_corrects_as_statsmodels_does_and_holm_loses_nothing_beside_bonferroni():
     values = [0.04, 0.01, 0.2, 0.01, 0.9]
-    assert holm(values) == pytest.approx(list(multipletests(values, method="holm")[1]))
+    for name, correct in CORRECTIONS.items():
+        assert correct([]) == []
+        assert correct(values) == pytest.approx(list(multipletests(values, method=name.lower())[1]))
+    none, some = power(0.0, 300, 60), power(0.12, 300, 60)
+    assert none["Bonferroni"] <= none["Holm"] <= 0.05
+    assert 0.3 <= some["Bonferroni"] <= some["Holm"]
 
 
 def test_resamples_hold_whole_groups_whatever_the_block(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,22 +26,25 @@ from slingshot.report.dag import graph_of_arms
 from slingshot.report.page import make_page, render
 from slingshot.report.results import read_results
 from tests import results_tree
+from tests.unit.report.test_design_figures import QWEN, Designed
 
 STATISTICS = Statistics(resamples=200)
 HERE = 80  # of the 200 samples, the further test set has the first
 
 
-def compared(folder: Path, only: tuple[str, ...] = ()) -> tuple[ResultFiles, TestSets, results_tree.Tree]:
+def compared(
+    folder: Path, only: tuple[str, ...] = (), contenders: Sequence[results_tree.Contender] = results_tree.CONTENDERS
+) -> tuple[ResultFiles, TestSets, results_tree.Tree]:
     """A study whose further test set is the first samples of its own, with the same answers."""
-    tree = results_tree.build(folder, samples=200)
-    results_tree.finish(tree)
+    tree = results_tree.build(folder, samples=200, contenders=contenders)
+    results_tree.finish(tree, contenders)
     files = ResultFiles(folder)
     split = read_split(files.data.test).iloc[:HERE]
     files.data.test_set("b").parent.mkdir()
     split.to_parquet(files.data.test_set("b"))
     labels = read_labels(files.data.labels)
-    paths = [one.path for one in results_tree.CONTENDERS if not only or one.path in only]
-    for one in results_tree.CONTENDERS:
+    paths = [one.path for one in contenders if not only or one.path in only]
+    for one in contenders:
         if one.path in paths:
             on_set = files.arm(one.path).test_set("b")
             predictions = tree.predictions[one.path][:HERE]
@@ -71,6 +75,19 @@ def test_every_arm_is_scored_there_with_its_drop_and_the_verdicts_pairs(tmp_path
         (small, large) for small in ("slm/llama3b", "slm/qwen3b") for large in ("llm/llama8b", "llm/mistral7b")
     }
     assert all(pair.difference.n == HERE for pair in one.pairs)
+
+
+def test_a_pair_compares_the_means_of_seeds_there_as_on_the_studys_own_split(tmp_path: Path) -> None:
+    seeds = [Designed(f"slm/qwen3b/seed{seed}", QWEN, "3B", 0.6, "seeds", {"seed": seed}) for seed in (1, 2)]
+    _, found, tree = compared(tmp_path, contenders=[*results_tree.CONTENDERS, *seeds])
+    right = {
+        arm: np.mean([each.code == each.label for each in answers[:HERE]]) for arm, answers in tree.predictions.items()
+    }
+    mean = np.mean([right["slm/qwen3b"], right["slm/qwen3b/seed1"], right["slm/qwen3b/seed2"]])
+    (pair,) = (pair for pair in found.test_sets[0].pairs if (pair.first, pair.second) == ("slm/qwen3b", "llm/llama8b"))
+    assert mean != pytest.approx(right["slm/qwen3b"])
+    assert pair.difference.value == pytest.approx(mean - right["llm/llama8b"])
+    assert (pair.difference.method, pair.main_difference.method) == ("seeds", "seeds")
 
 
 def test_the_report_shows_it_and_leaves_the_section_out_where_there_is_none(tmp_path: Path) -> None:

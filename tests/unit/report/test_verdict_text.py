@@ -15,6 +15,7 @@ from tests.results_tree import CONTENDERS, finish
 from tests.unit.report.test_design_figures import LLAMA, QWEN, Designed
 from tests.unit.report.test_page import html_of
 
+CLASSIFY = {"head": "classify"}
 FINETUNED_SMALL, UNTRAINED_LARGE = "Best finetuned small model", "Best untrained large model"
 
 
@@ -25,7 +26,12 @@ def shown(folder: Path, added: Designed) -> tuple[str, str]:
     if added.treatment.get("best_of"):
         training = {"candidates": {added.path: {"validation_loss": 1.0}}, "chosen": added.path}
         path = tree.folder / added.path / "training.json"
-        results_tree.write_json(path, results_tree.read_json(path) | training)
+        if path.exists():  # prompts are chosen among without training
+            results_tree.write_json(path, results_tree.read_json(path) | training)
+    if added.treatment.get("setting") == CLASSIFY:
+        for name, keys in (("training.json", CLASSIFY), ("predict.json", {"spec": CLASSIFY})):
+            path = tree.folder / added.path / name
+            results_tree.write_json(path, results_tree.read_json(path) | keys)
     finish(tree, contenders)
     html = html_of(tree)
     table = html.partition('<section id="arms"')[2]
@@ -53,6 +59,22 @@ def _text(html: str) -> str:
         ),
         ("slm/qwen3b/best", "sweep", {"best_of": ["a"]}, FINETUNED_SMALL, "settings chosen on validation"),
         ("slm/qwen3b/untrained", "crossed", {}, "Best untrained small model", "untrained"),
+        (
+            "slm/qwen3b/shots5",
+            "few_shot",
+            {"shots": 5, "finetuned": False},
+            "Best untrained small model",
+            "untrained, 5 examples",
+        ),
+        ("slm/qwen3b/classify", "heads", {"setting": CLASSIFY}, FINETUNED_SMALL, "finetuned, a head answers"),
+        ("llm/llama8b/classify", "heads", {"setting": CLASSIFY}, "Best finetuned large model", "a head answers"),
+        (
+            "llm/llama8b/best_prompt",
+            "prompts",
+            {"best_of": ["a", "b"], "finetuned": False},
+            UNTRAINED_LARGE,
+            "untrained, settings chosen on validation",
+        ),
     ],
 )
 def test_an_arm_of_a_design_that_leads_is_labelled_by_its_treatment(
@@ -79,7 +101,13 @@ def test_an_arm_of_a_design_that_leads_is_labelled_by_its_treatment(
     ("path", "design", "treatment", "words"),
     [
         ("slm/qwen3b/train20", "learning_curve", {"train_size": 20}, "finetuned on 20 samples"),
-        ("slm/qwen3b/seed7", "seeds", {"seed": 7}, "finetuned, seed 7"),
+        (
+            "slm/llama3b/classify_train20",
+            "heads",
+            {"train_size": 20, "setting": CLASSIFY},
+            "finetuned on 20 samples, a head answers",
+        ),
+        ("slm/qwen3b/train20", "heads", {"train_size": 20}, "finetuned on 20 samples"),
         ("llm/mistral7b/seed7", "seeds", {"seed": 7}, "finetuned, seed 7"),
     ],
 )
@@ -89,6 +117,32 @@ def test_a_repetition_or_a_part_of_train_leads_nothing_however_lucky(
     verdict, row = shown(tmp_path, Designed(path, QWEN, "3B", 0.99, design, treatment))
     assert words in row
     assert path not in verdict and words not in verdict
+
+
+def test_an_arm_with_several_seeds_leads_with_their_mean_and_both_scores_are_told_apart(tmp_path: Path) -> None:
+    seeds = [Designed(f"slm/qwen3b/seed{seed}", QWEN, "3B", 0.75, "seeds", {"seed": seed}) for seed in (7, 8)]
+    contenders = (*CONTENDERS, *seeds)
+    tree = results_tree.build(tmp_path, samples=200, contenders=contenders)
+    finish(tree, contenders)
+    (arm,) = (each for each in read_results(tree.folder).comparison.arms if each.arm == "slm/qwen3b")
+    own, mean = f"{100 * arm.scores['exact_match'].value:.1f}", f"{100 * arm.seed_means['free'].value:.1f}"
+    assert own != mean
+    html = html_of(tree)
+    verdict = _text(html.partition('<section id="verdict"')[2].partition("</section>")[0])
+    assert f"answers {mean}% of 200 test dialogues exactly (mean of 3 seeds)" in verdict
+    assert re.search(
+        rf"Best finetuned small model, by exact match: slm/qwen3b \([^)]*\), {mean} .*?mean of 3 seeds", verdict
+    )
+    assert "tables and figures of arms show the run of the study's own seed" in verdict
+    table = _text(html.partition('<section id="arms"')[2].partition("</section>")[0])
+    assert f"slm/qwen3b is shown with the run of its own seed, {own} % exact" in table
+    assert f"rest on the mean of 3 seeds, {mean} [" in table
+
+
+def test_a_human_coder_leads_nothing(tmp_path: Path) -> None:
+    coder = Designed("predictions/coder", "coder", None, 0.99, None, {"human": True, "finetuned": False})
+    verdict, _ = shown(tmp_path, coder)
+    assert "predictions/coder" not in verdict and "Use coder" not in verdict
 
 
 def test_what_the_test_split_can_show_is_said_with_its_assumption(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from slingshot.artifacts.comparison import ArmSummary, Comparison, DesignFindings, MeasuredCurve, PowerLaw, TrainSize
+from slingshot.artifacts.comparison import ArmSummary, Comparison, DesignFindings, LinePoint, MeasuredCurve, TrainSize
 from slingshot.artifacts.metrics import Score
 from slingshot.report.figures.overview import AXIS, serving_seconds
 from slingshot.report.figures.style import (
@@ -46,8 +46,8 @@ def learning_curves(comparison: Comparison, designs: DesignFindings) -> Figure |
     styles = styles_of(comparison.arms)
     for curve in designs.curves:
         style = style_of_model(curve.model, comparison.arms)
-        if curve.power_law:
-            traces += _fitted(curve.power_law, style)
+        if curve.line:
+            traces += _fitted(curve.line, style)
         traces.append(_measured(curve, style, comparison.measure))
     layout = layout_of(
         460,
@@ -71,15 +71,15 @@ def learning_curves(comparison: Comparison, designs: DesignFindings) -> Figure |
     return Figure("learning_curve", plot_of(traces, layout), alt, table)
 
 
-def _fitted(law: PowerLaw, style: ArmStyle) -> list[go.Scatter]:
+def _fitted(points: Sequence[LinePoint], style: ArmStyle) -> list[go.Scatter]:
     """A fitted curve and, under it, its band."""
-    sizes = [point.train_samples for point in law.line]
-    around = [100 * point.high for point in law.line] + [100 * point.low for point in reversed(law.line)]
+    sizes = [point.train_samples for point in points]
+    around = [100 * point.high for point in points] + [100 * point.low for point in reversed(points)]
     quiet: dict[str, Any] = {"hoverinfo": "skip", "showlegend": False}
     band = go.Scatter(
         x=sizes + sizes[::-1], y=around, fill="toself", fillcolor=style.color, opacity=0.18, line={"width": 0}, **quiet
     )
-    line = go.Scatter(x=sizes, y=[100 * point.value for point in law.line], mode="lines", line=style.line(), **quiet)
+    line = go.Scatter(x=sizes, y=[100 * point.value for point in points], mode="lines", line=style.line(), **quiet)
     return [band, line]
 
 

@@ -277,7 +277,7 @@ def forest(pairs: Sequence[PairComparison], confidence: float, measure: str = "e
     layout.xaxis.update(title="difference, percentage points", domain=[min(0.62, 6.6 * longest / 760), 1])
     layout.yaxis.update(visible=False, range=[-0.6, len(rows) - 0.1])
     columns = ["First", "Second", f"Difference, points [simultaneous {percent(confidence, 0)}% interval]"]
-    columns += ["Only first right", "Only second right", f"p ({test})", "p (adjusted)", "n"]
+    columns += ["Only first right", "Only second right", "p", "p (adjusted)", "n"]
     texts = " ".join(f"{pair.first} minus {pair.second}: {difference(pair.simultaneous)}." for pair in pairs[:20])
     alt = f"Paired differences of {measure} in percentage points. {texts}"
     table = Table(columns, [_pair_row(pair) for pair in pairs])
@@ -344,7 +344,8 @@ def _pair_row(pair: PairComparison) -> list[str]:
 
 
 def _pair_said(pair: PairComparison, test: str) -> str:
-    named = "exact McNemar p" if test == "McNemar" else f"{test}, p"
+    of_seeds = max(pair.first_runs, pair.second_runs) > 1
+    named = "p over samples and seeds," if of_seeds else "exact McNemar p" if test == "McNemar" else f"{test}, p"
     return (
         f"<b>{plain(pair.first)} − {plain(pair.second)}</b>"
         f"<br>{difference(pair.simultaneous)} points, n = {count(pair.difference.n)}"
