@@ -141,8 +141,8 @@ def write_independent(study: Path) -> str:
         return [[str(coder.classes_[at]) for at in np.argsort(-row) if row[at] >= threshold] for row in chances[name]]
 
     def micro(name: str, threshold: float) -> float:
-        said = every.transform(answers(name, threshold))
-        return float(f1_score(every.transform(truths[name]), said, average="micro", zero_division=0))
+        predicted = every.transform(answers(name, threshold))
+        return float(f1_score(every.transform(truths[name]), predicted, average="micro", zero_division=0))
 
     threshold = max(np.linspace(0.05, 0.95, 91), key=lambda each: micro("validation", each))
     with (study / "scikit_learn.jsonl").open("w", encoding="utf-8") as out:
@@ -155,9 +155,9 @@ def write_independent(study: Path) -> str:
     test = every.transform(truths["test"])
     known = sorted({label for each in truths["test"] for label in each})
     columns = [list(every.classes_).index(label) for label in known]
-    said = every.transform(answers("test", threshold))
-    macro = f1_score(test[:, columns], said[:, columns], average="macro", zero_division=0)
-    samples = f1_score(test, said, average="samples", zero_division=0)
+    predicted = every.transform(answers("test", threshold))
+    macro = f1_score(test[:, columns], predicted[:, columns], average="macro", zero_division=0)
+    samples = f1_score(test, predicted, average="samples", zero_division=0)
     return (
         f"{len(every.classes_)} codes; documents {sizes}; scikit-learn's own scores of its pipeline (threshold "
         f"{threshold:.2f}): micro F1 {micro('test', threshold):.4f}, macro F1 {macro:.4f}, per document {samples:.4f}"

@@ -275,14 +275,14 @@ def _write_arm(tree: Tree, contender: Contender, random_: random.Random, gpu: bo
 def _answer_set(row: dict[str, Any], contender: Contender, random_: random.Random) -> Prediction:
     """Each label with the contender's skill, one that is wrong at times; for one text in 25 nothing can be read."""
     codes = [code for code, *_ in CODES]
-    said = [label for label in row["labels"] if random_.random() < contender.skill]
-    said += [code for code in codes if code not in row["labels"] and random_.random() < 0.3 * (1 - contender.skill)]
+    answered = [label for label in row["labels"] if random_.random() < contender.skill]
+    answered += [code for code in codes if code not in row["labels"] and random_.random() < 0.3 * (1 - contender.skill)]
     read = random_.random() > 0.04
-    ranked = said + random_.sample([code for code in codes if code not in said], len(codes) - len(said))
+    ranked = answered + random_.sample([code for code in codes if code not in answered], len(codes) - len(answered))
     return Prediction(
         sample_id=row["sample_id"],
-        raw="; ".join(said) if read else "I would need more tests to be sure.",
-        **set_fields(row["labels"], said if read else None),
+        raw="; ".join(answered) if read else "I would need more tests to be sure.",
+        **set_fields(row["labels"], answered if read else None),
         candidates=[Candidate(code=code, log_probability=-0.2 - 0.5 * rank) for rank, code in enumerate(ranked)],
         prompt_tokens=800,
         new_tokens=8,

@@ -101,11 +101,11 @@ def facts_on_sets(evidence: Evidence) -> list[str]:
     if not any("macro_f1_code_set" in arm.scores for arm in evidence.arms.values()):
         return []
     estimand = next(iter(evidence.arms.values())).estimand or "exact_match"
-    said = {
+    measured = {
         "micro_f1": "micro F1 over all pairs of a dialogue and a label: frequent labels and long sets count most",
         "exact_match": "the share of dialogues whose whole set is right",
     }
-    return [f"A dialogue has a set of labels. What is compared is {said[estimand]} (statistics.estimand)."]
+    return [f"A dialogue has a set of labels. What is compared is {measured[estimand]} (statistics.estimand)."]
 
 
 def facts_of(evidence: Evidence) -> list[str]:

@@ -100,8 +100,8 @@ def _label_f1(results: Results) -> list[dict[str, Any]]:
     for label, true in sorted(having.items(), key=lambda item: (-len(item[1]), item[0])):
         row: dict[str, Any] = {"label": label, "n": len(true)}
         for arm, sets in answered.items():
-            said = {number for number, each in enumerate(sets) if label in each}
-            row[arm] = 2 * len(true & said) / (len(true) + len(said))
+            predicted = {number for number, each in enumerate(sets) if label in each}
+            row[arm] = 2 * len(true & predicted) / (len(true) + len(predicted))
         rows.append(row)
     return rows
 

@@ -85,8 +85,8 @@ def _read(path: Path, columns: PredictionColumns, several: bool) -> dict[str, Gi
             key = _text(written[key_column])
             key = key if columns.sample_id else _words(key)
             answer = written[columns.answer]
-            said = _parts(answer, columns.separator, where) if several else _text(answer)
-            row = said, _candidates(written.get(columns.candidates or ""), where)
+            labels = _parts(answer, columns.separator, where) if several else _text(answer)
+            row = labels, _candidates(written.get(columns.candidates or ""), where)
             if rows.setdefault(key, row) != row:
                 raise StudyError(f"{where} answers a sample again, and in another way: keep one of the two answers")
     return rows

@@ -46,14 +46,14 @@ def test_an_arm_has_the_scores_of_its_sets(results: Path, comparison: Comparison
     path = "slm/qwen3b"
     answers = read_predictions(results / path / "predictions.jsonl")
     names = sorted({label for each in answers for label in [*(each.labels or []), *(each.codes or [])]})
-    true, said = (
+    true, predicted = (
         indicators(sets, names).toarray()
         for sets in ([each.labels or [] for each in answers], [each.codes or [] for each in answers])
     )
     arm = next(arm for arm in comparison.arms if arm.arm == path)
     assert arm.score == arm.scores["micro_f1"]
-    assert arm.score.value == pytest.approx(f1_score(true, said, average="micro"), abs=1e-12)
-    assert arm.scores["exact_match"].value == pytest.approx((true == said).all(axis=1).mean(), abs=0.05)
+    assert arm.score.value == pytest.approx(f1_score(true, predicted, average="micro"), abs=1e-12)
+    assert arm.scores["exact_match"].value == pytest.approx((true == predicted).all(axis=1).mean(), abs=0.05)
     assert arm.scores["parsable"].value < 1
     assert arm.scores["exact_match"].value <= arm.scores["micro_f1"].value < arm.scores["chapter_micro_f1"].value
     metrics = read_metrics(results / path / "metrics.json")

@@ -36,8 +36,8 @@ def test_figures_are_of_micro_f1(shown: tuple[Results, Page, str]) -> None:
     assert page.figures["size_against_score"].plot.layout.yaxis.title.text == "micro F1, %"
     levels = page.figures["scores_by_level"].table.rows
     assert [row[1] for row in levels[:4]] == ["code", "category", "block", "chapter"]
-    said = [figure.alt for figure in page.all]
-    assert not any("xact match" in alt for alt in said)
+    alts = [figure.alt for figure in page.all]
+    assert not any("xact match" in alt for alt in alts)
     for sentence in (
         "are left out: they are of one label per sample",
         "so there is no picture of confusion",

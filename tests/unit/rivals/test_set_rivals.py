@@ -74,9 +74,9 @@ def test_sets_are_learned_and_ranked(arm: Path) -> None:
     answers, split = read_predictions(arm / "predictions.jsonl"), documents(50, 2)
     assert [each.labels for each in answers] == split["labels"].tolist()
     assert {len(each.candidates) for each in answers} == {4}
-    said = indicators_of([each.codes or [] for each in answers], LABELS)
+    predicted = indicators_of([each.codes or [] for each in answers], LABELS)
     true = indicators_of(split["labels"].tolist(), LABELS)
-    assert f1_score(true, said, average="micro") > 0.75  # every label at every text: 0.67
+    assert f1_score(true, predicted, average="micro") > 0.75  # every label at every text: 0.67
     for each in answers:
         ranking = [candidate.code for candidate in each.candidates]
         assert each.codes == ranking[: len(each.codes or [])]  # the likeliest, in their order
