@@ -19,6 +19,7 @@ TARGETS = {"all-linear": "all linear layers", "attention": "the attention's proj
 KEPT = {
     "validation_loss": "the lowest validation loss",
     "validation_exact_match": "the highest exact match on validation",
+    "validation_micro_f1": "the highest micro F1 on validation",
 }
 
 WRITTEN_ABOUT = ("torch", "transformers", "peft", "bitsandbytes", "scikit-learn")
@@ -119,6 +120,9 @@ def describe_answering(step: StepRecord) -> list[str]:
             f", with {few_shot['k']} examples from train ({few_shot.get('selection')})" if few_shot.get("k") else ""
         )
         sentences.append(f"{words}{f', with {precision}' if precision else ''}.")
+    if several := (step.spec.get("prompt") or {}).get("several"):
+        order = "sorted" if several["order"] == "code" else "the most frequent in train first"
+        sentences.append(f"An answer is a list of labels; right answers that it was shown list them {order}.")
     if generation.get("constrained"):
         sentences.append("A second decoding allowed known labels only.")
     if generation.get("candidates"):
