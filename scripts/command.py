@@ -1,7 +1,8 @@
 """Snakemake's own command, as a person types it: `snakemake --cores 1 --resources gpu=1 results/report.html`.
 
 Snakemake's --resources takes every word after it, also the target. `make env` puts this program in the place of
-.venv/bin/snakemake: it sets the targets apart and changes nothing else. `command.py --install BIN` does that.
+.venv/bin/snakemake: it sets the targets apart, reads the config files that the command names by our own loader first,
+which runs no code, and changes nothing else. `command.py --install BIN` does that.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from slingshot.core.errors import StudyError
+from slingshot.runtime.command_files import check_files
 from slingshot.runtime.command_words import with_targets_apart
 
 
@@ -17,6 +20,10 @@ def main() -> None:
     if sys.argv[1:2] == ["--install"]:
         install(Path(sys.argv[2]))
         return
+    try:
+        check_files(sys.argv[1:])
+    except StudyError as error:
+        sys.exit(f"error: {error}")
     from snakemake.cli import main as snakemake
 
     # A Snakefile imports the slingshot beside it, which may be another checkout's.

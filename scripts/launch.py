@@ -17,15 +17,15 @@ from pathlib import Path
 from slingshot.artifacts.layout import ArmFiles
 from slingshot.artifacts.measurements import keep_launched
 from slingshot.runtime import cli
-from slingshot.runtime.launcher import Launch, check_gpus, explain_end, launch
+from slingshot.runtime.launcher import Launch, explain_end, launch
 from slingshot.runtime.processes import watch_end
+from slingshot.runtime.time_stamps import bring_to_present
 
 SCRIPTS = Path(__file__).parent
 
 
 def main() -> None:
     given = _read_arguments()
-    check_gpus(given.gpus, given.gpus_wanted, given.arm)
     if given.log:
         cli.log_also_into(given.log)
     record = launch(
@@ -34,6 +34,7 @@ def main() -> None:
             step=given.step,
             arm=given.arm,
             gpus=given.gpus,
+            gpus_wanted=given.gpus_wanted,
             lock=given.lock or given.record,
             log=given.log,
             must_stop=watch_end(given.lives_with) if given.lives_with else lambda: False,
@@ -46,6 +47,8 @@ def main() -> None:
         if given.measured:
             keep_launched(record, ArmFiles(given.record.parent), given.measured)
     explain_end(record)
+    if given.results:
+        bring_to_present(given.results)
     sys.exit(record.exit_code)
 
 
@@ -61,7 +64,10 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument("--log", type=Path, help="takes what the step prints; the terminal shows its main lines")
     parser.add_argument("--lives-with", type=int, help="id of a process; when that ends, the step is stopped")
     parser.add_argument("--tries", type=int, default=1, help="run it so often before its death counts (--attempt N)")
-    parser.add_argument("--attempt", type=int, default=1, help="number of the first try")
+    parser.add_argument(
+        "--attempt", type=int, default=1, help="number of the first try; from 2 on an error that comes again is not met"
+    )
+    parser.add_argument("--results", type=Path, help="folder whose time stamps of the future are set to the present")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- and the step's command line")
     given = parser.parse_args()
     given.command = given.command[1:] if given.command[:1] == ["--"] else given.command

@@ -144,3 +144,37 @@ def test_pip_is_told_no_option_by_a_name(monkeypatch, tmp_path):
     assert "--only-binary=:all:" in command
     assert command[-2:] == ["--", "a==1"]
     assert Path(options["cwd"]) == tmp_path  # not the study's folder, whose pip.conf or files it might read
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("other.yaml", ["--configfile", "other.yaml", "-n"]),
+        ("other.yaml", ["-n", "--configfile=other.yaml"]),
+        ("other.yaml", ["-n", "--configfil", "plain.yaml", "other.yaml"]),
+        ("profiles/default/config.yaml", ["-n"]),
+        ("mine/config.v8+.yaml", ["-n", "--profile", "mine"]),
+        ("profiles/mine/config.yaml", ["--workflow-profile=mine"]),
+    ],
+)
+def test_no_file_that_the_command_names_runs_python(tmp_path, place, words):
+    """Snakemake's own loader runs it before it reads any rule."""
+    marker = tmp_path / "ran"
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).write_text(f"__use_yte__: true\nseed: ?__import__('pathlib').Path('{marker}').touch() or 1\n")
+    (tmp_path / "plain.yaml").write_text("seed: 1\n")
+    command = [sys.executable, small_study.HOUSE / "scripts" / "command.py", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {place} asks for templates that run Python")
+    assert not marker.exists()
+
+
+def test_old_configs_are_read_by_the_safe_loader(tmp_path):
+    from slingshot.migration.files import rewrite_config
+
+    for text, said in (("a: 1\na: 2\n", "stands in line 1 and in line 2"), ("a: &a [*a]", "an alias stands inside")):
+        (tmp_path / "old.yaml").write_text(text)
+        with pytest.raises(StudyError, match=said):
+            rewrite_config(tmp_path / "old.yaml", tmp_path / "new.yaml", None)
+        assert not (tmp_path / "new.yaml").exists()

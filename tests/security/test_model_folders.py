@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from slingshot.config.specs import FetchModelSpec
 from slingshot.core.errors import StudyError
 from slingshot.models.fetching import fetch
 from slingshot.models.folder_checks import check_folder
-from slingshot.models.loading import load_model, load_tokenizer
+from slingshot.models.loading import load_model, load_tokenizer, warn_of_missing_template
 from tests.workflow.small_study import _write_model
 
 
@@ -168,3 +169,22 @@ def test_a_tokenizer_that_loses_the_words_is_refused(folder, tmp_path):
     path.write_text(json.dumps(content))
     with pytest.raises(StudyError, match=r"a file of it is missing|can't be read"):
         load_tokenizer(fetched(folder, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "warns"),
+    [
+        ("Qwen/Qwen2.5-3B-Instruct", True),
+        ("models/gemma-3-4b-it", True),
+        ("meta-llama/Llama-2-7b-chat-hf", True),
+        ("Qwen/Qwen2.5-3B", False),
+        ("models/writing", False),
+    ],
+)
+def test_a_chat_model_without_its_template_is_warned_of(folder, tmp_path, name, warns):
+    card = fetched(folder, tmp_path).model_copy(update={"source": {"folder": name}})
+    without = SimpleNamespace(chat_template=None)
+    said = warn_of_missing_template(card, without)
+    assert bool(said) == warns
+    assert warn_of_missing_template(card, SimpleNamespace(chat_template="{{ messages }}")) == []
+    assert all("no chat template" in sentence for sentence in said)

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from slingshot.runtime.command_words import with_targets_apart
+from tests.workflow import small_study
 
 HOUSE = Path(__file__).parents[2]
 BLOCKS = re.findall(r"```bash\n(.*?)```", (HOUSE / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -24,15 +26,16 @@ def commands(tmp_path_factory):
     run.place = place
 
 
-def run(command):
-    """Run in the repository's root, with this environment's programs first on the path."""
+def run(command, folder=HOUSE):
+    """Run in a checkout's root, with this environment's programs first on the path."""
     environment = {
         "PATH": f"{run.place}:{Path(sys.executable).parent}:/usr/bin:/bin",
         "HOME": str(Path.home()),
         "HF_HUB_OFFLINE": "1",
+        "HF_HUB_CACHE": str(folder / "hub"),
     }
     return subprocess.run(
-        command, cwd=HOUSE, env=environment, shell=True, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=folder, env=environment, shell=True, capture_output=True, text=True, timeout=120, check=False
     )
 
 
@@ -62,6 +65,30 @@ def test_options_may_follow_the_target(form):
     done = run(f"snakemake {form.format('results/report.html')} --dry-run --forceall --quiet rules")
     assert done.returncode == 0, done.stderr[-2000:]
     assert jobs(done.stdout + done.stderr)["report"] == 1
+
+
+def test_the_four_forms_of_the_readme_run_as_written_and_with_more_options(finished, house, tmp_path):
+    """For real, in the root of a checkout whose study is finished but for its report, by the installed command."""
+    root = small_study.copy(finished, tmp_path / "checkout")
+    for place in house.iterdir():
+        copy = shutil.copytree if place.is_dir() else shutil.copy2
+        copy(place, root / place.name)
+    forms = [command for command in ROOT_COMMANDS if command.endswith("results/report.html")]
+    assert len(forms) == 4
+    report = root / "results" / "report.html"
+    report.unlink()
+    made = run(forms[0], root)
+    assert made.returncode == 0, made.stderr[-2000:]
+    assert report.exists()
+    assert jobs(made.stdout + made.stderr) == {"report": 1, "total": 1}
+    for form in forms:
+        more = [form, form.replace("snakemake", "snakemake --keep-going --jobs 1", 1)]
+        if " -- " not in form:  # what follows `--` is a target
+            more.append(f"{form} --keep-going --quiet rules")
+        for command in more:
+            done = run(command, root)
+            assert done.returncode == 0, command + done.stderr[-2000:]
+            assert not jobs(done.stdout + done.stderr)
 
 
 @pytest.mark.parametrize(

@@ -81,3 +81,35 @@ def test_prompts_are_chosen_on_validation_and_test_is_read_once(output):
     assert re.search(
         r"^rule choose_prompt:\n(?:    .*\n)*?    wildcards: arm=llm/llama8b/best_prompt", output, re.MULTILINE
     )
+
+
+@pytest.mark.parametrize(
+    ("sections", "steps"),
+    [
+        ((), {"prepare_data", "fit", "predict_fitted", "score", "compare", "report"}),
+        (("llm",), {"prepare_data", "fit", "predict_fitted", "fetch_model", "predict", "score", "compare", "report"}),
+        (
+            ("slm",),
+            {
+                "prepare_data",
+                "fit",
+                "predict_fitted",
+                "fetch_model",
+                "finetune",
+                "predict",
+                "score",
+                "compare",
+                "report",
+            },
+        ),
+    ],
+)
+def test_data_alone_large_models_alone_and_small_ones_alone_are_a_study(tmp_path, sections, steps):
+    model = {"source": {"hub": "owner/model", "revision": "1" * 40}, "size": "1B", "hardware": {"device": "cpu"}}
+    config = {"data": {"source": {"path": "a.csv"}, "labels": "plain"}, "x-anchors": {"a": 1}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config | {name: {"m": model} for name in sections}))
+    (tmp_path / "a.csv").write_text("text,label\na,b\n")
+    code, output = run(tmp_path, "--dry-run", "--quiet", "rules")
+    assert code == 0, output[-3000:]
+    planned = set(re.findall(r"^(\w+) +\d+$", output, flags=re.MULTILINE)) - {"all", "total"}
+    assert {step.removesuffix("_validation") for step in planned} == steps

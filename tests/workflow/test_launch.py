@@ -33,10 +33,14 @@ def environment(tmp_path):
     return kept | {gpu.FAKE_VARIABLE: "4", LOCK_FOLDER_VARIABLE: str(tmp_path / "locks")}
 
 
-def start(command, environment, record, gpus=1, options=()):
+def start(command, environment, record, gpus=1, options=(), cwd=None):
     fixed = ["--gpus", str(gpus), "--step", "predict", "--arm", "llm/a", "--record", str(record)]
     return subprocess.Popen(
-        [*LAUNCH, *fixed, *options, "--", *command], env=environment, stderr=subprocess.PIPE, text=True
+        [*LAUNCH, *fixed, *options, "--", *command],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd or record.parent,
     )
 
 
@@ -152,7 +156,9 @@ def test_the_terminal_shows_the_main_lines_and_the_log_holds_all(tmp_path, envir
     job = start([sys.executable, "-c", step, scripts], environment, tmp_path / "a.json", 0, ["--log", str(log)])
     output = job.communicate(timeout=20)[1]
     assert job.returncode == 0
-    assert output.splitlines()[:2] == ["predict llm/a: begins", "predict llm/a: 12 of 100"]
+    begins, shown = output.splitlines()[:2]
+    assert begins.startswith("predict llm/a: begins on ")
+    assert shown == "predict llm/a: 12 of 100"
     assert "a long spec" in log.read_text()
     assert "a long spec" not in output
 

@@ -65,13 +65,14 @@ rule choose:
         "../../envs/environment.yaml"
     threads: 1
     resources:
+        again=again_flag,
         mem_mb=2000,
         runtime=30,
     params:
         **facts("choose", "arm"),
         spec=spec("choose", "arm"),
     shell:
-        "launch --step choose --arm {wildcards.arm:q} --lock {output.weights:q} --log {log:q} --"
+        "launch --step choose --arm {wildcards.arm:q} --lock {output.weights:q} --log {log:q} {resources.again} --"
         " choose.py --spec {params.spec:q} --arm {wildcards.arm:q} --results results"
 
 
@@ -91,13 +92,14 @@ rule choose_prompt:
         "../../envs/environment.yaml"
     threads: 1
     resources:
+        again=again_flag,
         mem_mb=2000,
         runtime=30,
     params:
         **facts("choose_prompt", "arm"),
         spec=spec("choose_prompt", "arm"),
     shell:
-        "launch --step choose_prompt --arm {wildcards.arm:q} --lock {output.choice:q} --log {log:q} --"
+        "launch --step choose_prompt --arm {wildcards.arm:q} --lock {output.choice:q} --log {log:q} {resources.again} --"
         " choose_prompt.py --spec {params.spec:q} --arm {wildcards.arm:q} --results results"
 
 
@@ -203,6 +205,7 @@ rule ask:
         "../../envs/environment.yaml"
     threads: 1
     resources:
+        again=again_flag,
         api=1,
         mem_mb=2000,
         runtime=runtime_of,
@@ -213,7 +216,7 @@ rule ask:
         cache=lambda wildcards: RESULTS.cache(ARMS[wildcards.arm].model),
     shell:
         "choice={input.choice:q};"
-        " launch --step ask --arm {wildcards.arm:q} --record {output.process:q} --log {log:q} --"
+        " launch --step ask --arm {wildcards.arm:q} --record {output.process:q} --log {log:q} {resources.again} --"
         ' ask.py --spec {params.spec:q} --arm {wildcards.arm:q} ${{choice:+--choice "$choice"}}'
         " --labels {input.labels:q} --train {input.train:q}"
         " --split {input.test:q} --predictions {output.predictions:q} --record {output.record:q}"
@@ -256,13 +259,14 @@ rule gather:
         "../../envs/environment.yaml"
     threads: 1
     resources:
+        again=again_flag,
         mem_mb=4000,
         runtime=60,
     params:
         **facts("gather"),
         spec=spec("gather"),
     shell:
-        "launch --step gather --arm {wildcards.arm:q} --lock {output.predictions:q} --log {log:q} --"
+        "launch --step gather --arm {wildcards.arm:q} --lock {output.predictions:q} --log {log:q} {resources.again} --"
         " gather.py --spec {params.spec:q} --arm {wildcards.arm:q} --results results"
 
 
@@ -285,6 +289,7 @@ rule score:
         "../../envs/environment.yaml"
     threads: 1
     resources:
+        again=again_flag,
         mem_mb=4000,
         runtime=60,
     params:
@@ -292,6 +297,6 @@ rule score:
         spec=spec("score", "arm"),
     shell:
         "training={input.training:q};"
-        " launch --step score --arm {wildcards.arm:q} --lock {output.metrics:q} --log {log:q} --"
+        " launch --step score --arm {wildcards.arm:q} --lock {output.metrics:q} --log {log:q} {resources.again} --"
         " score.py --spec {params.spec:q} --predictions {input.predictions:q} --test {input.test:q}"
         ' --labels {input.labels:q} ${{training:+--training "$training"}} --metrics {output.metrics:q}'

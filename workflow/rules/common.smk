@@ -23,6 +23,8 @@ from slingshot.study.steps import fact_of, keys_of, step_spec  # noqa: E402
 # Not by Snakemake's `configfile:`, whose loader runs the Python of a file that says __use_yte__, and takes the last of
 # two equal keys in silence. What the command line says (--config) goes over it, as usual.
 try:
+    for path in workflow.configfiles:  # --configfile: `make env`'s snakemake has looked at them before, others have not
+        read_config(path)
     written = read_config("config.yaml")
     update_config(written, config)
     config = written
@@ -39,7 +41,9 @@ WRITTEN_CONFIG = deepcopy(config)
 # the parent of the rule's shell. The paths may hold any character: they are quoted for the shell, and their braces for
 # Snakemake. A prefix takes the place of Snakemake's own, strict mode.
 PYTHON_AND_LAUNCHER = shlex.join([sys.executable, str(SCRIPTS / "launch.py")]).replace("{", "{{").replace("}", "}}")
-shell.prefix(f'set -euo pipefail; launch() {{{{ {PYTHON_AND_LAUNCHER} --lives-with "$PPID" "$@"; }}}}; ')
+shell.prefix(
+    f'set -euo pipefail; launch() {{{{ {PYTHON_AND_LAUNCHER} --lives-with "$PPID" --results results "$@"; }}}}; '
+)
 
 
 def arm_paths(chosen):
@@ -161,6 +165,11 @@ TRIES = 3  # of a model step that died; an error that would only come again coun
 def tries_flags(wildcards, attempt):
     """How often the launcher tries. A resource, as it depends on Snakemake's own attempt (on a cluster)."""
     return f"--tries {TRIES} --attempt {attempt}"
+
+
+def again_flag(wildcards, attempt):
+    """Snakemake's own attempt: the launcher does not repeat an error that comes again. A resource, too."""
+    return f"--attempt {attempt}"
 
 
 def hardware_flags(wildcards):

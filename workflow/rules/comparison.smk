@@ -17,13 +17,14 @@ rule compare:
         "../../envs/environment.yaml"
     threads: 1
     resources:
+        again=again_flag,
         mem_mb=8000,
         runtime=60,
     params:
         **facts("compare"),
         spec=spec("compare"),
     shell:
-        "launch --step compare --lock {output.comparison:q} --log {log:q} --"
+        "launch --step compare --lock {output.comparison:q} --log {log:q} {resources.again} --"
         " compare.py --spec {params.spec:q} --results results --comparison {output.comparison:q}"
         " --results-json {output.results:q}"
 
@@ -48,13 +49,14 @@ rule report:
         "../../envs/environment.yaml"
     threads: 1
     resources:
+        again=again_flag,
         mem_mb=8000,
         runtime=60,
     params:
         **facts("report"),
         spec=spec("report"),
     shell:
-        "launch --step report --lock {output.report:q} --log {log:q} --"
+        "launch --step report --lock {output.report:q} --log {log:q} {resources.again} --"
         " report.py --spec {params.spec:q} --study . --results results --report {output.report:q}"
         " --figures {output.figures:q}"
 

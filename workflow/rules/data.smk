@@ -19,13 +19,14 @@ rule prepare_data:
         "../../envs/environment.yaml"
     threads: 1
     resources:
+        again=again_flag,
         mem_mb=8000,
         runtime=120,
     params:
         **facts("prepare_data"),
         spec=spec("prepare_data"),
     shell:
-        "launch --step prepare_data --lock {output.dataset:q} --log {log:q} --"
+        "launch --step prepare_data --lock {output.dataset:q} --log {log:q} {resources.again} --"
         ' prepare_data.py --spec {params.spec:q} --study . --data "$(dirname {output.dataset:q})"'
 
 
@@ -44,11 +45,12 @@ rule data_page:
         "../../envs/environment.yaml"
     threads: 1
     resources:
+        again=again_flag,
         mem_mb=2000,
         runtime=10,
     params:
         **facts("data_page"),
         spec=spec("data_page"),
     shell:
-        "launch --step data_page --lock {output.page:q} --log {log:q} --"
+        "launch --step data_page --lock {output.page:q} --log {log:q} {resources.again} --"
         ' data_page.py --spec {params.spec:q} --data "$(dirname {input.dataset:q})"'

@@ -18,10 +18,11 @@ rule export:
         "../../envs/environment.yaml"
     threads: 2
     resources:
+        again=again_flag,
         mem_mb=mem_mb_of,
         runtime=120,
     shell:
-        "launch --step export --arm {wildcards.arm:q} --lock {output.folder:q} --log {log:q} --"
+        "launch --step export --arm {wildcards.arm:q} --lock {output.folder:q} --log {log:q} {resources.again} --"
         " export.py --study . --arm {wildcards.arm:q} {output.folder:q}"
 
 
@@ -37,8 +38,9 @@ rule archive:
         "../../envs/environment.yaml"
     threads: 1
     resources:
+        again=again_flag,
         mem_mb=2000,
         runtime=60,
     shell:
-        "launch --step archive --lock {output.archive:q} --log {log:q} --"
+        "launch --step archive --lock {output.archive:q} --log {log:q} {resources.again} --"
         " archive.py --study . --archive {output.archive:q}"

@@ -15,11 +15,12 @@ rule fetch_model:
         "../../envs/environment.yaml"
     threads: 1
     resources:
+        again=again_flag,
         mem_mb=8000,
         runtime=240,
     params:
         **facts("fetch_model", "model"),
         spec=spec("fetch_model", "model"),
     shell:
-        "launch --step fetch_model --arm {wildcards.model:q} --lock {output.card:q} --log {log:q} --"
+        "launch --step fetch_model --arm {wildcards.model:q} --lock {output.card:q} --log {log:q} {resources.again} --"
         " fetch_model.py --spec {params.spec:q} --study . --card {output.card:q}"

@@ -24,6 +24,7 @@ rule fit:
         "../../envs/environment.yaml"
     threads: 2
     resources:
+        again=again_flag,
         gpu=gpus_of_predict,
         gpus_wanted=gpus_of_predict,
         mem_mb=mem_mb_of,
@@ -35,7 +36,7 @@ rule fit:
         spec=spec("fit", "arm"),
     shell:
         "launch --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step finetune"
-        " --arm {wildcards.arm:q} --record {output.process:q} --log {log:q} --"
+        " --arm {wildcards.arm:q} --record {output.process:q} --log {log:q} {resources.again} --"
         " fit.py --spec {params.spec:q} --arm {wildcards.arm:q} --model {input.model:q} --labels {input.labels:q}"
         ' --train {input.train:q} --validation {input.validation:q} --fitted "$(dirname {output.pipeline:q})"'
         " --training {output.training:q} --log {output.log:q} --record {output.record:q}"
@@ -62,6 +63,7 @@ rule predict_fitted:
         "../../envs/environment.yaml"
     threads: 2
     resources:
+        again=again_flag,
         gpu=gpus_of_predict,
         gpus_wanted=gpus_of_predict,
         mem_mb=mem_mb_of,
@@ -72,7 +74,7 @@ rule predict_fitted:
         spec=spec("predict_fitted", "arm"),
     shell:
         "launch --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step predict"
-        " --arm {wildcards.arm:q} --record {output.process:q} --log {log:q} --"
+        " --arm {wildcards.arm:q} --record {output.process:q} --log {log:q} {resources.again} --"
         ' predict_fitted.py --spec {params.spec:q} --arm {wildcards.arm:q} --fitted "$(dirname {input.pipeline:q})"'
         " --split {input.test:q} --predictions {output.predictions:q} --record {output.record:q}"
         " --device {resources.device}"
@@ -112,12 +114,13 @@ rule import_predictions:
         "../../envs/environment.yaml"
     threads: 1
     resources:
+        again=again_flag,
         mem_mb=4000,
         runtime=60,
     params:
         **facts("import_predictions", "arm"),
         spec=spec("import_predictions", "arm"),
     shell:
-        "launch --step import_predictions --arm {wildcards.arm:q} --lock {output.predictions:q} --log {log:q} --"
+        "launch --step import_predictions --arm {wildcards.arm:q} --lock {output.predictions:q} --log {log:q} {resources.again} --"
         " import_predictions.py --spec {params.spec:q} --study . --test {input.test:q} --labels {input.labels:q}"
         " --predictions {output.predictions:q}"

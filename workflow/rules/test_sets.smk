@@ -116,11 +116,12 @@ rule compare_test_sets:
         "../../envs/environment.yaml"
     threads: 1
     resources:
+        again=again_flag,
         mem_mb=4000,
         runtime=60,
     params:
         **facts("compare_test_sets"),
         spec=spec("compare_test_sets"),
     shell:
-        "launch --step compare_test_sets --lock {output.test_sets:q} --log {log:q} --"
+        "launch --step compare_test_sets --lock {output.test_sets:q} --log {log:q} {resources.again} --"
         " compare_test_sets.py --spec {params.spec:q} --results results --test-sets {output.test_sets:q}"

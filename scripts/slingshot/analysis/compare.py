@@ -18,7 +18,15 @@ from slingshot.analysis.rivalry import frequency_groups, heads_of, selective_of
 from slingshot.analysis.scoring import check_order
 from slingshot.analysis.set_ensemble import set_ensemble
 from slingshot.analysis.verdict import Evidence, judge
-from slingshot.artifacts.comparison import ArmSummary, Comparison, DesignFindings, Ensemble, PairComparison, Verdict
+from slingshot.artifacts.comparison import (
+    ArmSummary,
+    Comparison,
+    DesignFindings,
+    Ensemble,
+    PairComparison,
+    Verdict,
+    write_comparison,
+)
 from slingshot.artifacts.cost import ArmCost, BreakEven
 from slingshot.artifacts.labels import Label, read_labels
 from slingshot.artifacts.layout import ResultFiles
@@ -41,7 +49,7 @@ def compare_results(
     """
     outcomes, missing = read_outcomes(spec, files.folder, allow_missing)
     compared = compare(spec, outcomes, missing, read_split(files.data.test), read_labels(files.data.labels))
-    compared.write(comparison)
+    write_comparison(comparison, compared)
     write_json(results_json, original_results(spec, outcomes))
     say(compared.verdict.sentence)
 

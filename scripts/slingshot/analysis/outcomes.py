@@ -107,7 +107,7 @@ class Outcome:
         return int(predicted.get("few_shot", {}).get("k", self.arm.shots or 0))
 
 
-def _metrics_of(files: ArmFiles, results: ResultFiles) -> Metrics:
+def metrics_of_answers(files: ArmFiles, results: ResultFiles) -> Metrics:
     """An arm's metrics, if they were computed from the answers that lie beside them.
 
     Raises:
@@ -133,7 +133,7 @@ def read_outcome(arm: Arm, results: Path, validated: bool = False, estimand: Est
     predicts, trained = "predict" in arm.steps, "finetune" in arm.steps
     return Outcome(
         arm=arm,
-        metrics=_metrics_of(files, ResultFiles(results)),
+        metrics=metrics_of_answers(files, ResultFiles(results)),
         predictions=read_predictions(files.predictions),
         predict=read_step_record(files.record("predict")) if predicts else None,
         predict_process=read_process_record(files.process("predict")) if predicts else None,

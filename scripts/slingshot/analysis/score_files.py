@@ -11,8 +11,8 @@ from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.metrics import Score, write_metrics
 from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.splits import read_split
+from slingshot.artifacts.training import read_training
 from slingshot.config.specs import ScoreSpec
-from slingshot.core.files import read_json
 from slingshot.core.hashing import digest_of_file
 from slingshot.core.terminal import say
 from slingshot.data.code_trees import tree_of
@@ -43,7 +43,7 @@ def score(spec: ScoreSpec, files: ScoreFiles) -> None:
         read_predictions(files.predictions),
         read_split(files.test),
         read_labels(files.labels),
-        read_json(files.training) if files.training else None,
+        read_training(files.training) if files.training else None,
         provenance,
     )
     write_metrics(files.metrics, metrics)

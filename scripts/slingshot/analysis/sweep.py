@@ -7,10 +7,11 @@ from typing import Any
 
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.records import ProcessRecord, StepRecord, add_up_phases, read_process_record, read_step_record
+from slingshot.artifacts.training import read_training
 from slingshot.config.base import SelectBy
 from slingshot.config.specs import ChooseSpec
 from slingshot.core.errors import StudyError
-from slingshot.core.files import read_json, replacing, write_json
+from slingshot.core.files import replacing, write_json
 
 
 def choose(spec: ChooseSpec, results: ResultFiles, arm: str) -> None:
@@ -46,7 +47,7 @@ def best_candidate(candidates: dict[str, ArmFiles], select_by: SelectBy) -> str:
 def summarize_all(candidates: dict[str, ArmFiles], best: str, select_by: SelectBy) -> dict[str, Any]:
     """The chosen candidate's training.json, with how every candidate did."""
     return {
-        **read_json(candidates[best].training),
+        **read_training(candidates[best].training),
         "chosen": best,
         "candidates": {candidate: {select_by: _score(files, select_by)} for candidate, files in candidates.items()},
     }
@@ -77,7 +78,7 @@ def add_up_cost(candidates: dict[str, ArmFiles], best: str, arm: str) -> tuple[S
 
 
 def _score(files: ArmFiles, select_by: SelectBy) -> float:
-    score = read_json(files.training).get(f"best_{select_by}")
+    score = read_training(files.training).get(f"best_{select_by}")
     if score is None:
         raise StudyError(f"{files.training} has no best_{select_by}: run the candidate's finetune again")
     return float(score)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from slingshot.artifacts.cost import ArmCost, BreakEven, MemoryRow
 from slingshot.artifacts.metrics import AnswerKind, Difference, Score
-from slingshot.artifacts.records import Record, read_record
+from slingshot.artifacts.records import Record, read_sealed, write_sealed
 from slingshot.artifacts.rivalry import FrequencyGroup, HeadComparison, SelectiveCoding
 from slingshot.config.base import ArmKind, SelectBy
 from slingshot.config.endpoints import TokenPrices
@@ -366,8 +366,14 @@ class Comparison(Record):
         return any("macro_f1_code_set" in arm.scores for arm in self.arms)
 
 
+def write_comparison(path: Path | str, comparison: Comparison) -> None:
+    """Write comparison.json with a digest of its own content, by which a later edit shows."""
+    write_sealed(comparison, path)
+
+
 def read_comparison(path: Path | str) -> Comparison:
-    return read_record(Comparison, path)
+    """Read comparison.json; raises as artifacts.metrics.read_metrics."""
+    return read_sealed(Comparison, path)
 
 
 class Ensemble(Record):

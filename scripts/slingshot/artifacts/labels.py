@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from slingshot.artifacts.records import describe_fault
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, write_json
 
@@ -28,12 +29,12 @@ def read_labels(path: Path | str) -> list[Label]:
     """Read labels.json.
 
     Raises:
-        StudyError: the file is missing or is not a label set.
+        StudyError: the file is missing, damaged or no label set.
     """
     try:
         return TypeAdapter(list[Label]).validate_python(read_json(path))
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{path} is not a label set ({error}); run prepare_data again") from None
+    except ValidationError as error:
+        raise StudyError(describe_fault(error, path)) from None
 
 
 def write_labels(path: Path | str, labels: list[Label]) -> None:

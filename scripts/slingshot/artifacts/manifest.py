@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slingshot.artifacts.layout import ResultFiles
+from slingshot.artifacts.records import describe_fault
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
 from slingshot.core.hashing import digest_of_file
@@ -30,7 +31,10 @@ def read_manifest(results: ResultFiles) -> Manifest | None:
     """The manifest of a study that was unpacked from an archive; None for one that was run here."""
     if not results.manifest.exists():
         return None
-    return Manifest.model_validate(read_json(results.manifest))
+    try:
+        return Manifest.model_validate(read_json(results.manifest))
+    except ValidationError as error:
+        raise StudyError(f"{describe_fault(error, results.manifest)}, or unpack the archive again") from None
 
 
 def verify_files(study: Path, manifest: Manifest) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from slingshot.artifacts.records import Record, read_record
+from slingshot.artifacts.records import Record, read_sealed, write_sealed
 from slingshot.config.base import LabelSystem, Level, ModelType, TrainingStatus
-from slingshot.core.errors import StudyError
-from slingshot.core.hashing import digest_of_text
 
 AnswerKind = Literal["free", "constrained"]
 
@@ -213,31 +210,17 @@ SEAL = "metrics"  # key of `provenance`: the digest of all the rest
 
 def write_metrics(path: Path | str, metrics: Metrics) -> None:
     """Write metrics.json with a digest of its own content, by which a later edit shows."""
-    plain = Metrics.model_validate_json(metrics.model_dump_json())
-    provenance = {**plain.provenance, SEAL: _digest(plain)}
-    plain.model_copy(update={"provenance": provenance}).write(path)
+    write_sealed(metrics, path, SEAL)
 
 
 def read_metrics(path: Path | str) -> Metrics:
     """Read metrics.json.
 
     Raises:
-        FileNotFoundError: it is missing.
+        MissingFileError: it is not there.
         StudyError: it is damaged, of another version, or was edited since it was written.
     """
-    metrics = read_record(Metrics, path)
-    if metrics.provenance.get(SEAL, _digest(metrics)) != _digest(metrics):
-        raise StudyError(
-            f"{path} was changed after it was written (its digest is another): score the arm again with "
-            f"`snakemake --force {path}`"
-        )
-    return metrics
-
-
-def _digest(metrics: Metrics) -> str:
-    content = metrics.model_dump(mode="json")
-    content["provenance"] = {key: value for key, value in metrics.provenance.items() if key != SEAL}
-    return digest_of_text(json.dumps(content, sort_keys=True))
+    return read_sealed(Metrics, path, SEAL)
 
 
 class Difference(Record):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from slingshot.artifacts.records import Record, read_record
-from slingshot.core.errors import StudyError
+from slingshot.core.errors import MissingFileError, StudyError
 
 
 class Base(NamedTuple):
@@ -47,7 +47,7 @@ def read_model_card(path: Path | str) -> ModelCard:
     try:
         card = read_record(ModelCard, path)
     except FileNotFoundError:
-        raise StudyError(f"{path} is missing: make it with `snakemake {path}`") from None
+        raise MissingFileError(f"{path} is missing: make it with `snakemake {path}`", str(path)) from None
     card.folder = str((path.parent / card.folder).resolve())
     gone = [name for name in card.files if not (Path(card.folder) / name).exists()]
     if gone:

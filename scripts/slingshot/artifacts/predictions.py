@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
+from slingshot.artifacts.records import describe_fault
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_jsonl, write_jsonl
 
@@ -130,8 +131,8 @@ def read_predictions(path: Path | str) -> list[Prediction]:
     for number, row in enumerate(read_jsonl(path), start=1):
         try:
             prediction = Prediction.model_validate(row)
-        except ValueError as error:
-            raise StudyError(f"{path}, line {number} is not a prediction: {error}") from None
+        except ValidationError as error:
+            raise StudyError(describe_fault(error, path, f"{path}, line {number}")) from None
         if prediction.sample_id in seen:
             raise StudyError(f"{path}, line {number}: sample {prediction.sample_id} stands there twice")
         seen.add(prediction.sample_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, write_json
+from slingshot.core.hashing import digest_of_text
 
 
 class Record(BaseModel):
@@ -80,6 +82,7 @@ class StepRecord(Record):
     token_budget: int | None = Field(None, description="tokens per micro-batch, as used")
     peak_allocated: int | None = Field(None, description="by torch's allocator; null on a CPU")
     notes: list[str] = Field(default=[], description="what a reader should know, e.g. that a slower path was taken")
+    warnings: list[str] = Field(default=[], description="what makes the arm's scores doubtful: under the verdict, too")
     endpoint: EndpointUse | None = Field(None, description="null for what ran here")
     answers_key: str | None = Field(None, description="digest of the free answers' cache keys; null: nothing is cached")
     earlier: Measurement | None = Field(
@@ -130,18 +133,60 @@ def read_record(model: type[RecordT], path: Path | str) -> RecordT:
     """Read a file that a step wrote.
 
     Raises:
-        FileNotFoundError: it is missing.
+        MissingFileError: it is not there.
         StudyError: it is damaged, or of a version that wrote other keys; names the first that is wrong.
     """
     try:
         return model.model_validate(read_json(path))
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(map(str, fault["loc"]))[:100] or "the whole"
+        raise StudyError(describe_fault(error, path)) from None
+
+
+def read_checked(model: type[BaseModel], path: Path | str) -> dict[str, Any]:
+    """The content of a JSON file as it stands, once `model` accepts it; raises as read_record."""
+    content = read_json(path)
+    try:
+        model.model_validate(content)
+    except ValidationError as error:
+        raise StudyError(describe_fault(error, path)) from None
+    return dict(content)
+
+
+def describe_fault(error: ValidationError, path: Path | str, where: str | None = None) -> str:
+    """One sentence on a file that another version wrote: the first key that is wrong, and how to make it again."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    key = ".".join(map(str, fault["loc"]))[:100] or "the whole"
+    return (
+        f"{where or path} is not what this version writes ({key}: {fault['msg'][:120]}): make it again with "
+        f"`snakemake --force {path}`"
+    )
+
+
+SEAL = "content"  # key of a sealed record's `provenance`: the digest of all the rest
+
+
+def write_sealed(record: Record, path: Path | str, seal: str = SEAL) -> None:
+    """Write a record that has `provenance` with a digest of its own content, by which a later edit shows."""
+    plain: Any = type(record).model_validate_json(record.model_dump_json())
+    provenance = {**plain.provenance, seal: _digest_without(plain, seal)}
+    plain.model_copy(update={"provenance": provenance}).write(path)
+
+
+def read_sealed(model: type[RecordT], path: Path | str, seal: str = SEAL) -> RecordT:
+    """read_record, and a StudyError where the file was edited since it was written."""
+    record: Any = read_record(model, path)
+    if record.provenance.get(seal, digest := _digest_without(record, seal)) != digest:
         raise StudyError(
-            f"{path} is not what this version writes ({key}: {fault['msg'][:120]}): make it again with "
+            f"{path} was changed after it was written (its digest is another): make it again with "
             f"`snakemake --force {path}`"
-        ) from None
+        )
+    return record
+
+
+def _digest_without(record: Any, seal: str) -> str:
+    content = record.model_dump(mode="json")
+    content["provenance"] = {key: value for key, value in record.provenance.items() if key != seal}
+    return digest_of_text(json.dumps(content, sort_keys=True))
 
 
 def read_step_record(path: Path | str) -> StepRecord:

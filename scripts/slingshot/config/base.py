@@ -53,6 +53,22 @@ Encoding = Annotated[str, AfterValidator(lambda name: _text_encoding(name))]
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy, scikit-learn and torch all take
 
+# Every number of a config has both bounds (tests/unit/config/test_bounds.py): beyond them it is a slip of the hand that
+# would end hours later in an overflow, an empty memory or a job that never ends.
+MOST_SAMPLES = 10**9  # samples, steps
+
+MOST_TOKENS = 10**7  # of a prompt or an answer; no model reads more today
+
+MOST_EXAMPLES = 1000  # in a prompt
+
+MOST_MINUTES = 525_600  # a year
+
+MOST_MONEY = 1e9
+
+MOST_CANDIDATES = 1000  # arms that one design makes
+
+Count = Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
+
 
 class Spec(BaseModel):
     """Frozen, and refuses keys that it does not know."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, Tag, model_validator
 
 from slingshot.config.base import (
+    Count,
     Different,
     Encoding,
     HubId,
@@ -139,9 +140,9 @@ class Split(Spec):
 class MaxSamples(Spec):
     """At most N samples per split; a larger number extends the smaller one's sample."""
 
-    train: int | None = Field(None, ge=1, description="null: all")
-    validation: int | None = Field(None, ge=1, description="null: all")
-    test: int | None = Field(None, ge=1, description="null: all")
+    train: Count | None = Field(None, description="null: all")
+    validation: Count | None = Field(None, description="null: all")
+    test: Count | None = Field(None, description="null: all")
 
 
 class ExternalSet(Spec):
@@ -150,7 +151,7 @@ class ExternalSet(Spec):
     source: DataSource
     columns: Columns | None = Field(None, description="null: as data.columns")
     labels: LabelSystem | None = Field(None, description="null: as data.labels; its labels must mean the study's")
-    max_samples: int | None = Field(None, ge=1, description="null: all")
+    max_samples: Count | None = Field(None, description="null: all")
 
 
 class Several(Spec):

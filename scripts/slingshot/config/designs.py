@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from itertools import product
+from math import prod
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from slingshot.config.base import Different, Key, Spec
+from slingshot.config.base import MOST_CANDIDATES, MOST_EXAMPLES, Count, Different, Key, Seed, Spec
 
 
 class LearningCurve(Spec):
     """Finetunes on nested, stratified subsets of train: `results/slm/{model}/train300/`."""
 
     models: Annotated[list[Key], Different] = Field(min_length=1, description="keys of the models that take part")
-    train_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Different] = Field(
-        min_length=1, description="besides all of train"
-    )
+    train_sizes: Annotated[list[Count], Different] = Field(min_length=1, description="besides all of train")
     hold: Literal["epochs", "steps"] = Field(
         "epochs",
         description="what is the same for every size: the epochs, or the optimizer steps that all of train takes",
@@ -28,9 +27,7 @@ class Seeds(Spec):
     """Finetunes repeated with other seeds: `results/slm/{model}/seed1/`."""
 
     models: Annotated[list[Key], Different] = Field(min_length=1, description="keys of the models that take part")
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Different] = Field(
-        min_length=1, description="besides the study's own seed"
-    )
+    seeds: Annotated[list[Seed], Different] = Field(min_length=1, description="besides the study's own seed")
 
 
 class FewShotLadder(Spec):
@@ -40,7 +37,7 @@ class FewShotLadder(Spec):
     """
 
     models: Annotated[list[Key], Different] = Field(min_length=1, description="keys of the models that take part")
-    k: Annotated[list[Annotated[int, Field(ge=0)]], Different] = Field(
+    k: Annotated[list[Annotated[int, Field(ge=0, le=MOST_EXAMPLES)]], Different] = Field(
         min_length=1, description="besides the model's own few_shot.k"
     )
 
@@ -52,6 +49,11 @@ class Sweep(Spec):
     grid: dict[str, Annotated[list[Any], Field(min_length=1), Different]] = Field(
         min_length=1, description="finetune keys, dotted where nested, to their values, e.g. {lora.r: [8, 64]}"
     )
+
+    @model_validator(mode="after")
+    def _is_no_explosion(self) -> Sweep:
+        _refuse_too_many(len(self.models) * prod(map(len, self.grid.values())))
+        return self
 
     def candidates(self) -> list[tuple[str, dict[str, Any]]]:
         """Each model of the sweep with each setting of its grid."""
@@ -66,7 +68,7 @@ class Prompts(Spec):
     files: Annotated[list[str], Different] = Field(
         min_length=1, description="prompt files, relative to the study's folder; each with a name of its own"
     )
-    k: Annotated[list[Annotated[int, Field(ge=0)]], Different] = Field(
+    k: Annotated[list[Annotated[int, Field(ge=0, le=MOST_EXAMPLES)]], Different] = Field(
         default=[0], min_length=1, description="examples in the prompt, each number with each file"
     )
 
@@ -78,9 +80,21 @@ class Prompts(Spec):
             raise ValueError(f"has two files named {twice}: give each a name of its own, as arms are named after them")
         return files
 
+    @model_validator(mode="after")
+    def _is_no_explosion(self) -> Prompts:
+        _refuse_too_many(len(self.models) * len(self.files) * len(self.k))
+        return self
+
     def candidates(self) -> list[tuple[str, str, int]]:
         """Each model of the design with each file and number of examples."""
         return list(product(self.models, self.files, self.k))
+
+
+def _refuse_too_many(candidates: int) -> None:
+    if candidates > MOST_CANDIDATES:
+        raise ValueError(
+            f"makes {candidates:,} candidates, and at most {MOST_CANDIDATES:,} are tried: name fewer values"
+        )
 
 
 class Heads(Spec):
@@ -90,9 +104,7 @@ class Heads(Spec):
     """
 
     models: Annotated[list[Key], Different] = Field(min_length=1, description="keys of the models that take part")
-    train_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Different] = Field(
-        default=[], description="besides all of train"
-    )
+    train_sizes: Annotated[list[Count], Different] = Field(default=[], description="besides all of train")
 
 
 class Designs(Spec):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from slingshot.config.base import Share, Spec
+from slingshot.config.base import MOST_MONEY, Count, Share, Spec
 
 OWN_FIELDS = ("model", "messages", "stream", "n", "response_format", "logprobs", "top_logprobs", "max_tokens")
 
@@ -78,23 +78,28 @@ def is_loopback(host: str) -> bool:
 class TokenPrices(Spec):
     """What an endpoint charges, in the study's currency per million tokens."""
 
-    input: float = Field(ge=0, description="per million prompt tokens")
+    input: float = Field(ge=0, le=MOST_MONEY, description="per million prompt tokens")
     cached: float | None = Field(
-        None, ge=0, description="per million prompt tokens that the endpoint had in its cache; null: as input"
+        None,
+        ge=0,
+        le=MOST_MONEY,
+        description="per million prompt tokens that the endpoint had in its cache; null: as input",
     )
-    output: float = Field(ge=0, description="per million tokens of answers, thinking included")
+    output: float = Field(ge=0, le=MOST_MONEY, description="per million tokens of answers, thinking included")
 
 
 class Asking(Spec):
     """How an endpoint is asked. Never part of a step's spec: results do not depend on it."""
 
     at_once: int = Field(8, ge=1, le=1000, description="requests that wait for an answer at the same time")
-    per_minute: int | None = Field(None, ge=1, description="requests per minute at most; null: no limit")
+    per_minute: Count | None = Field(None, description="requests per minute at most; null: no limit")
     tokens_per_minute: int | None = Field(
-        None, ge=1, description="tokens per minute at most, by an estimate from the texts; null: no limit"
+        None, ge=1, le=10**12, description="tokens per minute at most, by an estimate from the texts; null: no limit"
     )
-    timeout_seconds: float = Field(120, gt=0, description="a request without an answer after N seconds is repeated")
-    retries: int = Field(6, ge=0, description="repetitions of a request that failed, each after a longer wait")
+    timeout_seconds: float = Field(
+        120, gt=0, le=86_400, description="a request without an answer after N seconds is repeated"
+    )
+    retries: int = Field(6, ge=0, le=100, description="repetitions of a request that failed, each after a longer wait")
     allowed_errors: Share = Field(
         0.01, description="share of the samples that may stay without an answer; with more the step stops"
     )

@@ -7,9 +7,21 @@ from typing import Annotated, Literal, overload
 
 from pydantic import Field, Tag, model_validator
 
-from slingshot.config.base import Dtype, HubId, LocalPath, Quantization, Revision, Size, Spec, tagged_by_key
+from slingshot.config.base import (
+    MOST_MINUTES,
+    MOST_TOKENS,
+    Count,
+    Dtype,
+    HubId,
+    LocalPath,
+    Quantization,
+    Revision,
+    Size,
+    Spec,
+    tagged_by_key,
+)
 from slingshot.config.endpoints import ApiModel, Asking, TokenPrices
-from slingshot.config.recipe import FewShot, Finetune, Generation, Prompt
+from slingshot.config.recipe import MOST_LAYERS, FewShot, Finetune, Generation, Prompt
 
 
 class Hardware(Spec):
@@ -19,18 +31,22 @@ class Hardware(Spec):
     gpus: int = Field(
         1,
         ge=1,
+        le=64,
         description="GPUs per step of this model: a finetune trains on all at once, answers are spread over them",
     )
-    token_budget: int | None = Field(None, ge=64, description="tokens per micro-batch; null: from free memory")
+    token_budget: int | None = Field(
+        None, ge=64, le=100 * MOST_TOKENS, description="tokens per micro-batch; null: from free memory"
+    )
     memory_gb: float | None = Field(
         None,
         gt=0,
+        le=100_000,
         description="tensors take no more of the device's memory than this; CUDA itself takes 1 to 2 GB besides",
     )
-    mem_mb: int = Field(32_000, ge=500, description="main memory asked of a cluster for a model step")
-    runtime_minutes: int = Field(480, ge=1, description="time asked of a cluster for a model step")
-    checkpoint_minutes: float = Field(10, gt=0, description="a kill loses at most this much training")
-    checkpoint_steps: int | None = Field(None, ge=1, description="also write a checkpoint every N steps")
+    mem_mb: int = Field(32_000, ge=500, le=100_000_000, description="main memory asked of a cluster for a model step")
+    runtime_minutes: int = Field(480, ge=1, le=MOST_MINUTES, description="time asked of a cluster for a model step")
+    checkpoint_minutes: float = Field(10, gt=0, le=MOST_MINUTES, description="a kill loses at most this much training")
+    checkpoint_steps: Count | None = Field(None, description="also write a checkpoint every N steps")
     tensorboard: bool = Field(False, description="a finetune also writes TensorBoard files, results/ARM/tensorboard")
 
 
@@ -112,7 +128,7 @@ class FetchedNetwork(Spec):
         None,
         description="parameters as people say it: 8B, 135M; null: not known, as behind an endpoint",
     )
-    layers: int | None = Field(None, ge=1, description="keep N of the network's layers (depth pruning)")
+    layers: int | None = Field(None, ge=1, le=MOST_LAYERS, description="keep N of the network's layers (depth pruning)")
     hardware: Hardware = Hardware()
 
     @property

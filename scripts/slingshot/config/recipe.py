@@ -6,7 +6,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from slingshot.config.base import AnswerForm, EnsembleWeights, LabelOrder, SelectBy, Share, Spec
+from slingshot.config.base import (
+    MOST_EXAMPLES,
+    MOST_SAMPLES,
+    MOST_TOKENS,
+    AnswerForm,
+    Count,
+    EnsembleWeights,
+    LabelOrder,
+    Seed,
+    SelectBy,
+    Share,
+    Spec,
+)
+
+MOST_RANK = 4096  # no layer of a small model is wider by much; a rank above its width adds nothing
+
+MOST_LAYERS = 1000
 
 
 class Prompt(Spec):
@@ -19,7 +35,10 @@ class Prompt(Spec):
     )
     answer: AnswerForm = Field("code", description="the form of an answer, in training and in the instruction")
     max_tokens: int = Field(
-        2048, ge=32, description="a longer prompt loses the middle of its dialogue, in training as in evaluation"
+        2048,
+        ge=32,
+        le=MOST_TOKENS,
+        description="a longer prompt loses the middle of its dialogue, in training as in evaluation",
     )
     candidates: int = Field(10, ge=1, le=500, description="how many labels {{ candidates }} shows, if the prompt does")
     order: LabelOrder = Field(
@@ -32,7 +51,9 @@ class Prompt(Spec):
 class Generation(Spec):
     """How an answer is decoded. Always greedy."""
 
-    max_new_tokens: int = Field(32, ge=1, description="an answer is cut after N tokens; unset with data.several: 256")
+    max_new_tokens: int = Field(
+        32, ge=1, le=100_000, description="an answer is cut after N tokens; unset with data.several: 256"
+    )
     constrained: bool = Field(
         True,
         description="also decode with only known labels allowed; both are scored, so that the verdict tells knowledge "
@@ -49,25 +70,30 @@ class Generation(Spec):
         False, description="let the model think before it answers; needs a model whose chat template can"
     )
     thinking_tokens: int = Field(
-        2048, ge=1, description="a thought is closed after N tokens; max_new_tokens are then left for the answer"
+        2048,
+        ge=1,
+        le=MOST_TOKENS,
+        description="a thought is closed after N tokens; max_new_tokens are then left for the answer",
     )
 
 
 class FewShot(Spec):
     """Worked examples from train, put before the dialogue."""
 
-    k: int = Field(0, ge=0, description="how many")
+    k: int = Field(0, ge=0, le=MOST_EXAMPLES, description="how many")
     selection: Literal["random", "nearest"] = Field("random", description="seeded, or nearest by TF-IDF")
-    seed: int = Field(42, description="of the random selection")
+    seed: Seed = Field(42, description="of the random selection")
 
 
 class Lora(Spec):
     """Low-rank adaptation (Hu et al. 2021)."""
 
-    r: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+    r: Annotated[int, Field(ge=1, le=MOST_RANK)] | Literal["auto"] = Field(
         64, description="rank; auto: 16 below 1 billion parameters, 32 below 2 billion, else 64"
     )
-    alpha: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(128, description="auto: twice the rank")
+    alpha: Annotated[int, Field(ge=1, le=100 * MOST_RANK)] | Literal["auto"] = Field(
+        128, description="auto: twice the rank"
+    )
     dropout: float = Field(0.1, ge=0, lt=1, description="of what goes into an adapter, while training")
     targets: Literal["all-linear", "attention"] | list[str] = Field(
         "all-linear", description="all-linear: every linear layer of the network but its head; attention: q, k, v and o"
@@ -75,6 +101,7 @@ class Lora(Spec):
     layers: int | None = Field(
         None,
         ge=1,
+        le=MOST_LAYERS,
         description="adapters on the last N layers only: the backward pass ends there, and a step takes less time; "
         "null: on all",
     )
@@ -83,19 +110,22 @@ class Lora(Spec):
 class Finetune(Spec):
     """The training recipe. `batch_size` is the effective batch in samples, whatever memory allows at once."""
 
-    epochs: float = Field(3, gt=0, description="passes over train; may be a fraction")
-    max_steps: int | None = Field(None, ge=1, description="stop after N optimizer steps")
-    learning_rate: float = Field(2e-4, gt=0, description="the highest rate of the schedule")
+    epochs: float = Field(3, gt=0, le=10_000, description="passes over train; may be a fraction")
+    max_steps: Count | None = Field(None, description="stop after N optimizer steps")
+    learning_rate: float = Field(2e-4, gt=0, le=10, description="the highest rate of the schedule")
     schedule: Literal["cosine", "linear", "constant"] = Field(
         "cosine", description="how the rate falls after the warm-up"
     )
     warmup_share: Share = Field(0.05, description="share of all steps over which the rate rises from 0")
-    batch_size: int = Field(32, ge=1, description="samples per optimizer step, whatever memory allows at once")
-    weight_decay: float = Field(0.01, ge=0, description="of AdamW, on the adapter weights")
-    max_gradient_norm: float = Field(1.0, gt=0, description="a longer gradient is scaled down to this norm")
+    batch_size: int = Field(
+        32, ge=1, le=1_000_000, description="samples per optimizer step, whatever memory allows at once"
+    )
+    weight_decay: float = Field(0.01, ge=0, le=100, description="of AdamW, on the adapter weights")
+    max_gradient_norm: float = Field(1.0, gt=0, le=1e9, description="a longer gradient is scaled down to this norm")
     max_tokens: int = Field(
         2048,
         ge=32,
+        le=MOST_TOKENS,
         description="unset: as prompt.max_tokens, the one window of a dialogue's prompt in training and in evaluation; "
         "another number is an error",
     )
@@ -105,10 +135,10 @@ class Finetune(Spec):
         description="how a finetuned model answers: it writes the label, or a linear head over the prompt's last token "
         "chooses among the labels of train, trained with the adapter",
     )
-    evaluate_every: int = Field(50, ge=1, description="optimizer steps between evaluations on validation")
-    patience: int | None = Field(3, ge=1, description="stop after N evaluations without gain; null: never")
+    evaluate_every: Count = Field(50, description="optimizer steps between evaluations on validation")
+    patience: Count | None = Field(3, description="stop after N evaluations without gain; null: never")
     validation_samples: int | None = Field(
-        256, ge=1, description="validation samples per evaluation, always the same ones; null: all"
+        256, ge=1, le=MOST_SAMPLES, description="validation samples per evaluation, always the same ones; null: all"
     )
     select_by: SelectBy = Field(
         "validation_loss",

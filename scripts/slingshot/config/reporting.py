@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from slingshot.config.base import Spec
+from slingshot.config.base import MOST_MONEY, Seed, Spec
 
 Estimand = Literal["exact_match", "micro_f1"]
 
@@ -18,13 +18,18 @@ class Statistics(Spec):
         None,
         description="the score that pairs, verdict and designs compare; null: exact_match, with data.several micro_f1",
     )
-    confidence: float = Field(0.95, gt=0, lt=1, description="of every interval")
+    confidence: float = Field(0.95, ge=0.5, le=0.9999, description="of every interval")
     resamples: int = Field(
         10_000,
         ge=100,
+<<<<<<< HEAD
         description="of the intervals of a learning curve's asymptote and exponent; every other interval is computed",
+=======
+        le=1_000_000,
+        description="of the band around a learning curve; every other interval is computed",
+>>>>>>> 7f592d1 (Right or refused: damaged results, full disks, missing files, bounds of numbers, prompts that hold their words, time stamps of the future, no vain retries, progress on the terminal, a loop of faults)
     )
-    seed: int = Field(42, description="of the resamples")
+    seed: Seed = Field(42, description="of the resamples")
     selective_precision: float = Field(
         0.95, gt=0, le=1, description="selective coding: how often an answer that no human looks at is to be right"
     )
@@ -51,8 +56,8 @@ class Statistics(Spec):
 class Cost(Spec):
     """Prices that turn GPU seconds into money."""
 
-    gpu_hour_price: float | None = Field(None, ge=0, description="null: money is left out")
-    kwh_price: float | None = Field(None, ge=0, description="null: energy is not priced")
+    gpu_hour_price: float | None = Field(None, ge=0, le=MOST_MONEY, description="null: money is left out")
+    kwh_price: float | None = Field(None, ge=0, le=MOST_MONEY, description="null: energy is not priced")
     currency: str = Field("USD", description="of the prices, as the report prints it")
     rate_noise: float = Field(
         0.03,

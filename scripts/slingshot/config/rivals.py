@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from slingshot.config.base import Different, Dtype, Share, Spec
+from slingshot.config.base import MOST_TOKENS, Count, Different, Dtype, Share, Spec
 from slingshot.config.models import FetchedNetwork
 
 
@@ -19,7 +19,7 @@ class TfidfRecipe(Spec):
 class LinearClassifier(Spec):
     """scikit-learn's logistic regression, multinomial, over standardized vectors; the best on validation is taken."""
 
-    regularization: Annotated[list[Annotated[float, Field(gt=0)]], Different] = Field(
+    regularization: Annotated[list[Annotated[float, Field(gt=0, le=1e9)]], Different] = Field(
         default=[0.0001, 0.001, 0.01, 0.1, 1.0], min_length=1, description="values of C that are tried"
     )
     class_weights: Annotated[list[Literal["none", "balanced"]], Different] = Field(
@@ -37,7 +37,10 @@ class EmbeddingSettings(Spec):
     )
     prefix: str = Field("", description="put before each text; some embedding models are trained with one")
     max_tokens: int = Field(
-        256, ge=16, description="tokens per window; a longer text has several, whose vectors are averaged"
+        256,
+        ge=16,
+        le=MOST_TOKENS,
+        description="tokens per window; a longer text has several, whose vectors are averaged",
     )
     classifier: LinearClassifier = LinearClassifier()
     dtype: Dtype = Field("float32", description="number type of the network's weights")
@@ -46,18 +49,18 @@ class EmbeddingSettings(Spec):
 class EncoderSettings(Spec):
     """How a network is finetuned whole with a classification head (transformers' Trainer)."""
 
-    epochs: float = Field(10, gt=0, description="passes over train at most")
-    learning_rate: float = Field(5e-5, gt=0, description="the highest rate; it falls linearly after the warm-up")
+    epochs: float = Field(10, gt=0, le=10_000, description="passes over train at most")
+    learning_rate: float = Field(5e-5, gt=0, le=10, description="the highest rate; it falls linearly after the warm-up")
     warmup_share: Share = Field(0.1, description="share of all steps over which the rate rises from 0")
-    batch_size: int = Field(16, ge=1, description="samples per optimizer step")
-    weight_decay: float = Field(0.01, ge=0, description="of AdamW")
-    max_tokens: int = Field(512, ge=16, description="a longer text loses its middle")
+    batch_size: int = Field(16, ge=1, le=1_000_000, description="samples per optimizer step")
+    weight_decay: float = Field(0.01, ge=0, le=100, description="of AdamW")
+    max_tokens: int = Field(512, ge=16, le=MOST_TOKENS, description="a longer text loses its middle")
     class_weights: Literal["none", "balanced", "root"] = Field(
         "none",
         description="what a sample counts in the loss: the same; the inverse of its label's frequency; its square root",
     )
-    patience: int | None = Field(3, ge=1, description="stop after N epochs without gain on validation; null: never")
-    max_steps: int | None = Field(None, ge=1, description="stop after N optimizer steps")
+    patience: Count | None = Field(3, description="stop after N epochs without gain on validation; null: never")
+    max_steps: Count | None = Field(None, description="stop after N optimizer steps")
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32", description="number type of the forward pass; the weights that are trained stay in float32"
     )

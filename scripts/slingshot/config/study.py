@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from slingshot.config.base import Key, Spec
+from slingshot.config.base import Key, Seed, Spec
 from slingshot.config.data import Data
 from slingshot.config.designs import Designs, models_by_design
 from slingshot.config.endpoints import Asking
@@ -23,7 +23,7 @@ from slingshot.config.recipe import Answering, FewShot, Finetune, Generation, Pr
 from slingshot.config.reporting import Baseline, Cost, Report, Statistics
 from slingshot.config.rivals import Embedding, Encoder, ImportedPredictions
 from slingshot.core.errors import StudyError
-from slingshot.core.yaml_files import read_yaml
+from slingshot.core.yaml_files import read_yaml, refuse_templates
 
 
 class Study(Spec):
@@ -36,7 +36,7 @@ class Study(Spec):
     finetune: Finetune = Finetune()
     hardware: Hardware = Hardware()
     asking: Asking = Asking()
-    seed: int = Field(42, description="of training: adapter weights, dropout, the order of samples")
+    seed: Seed = Field(42, description="of training: adapter weights, dropout, the order of samples")
     llm: dict[Key, Model] = Field(default={}, description="large models, evaluated untrained")
     slm: dict[Key, Model] = Field(default={}, description="small models, finetuned first")
     baseline: Baseline = Baseline()
@@ -52,9 +52,7 @@ class Study(Spec):
     report: Report = Report()
 
     @model_validator(mode="after")
-    def _has_models_of_distinct_keys(self) -> Study:
-        if not (self.models or self.embedding or self.encoder or self.predictions):
-            raise ValueError("llm and slm are both empty: name at least one model, there or under embedding or encoder")
+    def _keys_are_of_one_model(self) -> Study:
         sections = {name: set(getattr(self, name)) for name in ("llm", "slm", "embedding", "encoder")}
         for (first, keys), (second, others) in combinations(sections.items(), 2):
             if twice := sorted(keys & others):
@@ -165,8 +163,7 @@ def read_config(path: Path | str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         what = "is empty" if raw is None else f"must hold keys and values, not {type(raw).__name__}"
         raise StudyError(f"{path} {what}: write `data`, `llm` and `slm` there (docs/guide.md)")
-    if "__use_yte__" in raw or "__definitions__" in raw or "__variables__" in raw:
-        raise StudyError(f"{path} asks for templates that run Python (__use_yte__): a config holds plain values alone")
+    refuse_templates(raw, path)
     return {key: value for key, value in raw.items() if not str(key).startswith("x-")}
 
 

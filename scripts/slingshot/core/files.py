@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -13,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from slingshot.core.errors import StudyError
+from slingshot.core.disk import is_full_disk, no_room
+from slingshot.core.errors import MissingFileError, StudyError
 
 
 def read_bytes(path: Path | str, missing: str = "correct its path", most_bytes: int | None = None) -> bytes:
@@ -34,7 +33,7 @@ def read_bytes(path: Path | str, missing: str = "correct its path", most_bytes: 
             raise StudyError(f"{path} has {status.st_size:,} bytes, and at most {most_bytes:,} are read: shorten it")
         return Path(path).read_bytes()
     except FileNotFoundError:
-        raise StudyError(f"{path} is missing: {missing}") from None
+        raise MissingFileError(f"{path} is missing: {missing}", str(path)) from None
     except OSError as error:
         raise StudyError(f"{path} can't be read: {error.strerror}; correct its path or its permissions") from None
 
@@ -59,49 +58,46 @@ def _kind_of(mode: int) -> str:
 
 
 @contextmanager
-def replacing(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is renamed to `path`, on failure removed."""
+def replacing(path: Path | str, needs: int | None = None) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is renamed to `path`, on failure removed.
+
+    Args:
+        needs: bytes that will be written, for the sentence where they have no room.
+
+    Raises:
+        StudyError: the disk is full, or the folder can't be written to.
+    """
     path = Path(path)
+    written = 0
     try:
-        with _replacing(path) as temporary:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
             yield temporary
-    except OSError as error:
-        if error.errno not in _SPACE and not isinstance(error, PermissionError | FileExistsError | NotADirectoryError):
-            raise
-        raise StudyError(_unwritable(path, error)) from None
-
-
-_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-
-
-def _unwritable(path: Path, error: OSError) -> str:
-    if error.errno not in _SPACE:
-        return f"{path} can't be written: {error.strerror}; correct the permissions of {path.parent}"
-    free = f"{shutil.disk_usage(path.parent).free / 1e9:.2f} GB are free" if path.parent.exists() else "it is full"
-    return f"{path} can't be written: {error.strerror} in {path.parent.absolute()}, where {free}; free space there"
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes it private; results are to be shared
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)  # mkstemp makes it private; results are to be shared
+            with temporary.open("rb") as content:
+                os.fsync(content.fileno())
+            temporary.replace(path)
+        finally:
+            written = temporary.stat().st_size if temporary.exists() else 0
+            temporary.unlink(missing_ok=True)
+    except Exception as error:
+        if is_full_disk(error):
+            raise StudyError(no_room(path, error, needs or written, needs is not None)) from None
+        if isinstance(error, PermissionError | FileExistsError | NotADirectoryError | IsADirectoryError):
+            words = f"{path} can't be written: {error.strerror}; correct the permissions of {path.parent}"
+            raise StudyError(words) from None
+        raise
 
 
 def write_text(path: Path | str, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    content = text.encode()
+    with replacing(path, len(content)) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -113,10 +109,19 @@ def read_json(path: Path | str) -> Any:
     """The value of a strict JSON file.
 
     Raises:
-        FileNotFoundError: it is missing.
-        StudyError: it is cut, binary, not JSON, or holds NaN or infinity.
+        MissingFileError: it is not there.
+        StudyError: it can't be read, is cut, binary, not JSON, or holds NaN or infinity.
     """
-    return _parsed(Path(path).read_bytes(), str(path))
+    return _parsed(read_bytes(path, MAKE_IT), str(path))
+
+
+def read_json_with(path: Path | str, *keys: str) -> dict[str, Any]:
+    """The object of a JSON file that must hold these keys; raises as read_json, and where one is not there."""
+    value = read_json(path)
+    lacking = [key for key in keys if not isinstance(value, dict) or key not in value]
+    if lacking:
+        raise StudyError(f"{path} lacks {', '.join(lacking)}: {AGAIN}")
+    return dict(value)
 
 
 def write_jsonl(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
@@ -127,7 +132,7 @@ def write_jsonl(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
 
 def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
     """The objects of a JSON Lines file; raises as read_json."""
-    content = Path(path).read_bytes()
+    content = read_bytes(path, MAKE_IT)
     rows = []
     for number, line in enumerate(content.split(b"\n"), start=1):
         if line.strip():
@@ -137,6 +142,8 @@ def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
             rows.append(row)
     return rows
 
+
+MAKE_IT = "run the step that makes it, or correct its path"
 
 AGAIN = "it was cut, edited or written by another version; delete it and run the same command again"
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from slingshot.core.errors import MissingFileError, StudyError
+
 
 def mix(values: np.ndarray) -> np.ndarray:
     """SplitMix64's finalizer (Steele, Lea and Flood 2014) on uint64."""
@@ -19,9 +21,21 @@ def mix(values: np.ndarray) -> np.ndarray:
 
 
 def digest_of_file(path: Path | str) -> str:
-    """SHA-256 of a file's bytes, as hex."""
-    with Path(path).open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+    """SHA-256 of a file's bytes, as hex.
+
+    Raises:
+        MissingFileError: it is not there.
+        StudyError: it can't be read.
+    """
+    try:
+        with Path(path).open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise MissingFileError(
+            f"{path} is missing: run the step that makes it, or correct its path", str(path)
+        ) from None
+    except OSError as error:
+        raise StudyError(f"{path} can't be read: {error.strerror}; correct its path or its permissions") from None
 
 
 def digest_of_text(text: str) -> str:

@@ -50,6 +50,16 @@ def parse_yaml(text: str) -> Any:
         loader.dispose()
 
 
+def refuse_templates(value: Any, path: Path | str) -> None:
+    """Refuse what Snakemake's own loader would take for a template, whose Python it runs.
+
+    Raises:
+        StudyError: the file's top level says so.
+    """
+    if isinstance(value, dict) and {"__use_yte__", "__definitions__", "__variables__"} & set(map(str, value)):
+        raise StudyError(f"{path} asks for templates that run Python (__use_yte__): a config holds plain values alone")
+
+
 class TwiceError(ValueError):
     """A key stands twice in one mapping; YAML itself takes the last without a word."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from slingshot.artifacts.dataset import read_dataset
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.metrics import Metrics, Score, read_metrics
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.config.arms import Arm
 from slingshot.config.specs import PredictSpec
-from slingshot.core.files import read_json
 
 
 def card_of_export(
@@ -22,7 +22,7 @@ def card_of_export(
         use: lines that say how to ask it (`use_of_...`).
         notes: what a reader should know beside the scores.
     """
-    metrics, dataset = read_metrics(files.metrics), read_json(results.data.dataset)
+    metrics, dataset = read_metrics(files.metrics), read_dataset(results.data.dataset)
     base = card.source.get("hub", card.name) if card else None
     front = [
         "---",

@@ -132,7 +132,7 @@ def _add_shape(writer: Any, config: dict[str, Any]) -> None:
 def _add_tokenizer(writer: Any, folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]) -> None:
     from transformers import AutoTokenizer
 
-    loaded = AutoTokenizer.from_pretrained(folder)
+    loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     texts = {number: text for text, number in tokenizer["model"]["vocab"].items()}
     kinds = dict.fromkeys(texts, NORMAL)
     for added in tokenizer.get("added_tokens", []):

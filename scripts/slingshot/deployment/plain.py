@@ -36,8 +36,10 @@ def write_plainly(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), use_safetensors=True).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
+    ).eval()
     answers = []
     with torch.inference_mode():
         for prompt in _prompts(tokenizer, samples, spec, results):
@@ -53,7 +55,7 @@ def choose_plainly(
     """The labels that transformers' own ForSequenceClassification model gives, one prompt at a time."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     return _likeliest(folder, _prompts(tokenizer, samples, spec, results), dtype)
 
 
@@ -61,7 +63,9 @@ def encode_plainly(folder: Path, texts: Sequence[str], length: int) -> list[str]
     """The labels that transformers gives texts as an encoder takes them, at most `length` tokens of each."""
     from transformers import AutoTokenizer
 
-    ids = AutoTokenizer.from_pretrained(folder)(list(texts), truncation=True, max_length=length)["input_ids"]
+    ids = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)(
+        list(texts), truncation=True, max_length=length
+    )["input_ids"]
     return _likeliest(folder, ids, "float32")
 
 

@@ -26,7 +26,7 @@ from slingshot.generation.cached_answers import answer_all, fallback_note, falls
 from slingshot.generation.finished_runs import keep_run, recall_run, run_key
 from slingshot.generation.read_answers import read_answers
 from slingshot.models.lean_imports import prepare_imports, without_compiler
-from slingshot.models.loading import context_length, generation_end_ids, load_tokenizer
+from slingshot.models.loading import context_length, generation_end_ids, load_tokenizer, warn_of_missing_template
 from slingshot.models.number_types import number_type
 from slingshot.prompting.answering_job import AnsweringJob
 from slingshot.prompting.answers import AnswerReader
@@ -104,6 +104,7 @@ def answer_samples(job: PredictJob, card: ModelCard, record: StepRecord) -> list
     with timed(record.seconds, "tokenizer"):  # and with it transformers
         prepare_imports(alone=True)
         tokenizer = load_tokenizer(card)
+    record.warnings += warn_of_missing_template(card, tokenizer)
     lists = LabelLists(spec.prompt, labels, lambda: read_samples(job.train, columns))
     prompter = Prompter(tokenizer, spec.prompt, lists, spec.generation.thinking, generation_end_ids(card))
     with timed(record.seconds, "prompts"):

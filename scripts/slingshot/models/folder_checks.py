@@ -133,8 +133,11 @@ def weight_files(folder: Path) -> list[Path]:
     return parts
 
 
-def read_header(path: Path) -> dict[str, dict[str, Any]]:
+def read_header(path: Path, again: str = "fetch the model again") -> dict[str, dict[str, Any]]:
     """Name to type, shape and place of each tensor of a safetensors file; their bytes must all be there.
+
+    Args:
+        again: what to do where they aren't.
 
     Raises:
         StudyError: the file is empty, cut, a pointer of Git LFS, or no safetensors file.
@@ -146,7 +149,7 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
             raise StudyError(f"{path} is a pointer of Git LFS, not the weights: run `git lfs pull` in its folder")
         length = int.from_bytes(start, "little")
         if len(start) < 8 or length > min(MOST_HEADER, size - 8):
-            raise StudyError(f"{path} is cut or no safetensors file ({size:,} bytes): fetch the model again")
+            raise StudyError(f"{path} is cut or no safetensors file ({size:,} bytes): {again}")
         try:
             header = json.loads(content.read(length))
             tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
@@ -155,11 +158,11 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
         except (ValueError, RecursionError, AttributeError, LookupError, TypeError):
             sound = False
     if not sound:
-        raise StudyError(f"{path} has a damaged header: fetch the model again")
+        raise StudyError(f"{path} has a damaged header: {again}")
     if not tensors:
-        raise StudyError(f"{path} holds no tensors: fetch the model again")
+        raise StudyError(f"{path} holds no tensors: {again}")
     if 8 + length + end != size:
-        raise StudyError(f"{path} has {size:,} bytes where its header tells of {8 + length + end:,}: fetch it again")
+        raise StudyError(f"{path} has {size:,} bytes where its header tells of {8 + length + end:,}: {again}")
     return tensors
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slingshot.artifacts.layout import ADAPTER_WEIGHTS
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.config.base import Dtype, Quantization
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
-from slingshot.models.folder_checks import read_config, refuse_adapter_beside_model, refuse_quantized
+from slingshot.models.folder_checks import read_config, read_header, refuse_adapter_beside_model, refuse_quantized
 from slingshot.models.number_types import number_type, processor_multiplies
 
 if TYPE_CHECKING:
@@ -52,22 +54,48 @@ def load_tokenizer(card: ModelCard) -> PreTrainedTokenizerBase:
     Raises:
         StudyError: it can't be read, or loses the words of a text.
     """
+    return read_tokenizer(Path(card.folder))
+
+
+def read_tokenizer(folder: Path, says_words_back: bool = True) -> PreTrainedTokenizerBase:
+    """Read the tokenizer of a folder; raises as load_tokenizer.
+
+    Args:
+        says_words_back: what it decodes must hold the words of a text; an encoder's need not know every word.
+    """
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(card.folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # its readers fail with whatever they met
-        raise StudyError(f"{card.name}: the tokenizer in {card.folder} can't be read: {_short(error)}") from None
+        raise StudyError(f"the tokenizer in {folder} can't be read: {_short(error)}") from None
+    if not says_words_back:
+        return tokenizer
     kept = str(tokenizer.decode(tokenizer(PROBE, add_special_tokens=False)["input_ids"]))
     if _letters(kept) != _letters(PROBE):
         raise StudyError(
-            f"{card.name}: the tokenizer in {card.folder} turns {PROBE!r} into {kept[:80]!r}: a file of it is missing; "
+            f"the tokenizer in {folder} turns {PROBE!r} into {kept[:80]!r}: a file of it is missing; "
             "copy tokenizer.json from the model's source"
         )
     return tokenizer
 
 
 PROBE = "The patient said that her fever had been 39 degrees for 2 days."
+
+
+_INSTRUCT = re.compile(r"(?i)(?:^|[-_ /.\d])(instruct|chat|it|assistant|sft|dpo|rlhf)(?=$|[-_ /.\d])")
+
+
+def warn_of_missing_template(card: ModelCard, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """A sentence where a model that is named as made for chats came without its chat template, else none."""
+    named = [card.name, *(str(card.source.get(key) or "") for key in ("hub", "folder", "gguf", "wheel"))]
+    named.append(str(read_config(Path(card.folder)).get("_name_or_path") or ""))
+    if getattr(tokenizer, "chat_template", None) or not any(map(_INSTRUCT.search, named)):
+        return []
+    return [
+        f"{card.name} is named as a model made for chats, and its folder has no chat template (chat_template.jinja, or "
+        "a key of tokenizer_config.json): its prompts are plain text, which it was not made for"
+    ]
 
 
 def _letters(text: str) -> str:
@@ -139,18 +167,47 @@ def _from_pretrained(
     return model, loaded
 
 
-def check_whole(card: ModelCard, model: PreTrainedModel, loaded: dict[str, Any]) -> None:
+# Heads over a network's hidden states that are drawn anew where a task of its own follows, and pools that it may lack.
+_HEADS = re.compile(r"(^|\.)(pooler|classifier|pre_classifier|score|head)\.")
+
+
+def load_network(card: ModelCard, kind: Any, dtype: Any, **options: Any) -> Any:
+    """Load a network for its hidden states, in evaluation mode; a new head's weights may be missing, others not.
+
+    Args:
+        kind: a class of transformers with `from_pretrained`, e.g. AutoModel.
+        options: for `from_pretrained`.
+
+    Raises:
+        StudyError: as load_model.
+    """
+    folder = Path(card.folder)
+    refuse_adapter_beside_model(folder)
+    refuse_quantized(folder, read_config(folder))
+    settings: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
+    try:
+        network, loaded = kind.from_pretrained(card.folder, dtype=dtype, **settings, **options)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise StudyError(f"{card.name}: {card.folder} can't be loaded as a model: {_short(error)}") from None
+    check_whole(card, network, loaded, _HEADS)
+    return network.eval()
+
+
+def check_whole(
+    card: ModelCard, model: PreTrainedModel, loaded: dict[str, Any], may_be_new: re.Pattern[str] | None = None
+) -> None:
     """Every weight of the network came from the files, in its shape, and is a number.
 
     Args:
         loaded: what transformers says of the loading: `missing_keys` would be drawn at random.
+        may_be_new: names of weights that need not be in the files.
 
     Raises:
         StudyError: names a weight that isn't so.
     """
     import torch
 
-    missing = sorted(loaded.get("missing_keys") or ())
+    missing = sorted(name for name in loaded.get("missing_keys") or () if not (may_be_new and may_be_new.search(name)))
     if missing:
         raise StudyError(
             f"{card.name}: {card.folder} lacks {len(missing)} weights that {card.architecture} has, e.g. {missing[0]}: "
@@ -165,7 +222,15 @@ def check_whole(card: ModelCard, model: PreTrainedModel, loaded: dict[str, Any])
 
 
 def load_adapter(model: PreTrainedModel, folder: Path | str) -> PeftModel:
-    """Put a finetuned adapter on its base model, in evaluation mode."""
+    """Put a finetuned adapter on its base model, in evaluation mode.
+
+    Raises:
+        StudyError: its weights are missing or cut.
+    """
+    weights = Path(folder) / ADAPTER_WEIGHTS
+    if not weights.exists():
+        raise StudyError(f"{weights} is missing: make it with `snakemake {weights}`")
+    read_header(weights, f"make it again with `snakemake --force {weights}`")
     from peft import PeftModel
 
     return PeftModel.from_pretrained(model, folder, use_safetensors=True).eval()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -15,7 +15,8 @@ from slingshot.artifacts.layout import ADAPTER_SETTINGS, ADAPTER_WEIGHTS
 from slingshot.artifacts.model_card import Base
 from slingshot.config.recipe import Lora
 from slingshot.core.errors import StudyError
-from slingshot.core.files import read_json, replacing, write_json
+from slingshot.core.files import read_json_with, replacing, write_json
+from slingshot.models.folder_checks import read_header
 
 PREFIX = "base_model.model."  # what peft puts before a module's name
 
@@ -96,12 +97,11 @@ def note_of_other_weights(folder: Path, quantization: str) -> str | None:
 
 def trained_on(folder: Path) -> str | None:
     path = folder / BASE_WEIGHTS
-    return str(read_json(path)["quantization"]) if path.exists() else None
+    return str(read_json_with(path, "quantization")["quantization"]) if path.exists() else None
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((folder / ADAPTER_SETTINGS).read_text(encoding="utf-8"))
-    return config
+    return read_json_with(folder / ADAPTER_SETTINGS, "peft_type")
 
 
 def _weight(model: PreTrainedModel, layer: str) -> Tensor:
@@ -134,7 +134,7 @@ def save_adapter(
     adapted = {name.removeprefix(PREFIX).partition(".lora_")[0] for name in state if ".lora_" in name}
     if lora.layers is None:  # else full names: peft would adapt every layer that has a module of this name
         adapted = {name.rpartition(".")[2] for name in adapted}
-    with replacing(folder / ADAPTER_WEIGHTS) as temporary:
+    with replacing(folder / ADAPTER_WEIGHTS, sum(value.nbytes for value in state.values())) as temporary:
         weights = {name: value.detach().cpu().contiguous() for name, value in sorted(state.items())}
         temporary.write_bytes(save(weights, metadata={"format": "pt"}))
     write_json(folder / BASE_WEIGHTS, {"quantization": quantization})
@@ -158,5 +158,20 @@ def save_adapter(
 
 
 def read_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """adapter_config.json and the weights."""
-    return _config(folder), load_file(folder / ADAPTER_WEIGHTS)
+    """adapter_config.json and the weights.
+
+    Raises:
+        StudyError: a file is missing, cut or not what peft writes.
+    """
+    return _config(folder), read_weights(folder / ADAPTER_WEIGHTS)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of an adapter's file; raises as read_adapter."""
+    if not path.exists():
+        raise StudyError(f"{path} is missing: make it with `snakemake {path}`")
+    read_header(path, f"make it again with `snakemake --force {path}`")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise StudyError(f"{path} can't be read ({error}): make it again with `snakemake --force {path}`") from None

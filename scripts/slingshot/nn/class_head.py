@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -20,6 +19,7 @@ from slingshot.artifacts.layout import ADAPTER_WEIGHTS
 from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_text
 from slingshot.nn import lora
+from slingshot.nn.adapter_files import read_weights
 
 NAME = "class_head"  # before its weights' names in an adapter's file
 
@@ -75,7 +75,7 @@ def load_head(model: PreTrainedModel, adapter: Path) -> list[str]:
     Raises:
         StudyError: the adapter has no such head.
     """
-    kept = load_file(adapter / ADAPTER_WEIGHTS)
+    kept = read_weights(adapter / ADAPTER_WEIGHTS)
     labels = labels_in(kept)
     if labels is None:
         raise StudyError(f"{adapter} holds no head over labels: finetune it again with finetune.head: classify")

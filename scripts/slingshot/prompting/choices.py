@@ -23,15 +23,18 @@ def with_choice(spec: SpecT, path: Path | None) -> tuple[SpecT, list[str]]:
     if path is None:
         raise StudyError("the arm's prompt is chosen on validation: give choose_prompt's file with --choice")
     made = read_json(path)
-    choice = spec.choices.get(made["chosen"])
+    try:
+        chosen = made["chosen"]
+        did = made["candidates"][chosen]
+        share, count = float(did.get("validation_exact_match", did.get("validation_micro_f1"))), int(did["n"])
+        choice = spec.choices.get(chosen)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise StudyError(
+            f"{path} is not what choose_prompt writes: choose again with `snakemake --force {path}`"
+        ) from None
     if choice is None:
-        raise StudyError(f"{path} chose {made['chosen']}, which is none of {', '.join(spec.choices)}: choose again")
-    did = made["candidates"][made["chosen"]]
-    score = next(value for name, value in did.items() if name.startswith("validation_"))
+        raise StudyError(f"{path} chose {chosen}, which is none of {', '.join(spec.choices)}: choose again")
     of_what = " micro F1" if "validation_micro_f1" in did else ""
-    note = (
-        f"prompt of {made['chosen']}, chosen among {len(spec.choices)} on validation "
-        f"({score:.1%}{of_what} of {did['n']})"
-    )
+    note = f"prompt of {chosen}, chosen among {len(spec.choices)} on validation ({share:.1%}{of_what} of {count})"
     few_shot = spec.few_shot.model_copy(update={"k": choice.k})
     return spec.model_copy(update={"prompt": choice.prompt, "few_shot": few_shot}), [note]

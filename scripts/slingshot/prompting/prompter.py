@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from slingshot.config.specs import PromptText
 from slingshot.core.errors import StudyError
 from slingshot.prompting.chat_template import ChatTemplate
+from slingshot.prompting.kept_words import LEAST_KEPT, share_kept
 from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.messages import Example, Message, chat_messages
 from slingshot.prompting.right_answers import LINE_END, written_answer
-from slingshot.prompting.template import Shown, uses_labels
+from slingshot.prompting.template import LEAST_ROOM, Shown, uses_labels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -70,7 +71,7 @@ class Prompter:
         """The ids of a prompt, at most `max_tokens` of them, ready for the answer's first token.
 
         Raises:
-            StudyError: instruction and examples alone are longer than the window.
+            StudyError: instruction and examples leave no room for the dialogue, or the prompt loses its words.
         """
         window, text = self.window, self.template.as_text(text)
         examples = [
@@ -80,23 +81,23 @@ class Prompter:
         shown = shown or (self._lists.of([text])[0] if self._lists else None)
         ids = self._prompt_ids(text, examples, shown)
         if len(ids) <= window:
+            self._check_words(text, ids)
             return Tokens(ids, truncated=False)
         frame = len(self._prompt_ids(GAP, examples, shown))
-        if frame > window:
-            raise StudyError(self._too_long(frame))
         spans = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         room = window - frame
-        while room > 0:
+        while room >= min(LEAST_ROOM, len(spans)) and room > 0:
             head, tail = room - room // 2, room // 2
             kept = text[: spans[head - 1][1]] + GAP + (text[spans[-tail][0] :] if tail else "")
             ids = self._prompt_ids(kept, examples, shown)
             if len(ids) <= window:
+                self._check_words(kept, ids)
                 return Tokens(ids, truncated=True)
             room -= len(ids) - window  # a cut can split a token into several
-        return Tokens(self._prompt_ids(GAP, examples, shown), truncated=True)
+        raise StudyError(self._too_long(frame))
 
     def prompts(self, texts: Sequence[str], examples: Sequence[Sequence[Example]] | None = None) -> list[Tokens]:
-        """`prompt` of each text with its examples, tokenized together, which takes all cores at once."""
+        """`prompt` of each text with its examples, tokenized together, which takes all cores at once; raises as it."""
         if not texts:
             return []
         chosen = examples if examples is not None else [()] * len(texts)
@@ -107,10 +108,14 @@ class Prompter:
                 for text, some, lists in zip(texts, chosen, shown, strict=True)
             ]
         )
-        return [
-            Tokens(ids, truncated=False) if len(ids) <= self.window else self.prompt(text, some, lists)
-            for ids, text, some, lists in zip(self._ids_of(rendered), texts, chosen, shown, strict=True)
-        ]
+        made = []
+        for ids, text, some, lists in zip(self._ids_of(rendered), texts, chosen, shown, strict=True):
+            if len(ids) <= self.window:
+                self._check_words(self.template.as_text(text), ids)
+                made.append(Tokens(ids, truncated=False))
+            else:
+                made.append(self.prompt(text, some, lists))
+        return made
 
     def completion(self, label: str, description: str) -> list[int]:
         """`completion_of` an answer that is one label."""
@@ -233,6 +238,20 @@ class Prompter:
         starts = [at for at in range(len(whole)) if whole[at : at + len(bare)] == bare]
         return len(whole) - starts[0] - len(bare) if starts else 0
 
+    def _check_words(self, text: str, ids: list[int]) -> None:
+        """Refuse a prompt that does not hold its dialogue's words, as where a file of the tokenizer is missing.
+
+        Raises:
+            StudyError: fewer than LEAST_KEPT of them are there.
+        """
+        kept = share_kept(text, str(self.tokenizer.decode(ids)))
+        if kept < LEAST_KEPT:
+            raise StudyError(
+                f"a prompt holds {kept:.0%} of its dialogue's words: the tokenizer or the chat template of "
+                f"{self.tokenizer.name_or_path} loses them; copy the model's tokenizer files from its source, and look "
+                "at the prompt with `python scripts/prompt.py`"
+            )
+
     def _is_special(self, token: int) -> bool:
         return token in self.tokenizer.all_special_ids or token in self.tokenizer.added_tokens_decoder
 
@@ -261,8 +280,8 @@ class Prompter:
     def _too_long(self, frame: int) -> str:
         listed = " with the labels that it lists" if uses_labels(self._prompt) else ""
         return (
-            f"instruction{listed} and examples alone take {frame} tokens, and the window holds {self.window}: raise "
-            "prompt.max_tokens, or lower few_shot.k"
+            f"instruction{listed} and examples alone take {frame} tokens, and the window of {self.window} leaves no "
+            "room for a dialogue: raise prompt.max_tokens, or lower few_shot.k"
             + (" or prompt.candidates, or show {{ candidates }} instead of {{ labels }}" if listed else "")
             + " (the model's own context counts, too)"
         )

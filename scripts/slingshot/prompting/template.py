@@ -25,6 +25,8 @@ HOUSE_PROMPTS = Path(__file__).parent / "prompts"
 
 PLACEHOLDERS = {"user": ("text", "answer_form", "labels", "candidates"), "system": ("answer_form", "labels")}
 
+LEAST_ROOM = 16  # tokens of a dialogue that a prompt holds at least
+
 _FACE = "\N{WHITE SMILING FACE}"
 
 
@@ -83,6 +85,12 @@ def read_prompt(
             raise StudyError(f"prompt file {path}: `{part}` has {{{{ {wrong} }}}}, but may only have {allowed}")
     if _FACE not in fill_template(prompt.user, prompt, _FACE):
         raise StudyError(f"prompt file {path}: `user` must hold {{{{ text }}}}, where the dialogue goes")
+    own_words = len(re.findall(r"\w+", fill_template(prompt.system, prompt) + " " + fill_template(prompt.user, prompt)))
+    if own_words + LEAST_ROOM > max_tokens:  # a word takes a token or more
+        raise StudyError(
+            f"prompt file {path} has {own_words} words of its own, and prompt.max_tokens {max_tokens} leaves no room "
+            "for a dialogue: raise it, or shorten the prompt"
+        )
     if system == "plain":
         _warn_of_codes(str(path), prompt)
     return prompt.model_copy(update={"candidates": candidates if "candidates" in used["user"] else 0})

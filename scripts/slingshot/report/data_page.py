@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from slingshot.artifacts.dataset import read_dataset
 from slingshot.artifacts.layout import DataFiles
 from slingshot.artifacts.splits import SPLITS
 from slingshot.core.files import read_json, write_text
@@ -27,7 +28,7 @@ BUCKETS = ((1, 1), (2, 4), (5, 9), (10, 49), (50, 10**9))
 
 def write_data_page(files: DataFiles) -> None:
     """Write data.html beside dataset.json and log what leaks."""
-    dataset, examples = read_json(files.dataset), read_json(files.examples)
+    dataset, examples = read_dataset(files.dataset), read_json(files.examples)
     write_text(files.page, render_data_page(dataset, examples))
     warnings = warnings_of(dataset)
     for line in warnings:

@@ -170,6 +170,7 @@ def render(results: Results, spec: ReportSpec, page: Page, graph: dag_picture.Gr
             priced=has_prices(comparison),
             asked={arm: step.endpoint for arm, steps in results.steps.items() for step in steps if step.endpoint},
             columns=columns,
+            warnings=warnings_of(results),
             leaders=leaders(comparison),
             styles=styles_of(comparison.arms),
             packed=packed,
@@ -234,6 +235,15 @@ def _environment() -> Environment:
     for written in FILTERS:
         environment.filters[written.__name__] = written
     return environment
+
+
+def warnings_of(results: Results) -> list[str]:
+    """What the arms' steps say that makes their scores doubtful, each with the arms that it is of."""
+    arms: dict[str, list[str]] = {}
+    for arm, steps in results.steps.items():
+        for warning in dict.fromkeys(warning for step in steps for warning in step.warnings):
+            arms.setdefault(warning, []).append(arm)
+    return [f"{', '.join(named)}: {warning}." for warning, named in arms.items()]
 
 
 def token_lengths(results: Results) -> list[dict[str, Any]]:

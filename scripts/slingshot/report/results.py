@@ -9,15 +9,18 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from slingshot.analysis.outcomes import metrics_of_answers
 from slingshot.artifacts.comparison import Comparison, read_comparison
+from slingshot.artifacts.dataset import read_dataset
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
-from slingshot.artifacts.metrics import Metrics, read_metrics
+from slingshot.artifacts.metrics import Metrics
+from slingshot.artifacts.model_card import ModelCard
 from slingshot.artifacts.predictions import Prediction, read_predictions
-from slingshot.artifacts.records import StepRecord, read_step_record
+from slingshot.artifacts.records import StepRecord, read_record, read_step_record
 from slingshot.artifacts.splits import read_split
 from slingshot.artifacts.test_sets import TestSets, read_test_sets
+from slingshot.artifacts.training import read_training, read_training_log
 from slingshot.core.errors import StudyError
-from slingshot.core.files import read_json, read_jsonl
 
 Read = TypeVar("Read")
 
@@ -50,16 +53,20 @@ def read_results(folder: Path) -> Results:
     cards = {arm.model: results.model_card(arm.model) for arm in comparison.arms}
     return Results(
         comparison=comparison,
-        metrics={arm: _required(files.metrics, read_metrics) for arm, files in arms.items()},
-        training={arm: read_json(files.training) for arm, files in arms.items() if files.training.exists()},
-        logs={arm: read_jsonl(files.training_log) for arm, files in arms.items() if files.training_log.exists()},
+        metrics={arm: _checked_metrics(files, results) for arm, files in arms.items()},
+        training={arm: read_training(files.training) for arm, files in arms.items() if files.training.exists()},
+        logs={arm: read_training_log(files.training_log) for arm, files in arms.items() if files.training_log.exists()},
         predictions={arm: _required(files.predictions, read_predictions) for arm, files in arms.items()},
         steps={arm: _steps(files) for arm, files in arms.items()},
-        cards={model: read_json(card) for model, card in cards.items() if card.exists()},
-        dataset=_required(results.data.dataset, read_json),
+        cards={model: read_record(ModelCard, card).model_dump() for model, card in cards.items() if card.exists()},
+        dataset=_required(results.data.dataset, read_dataset),
         test_sets=read_test_sets(results.test_sets) if results.test_sets.exists() else None,
         test=_required(results.data.test, read_split),
     )
+
+
+def _checked_metrics(files: ArmFiles, results: ResultFiles) -> Metrics:
+    return _required(files.metrics, lambda _: metrics_of_answers(files, results))
 
 
 def _steps(files: ArmFiles) -> list[StepRecord]:

@@ -23,7 +23,8 @@ from slingshot.artifacts.model_card import ModelCard, read_model_card
 from slingshot.artifacts.records import timed
 from slingshot.config.rivals import EmbeddingSettings
 from slingshot.core.errors import StudyError
-from slingshot.core.files import read_json, write_json
+from slingshot.core.files import read_json_with, write_json
+from slingshot.models.loading import load_network
 from slingshot.rivals.kept_objects import read_object, write_object
 from slingshot.rivals.pipeline import Answered, FitJob, Texts
 from slingshot.rivals.set_answers import best_threshold
@@ -93,8 +94,8 @@ def load_embedder(card: ModelCard, settings: EmbeddingSettings, device: str) -> 
     import torch
     from transformers import AutoModel
 
-    network = AutoModel.from_pretrained(card.folder, dtype=getattr(torch, settings.dtype), use_safetensors=True)
-    return Embedder(card, settings, padded_tokenizer(card.folder), network.to(device).eval(), device)
+    network = load_network(card, AutoModel, getattr(torch, settings.dtype))
+    return Embedder(card, settings, padded_tokenizer(card.folder), network.to(device), device)
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,7 @@ def load_rival(folder: Path, device: str) -> FittedEmbedding:
     Raises:
         StudyError: the files are not there, or the network is another than the classifier was fitted with.
     """
-    kept = read_json(folder / "network.json")
+    kept = read_json_with(folder / "network.json", "card", "revision", "settings")
     card_path = folder / kept["card"]
     card = read_model_card(card_path)
     if card.revision != kept["revision"]:

@@ -20,7 +20,8 @@ import numpy as np
 from slingshot.artifacts.records import timed
 from slingshot.config.rivals import EncoderSettings
 from slingshot.core.errors import StudyError
-from slingshot.core.files import read_json, write_json
+from slingshot.core.files import read_json_with, write_json
+from slingshot.models.loading import load_network
 from slingshot.rivals.pipeline import Answered, FitJob, Texts
 from slingshot.rivals.token_windows import (
     TOKENS_PER_BATCH,
@@ -92,9 +93,7 @@ def fit_rival(job: FitJob) -> FittedEncoder:
     with timed(job.seconds, "load"):
         set_seed(job.seed)  # of the new head
         tokenizer = padded_tokenizer(job.card.folder)
-        network = AutoModelForSequenceClassification.from_pretrained(
-            job.card.folder, num_labels=len(labels), use_safetensors=True, dtype=torch.float32
-        )
+        network = load_network(job.card, AutoModelForSequenceClassification, torch.float32, num_labels=len(labels))
         network.config.pad_token_id = tokenizer.pad_token_id
     length = longest_input(job.card, settings.max_tokens)
     with timed(job.seconds, "encode"):
@@ -291,7 +290,9 @@ def load_rival(folder: Path, device: str) -> FittedEncoder:
     """Read what FittedEncoder.save wrote."""
     from transformers import AutoModelForSequenceClassification
 
-    kept = read_json(folder / "classes.json")
-    network = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True).to(device)
+    kept = read_json_with(folder / "classes.json", "labels", "length")
+    network = AutoModelForSequenceClassification.from_pretrained(
+        folder, use_safetensors=True, trust_remote_code=False
+    ).to(device)
     tokenizer, several = padded_tokenizer(str(folder)), kept.get("several", False)
     return FittedEncoder(tokenizer, network, kept["labels"], kept["length"], device, {}, several)

@@ -57,5 +57,8 @@ def read_object(path: Path) -> Any:
         if unknown:
             raise StudyError(f"{path} names the type {unknown[0]}, which no pipeline of ours has: it is not read")
         return skops.io.load(path, trusted=TRUSTED)
-    except (OSError, ValueError, KeyError) as error:
-        raise StudyError(f"{path} is no fitted pipeline ({error}): run the arm's fit step again") from None
+    except StudyError:
+        raise
+    except Exception as error:  # the reader of a damaged file fails with whatever its parser met
+        words = " ".join(str(error).split())[:200] or type(error).__name__
+        raise StudyError(f"{path} is no fitted pipeline ({words}): run the arm's fit step again") from None

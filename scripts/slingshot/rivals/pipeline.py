@@ -15,11 +15,11 @@ from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.artifacts.predictions import Candidate, Prediction, in_one_text, ranked, set_fields
-from slingshot.artifacts.records import Record
+from slingshot.artifacts.records import Record, describe_fault
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
 from slingshot.rivals.set_answers import SetRule, answered_sets, indicators_of
@@ -132,8 +132,10 @@ def read_pipeline(folder: Path) -> Pipeline:
     """
     try:
         return Pipeline.model_validate(read_json(folder / PIPELINE))
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{folder} holds no fitted pipeline ({error}): run its fit step again") from None
+    except FileNotFoundError:
+        raise StudyError(f"{folder} holds no fitted pipeline: run its fit step again") from None
+    except ValidationError as error:
+        raise StudyError(describe_fault(error, folder / PIPELINE)) from None
 
 
 def load_fitted(folder: Path, device: str = "cpu") -> Fitted:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slingshot.artifacts.model_card import ModelCard
-from slingshot.models.loading import context_length
+from slingshot.core.errors import StudyError
+from slingshot.models.loading import context_length, read_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,9 +31,7 @@ class Windows:
 
 def padded_tokenizer(folder: str) -> PreTrainedTokenizerBase:
     """A folder's tokenizer, which pads on the right, with the end token where it has none for padding."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True)
+    tokenizer = read_tokenizer(Path(folder), says_words_back=False)
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -53,7 +53,20 @@ def windows_of(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], length:
     encoded: Any = tokenizer(
         list(texts), truncation=True, max_length=length, return_overflowing_tokens=True, return_attention_mask=False
     )
-    return Windows(list(encoded["input_ids"]), list(encoded["overflow_to_sample_mapping"]))
+    ids = list(encoded["input_ids"])
+    _refuse_unknown(tokenizer, ids)
+    return Windows(ids, list(encoded["overflow_to_sample_mapping"]))
+
+
+def _refuse_unknown(tokenizer: PreTrainedTokenizerBase, ids: Sequence[Sequence[int]]) -> None:
+    """Raise a StudyError where the tokenizer does not know most of the texts, as where its vocabulary is missing."""
+    unknown = tokenizer.unk_token_id
+    count = sum(map(len, ids))
+    if unknown is not None and 2 * sum(window.count(unknown) for window in map(list, ids)) > count:
+        raise StudyError(
+            f"the tokenizer in {tokenizer.name_or_path} does not know most of the texts' words: a file of it is "
+            "missing, or it is of another language; copy it from the model's source"
+        )
 
 
 def without_middle(tokenizer: PreTrainedTokenizerBase, text: str, length: int) -> tuple[str, bool]:

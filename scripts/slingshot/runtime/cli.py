@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from slingshot.core.disk import is_full_disk, no_room
 from slingshot.core.environment import versions
 from slingshot.core.errors import StudyError
 from slingshot.core.terminal import show
@@ -100,9 +101,24 @@ def run(main: Callable[[], None], is_launcher: bool = False) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
+        if words := explain(error):
+            log.debug("%s", words, exc_info=error)
+            show(f"error: {words}")
+            sys.exit(f"error: {words}")
         log.exception("an error that no one foresaw: please report it with this log")
         show(f"error: {type(error).__name__}: {str(error)[:300]} (the traceback is in the log)")
         sys.exit(70)
+
+
+def explain(error: Exception) -> str:
+    """One sentence on an error of files and disks, whichever library met it; empty for any other."""
+    if is_full_disk(error):
+        named = getattr(error, "filename", None)
+        return no_room(Path(named) if isinstance(named, str) else Path("results", "a file"), error)
+    if isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError | IsADirectoryError):
+        named = f"{error.filename}: " if error.filename else ""
+        return f"{named}{error.strerror or error}; correct its path or its permissions"
+    return ""
 
 
 def log_also_into(path: Path) -> None:

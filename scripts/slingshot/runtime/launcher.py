@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slingshot.artifacts.records import ProcessRecord
+from slingshot.core.environment import processor_name
 from slingshot.core.errors import StudyError
-from slingshot.core.terminal import STEP_VARIABLE, TERMINAL_VARIABLE
+from slingshot.core.terminal import STEP_VARIABLE, TERMINAL_VARIABLE, name_terminal
 from slingshot.runtime import gpu
+from slingshot.runtime.failures import forget_failure, remember_failure, remembered_failure
 from slingshot.runtime.locks import exclusive_lock
 from slingshot.runtime.processes import Ended, run_process
 
@@ -22,9 +24,11 @@ log = logging.getLogger("launch")
 ON_PROCESSORS = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
-# Exit codes that a second try would only repeat: an error of the study (1), of the command line (2), and a stop that
-# somebody asked for. A death by signal or an unforeseen exception (70) is tried again, with a smaller token budget.
-PERMANENT = (0, 1, 2, 128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP)
+# Exit codes that a second try would only repeat: an error of the study (1), of the command line (2). A death by signal
+# or an unforeseen exception (70) is tried again, with a smaller token budget, but for a stop that somebody asked for.
+COMES_AGAIN = (1, 2)
+
+PERMANENT = (0, *COMES_AGAIN, 128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,12 @@ class Launch:
     Attributes:
         command: its command line.
         gpus: devices of its own; 0: no device is looked at.
+        gpus_wanted: devices that it needs; more than `gpus` is an error.
         lock: the file that no two processes may make at a time.
         log: takes all that the command prints; None: it prints where the launcher does.
         must_stop: asked again and again: is the workflow that asked for the step gone?
         tries: so often it is run before its failure counts; each try receives its number with --attempt.
-        attempt: number of the first try.
+        attempt: number of the first try, by the workflow's own count.
     """
 
     command: Sequence[str]
@@ -50,6 +55,7 @@ class Launch:
     log: Path | None = None
     tries: int = 1
     attempt: int = 1
+    gpus_wanted: int | None = None
 
     @property
     def name(self) -> str:
@@ -60,8 +66,24 @@ def launch(job: Launch) -> ProcessRecord:
     """Run a step's command to its end, again where it died of what another try may survive.
 
     Raises:
-        StudyError: there are fewer devices, or the workflow ended while the step waited for one.
+        StudyError: there are fewer devices, the workflow ended while the step waited for one, or the workflow tries
+            again (`attempt`) what ended in an error that would only come again.
     """
+    if job.attempt > 1 and (known := remembered_failure(job.lock)):
+        raise StudyError(f"{job.name} is not tried again, as its last try ended in an error that comes again: {known}")
+    forget_failure(job.lock)
+    try:
+        check_gpus(job.gpus, job.gpus_wanted, job.arm)
+        record = _launch_with_tries(job)
+    except StudyError as error:
+        remember_failure(job.lock, str(error))
+        raise
+    if record.exit_code in COMES_AGAIN:
+        remember_failure(job.lock, _last_error(job.log))
+    return record
+
+
+def _launch_with_tries(job: Launch) -> ProcessRecord:
     for number in range(job.tries):
         attempt = ["--attempt", str(job.attempt + number)] if job.tries > 1 else []
         stopped: list[bool] = []
@@ -78,6 +100,12 @@ def launch(job: Launch) -> ProcessRecord:
     return record
 
 
+def _last_error(path: Path | None) -> str:
+    """The error that a step's log ends in."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path and path.exists() else []
+    return next((line.removeprefix("error: ") for line in reversed(lines) if line.startswith("error: ")), "see its log")
+
+
 def _launch_once(job: Launch) -> ProcessRecord:
     def while_waiting() -> None:
         if job.must_stop():
@@ -85,7 +113,7 @@ def _launch_once(job: Launch) -> ProcessRecord:
 
     with exclusive_lock(job.lock, job.name, while_waiting) as own:
         if job.gpus == 0:
-            log.info("%s: begins", job.name)
+            log.info("%s: begins on %s", job.name, processor_name())
             environment = ON_PROCESSORS | os.environ | {"CUDA_VISIBLE_DEVICES": ""}
             return _record(job, _run(job, environment, [own]))
         allowed = gpu.devices_allowed(os.environ.get("CUDA_VISIBLE_DEVICES"))
@@ -103,7 +131,7 @@ def _run(
     with job.log.open("ab") as output:
         terminal = os.dup(2)
         try:
-            shown = {TERMINAL_VARIABLE: str(terminal), STEP_VARIABLE: job.name}
+            shown = {TERMINAL_VARIABLE: name_terminal(terminal), STEP_VARIABLE: job.name}
             return run_process(
                 job.command, {**environment, **shown}, [*locks, terminal], job.must_stop, watch, output.fileno()
             )

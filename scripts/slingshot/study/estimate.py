@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slingshot.analysis.families import declare_pairs
+from slingshot.artifacts.dataset import read_dataset
 from slingshot.artifacts.layout import ResultFiles
 from slingshot.artifacts.records import WORK_PHASES, StepRecord, read_process_record, read_step_record
 from slingshot.artifacts.splits import SPLITS
@@ -24,7 +25,6 @@ from slingshot.config.models import Model, parameters_of
 from slingshot.config.recipe import FewShot, Finetune, overridden
 from slingshot.config.study import Study
 from slingshot.core.errors import StudyError
-from slingshot.core.files import read_json
 from slingshot.data.power import UNKNOWN_POWER, power_in_words
 from slingshot.prompting.template import Shown, default_prompt, fill_template, read_prompt
 
@@ -275,7 +275,7 @@ def own_rates(study: Study, results: Path) -> list[Rate]:
             try:
                 record = read_step_record(files.record(step))
                 process = read_process_record(files.process(step))
-            except (OSError, ValueError):
+            except (StudyError, OSError, ValueError):
                 continue
             if earlier := record.earlier:  # of an answer that was half in the cache there is no rate
                 record, process = earlier.step, earlier.process
@@ -310,11 +310,11 @@ def worked_tokens(record: StepRecord) -> int | None:
 def volume_of(study: Study, results: Path) -> Volume | None:
     """Samples and tokens, from the prepared data; before there are any, of MedSynth alone. None: not known."""
     try:
-        dataset = read_json(ResultFiles(results).data.dataset)
+        dataset = read_dataset(ResultFiles(results).data.dataset)
         splits = dataset["splits"]
         samples = [splits[name]["samples"] for name in SPLITS]
         words = splits["train"]["words"]["mean"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (StudyError, OSError, ValueError, KeyError, TypeError):
         return medsynth_volume(study)
     samples, stale = samples_now(study, dataset, samples)
     labels = list(splits["train"].get("label_counts", {}))
@@ -348,7 +348,7 @@ def counted_tokens(study: Study, results: Path) -> dict[str, float]:
     for arm in (arm for arm in arms_of(study) if arm.generates):
         try:
             record = read_step_record(ResultFiles(results).arm(arm.path).record("predict"))
-        except (OSError, ValueError):
+        except (StudyError, OSError, ValueError):
             continue
         if record.samples and not record.spec.get("few_shot", {}).get("k"):
             counted.setdefault(arm.model, record.prompt_tokens / record.samples)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from slingshot.core.files import read_json
+from slingshot.artifacts.labels import read_labels
 from slingshot.prompting.answers import AnswerReader
 from slingshot.training.state import FinetuneJob
 
 
 def set_reader(job: FinetuneJob) -> Callable[[str], set[str] | None]:
     """What reads the labels out of an answer: a set, of one where samples have one label; None where there is none."""
-    labels = {entry["label"]: entry.get("description") for entry in read_json(job.labels)}
+    labels = {each.label: each.description for each in read_labels(job.labels)}
     reader = AnswerReader(labels, job.spec.labels or "plain", job.spec.level or "code")
 
     def read(text: str) -> set[str] | None:

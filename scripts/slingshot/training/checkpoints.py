@@ -52,7 +52,8 @@ def open_folder(beside: Path, key: str) -> Path:
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint so that a kill at any time leaves it whole or absent, then drop old ones."""
     path = _tensors_path(folder, checkpoint.step)
-    with replacing(path) as temporary:
+    needs = sum(value.nbytes for value in checkpoint.tensors.values())
+    with replacing(path, needs) as temporary:
         save_file({name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}, temporary)
         digest = digest_of_file(temporary)
     write_json(path.with_suffix(".json"), {"step": checkpoint.step, "digest": digest, "facts": checkpoint.facts})

@@ -106,7 +106,7 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
             with timed(seconds, "save"):
                 best = with_labels(state.best, classes)
                 save_adapter(job.adapter, best, recipe.lora, rank, alpha, card.base, weights)
-            write_results(job, card, trainer, state, rank, alpha, seconds, notes)
+            write_results(job, card, tokenizer, trainer, state, rank, alpha, seconds, notes)
             checkpoints.remove_checkpoints(job.adapter)
 
 
@@ -122,8 +122,8 @@ def train_until_done(
     recipe = trainer.recipe
     saved_at = time.monotonic()
     board = open_tensorboard(job.tensorboard, state.step + 1) if trainer.workers.rank == 0 else None
-    with progress(f"finetune {job.arm}", trainer.steps, "steps") as meter, catch_termination() as told_to_stop:
-        meter.advance(state.step)
+    showing = progress(f"finetune {job.arm}", trainer.steps, "steps", done=state.step)
+    with showing as meter, catch_termination() as told_to_stop:
         while state.step < trainer.steps and not state.stopped_early:
             row = training_step(trainer, state)
             if state.step % recipe.evaluate_every == 0 or state.step == trainer.steps:

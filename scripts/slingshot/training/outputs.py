@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
+
 from slingshot.artifacts.layout import ADAPTER_WEIGHTS
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.artifacts.records import StepRecord
@@ -13,6 +15,7 @@ from slingshot.core.errors import StudyError
 from slingshot.core.files import write_json, write_jsonl
 from slingshot.core.hashing import digest_of_file
 from slingshot.models.device_memory import peak_memory
+from slingshot.models.loading import warn_of_missing_template
 from slingshot.training import batches as packing
 from slingshot.training.state import FinetuneJob, State, Trainer
 
@@ -22,6 +25,7 @@ MICRO_F1 = "validation_micro_f1"  # of sets of labels
 def write_results(
     job: FinetuneJob,
     card: ModelCard,
+    tokenizer: PreTrainedTokenizerBase,
     trainer: Trainer,
     state: State,
     rank: int,
@@ -55,6 +59,7 @@ def write_results(
         token_budget=trainer.token_budget,
         peak_allocated=peak_memory(device),
         notes=notes,
+        warnings=warn_of_missing_template(card, tokenizer),
     ).write(job.record)
 
 

@@ -77,7 +77,7 @@ def test_a_dialogue_that_fits_is_not_touched():
 
 
 def test_an_instruction_longer_than_the_window_is_an_error_that_names_the_key():
-    with pytest.raises(StudyError, match=r"the window holds 40: raise prompt\.max_tokens"):
+    with pytest.raises(StudyError, match=r"the window of 40 leaves no room for a dialogue: raise prompt\.max_tokens"):
         prompter("chatml", max_tokens=40).prompt("x" * 100)
 
 

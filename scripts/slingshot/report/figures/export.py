@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
+import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,13 +40,26 @@ def write_figures(figures: Sequence[Figure], folder: Path | str) -> list[Path]:
     if browser is None:
         log.info("%s: no SVG files, as they need Chromium and none is on PATH; the report itself is complete", folder)
         return []
+    before = set(_descendants(os.getpid()))
     try:
         with time_limit(SECONDS):
             return _drawn_by(browser, figures, folder)
     except Exception as error:  # a browser fails in its own ways, and the page is written already
         words = " ".join(str(error).split())[:200] or type(error).__name__
         log.warning("%s: no SVG files, as %s failed (%s); the report itself is complete", folder, browser, words)
+        for process in set(_descendants(os.getpid())) - before:  # a browser that hangs heeds nothing less
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         return []
+
+
+def _descendants(process: int) -> Iterator[int]:
+    """Ids of the processes that one started, and of those that they started; none where the system lists no tasks."""
+    for children in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in map(int, children.read_text(encoding="utf-8").split()):
+                yield child
+                yield from _descendants(child)
 
 
 SECONDS = 180  # for all figures; half a second each is usual
