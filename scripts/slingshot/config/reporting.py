@@ -22,12 +22,8 @@ class Statistics(Spec):
     resamples: int = Field(
         10_000,
         ge=100,
-<<<<<<< HEAD
-        description="of the intervals of a learning curve's asymptote and exponent; every other interval is computed",
-=======
         le=1_000_000,
-        description="of the band around a learning curve; every other interval is computed",
->>>>>>> 7f592d1 (Right or refused: damaged results, full disks, missing files, bounds of numbers, prompts that hold their words, time stamps of the future, no vain retries, progress on the terminal, a loop of faults)
+        description="of the intervals of a learning curve's asymptote and exponent; every other interval is computed",
     )
     seed: Seed = Field(42, description="of the resamples")
     selective_precision: float = Field(

@@ -170,7 +170,7 @@ def render(results: Results, spec: ReportSpec, page: Page, graph: dag_picture.Gr
             priced=has_prices(comparison),
             asked={arm: step.endpoint for arm, steps in results.steps.items() for step in steps if step.endpoint},
             columns=columns,
-            warnings=warnings_of(results),
+            warnings=warnings_of_steps(results),
             leaders=leaders(comparison),
             styles=styles_of(comparison.arms),
             packed=packed,
@@ -237,7 +237,7 @@ def _environment() -> Environment:
     return environment
 
 
-def warnings_of(results: Results) -> list[str]:
+def warnings_of_steps(results: Results) -> list[str]:
     """What the arms' steps say that makes their scores doubtful, each with the arms that it is of."""
     arms: dict[str, list[str]] = {}
     for arm, steps in results.steps.items():
