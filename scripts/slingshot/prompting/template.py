@@ -85,12 +85,6 @@ def read_prompt(
             raise StudyError(f"prompt file {path}: `{part}` has {{{{ {wrong} }}}}, but may only have {allowed}")
     if _FACE not in fill_template(prompt.user, prompt, _FACE):
         raise StudyError(f"prompt file {path}: `user` must hold {{{{ text }}}}, where the dialogue goes")
-    own_words = len(re.findall(r"\w+", fill_template(prompt.system, prompt) + " " + fill_template(prompt.user, prompt)))
-    if own_words + LEAST_ROOM > max_tokens:  # a word takes a token or more
-        raise StudyError(
-            f"prompt file {path} has {own_words} words of its own, and prompt.max_tokens {max_tokens} leaves no room "
-            "for a dialogue: raise it, or shorten the prompt"
-        )
     if system == "plain":
         _warn_of_codes(str(path), prompt)
     return prompt.model_copy(update={"candidates": candidates if "candidates" in used["user"] else 0})

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from slingshot.artifacts.dataset import read_dataset
 from slingshot.artifacts.layout import ResultFiles
 from slingshot.config.arms import Arm, arms_of, longest_prompt
 from slingshot.config.base import LabelSystem
 from slingshot.config.data import Columns, Data, FileData
 from slingshot.config.study import Study
 from slingshot.core.errors import StudyError
+from slingshot.core.files import read_json
 from slingshot.data.cells import is_null, plain_value
 from slingshot.data.labels import target_of
 from slingshot.data.lines import How
@@ -103,7 +103,7 @@ def window_faults(study: Study, folder: Path, results: Path) -> list[str]:
 def _known_of_data(results: Path) -> tuple[list[str], int]:
     """The labels and the words of the shortest train text, as far as the data are prepared."""
     try:
-        train = read_dataset(ResultFiles(results).data.dataset)["splits"]["train"]
+        train = read_json(ResultFiles(results).data.dataset)["splits"]["train"]
         return list(train.get("label_counts", {})), int(train.get("words", {}).get("min", 0))
     except (StudyError, OSError, ValueError, KeyError, TypeError):
         return [], 0

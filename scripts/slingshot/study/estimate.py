@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slingshot.analysis.families import declare_pairs
-from slingshot.artifacts.dataset import read_dataset
 from slingshot.artifacts.layout import ResultFiles
 from slingshot.artifacts.records import WORK_PHASES, StepRecord, read_process_record, read_step_record
 from slingshot.artifacts.splits import SPLITS
@@ -25,6 +24,7 @@ from slingshot.config.models import Model, parameters_of
 from slingshot.config.recipe import FewShot, Finetune, overridden
 from slingshot.config.study import Study
 from slingshot.core.errors import StudyError
+from slingshot.core.files import read_json
 from slingshot.data.power import UNKNOWN_POWER, power_in_words
 from slingshot.prompting.template import Shown, default_prompt, fill_template, read_prompt
 
@@ -310,7 +310,7 @@ def worked_tokens(record: StepRecord) -> int | None:
 def volume_of(study: Study, results: Path) -> Volume | None:
     """Samples and tokens, from the prepared data; before there are any, of MedSynth alone. None: not known."""
     try:
-        dataset = read_dataset(ResultFiles(results).data.dataset)
+        dataset = read_json(ResultFiles(results).data.dataset)
         splits = dataset["splits"]
         samples = [splits[name]["samples"] for name in SPLITS]
         words = splits["train"]["words"]["mean"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from slingshot.artifacts.dataset import read_dataset
 from slingshot.artifacts.layout import ResultFiles
 from slingshot.config.arms import Arm, arms_of
 from slingshot.config.endpoints import ApiModel, is_loopback
 from slingshot.config.models import Model
 from slingshot.config.study import Study
 from slingshot.core.errors import StudyError
+from slingshot.core.files import read_json
 from slingshot.study.estimate import Job, Volume, volume_of
 
 ASKING_RULES = {"ask": "test", "ask_validation": "validation", "ask_test_set": ""}  # rule to the split that it answers
@@ -58,7 +58,7 @@ def _sentence(study: Study, job: Job, arm: Arm, volume: Volume | None, results: 
 def _samples(job: Job, volume: Volume | None, results: Path) -> int | None:
     if job.test_set:
         try:
-            return int(read_dataset(ResultFiles(results).data.dataset)["test_sets"][job.test_set]["samples"])
+            return int(read_json(ResultFiles(results).data.dataset)["test_sets"][job.test_set]["samples"])
         except (StudyError, OSError, ValueError, KeyError, TypeError):
             return None
     if volume is None:
