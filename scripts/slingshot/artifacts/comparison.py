@@ -367,12 +367,11 @@ class Comparison(Record):
 
 
 def write_comparison(path: Path | str, comparison: Comparison) -> None:
-    """Write comparison.json with a digest of its own content, by which a later edit shows."""
     write_sealed(comparison, path)
 
 
 def read_comparison(path: Path | str) -> Comparison:
-    """Read comparison.json; raises as artifacts.metrics.read_metrics."""
+    """Raises as artifacts.metrics.read_metrics."""
     return read_sealed(Comparison, path)
 
 
