@@ -142,9 +142,16 @@ def load_fitted(folder: Path, device: str = "cpu") -> Fitted:
     """Load what the step fit left in results/ARM/fitted, ready to answer texts.
 
     Raises:
-        StudyError: the folder holds no fitted pipeline.
+        StudyError: the folder holds no fitted pipeline, or one that another version wrote in another form.
     """
-    return rival_module(read_pipeline(folder).rival).load_rival(folder, device)
+    kept = read_pipeline(folder)
+    try:
+        return rival_module(kept.rival).load_rival(folder, device)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StudyError(
+            f"{folder} was fitted by another version of Slingshot, whose files this one does not read ({error}): run "
+            "the arm's fit step again"
+        ) from None
 
 
 def predictions_of(

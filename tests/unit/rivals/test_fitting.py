@@ -1,5 +1,6 @@
 """fit.py and predict_fitted.py, by way of TF-IDF: bytes that come again, pipelines in files, what is not read."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.records import read_step_record
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
+from slingshot.rivals import tfidf
 from slingshot.rivals.kept_objects import write_object
 from slingshot.rivals.pipeline import load_fitted
 from tests.rival_steps import fit_and_answer
@@ -73,6 +75,15 @@ def test_a_pipeline_that_names_another_type_is_not_read(outputs: list[Path], tmp
     write_object(hostile / "classifier.skops", {"vectorizers": [Foreign()]})
     with pytest.raises(StudyError, match="no pipeline of ours has"):
         load_fitted(hostile)
+
+
+def test_a_pipeline_of_another_version_is_one_sentence(
+    outputs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = shutil.copytree(outputs[0] / "fitted", tmp_path / "fitted")
+    monkeypatch.setattr(tfidf, "read_object", lambda path: {"vectorizers": [object()]})
+    with pytest.raises(StudyError, match=r"was fitted by another version of Slingshot.*run the arm's fit step again"):
+        load_fitted(fitted)
 
 
 def test_no_pipeline_is_one_sentence(tmp_path: Path) -> None:
