@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 # The longest first, so that no worker ends on them alone.
-TESTS ?= tests/workflow tests/study tests/unit tests/browser
+TESTS ?= tests/workflow tests/study tests/unit tests/browser tests/security
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help

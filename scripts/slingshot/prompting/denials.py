@@ -40,6 +40,8 @@ _AFTER = re.compile(
     re.IGNORECASE,
 )
 
+LONGEST_LINK = 80  # characters between two members of a list; the pattern's time grows faster than its text
+
 # What joins the members of a list; "or" and its like carry a denial on, "but" ends it.
 _JOINED = re.compile(r"\A[\s'\"`*_)\],/]*(or|nor|oder|noch|ni|ou|o)?[\s'\"`*_(\[]*" + _BETWEEN + r"\Z", re.IGNORECASE)
 
@@ -75,5 +77,6 @@ def _is_denied(text: str, mention: Mention) -> bool:
 
 def _joined(text: str, one: Mention, other: Mention) -> str | None:
     """What joins two mentions of one list: "or", or "" for a comma; None where they are apart."""
-    match = _JOINED.match(text[one.end : other.start])
+    between = text[one.end : other.start]
+    match = _JOINED.match(between) if len(between) <= LONGEST_LINK else None
     return None if match is None else match[1] or ""
