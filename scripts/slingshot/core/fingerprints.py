@@ -14,6 +14,8 @@ from slingshot.core.hashing import digest_of_file, digest_of_text
 
 DIGEST_MEMORY = ".snakemake/slingshot/digests.json"  # in the study's folder
 
+CODE_MEMORY = ".snakemake/slingshot/code.json"
+
 
 def fingerprint(path: Path, what: str, memory: Path) -> str:
     """SHA-256 over the content of a file, or over names and contents of a folder's files, as hex.

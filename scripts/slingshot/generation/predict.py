@@ -90,7 +90,7 @@ def facts_of_run(job: PredictJob, card: ModelCard, record: StepRecord) -> dict[s
         "quantization": weights_of(job.spec, job.device),
         "dtype": record.dtype,
         "versions": record.versions,
-        "code": code_digest(PROGRAM),
+        "code": job.spec.code or code_digest(PROGRAM),
     }
 
 

@@ -57,7 +57,7 @@ from slingshot.config.specs import (
 from slingshot.config.study import Study
 from slingshot.core.code_digest import code_digest
 from slingshot.core.errors import StudyError
-from slingshot.core.fingerprints import DIGEST_MEMORY, fingerprint
+from slingshot.core.fingerprints import CODE_MEMORY, DIGEST_MEMORY, fingerprint
 from slingshot.core.hashing import digest_of_text
 from slingshot.prompting.template import default_prompt, read_prompt
 from slingshot.study.comparing import compare_spec, compare_test_sets_spec, report_spec
@@ -163,7 +163,7 @@ def step_spec(study: Study, folder: Path, step: str, target: str = "", written_c
     if step not in makers:
         raise StudyError(f"there is no step {step}; the steps are {', '.join(STEPS)}")
     spec = makers[step]()
-    update: dict[str, Any] = {"code": _code(step, _rival_of(spec))}
+    update: dict[str, Any] = {"code": _code(step, _rival_of(spec), folder / CODE_MEMORY)}
     if "several" in type(spec).model_fields:
         update["several"] = study.data.several is not None
     return spec.model_copy(update=update)
@@ -177,10 +177,10 @@ def _rival_of(spec: StepSpec) -> str | None:
 
 
 @cache
-def _code(step: str, rival: str | None) -> str:
+def _code(step: str, rival: str | None, memory: Path) -> str:
     """The digest of a step's program, with that of the rival's module: a change of one rival reruns no other."""
-    digest = code_digest(PROGRAMS / f"{step}.py")
-    return digest_of_text(digest + code_digest(RIVALS / f"{rival}.py")) if rival else digest
+    digest = code_digest(PROGRAMS / f"{step}.py", memory)
+    return digest_of_text(digest + code_digest(RIVALS / f"{rival}.py", memory)) if rival else digest
 
 
 def _prepare_data(study: Study, folder: Path) -> PrepareDataSpec:

@@ -27,9 +27,11 @@ def house(tmp_path, monkeypatch):
 
 
 def digest(house):
-    code_digest_module._tree.cache_clear()
-    code_digest_module._meaning.cache_clear()
-    return code_digest(house / "step.py")
+    """By a memory, and the same without one."""
+    found = code_digest(house / "step.py", house / "memory.json")
+    code_digest_module.SourceReader._kept.clear()
+    assert found == code_digest(house / "step.py")
+    return found
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,16 @@ def test_a_change_of_meaning_and_only_that_changes_the_digest(house, file, old, 
     assert old in text
     path.write_text(text.replace(old, new))
     assert (digest(house) == before) == same
+
+
+def test_what_is_remembered_is_not_parsed_again(house, monkeypatch):
+    first = digest(house)
+    with monkeypatch.context() as patch:
+        patch.setattr(code_digest_module, "_parse", lambda *_: pytest.fail("parsed"))
+        code_digest_module.SourceReader._kept.clear()
+        assert code_digest(house / "step.py", house / "memory.json") == first
+    (house / "memory.json").write_text('{"cut')
+    assert digest(house) == first
 
 
 def test_a_changed_template_changes_the_digest(house):
@@ -101,10 +113,11 @@ HARMLESS = {
 def test_no_module_that_decides_bytes_is_exempt(program):
     """`files` once hashed, and its hash seeded LoRA weights: a change of it altered training and reran nothing."""
     root = code_digest_module.PACKAGE
+    reader = code_digest_module.SourceReader(None)
     waiting, seen = [root.parent / f"{program}.py"], set()
     while waiting:
         path = waiting.pop()
-        for module in code_digest_module._imports(path):
+        for module in filter(None, map(code_digest_module._module, reader.read(path).imports)):
             if module not in seen:
                 seen.add(module)
                 waiting.append(module)
