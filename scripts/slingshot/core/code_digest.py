@@ -32,7 +32,7 @@ WITHOUT_EFFECT = {
 }
 
 
-class Source(NamedTuple):
+class ParsedSource(NamedTuple):
     """What a file of Python says: a digest of its syntax tree, and the dotted names that it imports from slingshot."""
 
     meaning: str
@@ -84,14 +84,14 @@ def is_without_effect(path: Path) -> bool:
 class SourceReader:
     """Reads files of Python; what it once read of a content it keeps, in this process and in `memory`."""
 
-    _kept: dict[Path | None, dict[str, Source]] = {}  # noqa: RUF012 -- of the whole process
+    _kept: dict[Path | None, dict[str, ParsedSource]] = {}  # noqa: RUF012 -- of the whole process
 
     def __init__(self, memory: Path | None) -> None:
         self._memory = memory
         self._known = self._kept.setdefault(memory, _remembered(memory)) if memory else self._kept.setdefault(None, {})
         self._count = len(self._known)
 
-    def read(self, path: Path) -> Source:
+    def read(self, path: Path) -> ParsedSource:
         content = path.read_bytes()
         key = f"{VERSION} {hashlib.sha256(content).hexdigest()}"
         if key not in self._known:
@@ -107,21 +107,21 @@ class SourceReader:
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"  # a tree's text is that of one version of Python
 
 
-def _remembered(memory: Path) -> dict[str, Source]:
+def _remembered(memory: Path) -> dict[str, ParsedSource]:
     try:
-        return {key: Source(*value) for key, value in json.loads(memory.read_text(encoding="utf-8")).items()}
+        return {key: ParsedSource(*value) for key, value in json.loads(memory.read_text(encoding="utf-8")).items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def _parse(content: bytes, path: Path) -> Source:
+def _parse(content: bytes, path: Path) -> ParsedSource:
     tree = ast.parse(content, filename=str(path))
     imports = list(_imports(tree))
     documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     for node in ast.walk(tree):
         if isinstance(node, documented) and ast.get_docstring(node):
             node.body = node.body[1:] or [ast.Pass()]
-    return Source(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports)
+    return ParsedSource(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports)
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:
