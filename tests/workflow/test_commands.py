@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slingshot.runtime.command_words import with_targets_apart
+from slingshot.runtime.command_words import is_dry_run, with_targets_apart
 from tests.workflow import small_study
 
 HOUSE = Path(__file__).parents[2]
@@ -112,6 +112,15 @@ def test_the_four_forms_of_the_readme_run_as_written_and_with_more_options(finis
 )
 def test_only_words_that_an_option_would_swallow_are_set_apart(words, expected):
     assert with_targets_apart(words.split()) == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("-n", True), ("-nq rules", True), ("--dry-run t", True), ("--dryrun", True), ("t -j 2 -pn", True)]
+    + [("t --cores 1", False), ("-- -n", False), ("--unlock", False), ("--notemp", False), ("results/-n", False)],
+)
+def test_a_dry_run_is_known_by_its_words(words, expected):
+    assert is_dry_run(words.split()) is expected
 
 
 @pytest.mark.parametrize("command", ROOT_COMMANDS)

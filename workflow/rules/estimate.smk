@@ -1,10 +1,13 @@
 """What a dry run adds: faults that can be known, the model steps to run, by design, and the hours that they take."""
 
 import atexit
+import sys
+
+from slingshot.runtime.command_words import is_dry_run
 
 STUDY_FOLDER = Path.cwd()
 
-if workflow.is_main_process and workflow.dryrun:
+if workflow.is_main_process and is_dry_run(sys.argv[1:]):
     from slingshot.study.checks import find_faults
 
     if faults := find_faults(STUDY, STUDY_FOLDER, STUDY_FOLDER / "results"):

@@ -1,4 +1,4 @@
-"""The words of a snakemake command, put so that an option with many values leaves the targets alone."""
+"""The words of a snakemake command: put so that an option with many values leaves the targets alone, and read."""
 
 from __future__ import annotations
 
@@ -54,3 +54,16 @@ def with_targets_apart(words: Sequence[str]) -> list[str]:
     if list(words[-len(swallowed) :]) == swallowed:
         return [*kept, "--", *swallowed]
     return [*swallowed, *kept]
+
+
+DRY_RUN = re.compile(r"--dry-?run|-[a-zA-Z]*n[a-zA-Z]*")
+
+
+def is_dry_run(words: Sequence[str]) -> bool:
+    """Whether a command asks for a dry run. Snakemake itself says so only after it has read the rules.
+
+    >>> is_dry_run(["-n", "results/report.html"]), is_dry_run(["-np"]), is_dry_run(["--cores", "1", "--", "-n"])
+    (True, True, False)
+    """
+    options = words[: words.index("--")] if "--" in words else words
+    return any(DRY_RUN.fullmatch(word) for word in options)

@@ -91,5 +91,5 @@ def test_a_label_set_survives_its_file(tmp_path: Path) -> None:
     write_labels(tmp_path / "labels.json", written)
     assert read_labels(tmp_path / "labels.json") == written
     (tmp_path / "labels.json").write_text('[{"label": 1}]')
-    with pytest.raises(StudyError, match=r"labels\.json is not a label set"):
+    with pytest.raises(StudyError, match=r"labels\.json is not what this version writes .0\.label"):
         read_labels(tmp_path / "labels.json")

@@ -105,7 +105,7 @@ def told_dialogues(closing: str = "I believe you have {label}.") -> list[dict[st
 def test_total_leakage_is_said_with_what_to_do(tmp_path: Path) -> None:
     _, report = run(tmp_path, told_dialogues())
     [line] = [line for line in warnings_of(report) if "print their own label" in line]
-    assert line.startswith("100.0% of the texts in test print their own label")
+    assert line.startswith("All texts in test print their own label")
     assert "data.drop_closing_turn or data.mask_label_mentions" in line
 
 

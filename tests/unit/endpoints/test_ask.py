@@ -274,7 +274,7 @@ def test_constrained_answers_come_by_a_schema_and_candidates_by_log_probabilitie
     assert best.log_probability == pytest.approx(math.log(0.3), abs=1e-6)
     assert second.log_probability == pytest.approx(math.log(0.3), abs=1e-6)
     schema = next(body["response_format"] for body in stub.requests if "response_format" in body)
-    assert schema["json_schema"]["schema"]["properties"]["answer"]["enum"] == list(LABELS)
+    assert schema["json_schema"]["schema"]["properties"]["answer"]["enum"] == sorted(LABELS)
     assert done.record.endpoint.not_possible == []
     assert done.record.endpoint.prompt_tokens == 1000
 
