@@ -116,8 +116,10 @@ def test_only_words_that_an_option_would_swallow_are_set_apart(words, expected):
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("-n", True), ("-nq rules", True), ("--dry-run t", True), ("--dryrun", True), ("t -j 2 -pn", True)]
-    + [("t --cores 1", False), ("-- -n", False), ("--unlock", False), ("--notemp", False), ("results/-n", False)],
+    [
+        *((words, True) for words in ("-n", "-nq rules", "--dry-run t", "--dryrun", "t -j 2 -pn")),
+        *((words, False) for words in ("t --cores 1", "-- -n", "--unlock", "--notemp", "results/-n")),
+    ],
 )
 def test_a_dry_run_is_known_by_its_words(words, expected):
     assert is_dry_run(words.split()) is expected
