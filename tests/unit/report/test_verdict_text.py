@@ -135,7 +135,7 @@ def test_an_arm_with_several_seeds_leads_with_their_mean_and_both_scores_are_tol
     )
     assert "tables and figures of arms show the run of the study's own seed" in verdict
     table = _text(html.partition('<section id="arms"')[2].partition("</section>")[0])
-    assert f"slm/qwen3b is shown with the run of its own seed, {own} % exact" in table
+    assert f"slm/qwen3b is shown with the run of its own seed, exact match {own} %" in table
     assert f"rest on the mean of 3 seeds, {mean} [" in table
 
 
