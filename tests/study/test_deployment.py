@@ -149,7 +149,7 @@ def unpacked(study, folder, texts=True):
     return folder / "elsewhere"
 
 
-@pytest.mark.parametrize("texts", [True, False])
+@pytest.mark.parametrize("texts", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_an_archive_gives_the_report_elsewhere_without_weights(study, tmp_path, texts):
     other = unpacked(small_study.copy(study, tmp_path / "study"), tmp_path, texts)
     assert not list(other.rglob("*.safetensors"))

@@ -122,6 +122,7 @@ def _wait_for_node(spool, seconds=40):
     raise AssertionError(f"Slurm's node was not ready in {seconds} s:\n{logs}")
 
 
+@pytest.mark.slow  # 160 s: Slurm itself is started
 def test_two_arms_run_as_slurm_jobs_on_gpus_that_slurm_assigned(cluster, tmp_path):
     study = tmp_path / "study"
     small_study.write_study(study)

@@ -151,7 +151,10 @@ def test_no_finished_batch_of_predictions_is_computed_again(study, house):
     assert digests(study, *BYTES) == before
 
 
-@pytest.mark.parametrize("fault", ["truncated", "poisoned", "not a database"])
+@pytest.mark.parametrize(
+    "fault",
+    ["poisoned", *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("truncated", "not a database"))],
+)
 def test_a_damaged_cache_is_noticed_and_its_answers_are_made_anew(study, house, fault):
     """Faults 6 to 8."""
     before = digests(study, *BYTES)
@@ -286,6 +289,7 @@ def test_one_failing_model_leaves_the_others_and_a_report_that_names_it(study, h
     assert "earlier config" in output
 
 
+@pytest.mark.slow  # a whole arm, twice
 def test_shards_gather_to_the_bytes_of_one_job(study, house):
     before = digests(study, *BYTES)
     for arm in ("llm/b", "slm/c"):
