@@ -130,6 +130,7 @@ def test_a_fitted_pipeline_is_exported_with_its_card(handed_over):
     assert "holds words and pairs of words of the train texts" in card
 
 
+@pytest.mark.slow  # 30 s; the archive itself is tested beside
 def test_what_snakemake_packed_is_reported_elsewhere_by_snakemake(handed_over, house, tmp_path):
     with tarfile.open(ResultFiles(handed_over / "results").archive) as tar:
         tar.extractall(tmp_path / "elsewhere", filter="data")

@@ -202,6 +202,7 @@ def test_large_local_files_are_not_read_at_every_start(finished, house, tmp_path
     assert "prepare_data" in planned(study, house=house)
 
 
+@pytest.mark.slow  # 40 s
 def test_a_spec_longer_than_a_command_line_goes_through_a_file(finished, house, tmp_path):
     """As with some hundred models; Linux takes no argument of 128 KB."""
     study = changed(finished, tmp_path, {"report.note": "A long note. " * 12_000})

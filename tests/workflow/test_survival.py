@@ -136,6 +136,7 @@ def test_sigterm_lets_a_step_go_on_and_ctrl_c_ends_it_with_a_checkpoint(study, h
     assert not (study / "results" / "slm" / "c" / "adapter" / "adapter_model.safetensors").exists()
 
 
+@pytest.mark.slow  # tests/unit/generation kills a run
 def test_no_finished_batch_of_predictions_is_computed_again(study, house):
     """Fault 5: the run dies after some answers are in the cache."""
     before = digests(study, *BYTES)
@@ -174,6 +175,7 @@ def test_a_damaged_cache_is_noticed_and_its_answers_are_made_anew(study, house, 
     assert digests(study, *BYTES) == before
 
 
+@pytest.mark.slow  # tests/unit/training kills runs at random
 def test_training_goes_on_from_its_last_checkpoint_and_a_damaged_one_is_passed_over(study, house, tmp_path):
     """Faults 9 to 11: SIGKILL between steps of training, then a truncated checkpoint, then a poisoned one."""
     before = digests(study, *BYTES)
