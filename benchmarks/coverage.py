@@ -20,7 +20,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 from zlib import crc32
 
 HOME = Path(__file__).resolve().parents[1]
@@ -51,6 +50,7 @@ from slingshot.analysis.set_scores import (  # noqa: E402
 from slingshot.analysis.significance import compare_runs, mean_of_runs  # noqa: E402
 from slingshot.analysis.test_sets import drop_of  # noqa: E402
 from slingshot.config.reporting import Statistics  # noqa: E402
+from slingshot.report.formats import Interval  # noqa: E402
 
 Floats = NDArray[np.float64]
 Generator = np.random.Generator
@@ -112,16 +112,7 @@ def _count(drawn: list[Drawn], known: float | None) -> Measured:
     )
 
 
-class HasInterval(Protocol):
-    @property
-    def value(self) -> float: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-
-
-def drawn_of(found: HasInterval, p: float | None = None) -> Drawn:
+def drawn_of(found: Interval, p: float | None = None) -> Drawn:
     return Drawn(found.value, found.low, found.high, p)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -181,11 +180,10 @@ def answer_all(
     Raises:
         StudyError: more samples than allowed stay without an answer; the answers that came are kept.
     """
-    force = job.force or os.environ.get("SLINGSHOT_FORCE") == "1"
     keys = {part: [request_key(job.spec.source.api, each.body) for each in asked] for part, asked in requests.items()}
     answers = Replies({part: {} for part in requests}, {part: {} for part in requests}, not_possible)
     with PredictionCache(job.cache) as cache:
-        kept = {} if force else cache.get(key for named in keys.values() for key in named)
+        kept = {} if job.is_forced else cache.get(key for named in keys.values() for key in named)
         count_kept(keys, kept, record)
         client = None
         try:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from slingshot.artifacts.predictions import Prediction
 from slingshot.artifacts.records import StepRecord
 from slingshot.generation.cache import PredictionCache
+
+# What a record says of its answers, however they were come by.
+KEPT = ("notes", "warnings", "dtype", "answers_key")
 
 
 def run_key(facts: Mapping[str, Any]) -> str:
@@ -22,22 +24,18 @@ def run_key(facts: Mapping[str, Any]) -> str:
     return "run " + hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def recall_run(path: Path, key: str, record: StepRecord) -> list[Prediction] | None:
-    """The predictions of the run with this key, with its notes added to `record`; None where none has ended."""
-    if not path.exists():
-        return None
-    with PredictionCache(path) as cache:
-        kept = cache.get([key]).get(key)
+def recall_run(cache: PredictionCache, key: str, record: StepRecord) -> list[Prediction] | None:
+    """The predictions of the run with this key, with what its record says of them; None where none has ended."""
+    kept = cache.get([key]).get(key)
     if kept is None:
         return None
-    record.notes, record.dtype, record.answers_key = kept["notes"], kept["dtype"], kept.get("answers_key")
+    for name in KEPT:
+        setattr(record, name, kept[name])
     record.cached_samples, record.fresh_tokens = len(kept["predictions"]), 0
     return [Prediction.model_validate(row) for row in kept["predictions"]]
 
 
-def keep_run(path: Path, key: str, record: StepRecord, predictions: Sequence[Prediction]) -> None:
+def keep_run(cache: PredictionCache, key: str, record: StepRecord, predictions: Sequence[Prediction]) -> None:
     """Keep a run that has ended, in one transaction."""
     rows = [prediction.model_dump(mode="json") for prediction in predictions]
-    with PredictionCache(path) as cache:
-        facts = {"notes": record.notes, "dtype": record.dtype, "answers_key": record.answers_key}
-        cache.put({key: {"predictions": rows, **facts}})
+    cache.put({key: {"predictions": rows, **{name: getattr(record, name) for name in KEPT}}})

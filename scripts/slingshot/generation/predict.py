@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,11 +71,11 @@ def predict(job: PredictJob) -> None:
     record = begin_record(job, card)
     record.notes += notes
     key = run_key(facts_of_run(job, card, record))
-    force = job.force or os.environ.get("SLINGSHOT_FORCE") == "1"
-    predictions = None if force else recall_run(job.cache, key, record)
-    if predictions is None:
-        predictions = answer_samples(job, card, record)
-        keep_run(job.cache, key, record, predictions)
+    with PredictionCache(job.cache) as cache:
+        predictions = None if job.is_forced else recall_run(cache, key, record)
+        if predictions is None:
+            predictions = answer_samples(job, card, record, cache)
+            keep_run(cache, key, record, predictions)
     finish(job, record, predictions)
 
 
@@ -94,7 +93,7 @@ def facts_of_run(job: PredictJob, card: ModelCard, record: StepRecord) -> dict[s
     }
 
 
-def answer_samples(job: PredictJob, card: ModelCard, record: StepRecord) -> list[Prediction]:
+def answer_samples(job: PredictJob, card: ModelCard, record: StepRecord, cache: PredictionCache) -> list[Prediction]:
     """Each sample's answer: from the cache of its prompt's answers, else computed."""
     spec = job.spec
     shard, shards = job.shard
@@ -122,7 +121,7 @@ def answer_samples(job: PredictJob, card: ModelCard, record: StepRecord) -> list
         record.notes.append(fallback_note(spec, record.dtype))
     if spec.head == "classify":
         return classify_samples(job, card, record, samples, prompts)
-    answers = find_or_compute(ArmModel(job, card, record, prompts, tuple(prompter.end_ids), lead, trie))
+    answers = find_or_compute(ArmModel(job, card, record, prompts, tuple(prompter.end_ids), lead, trie), cache)
     reader = AnswerReader({label.label: label.description for label in labels}, spec.labels, spec.level)
     return read_answers(samples, prompts, answers, tokenizer, reader, spec)
 
@@ -206,16 +205,14 @@ class ArmModel:
         return generate_after_thinking(model, prompts, decoding, thinking, memory, stats)
 
 
-def find_or_compute(arm: ArmModel) -> list[dict[str, Any]]:
+def find_or_compute(arm: ArmModel, cache: PredictionCache) -> list[dict[str, Any]]:
     """Each prompt's answer by part (free, constrained, candidates)."""
     job, record = arm.job, arm.record
     adapter = record.inputs.get("adapter")
     settings = settings_of_parts(job.spec, job.device, arm.card, adapter, list(arm.end_ids), arm.lead, arm.trie)
     keys = {part: [prompt_key(some, prompt.ids) for prompt in arm.prompts] for part, some in settings.items()}
     record.answers_key = digest_of_text("\n".join(sorted(set(keys["free"]))))
-    force = job.force or os.environ.get("SLINGSHOT_FORCE") == "1"
-    with PredictionCache(job.cache) as cache:
-        known = answer_all(cache, keys, force, arm.compute, record)
+    known = answer_all(cache, keys, job.is_forced, arm.compute, record)
     return [{part: known[keys[part][index]] for part in keys} for index in range(len(arm.prompts))]
 
 

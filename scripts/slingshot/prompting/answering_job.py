@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,3 +23,8 @@ class AnsweringJob:
     cache: Path
     choice: Path | None = None
     force: bool = False
+
+    @property
+    def is_forced(self) -> bool:
+        """Whether kept answers count for nothing, as the command line or the environment says."""
+        return self.force or os.environ.get("SLINGSHOT_FORCE") == "1"

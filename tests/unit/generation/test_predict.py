@@ -133,6 +133,7 @@ def test_a_finished_run_comes_again_without_a_tokenizer(run, study, monkeypatch)
         again, record = run(spec_of(constrained=True), name="b")
     assert again == fresh
     assert record.cached_samples == record.samples == 5 and record.fresh_tokens == 0
+    assert record.warnings == first.warnings
     assert (record.prompt_tokens, record.new_tokens, record.notes) == (
         first.prompt_tokens,
         first.new_tokens,
