@@ -127,13 +127,15 @@ def test_a_hit_gives_the_bytes_of_a_fresh_run_and_needs_no_model(run, monkeypatc
 
 
 def test_a_finished_run_comes_again_without_a_tokenizer(run, study, monkeypatch):
-    fresh, first = run(spec_of(constrained=True), name="a")
+    with monkeypatch.context() as patch:
+        patch.setattr("slingshot.generation.predict.warn_of_missing_template", lambda *_: ["no template"])
+        fresh, first = run(spec_of(constrained=True), name="a")
     with monkeypatch.context() as patch:
         patch.setattr("slingshot.generation.predict.load_tokenizer", lambda *_: pytest.fail("a tokenizer was loaded"))
         again, record = run(spec_of(constrained=True), name="b")
     assert again == fresh
     assert record.cached_samples == record.samples == 5 and record.fresh_tokens == 0
-    assert record.warnings == first.warnings
+    assert record.warnings == first.warnings == ["no template"]
     assert (record.prompt_tokens, record.new_tokens, record.notes) == (
         first.prompt_tokens,
         first.new_tokens,
