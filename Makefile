@@ -4,12 +4,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
-# The longest first, so that no worker ends on them alone.
-TESTS ?= tests/workflow tests/study tests/unit tests/browser tests/security
+# The longest first, so that no worker ends on them alone; while one worker runs the study that others read, the next
+# has files that don't read it.
+TESTS ?= tests/workflow/test_invalidation.py tests/workflow/test_launch.py tests/workflow/test_quickstart.py \
+	tests/workflow/test_prompt.py tests/workflow tests/study tests/unit tests/browser tests/security
+PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false pytest -n $(WORKERS) --dist loadfile \
+	--no-loadscope-reorder --durations=25
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-dev demo study test lint types style format schema lock clean
+.PHONY: help env env-dev demo study test coverage lint types style format schema lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s $$'\t'
@@ -27,9 +31,11 @@ study: $(VENV)/.installed ## write a study of your own: make study NAME=studies/
 		{ echo "make study NAME=studies/mine DATA=texts.csv TEXT='column of texts' LABEL='column of labels'"; exit 1; }
 	@python scripts/new_study.py "$(NAME)" "$(DATA)" --text "$(TEXT)" --label "$(LABEL)"
 
-test: lint ## run the linters and the tests, and print the coverage
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
-		pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25 --cov --cov-report=term $(TESTS)
+test: lint ## run the linters and the tests
+	$(PYTEST) $(TESTS)
+
+coverage: $(VENV)/.installed-dev ## run the tests and print which lines they run (takes half as long again)
+	$(PYTEST) --cov --cov-report=term $(TESTS)
 
 lint: $(VENV)/.installed-dev ## check style, types, rules and the schema
 	@$(MAKE) --no-print-directory --output-sync=target -j 2 types style

@@ -133,7 +133,7 @@ def test_iterative_stratification_keeps_each_labels_shares_better_than_chance(se
     shares = np.array([0.7, 0.15, 0.15])
     split = deal_sets(hashes, members, groups, shares)
     assert all(len(set(split[groups == group])) == 1 for group in set(groups.tolist()))
-    assert np.abs(np.bincount(split, minlength=3) / 200 - shares).max() < 0.06
+    assert np.abs(np.bincount(split, minlength=3) / 200 - shares).max() < 0.1
 
     def off(dealt: np.ndarray) -> float:
         totals = np.asarray(members.sum(axis=0)).ravel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
+import threading
 
 import pytest
 
@@ -93,6 +94,21 @@ def test_processes_share_a_file(tmp_path):
         assert writer.exitcode == 0
     with PredictionCache(path) as cache:
         assert len(cache.get(map(str, range(2000)))) == 100
+
+
+def test_a_file_that_another_process_is_about_to_switch_is_waited_for(tmp_path):
+    """SQLite answers "database is locked" at once there, whatever its time-out."""
+    path = tmp_path / "m.sqlite"
+    other = sqlite3.connect(path, check_same_thread=False)
+    other.execute("CREATE TABLE other (a)")
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.3, other.rollback)
+    release.start()
+    with PredictionCache(path) as cache:
+        cache.put({"1": ANSWER})
+        assert cache.get(["1"]) == {"1": ANSWER}
+    release.join()
+    other.close()
 
 
 def test_a_killed_writer_loses_nothing_that_was_put(tmp_path):
