@@ -125,7 +125,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Readers and one writer at once. SQLite refuses at once while another process switches, too, so wait for it here."""
+    """Readers and one writer at once. SQLite refuses it while another process writes, whatever its time-out: wait."""
     until = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
