@@ -170,7 +170,7 @@ FAULTS: dict[str, Callable[[Run], None]] = {
 
 
 def main() -> None:
-    arguments = cli.parser(__doc__)
+    arguments = cli.make_parser(__doc__)
     arguments.add_argument("--runs", type=int, default=100, help="faults to inject (100)")
     arguments.add_argument("--seed", type=int, default=1, help="of the kinds and the moments")
     given = arguments.parse_args()
@@ -222,7 +222,7 @@ def try_fault(folder: Path, kind: str, moment: float, draw: random.Random, expec
     same = finish(folder) and small_study.digests(folder, *BYTES) == expected and not work_left(folder)
     now = answers_in(folder)
     lost = sum(now.get(answer) != row for answer, row in kept.items())
-    return Counter({"tried": 1, "met": met, "same bytes": same, "lost batches": lost, "left": len(left)})
+    return Counter({"tried": 1, "met": int(met), "same bytes": int(same), "lost batches": lost, "left": len(left)})
 
 
 def write_tiny_study(folder: Path) -> None:

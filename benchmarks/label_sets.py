@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--least", type=int, default=10, help="documents that a code must have; 1: all codes")
     parser.add_argument("--arms", nargs="*", choices=("embedding", "encoder", "slm"), default=["embedding"])
     parser.add_argument("--epochs", type=float, default=30, help="of the encoder and of SmolLM2")
+    parser.add_argument("--order", choices=("code", "frequency"), default="code", help="of the codes that SmolLM2 writes")
     parser.add_argument("--steps", type=int, help="optimizer steps at most, of both")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cpu")
     parser.add_argument("--wheels", type=Path, help="folder with the wheels of the models")
@@ -102,10 +103,10 @@ def write_study(folder: Path, given: argparse.Namespace) -> Path:
             "several": {},
             "max_dropped_share": 0.2,
         },
-        "prompt": {"file": "codes.yaml", "max_tokens": 1024},
+        "prompt": {"file": "codes.yaml", "max_tokens": 1024, "order": given.order},
         "generation": {"max_new_tokens": 128, "constrained": False},
         "finetune": {"epochs": given.epochs, "learning_rate": 1e-3, "batch_size": 16, **cap},
-        "hardware": {"device": given.device, "mem_mb": 8000},
+        "hardware": {"device": given.device, "mem_mb": 8000, "memory_gb": 20},  # so that studies can share a GPU
         "embedding": {"minilm": minilm} if "embedding" in given.arms else {},
         "encoder": {"minilm_tuned": minilm | tuned} if "encoder" in given.arms else {},
         "slm": {"smollm2": small} if "slm" in given.arms else {},

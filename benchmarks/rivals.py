@@ -89,7 +89,7 @@ def write_study(folder: Path, shared: Path, name: str, device: str, steps: int |
         "prompt": {"file": "prompts/code.yaml", "max_tokens": 512},
         "generation": {"max_new_tokens": 16, "candidates": 5},
         "finetune": finetune | {"lora": lora, "patience": 4} | cap,
-        "hardware": {"device": device, "mem_mb": 8000},
+        "hardware": {"device": device, "mem_mb": 8000, "memory_gb": 20},  # so that studies can share a GPU
         "answering": {"answer_validation": True},
         "llm": {},
         "slm": {"smollm2": {"source": SMOLLM2, "name": "SmolLM2-135M-Instruct", "size": "135M"}},

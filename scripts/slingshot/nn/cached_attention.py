@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
-from slingshot.nn import flash_kernels
+from slingshot.nn import decode_kernels, flash_kernels
 from slingshot.nn.sequence_attention import attend_one_sequence
 from slingshot.nn.supported_layers import unpack_states
 
@@ -97,9 +97,11 @@ def _attend(
         return _attend_branches(step, layer, query, key, value, scale, sliding_window, softcap)[None], None
     step.pool.write(layer, step.write, key, value)
     keys, values = step.pool.keys[layer], step.pool.values[layer]
+    if step.longest_query == 1 and softcap is None and decode_kernels.takes(query):
+        bounds = step.key_starts, step.key_lengths, step.longest_key
+        return decode_kernels.attend_newest(query, keys, values, *bounds, scale, sliding_window)[None], None
     if flash_kernels.takes(query, softcap):
-        # A single query is the last of its sequence and sees everything: without a causal mask the kernel shares
-        # each key-value head's reads among its query heads.
+        # A single query is the last of its sequence and sees everything.
         causal = step.longest_query > 1 or sliding_window is not None
         out, _ = _flash(query, keys, values, step, step.key_starts, step.key_lengths, scale, causal, sliding_window)
         return out[None], None
