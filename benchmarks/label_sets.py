@@ -62,7 +62,9 @@ def main() -> None:
     parser.add_argument("--least", type=int, default=10, help="documents that a code must have; 1: all codes")
     parser.add_argument("--arms", nargs="*", choices=("embedding", "encoder", "slm"), default=["embedding"])
     parser.add_argument("--epochs", type=float, default=30, help="of the encoder and of SmolLM2")
-    parser.add_argument("--order", choices=("code", "frequency"), default="code", help="of the codes that SmolLM2 writes")
+    parser.add_argument(
+        "--order", choices=("code", "frequency"), default="code", help="of the codes that SmolLM2 writes"
+    )
     parser.add_argument("--steps", type=int, help="optimizer steps at most, of both")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cpu")
     parser.add_argument("--wheels", type=Path, help="folder with the wheels of the models")

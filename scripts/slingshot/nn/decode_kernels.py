@@ -110,7 +110,8 @@ def attend_newest(
 
     Args:
         query: (sequences, heads, head size).
-        keys, values: (rows, key-value heads, head size), contiguous; sequence i's from `starts[i]` on, `lengths[i]` > 0.
+        keys, values: (rows, key-value heads, head size), contiguous; sequence i's are the `lengths[i]` > 0 rows from
+            `starts[i]` on.
         longest: no sequence is longer.
         window: how many of the last keys are seen; None: all.
 
