@@ -50,12 +50,24 @@ def windows_of(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], length:
     >>> windows_of(tokenizer, ["a b c d e"], 4).text  # with two special tokens: ab, cd, e
     [0, 0, 0]
     """
-    encoded: Any = tokenizer(
-        list(texts), truncation=True, max_length=length, return_overflowing_tokens=True, return_attention_mask=False
-    )
-    ids = list(encoded["input_ids"])
+    first, last = _special_ends(tokenizer)
+    plain: Any = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
+    room = length - len(first) - len(last)
+    ids, text = [], []
+    for index, own in enumerate(plain["input_ids"]):
+        for start in range(0, max(len(own), 1), room):
+            ids.append([*first, *own[start : start + room], *last])
+            text.append(index)
     _refuse_unknown(tokenizer, ids)
-    return Windows(ids, list(encoded["overflow_to_sample_mapping"]))
+    return Windows(ids, text)
+
+
+def _special_ends(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """The special tokens before and after a text. Not by the tokenizer's own windows: transformers 5.17 gives one."""
+    plain: Any = tokenizer("a", add_special_tokens=False)["input_ids"]
+    whole: Any = tokenizer("a")["input_ids"]
+    start = next(at for at in range(len(whole)) if whole[at : at + len(plain)] == plain)
+    return whole[:start], whole[start + len(plain) :]
 
 
 def _refuse_unknown(tokenizer: PreTrainedTokenizerBase, ids: Sequence[Sequence[int]]) -> None:
