@@ -51,7 +51,8 @@ def compare_results(
     compared = compare(spec, outcomes, missing, read_split(files.data.test), read_labels(files.data.labels))
     write_comparison(comparison, compared)
     write_json(results_json, original_results(spec, outcomes))
-    say(compared.verdict.sentence)
+    for line in (compared.verdict.sentence, *compared.verdict.remarks):
+        say(line)
 
 
 def compare(

@@ -145,3 +145,8 @@ def span(difference: Difference) -> str:
 
 def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' if number != 1 else ''}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a; b; and c`: names may hold commas."""
+    return " and ".join(names) if len(names) < 3 else f"{'; '.join(names[:-1])}; and {names[-1]}"

@@ -1,10 +1,10 @@
-"""The headline: which arm to use and what it costs, then how size and specialization compare, in short sentences."""
+"""The headline: which arm to use and what it costs, and how size and specialization compare; and remarks on both."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slingshot.analysis.evidence import READABLE, Evidence, counted, percent, points, span
+from slingshot.analysis.evidence import READABLE, Evidence, counted, listed, percent, points, span
 from slingshot.artifacts.comparison import ArmSummary, Outcome, Verdict
 from slingshot.config.models import parameters_of
 
@@ -13,25 +13,19 @@ ONE_SIZE = 1.5  # models whose sizes differ by less than this factor are of near
 
 def headline(
     evidence: Evidence, outcome: Outcome, winners: Sequence[str], constrained: Verdict | None
-) -> tuple[ArmSummary | None, str]:
-    """The competing arm of the highest score, and the sentences.
+) -> tuple[ArmSummary | None, str, list[str]]:
+    """The competing arm of the highest score, the headline, and what belongs to it.
 
     Args:
         constrained: the verdict on constrained answers; None where there is none, or this is it
     """
     if not evidence.competing:
-        return None, "No verdict: no arm that competes has results yet."
+        return None, "No verdict: no arm that competes has results yet.", []
     best = evidence.best_of(evidence.competing)
-    sentences = [
-        recommendation(evidence, best, winners),
-        rivals_in_words(evidence, best),
-        question(evidence, outcome, winners),
-        form(evidence, outcome, constrained),
-        sizes(evidence),
-        seeds(evidence, best),
-    ]
     opening = "With only known labels allowed: " if evidence.answer == "constrained" else ""
-    return best, opening + " ".join(sentence for sentence in sentences if sentence)
+    lead = f"{opening}{recommendation(evidence, best, winners)} {question(evidence, outcome, winners)}"
+    form_and_more = form(evidence, outcome, constrained), sizes(evidence), seeds(evidence, best)
+    return best, lead, [*rivals_in_words(evidence, best), *filter(None, form_and_more)]
 
 
 def recommendation(evidence: Evidence, best: ArmSummary, winners: Sequence[str]) -> str:
@@ -84,12 +78,12 @@ def duration(seconds: float, unit: str) -> str:
     return f"{amount(seconds / 60)} {unit} minutes" if seconds < 7200 else f"{amount(seconds / 3600)} {unit} hours"
 
 
-def rivals_in_words(evidence: Evidence, best: ArmSummary) -> str:
+def rivals_in_words(evidence: Evidence, best: ArmSummary) -> list[str]:
     """How the best arm stands to those of neither side, such as TF-IDF, and such an arm to the best model."""
     others = [arm for arm in evidence.rivals if arm.arm != best.arm]
     if best.side == "rival" and evidence.models:
         others.append(evidence.best_of(evidence.models))
-    sentences = []
+    beaten, sentences = [], []
     for other in others:
         pair = evidence.between(best, other)
         if pair is None:
@@ -97,12 +91,14 @@ def rivals_in_words(evidence: Evidence, best: ArmSummary) -> str:
         name = f"{'the best language model, ' if other.side != 'rival' else ''}{evidence.named_with_score(other)}"
         gap = f"difference {points(pair.simultaneous.value)} points, {span(pair.simultaneous)}"
         if pair.significant and pair.difference.value > 0:
-            sentences.append(f"It is significantly better than {name} ({gap}).")
+            beaten.append(name)
         elif pair.margin == "equivalent" and evidence.margin is not None:
-            sentences.append(f"It equals {name} within {evidence.margin:g} points ({gap}): choose by cost.")
+            sentences.append(f"equals {name} within {evidence.margin:g} points ({gap}): choose by cost.")
         elif pair.margin is None or not pair.significant:
-            sentences.append(f"It is not shown to be better than {name} ({gap}): {_advice(best, other)}.")
-    return " ".join(sentences)
+            sentences.append(f"is not shown to be better than {name} ({gap}): {_advice(best, other)}.")
+    if beaten:
+        sentences.append(f"is significantly better than {listed(beaten)}.")
+    return [f"{evidence.named(best)} {sentence}" for sentence in sentences]
 
 
 def _advice(best: ArmSummary, other: ArmSummary) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slingshot.analysis.evidence import READABLE, Evidence, counted, percent, points, span
+from slingshot.analysis.evidence import READABLE, Evidence, counted, listed, percent, points, span
 from slingshot.analysis.headline import headline
 from slingshot.artifacts.comparison import ArmSummary, Outcome, PairComparison, Verdict
 
@@ -22,10 +22,11 @@ def judge(evidence: Evidence, constrained: Verdict | None = None) -> Verdict:
         constrained: the verdict on constrained answers, which the headline sets beside that on free ones
     """
     outcome, winners = outcome_of(evidence)
-    best, sentence = headline(evidence, outcome, winners, constrained)
+    best, sentence, remarks = headline(evidence, outcome, winners, constrained)
     return Verdict(
         outcome=outcome,
         sentence=sentence,
+        remarks=remarks,
         evidence=[evidence.pair_in_words(pair) for pair in evidence.primary],
         facts=facts_of(evidence),
         caveats=caveats_of(evidence, best),
@@ -151,16 +152,7 @@ def caveats_of(evidence: Evidence, best: ArmSummary | None) -> list[str]:
             f"{'have' if lacking > 1 else 'has'} no results yet: they may change what is said of size."
         )
     for arm in models:
-        for rival in evidence.rivals:
-            pair = evidence.between(arm, rival)
-            if pair is None or (pair.significant and pair.difference.value > 0):
-                continue
-            worse = "is significantly worse than" if pair.significant else "is not shown to be better than"
-            caveats.append(
-                f"{evidence.named(arm)} {worse} {evidence.named(rival)} ({percent(evidence.score(rival))}"
-                f"{evidence.seeds_of(rival)}; difference {points(pair.simultaneous.value)} points, "
-                f"{span(pair.simultaneous)})."
-            )
+        caveats += caveats_on_rivals(evidence, arm)
     for arm in models:
         parsable = arm.scores["parsable"].value
         if evidence.answer == "free" and parsable < READABLE:
@@ -169,3 +161,23 @@ def caveats_of(evidence: Evidence, best: ArmSummary | None) -> list[str]:
                 "its form counts against it as much as its knowledge."
             )
     return caveats
+
+
+def caveats_on_rivals(evidence: Evidence, arm: ArmSummary) -> list[str]:
+    """Which arms of neither side a model is worse than, and which it is not shown to beat."""
+    worse, open_ = [], []
+    for rival in evidence.rivals:
+        pair = evidence.between(arm, rival)
+        if pair is None or (pair.significant and pair.difference.value > 0):
+            continue
+        name = evidence.named_with_score(rival)
+        if pair.significant:
+            worse.append(name)
+        else:
+            open_.append(f"{name} (difference {points(pair.simultaneous.value)} points, {span(pair.simultaneous)})")
+    found = []
+    if worse:
+        found.append(f"{evidence.named(arm)} is significantly worse than {listed(worse)}.")
+    if open_:
+        found.append(f"{evidence.named(arm)} is not shown to be better than {listed(open_)}.")
+    return found

@@ -133,6 +133,7 @@ class Verdict(Record):
 
     outcome: Outcome
     sentence: str = Field(description="the headline: what to use, and how size and specialization compare")
+    remarks: list[str] = Field(default=[], description="sentences that belong to it: rivals, form, sizes, seeds")
     evidence: list[str] = Field(default=[], description="each primary pair's difference, in words")
     facts: list[str] = Field(default=[], description="how many arms competed, the correction, the margin")
     caveats: list[str] = Field(description="sentences that belong beside it")

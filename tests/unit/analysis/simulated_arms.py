@@ -28,6 +28,11 @@ LABELS = [Label(label=label, train_samples=1) for label in ("yes", "no")]
 Right = NDArray[np.bool_]
 
 
+def told_by(verdict: Verdict) -> str:
+    """The headline and what belongs to it."""
+    return " ".join([verdict.sentence, *verdict.remarks])
+
+
 @dataclass(frozen=True)
 class Simulated:
     """An arm that answers `yes` where it is right, on samples whose label is `yes`."""

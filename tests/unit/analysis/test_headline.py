@@ -20,6 +20,7 @@ from tests.unit.analysis.simulated_arms import (
     judge_arms,
     judge_right,
     right_first,
+    told_by,
 )
 
 
@@ -30,16 +31,16 @@ def test_a_linear_baseline_that_wins_is_what_the_headline_recommends() -> None:
     )
     assert verdict.outcome == "specialization"
     assert verdict.best == "baseline/tfidf"
-    assert verdict.sentence.startswith("Use TF-IDF: it answers 68.9% of 151 test dialogues exactly.")
-    assert "significantly better than the best language model, c (3B, finetuned) 21.2%" in verdict.sentence
+    assert told_by(verdict).startswith("Use TF-IDF: it answers 68.9% of 151 test dialogues exactly.")
+    assert "significantly better than the best language model, c (3B, finetuned) 21.2%" in told_by(verdict)
 
 
 def test_a_linear_baseline_that_equals_the_best_model_is_named() -> None:
     arms = draw_arms(np.random.default_rng(5), 200, llm_a=0.1, slm_c=0.6, baseline_tfidf=0.58)
     verdict = judge_right(arms)
     assert verdict.outcome == "specialization"
-    assert verdict.sentence.startswith("Highest score of 3 arms: c (3B, finetuned)")  # not: use it
-    assert "not shown to be better than TF-IDF" in verdict.sentence and "try that first" in verdict.sentence
+    assert told_by(verdict).startswith("Highest score of 3 arms: c (3B, finetuned)")  # not: use it
+    assert "not shown to be better than TF-IDF" in told_by(verdict) and "try that first" in told_by(verdict)
     assert any("c (3B, finetuned) is not shown to be better than TF-IDF" in caveat for caveat in verdict.caveats)
 
 
@@ -58,14 +59,14 @@ def test_knowledge_and_form_are_told_apart(forced: int, told: str) -> None:
     ]
     verdict, constrained = judge_arms(arms)
     assert verdict.outcome == "specialization"
-    assert "Only 5.0% of the answers of a (8B, untrained) could be read." in verdict.sentence
-    assert told in verdict.sentence
-    assert constrained is not None and constrained.sentence.startswith("With only known labels allowed: ")
+    assert "Only 5.0% of the answers of a (8B, untrained) could be read." in told_by(verdict)
+    assert told in told_by(verdict)
+    assert constrained is not None and told_by(constrained).startswith("With only known labels allowed: ")
 
 
 def test_unreadable_answers_without_constrained_ones_say_how_to_tell_them_apart() -> None:
     verdict = judge_right({"llm/a": right_first(200, 0), "slm/c": right_first(200, 120)}, parsable=0.0)
-    assert "Only 0.0% of the answers" in verdict.sentence and "generation.constrained: true" in verdict.sentence
+    assert "Only 0.0% of the answers" in told_by(verdict) and "generation.constrained: true" in told_by(verdict)
 
 
 @pytest.mark.parametrize(
@@ -74,22 +75,22 @@ def test_unreadable_answers_without_constrained_ones_say_how_to_tell_them_apart(
 )
 def test_sides_of_one_size_are_named(small: str, large: str, told: str | None) -> None:
     arms = [Simulated("llm/a", right_first(200, 10), size=large), Simulated("slm/c", right_first(200, 150), size=small)]
-    sentence = judge_arms(arms)[0].sentence
+    sentence = told_by(judge_arms(arms)[0])
     assert told in sentence if told else "one size" not in sentence
 
 
 def test_an_unknown_size_is_said() -> None:
     arms = [Simulated("llm/a", right_first(200, 10), size="unknown"), Simulated("slm/c", right_first(200, 150))]
     verdict, _ = judge_arms(arms)
-    assert "The size of some arms is not known" in verdict.sentence
+    assert "The size of some arms is not known" in told_by(verdict)
     assert "a (untrained)" in verdict.evidence[0]
 
 
 def test_one_seed_is_said_until_there_are_more() -> None:
     arms = [Simulated("llm/a", right_first(200, 10)), Simulated("slm/c", right_first(200, 150))]
-    assert "One seed" in judge_arms(arms)[0].sentence
+    assert "One seed" in told_by(judge_arms(arms)[0])
     more = Simulated("slm/c/seed1", right_first(200, 149), design="seeds", seed=1)
-    assert "One seed" not in judge_arms([*arms, more])[0].sentence
+    assert "One seed" not in told_by(judge_arms([*arms, more])[0])
 
 
 def test_the_headline_says_what_the_best_arm_costs() -> None:
@@ -98,7 +99,7 @@ def test_the_headline_says_what_the_best_arm_costs() -> None:
     costs = {"slm/c": ArmCost.model_construct(training=step, predict=step, per_1000_dialogues=serving)}
     arms = [Simulated("llm/a", right_first(200, 10)), Simulated("slm/c", right_first(200, 150))]
     assert "exactly, for 44 GPU seconds per 1,000 dialogues after 30 GPU minutes of training." in (
-        judge_arms(arms, costs=costs)[0].sentence
+        told_by(judge_arms(arms, costs=costs)[0])
     )
 
 
@@ -116,10 +117,10 @@ def test_a_rival_that_another_rival_equals_is_not_recommended_alone() -> None:
         Simulated("encoder/e", right_first(200, 150)),
         Simulated("baseline/tfidf", right_first(200, 148)),
     ]
-    sentence = judge_arms(arms)[0].sentence
+    sentence = told_by(judge_arms(arms)[0])
     assert sentence.startswith("Highest score of 4 arms: e")
-    assert "It is not shown to be better than TF-IDF 74.0%" in sentence and "choose by cost" in sentence
-    assert "It is significantly better than the best language model, c (3B, finetuned) 40.0%" in sentence
+    assert "e is not shown to be better than TF-IDF 74.0%" in sentence and "choose by cost" in sentence
+    assert "e is significantly better than the best language model, c (3B, finetuned) 40.0%" in sentence
 
 
 def test_the_headline_names_the_arms_that_have_one_seed_where_others_have_more() -> None:
@@ -129,16 +130,16 @@ def test_the_headline_names_the_arms_that_have_one_seed_where_others_have_more()
         Simulated("slm/c/seed1", right_first(200, 149), design="seeds", seed=1),
         Simulated("slm/d", right_first(200, 120)),
     ]
-    assert "One seed of d (3B, finetuned): another may move" in judge_arms(arms)[0].sentence
+    assert "One seed of d (3B, finetuned): another may move" in told_by(judge_arms(arms)[0])
 
 
 def test_one_seed_is_said_of_a_finetuned_arm_without_a_large_one_and_of_an_encoder() -> None:
     small = [Simulated("slm/c", right_first(200, 150)), Simulated("baseline/tfidf", right_first(200, 100))]
-    assert "One seed: another may move a finetuned arm" in judge_arms(small)[0].sentence
+    assert "One seed: another may move a finetuned arm" in told_by(judge_arms(small)[0])
     encoder = [Simulated("encoder/e", right_first(200, 190)), Simulated("baseline/tfidf", right_first(200, 100))]
-    assert "One seed of e" in judge_arms(encoder)[0].sentence
+    assert "One seed of e" in told_by(judge_arms(encoder)[0])
     untrained = [Simulated("llm/a", right_first(200, 150)), Simulated("baseline/tfidf", right_first(200, 100))]
-    assert "One seed" not in judge_arms(untrained)[0].sentence
+    assert "One seed" not in told_by(judge_arms(untrained)[0])
 
 
 def test_score_and_pairs_of_an_arm_with_several_seeds_are_of_their_mean() -> None:
@@ -152,9 +153,9 @@ def test_score_and_pairs_of_an_arm_with_several_seeds_are_of_their_mean() -> Non
     assert judge_arms(arms)[0].best == "slm/c"
     verdict = judge_arms([*arms, *seeds])[0]
     assert verdict.best == "slm/d"  # a lucky seed is not named first
-    assert "mean of" not in verdict.sentence
+    assert "mean of" not in told_by(verdict)
     alone = judge_arms([arms[0], arms[1], *seeds])[0]
-    assert "it answers 34.9% of 300 test dialogues exactly (mean of 4 seeds)" in alone.sentence
+    assert "it answers 34.9% of 300 test dialogues exactly (mean of 4 seeds)" in told_by(alone)
     assert "+14.9 points over 4 seeds" in alone.evidence[0]
     assert any("tables and figures of arms show the run of the study's own seed" in fact for fact in alone.facts)
 
@@ -166,9 +167,9 @@ def test_constrained_answers_have_their_own_mean_over_seeds() -> None:
         Simulated("slm/c/seed1", right_first(300, 100), constrained=right_first(300, 160), design="seeds", seed=1),
     ]
     free, constrained = judge_arms(arms)
-    assert "36.7% of 300 test dialogues exactly (mean of 2 seeds)" in free.sentence
+    assert "36.7% of 300 test dialogues exactly (mean of 2 seeds)" in told_by(free)
     assert constrained is not None
-    assert "56.7% of 300 test dialogues exactly (mean of 2 seeds)" in constrained.sentence
+    assert "56.7% of 300 test dialogues exactly (mean of 2 seeds)" in told_by(constrained)
 
 
 def test_declared_pairs_without_results_are_said_beside_the_verdict() -> None:

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from tests.unit.analysis.simulated_arms import Simulated, draw_arms, judge_arms, judge_right, right_first
+from tests.unit.analysis.simulated_arms import Simulated, draw_arms, judge_arms, judge_right, right_first, told_by
 
 
 def test_without_an_effect_a_side_wins_no_more_often_than_the_level() -> None:
@@ -42,8 +42,8 @@ def test_a_winner_beats_every_arm_of_the_other_side() -> None:
     }
     verdict = judge_right(arms)
     assert (verdict.outcome, verdict.winners, verdict.best) == ("specialization", ["slm/c"], "slm/c")
-    assert verdict.sentence.startswith("Use c (3B, finetuned): it answers 60.0% of 200 test dialogues exactly.")
-    assert "Specialization beats size here: c (3B, finetuned) 60.0% against b (8B, untrained) 40.0%" in verdict.sentence
+    assert told_by(verdict).startswith("Use c (3B, finetuned): it answers 60.0% of 200 test dialogues exactly.")
+    assert "Specialization beats size here: c (3B, finetuned) 60.0% against b (8B, untrained) 40.0%" in told_by(verdict)
     pair = next(line for line in verdict.evidence if line.startswith("c (3B, finetuned) against b"))
     assert "+20.0 points (simultaneous 95% interval" in pair and "adjusted p < 0.001" in pair
 
@@ -51,7 +51,7 @@ def test_a_winner_beats_every_arm_of_the_other_side() -> None:
 def test_size_is_told_with_its_own_sign() -> None:
     verdict = judge_right({"llm/a": right_first(200, 120), "slm/c": right_first(200, 60)})
     assert (verdict.outcome, verdict.winners, verdict.best) == ("size", ["llm/a"], "llm/a")
-    assert "Size beats specialization here: a (8B, untrained) 60.0% against c (3B, finetuned) 30.0%" in verdict.sentence
+    assert "Size beats specialization here: a (8B, untrained) 60.0% against c (3B, finetuned) 30.0%" in told_by(verdict)
     assert "\u221230.0 points" in verdict.evidence[0]
 
 
@@ -65,15 +65,15 @@ def test_a_win_on_each_side_without_a_winner_is_mixed() -> None:
         }
     )
     assert (verdict.outcome, verdict.winners) == ("mixed", [])
-    assert verdict.sentence.startswith("Highest score of 4 arms: a")
-    assert "3 of 4 pairs differ" in verdict.sentence
+    assert told_by(verdict).startswith("Highest score of 4 arms: a")
+    assert "3 of 4 pairs differ" in told_by(verdict)
 
 
 def test_an_undecided_verdict_claims_no_power() -> None:
     verdict = judge_right(draw_arms(np.random.default_rng(14), 200, llm_a=0.4, slm_c=0.42))
     assert verdict.outcome == "undecided"
-    assert "at n = 200" in verdict.sentence and "more test samples" in verdict.sentence
-    everything = " ".join([verdict.sentence, *verdict.evidence, *verdict.facts])
+    assert "at n = 200" in told_by(verdict) and "more test samples" in told_by(verdict)
+    everything = " ".join([told_by(verdict), *verdict.evidence, *verdict.facts])
     assert "80%" not in everything and "chance to show" not in everything and "too few answers" not in everything
     assert any("no two arms are called equal" in fact for fact in verdict.facts)
 
@@ -83,8 +83,8 @@ def test_without_a_pair_the_best_arm_its_rival_and_its_form_are_still_told(path:
     arms = [Simulated(path, right_first(200, 20), parsable=0.4), Simulated("baseline/tfidf", right_first(200, 120))]
     verdict, _ = judge_arms(arms)
     assert (verdict.outcome, verdict.best) == ("undecided", "baseline/tfidf")
-    assert verdict.sentence.startswith("Use TF-IDF: it answers 60.0%")
-    assert "Size against specialization is not tested" in verdict.sentence
+    assert told_by(verdict).startswith("Use TF-IDF: it answers 60.0%")
+    assert "Size against specialization is not tested" in told_by(verdict)
     assert any("no label could be read" in caveat for caveat in verdict.caveats)
     assert any("significantly worse than TF-IDF" in caveat for caveat in verdict.caveats)
 
@@ -107,8 +107,8 @@ def test_every_way_to_use_a_large_model_can_win(
     ]
     verdict, _ = judge_arms(arms)
     assert (verdict.outcome, verdict.best) == (outcome, "llm/big/other")
-    assert verdict.sentence.startswith(f"Use {told}: it answers 93.3%")
-    assert "Specialization beats size" not in verdict.sentence
+    assert told_by(verdict).startswith(f"Use {told}: it answers 93.3%")
+    assert "Specialization beats size" not in told_by(verdict)
     assert (
         "3 arms competed; 2 pairs" in verdict.facts[0] and "Without the designs' arms it would be 1" in verdict.facts[0]
     )
@@ -126,7 +126,7 @@ def test_parts_of_train_change_no_family_and_win_nothing() -> None:
     assert alone.facts == with_part.facts
     assert alone.caveats == with_part.caveats  # and none on the arm of 48 samples, which the sentence is not about
     assert with_part.best == "slm/c"
-    assert "One seed" in with_part.sentence
+    assert "One seed" in told_by(with_part)
 
 
 def test_seeds_make_the_one_verdict_that_of_their_mean_and_change_no_family() -> None:
@@ -138,7 +138,7 @@ def test_seeds_make_the_one_verdict_that_of_their_mean_and_change_no_family() ->
     assert verdict.outcome == "undecided"
     assert "over 4 seeds" in verdict.evidence[0]
     assert "simultaneous" not in verdict.evidence[0]
-    assert "One seed" not in verdict.sentence
+    assert "One seed" not in told_by(verdict)
     assert any("samples and seeds" in fact for fact in verdict.facts)
 
 
