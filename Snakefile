@@ -71,4 +71,4 @@ rule clean_cache:
             *(RESULTS.arm(arm).shards for arm in ARMS),
         ],
     shell:
-        "rm -rf {params.removed} 2>&1 | tee {log}"
+        "rm -rf {params.removed:q} 2>&1 | tee {log}"

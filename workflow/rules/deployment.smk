@@ -8,6 +8,7 @@ rule export:
         metrics=ARM.metrics,
         test=RESULTS.data.test,
         adapter=adapter_of,
+        settings=settings_of,
     output:
         folder=directory(str(ARM.export)),
     log:

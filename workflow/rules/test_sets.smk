@@ -5,6 +5,7 @@ use rule predict as predict_test_set with:
     input:
         model=card_of,
         adapter=adapter_of,
+        settings=settings_of,
         labels=RESULTS.data.labels,
         choice=choice_of,
         train=RESULTS.data.train,
