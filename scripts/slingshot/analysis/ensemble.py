@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from slingshot.analysis.groups import Groups
 from slingshot.analysis.scoring import proportion
 from slingshot.analysis.significance import paired_difference
-from slingshot.artifacts.comparison import Ensemble
 from slingshot.artifacts.predictions import Prediction
+from slingshot.artifacts.rivalry import Ensemble
 from slingshot.core.errors import StudyError
 
 EQUAL = 0.5

@@ -11,8 +11,8 @@ from slingshot.analysis.ensemble import EQUAL, GRID, check_same_samples
 from slingshot.analysis.groups import Correct, Floats, Groups, independent
 from slingshot.analysis.scoring import jackknifed
 from slingshot.analysis.set_scores import counts_of, micro_f1_difference, precision_recall_f1
-from slingshot.artifacts.comparison import Ensemble
 from slingshot.artifacts.predictions import Prediction
+from slingshot.artifacts.rivalry import Ensemble
 from slingshot.rivals.set_answers import UNCHOSEN, best_threshold
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from slingshot.artifacts.cost import ArmCost, BreakEven, MemoryRow
 from slingshot.artifacts.metrics import AnswerKind, Difference, Score
 from slingshot.artifacts.records import Record, read_sealed, write_sealed
-from slingshot.artifacts.rivalry import FrequencyGroup, HeadComparison, SelectiveCoding
+from slingshot.artifacts.rivalry import Ensemble, FrequencyGroup, HeadComparison, SelectiveCoding
 from slingshot.config.base import ArmKind, SelectBy
 from slingshot.config.endpoints import TokenPrices
 from slingshot.config.reporting import Estimand
@@ -374,28 +374,3 @@ def write_comparison(path: Path | str, comparison: Comparison) -> None:
 def read_comparison(path: Path | str) -> Comparison:
     """Raises as artifacts.metrics.read_metrics."""
     return read_sealed(Comparison, path)
-
-
-class Ensemble(Record):
-    """Two arms that vote with the probabilities of their candidates. Shares are of the test samples.
-
-    A member is judged by its best candidate, which is what it votes for: the gain is that of voting, and not that of
-    ranking candidates rather than answering freely. Of sets, accuracy and gains are micro F1 of the labels whose pooled
-    probability reaches a threshold that is chosen with the weight, a member has a threshold of its own, and shares are
-    of the true labels.
-    """
-
-    finetuned: str
-    zero_shot: str
-    weights: Literal["validation", "equal"] = Field(description="fitted on validation answers, or 1/2 each")
-    finetuned_weight: float = Field(description="the zero-shot arm's is 1 minus this")
-    accuracy: Score
-    best_member: str | None = Field(description="by exact matches on validation; null without validation answers")
-    gain: Difference | None = Field(description="ensemble minus best_member; null where that is null")
-    gain_over_finetuned: Difference
-    gain_over_zero_shot: Difference
-    both_right: float
-    only_finetuned_right: float
-    only_zero_shot_right: float
-    both_wrong: float
-    oracle_accuracy: float = Field(description="share where at least one member was right; a pooled vote may exceed it")

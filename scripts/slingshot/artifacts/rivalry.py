@@ -1,6 +1,8 @@
-"""Findings that compare ways to answer: which share needs no human, which labels each arm wins, writing or a head."""
+"""Findings that compare ways to answer: share without a human, labels that each arm wins, writing or a head, votes."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import Field
 
@@ -62,3 +64,28 @@ class HeadPoint(Record):
 class HeadComparison(Record):
     model: str
     points: list[HeadPoint]
+
+
+class Ensemble(Record):
+    """Two arms that vote with the probabilities of their candidates. Shares are of the test samples.
+
+    A member is judged by its best candidate, which is what it votes for: the gain is that of voting, and not that of
+    ranking candidates rather than answering freely. Of sets, accuracy and gains are micro F1 of the labels whose pooled
+    probability reaches a threshold that is chosen with the weight, a member has a threshold of its own, and shares are
+    of the true labels.
+    """
+
+    finetuned: str
+    zero_shot: str
+    weights: Literal["validation", "equal"] = Field(description="fitted on validation answers, or 1/2 each")
+    finetuned_weight: float = Field(description="the zero-shot arm's is 1 minus this")
+    accuracy: Score
+    best_member: str | None = Field(description="by exact matches on validation; null without validation answers")
+    gain: Difference | None = Field(description="ensemble minus best_member; null where that is null")
+    gain_over_finetuned: Difference
+    gain_over_zero_shot: Difference
+    both_right: float
+    only_finetuned_right: float
+    only_zero_shot_right: float
+    both_wrong: float
+    oracle_accuracy: float = Field(description="share where at least one member was right; a pooled vote may exceed it")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from slingshot.analysis.ensemble import ensemble, has_candidates
-from slingshot.artifacts.comparison import Ensemble
 from slingshot.artifacts.predictions import Candidate, Prediction
+from slingshot.artifacts.rivalry import Ensemble
 from slingshot.core.errors import StudyError
 
 CODES = [f"C{number}" for number in range(8)]
