@@ -28,11 +28,17 @@ _FORMS = str.maketrans(
     }
 )
 
+_LONG_BLANK = re.compile(r"\s{9,}")
+
 Words = tuple[str, ...]
 
 
 def plain_form(text: str) -> str:
-    """One way to write what typography and Unicode write in several: dashes, quotes, blanks, composed letters."""
+    """One way to write what typography and Unicode write in several: dashes, quotes, blanks, composed letters.
+
+    Long blanks are cut to one: patterns that look for them from each of their signs would take hours.
+    """
+    text = _LONG_BLANK.sub(lambda blank: "\n\n" if "\n" in blank[0] else " ", text)
     composed = text if text.isascii() else unicodedata.normalize("NFKC", text.translate(_FORMS)).translate(_FORMS)
     return re.sub(r"\\([.\-_*`()\[\]#!+])", r"\1", composed)  # Markdown's escapes
 
