@@ -103,7 +103,8 @@ def flash_over_cache(
 def activate_fastest_kernels(device: torch.device) -> list[str]:
     """Let torch run flash attention by the package flash-attn-4 where both have it; returns notes for the record.
 
-    From torch 2.13 on, torch itself holds a registry for that package.
+    Torch's registry takes releases of the package that it cannot call, and torch 2.11 refuses its gradient only when
+    it is asked for (docs/finetuning.md), so a few tokens go forward and backward first.
     """
     if device.type != "cuda" or torch.cuda.get_device_capability(device)[0] not in _COMPUTE_CAPABILITIES:
         return []
@@ -114,9 +115,21 @@ def activate_fastest_kernels(device: torch.device) -> list[str]:
         return [f"attention without {PACKAGE}, which is installed: torch {torch.__version__} cannot use it"]
     try:
         activate("FA4")
+        _attend_once(device)
     except Exception as error:  # a young package may fail in any way
+        restore_own_kernels()
         return [f"attention without {PACKAGE}, which is installed: {type(error).__name__}: {str(error)[:200]}"]
     return [f"attention by {PACKAGE}"]
+
+
+@torch.enable_grad()
+def _attend_once(device: torch.device) -> None:
+    """Forward and backward pass of a few tokens; raises what the kernels raise."""
+    query, key, value = (
+        torch.zeros(16, heads, 128, dtype=torch.bfloat16, device=device, requires_grad=True) for heads in (2, 1, 1)
+    )
+    ends = torch.tensor([0, 16], dtype=torch.int32, device=device)
+    flash_attention(query, key, value, ends, longest=16, scale=0.1).sum().backward()
 
 
 def restore_own_kernels() -> bool:
