@@ -1,7 +1,8 @@
 """Tokens per second of finetuning, beside TRL's SFTTrainer and beside the hardware's limit, in one run.
 
-A random Llama-3.2-3B (or a tiny one: --size tiny, for a CPU), LoRA r 64 on all linear layers, lengths like
-MedSynth's, 16 completion tokens. Each variant runs in a process of its own with a time limit; padding is not counted.
+A random Llama-3.2-3B (--size 1b and 135m: Llama-3.2-1B, SmolLM2-135M; tiny, for a CPU), LoRA r 64 on all linear
+layers, lengths like MedSynth's (135m: 0.14 of them), 16 completion tokens. Each variant runs in a process of its own
+with a time limit; padding is not counted. `unsloth`, `unsloth_no_dropout`, `unsloth_checkpointing` need that package.
 
     python benchmarks/finetuning.py --out DIR [--variants NAME ...] [--size tiny --device cpu]
 """
@@ -17,13 +18,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from finetuning_peers import PEERS, measure_naive, measure_trl
-from finetuning_whole import BATCH, measure_whole
+from finetuning_peers import PEERS, UNSLOTH, measure_naive, measure_trl, measure_unsloth
+from finetuning_whole import measure_whole
 from random_training import (
     ALPHA,
+    BATCHES,
     COMPLETION,
     CONFIGS,
     RANK,
+    STEPS,
     draw_lengths,
     draw_samples,
     find_budget,
@@ -112,6 +115,9 @@ def run_one(given: argparse.Namespace) -> None:
     if name == "whole":
         (given.out / "finetuning-whole.json").write_text(json.dumps([measure_whole(given)]))
         return
+    if name in UNSLOTH:
+        (given.out / f"finetuning-{name}.json").write_text(json.dumps([measure_unsloth(name, given)]))
+        return
     if name != "peers":
         measure_ours(name, given)
         return
@@ -183,7 +189,7 @@ def measure_ours(name: str, given: argparse.Namespace) -> None:
 
     if given.device == "cuda":
         torch.zeros(1, device="cuda")
-    batch = BATCH if given.size == "3b" else 8
+    batch = BATCHES.get(given.size, 8)
     samples = draw_samples(batch * 64, given)
     recipe = Finetune(
         batch_size=batch,
@@ -226,19 +232,21 @@ def measure_steps(name: str, card: int | None, trainer: Any, given: argparse.Nam
     start = read_clock(given.device)
     trainer.token_budget = find_budget(trainer, card)
     probed = read_clock(given.device) - start
-    state, steps = State(), given.steps or (6 if given.size == "3b" else 2)
+    state, steps = State(), given.steps or STEPS.get(given.size, 2)
     for _ in range(2):
         finetune.training_step(trainer, state)
     if given.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     start, before = read_clock(given.device), state.trained_tokens
-    for _ in range(steps if card is None else max(2, steps // 2)):
+    timed = steps if card is None else max(2, steps // 2)
+    for _ in range(timed):
         finetune.training_step(trainer, state)
     seconds = read_clock(given.device) - start
     what = OURS[name] + (f" in {card} GB" if card else "")
     row = make_row(name, what, state.trained_tokens - before, seconds, given.device)
     row |= {"token_budget": trainer.token_budget, "probed": probed, "recomputed": trainer.recomputed}
-    row["more"] = f"budget {trainer.token_budget}, recomputed {trainer.recomputed:g}, probe {probed:.0f} s"
+    row["more"] = f"{timed / seconds:.1f} steps/s, budget {trainer.token_budget}, "
+    row["more"] += f"recomputed {trainer.recomputed:g}, probe {probed:.0f} s"
     if card is None:
         finetune.measure_validation_loss(trainer)  # compiles
         start = read_clock(given.device)

@@ -1,4 +1,4 @@
-"""A naive loop and TRL's SFTTrainer on the samples' lengths; part of finetuning.py."""
+"""A naive loop, TRL's SFTTrainer and Unsloth on the samples' lengths; part of finetuning.py."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ PEERS = {
     "trl_default": "TRL as it comes (checkpointing on), cuDNN attention off, batch 8",
     "trl_default_cudnn": "the same with cuDNN attention on, as torch has it",
 }
+# Each in a process of its own: Unsloth changes transformers and TRL while it is imported. What: batch, dropout,
+# checkpointing, further settings.
+UNSLOTH: dict[str, tuple[str, int, float, Any, dict[str, Any]]] = {
+    "unsloth": ("by length, no checkpointing, batch 12, dropout 0.1", 12, 0.1, False, {}),
+    "unsloth_no_dropout": ("by length, no checkpointing, batch 16, dropout 0", 16, 0.0, False, {}),
+    "unsloth_checkpointing": (
+        *("padding-free, its own checkpointing, batch 8, dropout 0", 8, 0.0, "unsloth", {"padding_free": True}),
+    ),
+}
+PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 NAIVE = "naive loop: transformers and peft, padded batches of 8, loss on all tokens"
 
 
@@ -51,7 +61,6 @@ def measure_trl(name: str, given: argparse.Namespace) -> dict[str, Any]:
     """TRL's SFTTrainer with peft on the same lengths; loss on the completion only, as its users would."""
     import torch
     from peft import LoraConfig
-    from transformers import PreTrainedTokenizerFast
     from trl import SFTTrainer
 
     from slingshot.nn.packed_attention import use_packed_attention
@@ -73,11 +82,70 @@ def measure_trl(name: str, given: argparse.Namespace) -> dict[str, Any]:
         args=settings_of(name, batch, steps + warm, given),
         train_dataset=make_data(batch * (steps + warm) * 8, given),
         peft_config=adapter,
-        processing_class=PreTrainedTokenizerFast(
-            tokenizer_object=make_tokenizer(), pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
-        ),
+        processing_class=as_tokenizer(),
         callbacks=[clock],
     )
+    return train_and_count(trainer, clock, warm, name, PEERS[name], given, steps=steps, batch=batch)
+
+
+def measure_unsloth(name: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Unsloth's model in TRL's SFTTrainer on the same lengths, loss on the completion only, 4 steps that warm up."""
+    from unsloth import FastLanguageModel  # before transformers and TRL
+
+    # isort: split
+    import datasets
+    import torch
+    from trl import SFTConfig, SFTTrainer
+
+    what, batch, dropout, checkpointing, options = UNSLOTH[name]
+    steps, warm = given.steps or (8 if given.size == "3b" else 2), 4
+    folder = given.work / f"unsloth-{given.size}"
+    random_model(given).save_pretrained(folder)
+    as_tokenizer().save_pretrained(folder)
+    model, tokenizer = FastLanguageModel.from_pretrained(
+        str(folder), max_seq_length=2048, dtype=torch.bfloat16, load_in_4bit=False
+    )
+    model = FastLanguageModel.get_peft_model(
+        *(model, RANK),
+        lora_alpha=ALPHA,
+        lora_dropout=dropout,
+        bias="none",
+        target_modules=PROJECTIONS,
+        use_gradient_checkpointing=checkpointing,
+        random_state=0,
+    )
+    clock = make_clock(warm, given.device)
+    sizes = draw_lengths(batch * (steps + warm) * 8, given)
+    data = datasets.Dataset.from_dict(
+        {
+            "input_ids": [[(7 * at) % 500 + 1 for at in range(size + COMPLETION)] for size in sizes],
+            "attention_mask": [[1] * (size + COMPLETION) for size in sizes],
+            "labels": [[-100] * size + [5] * COMPLETION for size in sizes],
+        }
+    )
+    settings = SFTConfig(
+        output_dir=str(given.out / name),
+        per_device_train_batch_size=batch,
+        max_steps=steps + warm,
+        max_length=None if "padding_free" in options else 2048,  # all samples are shorter
+        bf16=True,
+        optim="adamw_torch_fused" if given.device == "cuda" else "adamw_torch",
+        logging_strategy="no",
+        save_strategy="no",
+        report_to=[],
+        use_cpu=given.device == "cpu",
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        **(options or group_by_length(SFTConfig)),
+    )
+    trainer = SFTTrainer(model=model, args=settings, train_dataset=data, processing_class=tokenizer, callbacks=[clock])
+    return train_and_count(trainer, clock, warm, name, f"Unsloth, {what}", given, steps=steps, batch=batch)
+
+
+def train_and_count(
+    trainer: Any, clock: Any, warm: int, name: str, what: str, given: argparse.Namespace, **more: Any
+) -> dict[str, Any]:
+    """The row of a Trainer's steps after `warm` of them; tokens are counted where batches are collated."""
     collate = trainer.data_collator
 
     def collate_and_count(rows: list[dict[str, Any]]) -> Any:
@@ -88,7 +156,7 @@ def measure_trl(name: str, given: argparse.Namespace) -> dict[str, Any]:
     trainer.train()
     # batches are collated one ahead of the step, so a step's tokens are taken as the mean over all
     (start, before), (end, after) = clock.seen[warm - 1], clock.seen[-1]
-    return make_row(name, PEERS[name], after - before, end - start, given.device, steps=steps, batch=batch)
+    return make_row(name, what, after - before, end - start, given.device, **more)
 
 
 def make_clock(warm: int, device: str) -> Any:
@@ -155,7 +223,9 @@ def group_by_length(config: Any) -> dict[str, Any]:
     )
 
 
-def make_tokenizer() -> Any:
+def as_tokenizer() -> Any:
     from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
 
-    return Tokenizer(models.WordLevel({"<pad>": 0, "<eos>": 1, "<unk>": 2, "x": 3}, unk_token="<unk>"))
+    words = Tokenizer(models.WordLevel({"<pad>": 0, "<eos>": 1, "<unk>": 2, "x": 3}, unk_token="<unk>"))
+    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")

@@ -13,16 +13,9 @@ COMPLETION = 16
 RANK, ALPHA = 64, 128
 CONFIGS: dict[str, dict[str, Any]] = {
     "3b": shape_of("llama3b", max_position_embeddings=4096),
-    "demo": {
-        "hidden_size": 576,
-        "intermediate_size": 1536,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 9,
-        "num_key_value_heads": 3,
-        "vocab_size": 49152,
-        "max_position_embeddings": 4096,
-        "tie_word_embeddings": True,
-    },
+    "1b": shape_of("llama1b", max_position_embeddings=4096),
+    "135m": shape_of("smollm135m", max_position_embeddings=4096),
+    "demo": shape_of("smollm135m", max_position_embeddings=4096, num_hidden_layers=6),
     "tiny": {
         "hidden_size": 64,
         "intermediate_size": 128,
@@ -35,13 +28,17 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
 }
 
+# Of the lengths of MedSynth's dialogues; small networks get the demo's, which are short.
+LENGTHS = {"3b": 1, "1b": 1, "135m": 0.14, "demo": 0.11, "tiny": 0.05}
+BATCHES = {"3b": 32}  # samples per step; else 8
+STEPS = {"3b": 6, "1b": 12, "135m": 60}  # timed; else 2
+
 
 def draw_lengths(count: int, given: argparse.Namespace) -> list[int]:
     """Prompt lengths like MedSynth's: mean about 1,154, so that with 16 completion tokens a sample has 1,170."""
     import numpy as np
 
-    scale = {"3b": 1, "demo": 0.11, "tiny": 0.05}[given.size]
-    drawn = np.random.default_rng(0).normal(1154, 260, count).clip(420, 2031) * scale
+    drawn = np.random.default_rng(0).normal(1154, 260, count).clip(420, 2031) * LENGTHS[given.size]
     return [max(4, int(one)) for one in drawn]
 
 
