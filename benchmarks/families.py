@@ -99,6 +99,8 @@ CHANGED: dict[str, dict[str, Any]] = {
     "seed_oss": {"head_dim": 8, "attention_dropout": 0.1},
 }
 
+LARGEST = 20_000_000  # weights of a network that counts as tiny
+
 
 @dataclass
 class Row:
@@ -125,6 +127,10 @@ def tiny_model(family: str, dtype: torch.dtype = torch.float32, **changed: Any) 
     """A tiny random network of the family; larger weights than a fresh one's, so that answers differ by prompt."""
     torch.manual_seed(5)
     config = AutoConfig.for_model(family, **{**SHAPE, **CHANGED.get(family, {}), **changed})
+    with torch.device("meta"):  # some families have parts of their own shape, of billions of weights
+        weights = AutoModelForCausalLM.from_config(config).num_parameters()
+    if weights > LARGEST:
+        raise ValueError(f"{family} is not tiny: {weights:,} weights")
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     with torch.no_grad():
         for module in model.modules():
