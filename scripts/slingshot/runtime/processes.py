@@ -18,7 +18,9 @@ from typing import NoReturn
 
 log = logging.getLogger(__name__)
 
-SECONDS_TO_STOP = 20.0
+SECONDS_TO_STOP = 20.0  # once the workflow that asked for it is gone
+
+SECONDS_FOR_A_USER = 120.0  # once a user wants it to stop: a training step on a processor may take half a minute
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -56,7 +58,8 @@ def run_process(
     """Run a command in a process group of its own, to its end.
 
     A SIGTERM or SIGINT to this process is handed on to the group as a SIGTERM; a group that goes on for
-    SECONDS_TO_STOP after that is killed. Whatever the command leaves running is killed, also in a session of its own
+    SECONDS_FOR_A_USER after that is killed, at a second SIGINT at once, and where `must_stop` says so after
+    SECONDS_TO_STOP. Killed like that it counts as ended by SIGTERM, since nothing else ended it. Whatever the command leaves running is killed, also in a session of its own
     (as torch starts its workers), and also after a SIGKILL of this process.
 
     Args:
@@ -76,9 +79,9 @@ def run_process(
         os.close(started)
         os.read(ready, 1)  # ends once the command runs, so that a signal can't come before it
         os.close(ready)
-        status, peak = _wait(guard, noted, must_stop, watch)
+        status, peak, killed = _wait(guard, noted, must_stop, watch)
     _kill_what_is_left()
-    code = os.waitstatus_to_exitcode(status)
+    code = -signal.SIGTERM if killed else os.waitstatus_to_exitcode(status)
     return Ended(code if code >= 0 else 128 - code, time.monotonic() - start, peak)
 
 
@@ -131,21 +134,24 @@ def _guard(
 
 def _wait(
     child: int, noted: list[signal.Signals], must_stop: Callable[[], bool], watch: Callable[[], None]
-) -> tuple[int, int]:
-    """Wait for the child; its wait status, and its peak resident memory in bytes."""
+) -> tuple[int, int, bool]:
+    """Wait for the child: its wait status, its peak resident memory in bytes, and whether it was killed here."""
     kill_at = float("inf")
     pause = 0.01
+    asked = 0
     while True:
         done, status, usage = os.wait4(child, os.WNOHANG)
         if done:
-            return status, usage.ru_maxrss * 1024
+            return status, usage.ru_maxrss * 1024, time.monotonic() >= kill_at
         watch()
-        if kill_at == float("inf") and must_stop():
-            noted.append(signal.SIGTERM)
+        if must_stop() and kill_at > time.monotonic() + SECONDS_TO_STOP:
+            _signal_group(child, signal.SIGTERM)
+            kill_at = time.monotonic() + SECONDS_TO_STOP
         while noted:
             number = noted.pop(0)  # Ctrl-C is no other wish: on SIGTERM a finetune writes a checkpoint first
             _signal_group(child, signal.SIGTERM if number == signal.SIGINT else number)
-            kill_at = min(kill_at, time.monotonic() + SECONDS_TO_STOP)
+            asked += number == signal.SIGINT
+            kill_at = min(kill_at, time.monotonic() + (SECONDS_FOR_A_USER if asked < 2 else 0))
         if time.monotonic() >= kill_at:
             _signal_group(child, signal.SIGKILL)
         time.sleep(pause)
