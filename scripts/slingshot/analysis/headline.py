@@ -24,7 +24,7 @@ def headline(
     best = evidence.best_of(evidence.competing)
     opening = "With only known labels allowed: " if evidence.answer == "constrained" else ""
     lead = f"{opening}{recommendation(evidence, best, winners)} {question(evidence, outcome, winners)}"
-    form_and_more = form(evidence, outcome, constrained), sizes(evidence), seeds(evidence, best)
+    form_and_more = form(evidence, outcome, constrained), sizes(evidence, outcome), seeds(evidence, best)
     return best, lead, [*rivals_in_words(evidence, best), *filter(None, form_and_more)]
 
 
@@ -58,7 +58,7 @@ def cost_in_words(arm: ArmSummary, currency: str) -> str:
         costs.append(f"{amount(serving.money)} {currency} per 1,000 dialogues")
     elif serving.device_seconds is not None:
         unit = arm.cost.predict.unit.upper()
-        costs.append(f"{amount(serving.device_seconds)} {unit} seconds per 1,000 dialogues")
+        costs.append(f"{amount(serving.device_seconds)} seconds on the {unit} per 1,000 dialogues")
     if training is not None and training.money is not None:
         costs.append(f"{amount(training.money)} {currency} of training")
     elif training is not None and training.device_seconds is not None:
@@ -74,8 +74,9 @@ def amount(value: float) -> str:
 def duration(seconds: float, unit: str) -> str:
     """Device time in the unit that reads best."""
     if seconds < 120:
-        return f"{amount(seconds)} {unit} seconds"
-    return f"{amount(seconds / 60)} {unit} minutes" if seconds < 7200 else f"{amount(seconds / 3600)} {unit} hours"
+        return f"{amount(seconds)} seconds on the {unit}"
+    whole = f"{amount(seconds / 60)} minutes" if seconds < 7200 else f"{amount(seconds / 3600)} hours"
+    return f"{whole} on the {unit}"
 
 
 def rivals_in_words(evidence: Evidence, best: ArmSummary) -> list[str]:
@@ -102,8 +103,8 @@ def rivals_in_words(evidence: Evidence, best: ArmSummary) -> list[str]:
 
 
 def _advice(best: ArmSummary, other: ArmSummary) -> str:
-    """Which of two arms that can't be told apart to begin with: what is no language model, as it is lighter."""
-    return "try that first" if best.side != "rival" and other.side == "rival" else "choose by cost"
+    """What to do with two arms that can't be told apart: begin with what is no language model, as it is lighter."""
+    return "try that first" if best.side != "rival" and other.side == "rival" else "undecided"
 
 
 def question(evidence: Evidence, outcome: Outcome, winners: Sequence[str]) -> str:
@@ -117,10 +118,9 @@ def question(evidence: Evidence, outcome: Outcome, winners: Sequence[str]) -> st
     if outcome == "specialization":
         others = {pair.second for pair in primary}
         of = f", the best of {len(others)} large arms" if len(others) > 1 else ""
-        return (
-            f"Specialization beats size here: {evidence.named_with_score(winner)} against "
-            f"{evidence.named_with_score(large)}{of}."
-        )
+        near = near_sizes(evidence)
+        opening = f"Training wins at nearly one size ({near})" if near else "Specialization beats size"
+        return f"{opening} here: {evidence.named_with_score(winner)} against {evidence.named_with_score(large)}{of}."
     if outcome in ("size", "both"):
         others = {pair.first for pair in primary}
         of = f", the best of {len(others)} finetuned small arms" if len(others) > 1 else ""
@@ -136,10 +136,7 @@ def question(evidence: Evidence, outcome: Outcome, winners: Sequence[str]) -> st
         )
     if evidence.margin is not None and all(pair.margin == "equivalent" for pair in primary):
         return f"Size and specialization are equal within {evidence.margin:g} points; {between}: choose by cost."
-    return (
-        f"Undecided on size against specialization at n = {n:,}; {between}: more test samples would narrow it, "
-        "until then choose by cost."
-    )
+    return f"Undecided on size against specialization at n = {n:,}; {between}: more test samples would narrow it."
 
 
 def form(evidence: Evidence, outcome: Outcome, constrained: Verdict | None) -> str:
@@ -183,20 +180,32 @@ OUTCOMES: dict[Outcome, str] = {
 }
 
 
-def sizes(evidence: Evidence) -> str:
-    """Whether the two sides differ in size at all."""
-    primary = evidence.primary
-    small = {evidence.arms[pair.first].size for pair in primary}
-    large = {evidence.arms[pair.second].size for pair in primary}
-    known = [parameters_of(size) for size in (*small, *large)]
-    if not primary or not all(known):
-        return "The size of some arms is not known, so size itself is not tested." if primary else ""
+def sizes(evidence: Evidence, outcome: Outcome) -> str:
+    """Whether the two sides differ in size at all; empty where the question's answer says so."""
+    known = all(parameters_of(size) for size in _sizes_of_pairs(evidence))
+    if evidence.primary and not known:
+        return "The size of some arms is not known, so size itself is not tested."
+    near = near_sizes(evidence)
+    if not near or outcome == "specialization":
+        return ""
+    return f"The two sides are of nearly one size ({near}): this tests training, not size."
+
+
+def near_sizes(evidence: Evidence) -> str:
+    """The sizes of both sides where they are nearly one; empty where they differ, or one is not known."""
+    small = {evidence.arms[pair.first].size for pair in evidence.primary}
+    large = {evidence.arms[pair.second].size for pair in evidence.primary}
+    if not evidence.primary or not all(parameters_of(size) for size in (*small, *large)):
+        return ""
     most_small = max(parameters_of(size) or 0.0 for size in small)
     least_large = min(parameters_of(size) or 0.0 for size in large)
     if least_large >= ONE_SIZE * most_small:
         return ""
-    shown = sorted({size for size in (*small, *large) if size}, key=lambda size: parameters_of(size) or 0.0)
-    return f"The two sides are of nearly one size ({', '.join(shown)}): this tests training, not size."
+    return ", ".join(sorted({size for size in (*small, *large) if size}, key=lambda size: parameters_of(size) or 0.0))
+
+
+def _sizes_of_pairs(evidence: Evidence) -> list[str | None]:
+    return [evidence.arms[path].size for pair in evidence.primary for path in (pair.first, pair.second)]
 
 
 def seeds(evidence: Evidence, best: ArmSummary) -> str:

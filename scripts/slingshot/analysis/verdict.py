@@ -157,8 +157,7 @@ def caveats_of(evidence: Evidence, best: ArmSummary | None) -> list[str]:
         parsable = arm.scores["parsable"].value
         if evidence.answer == "free" and parsable < READABLE:
             caveats.append(
-                f"From {percent(1 - parsable)} of the answers of {evidence.named(arm)} no label could be read: "
-                "its form counts against it as much as its knowledge."
+                f"From {percent(1 - parsable)} of the answers of {evidence.named(arm)} no label could be read."
             )
     return caveats
 

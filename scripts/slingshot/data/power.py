@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import binom
@@ -46,20 +48,50 @@ def smallest_difference(n: int, discordance: float, level: float) -> float | Non
     )
 
 
-def describe_power(n: int) -> dict[str, object]:
-    """What dataset.json says of a test split of n samples, for one pair of arms."""
+def describe_power(n: int, group_sizes: Sequence[int] = ()) -> dict[str, object]:
+    """What dataset.json says of a test split of n samples, for one pair of arms.
+
+    Args:
+        group_sizes: how many of them belong together, one number per group; none: each stands for itself
+    """
+    alike = samples_if_alike(group_sizes) if group_sizes else n
+
+    def least(samples: int) -> dict[str, float | None]:
+        return {f"{share:g}": smallest_difference(samples, share, 1 - CONFIDENCE) for share in DISCORDANCES}
+
     return {
         "test_samples": n,
         "confidence": CONFIDENCE,
         "power": POWER,
-        "smallest_difference": {f"{share:g}": smallest_difference(n, share, 1 - CONFIDENCE) for share in DISCORDANCES},
+        "smallest_difference": least(n),
+        "samples_if_groups_alike": alike,
+        "smallest_difference_if_groups_alike": least(alike),
     }
 
 
-def power_in_words(n: int, discordance: float, level: float) -> str:
-    """One sentence for the terminal."""
-    least = smallest_difference(n, discordance, level)
+def samples_if_alike(group_sizes: Sequence[int]) -> int:
+    """As many independent samples tell as much where all members of a group are alike: n^2 / sum of squared sizes
+    (Kish 1965, the design effect of unequal clusters)."""
+    return int(sum(group_sizes) ** 2 // sum(size**2 for size in group_sizes))
+
+
+def power_in_words(n: int, discordance: float, level: float, alike: int | None = None) -> str:
+    """One sentence for the terminal.
+
+    Args:
+        alike: samples_if_alike of the split's groups
+    """
     assumed = f"where one arm of a pair alone is right on {discordance:.0%} of them"
-    if least is None:
-        return f"{n:,} test samples can't show any difference with a chance of {POWER:.0%}, {assumed}"
-    return f"{n:,} test samples show a difference of {100 * least:.1f} points with a chance of {POWER:.0%}, {assumed}"
+    shown = [points(smallest_difference(samples, discordance, level)) for samples in dict.fromkeys((n, alike or n))]
+    if len(shown) == 1:
+        found = "can't show any difference" if shown[0] is None else f"show a difference of {shown[0]}"
+        return f"{n:,} test samples {found} with a chance of {POWER:.0%}, {assumed}"
+    first, last = (each or "none at all" for each in shown)
+    return (
+        f"{n:,} test samples show a difference of {first} (if the members of a group tell nothing of each other) to "
+        f"{last} (if they are all alike) with a chance of {POWER:.0%}, {assumed}"
+    )
+
+
+def points(share: float | None) -> str | None:
+    return None if share is None else f"{100 * share:.1f} points"

@@ -51,8 +51,13 @@ def describe(
         "groups": _groups(taken, plan),
         "splits": {name: _split(taken, plan, labels, number) for number, name in enumerate(SPLITS)},
         "leakage": _leakage(taken, plan, labels, data),
-        "power": None if data.several else describe_power(int((plan.split == SPLITS.index("test")).sum())),
+        "power": None if data.several else _power(plan),
     }
+
+
+def _power(plan: Plan) -> dict[str, object]:
+    members = plan.split == SPLITS.index("test")
+    return describe_power(int(members.sum()), np.unique(plan.group[members], return_counts=True)[1].tolist())
 
 
 def _code_set(data: Data) -> str | None:
@@ -230,7 +235,8 @@ def log_report(report: dict[str, Any]) -> None:
     for name, split in report["splits"].items():
         say(f"{name}: {split['samples']:,} samples, {split['labels']:,} labels, {split['groups']:,} groups")
     if power := report["power"]:
-        words = power_in_words(power["test_samples"], ASSUMED_DISCORDANCE, 1 - power["confidence"])
+        alike = power["samples_if_groups_alike"]
+        words = power_in_words(power["test_samples"], ASSUMED_DISCORDANCE, 1 - power["confidence"], alike)
         say(f"two arms: {words} (assumed, not measured)")
     else:
         say(f"two arms: {UNKNOWN_POWER}")

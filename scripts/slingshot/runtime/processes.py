@@ -59,8 +59,9 @@ def run_process(
 
     A SIGTERM or SIGINT to this process is handed on to the group as a SIGTERM; a group that goes on for
     SECONDS_FOR_A_USER after that is killed, at a second SIGINT at once, and where `must_stop` says so after
-    SECONDS_TO_STOP. Killed like that it counts as ended by SIGTERM, since nothing else ended it. Whatever the command leaves running is killed, also in a session of its own
-    (as torch starts its workers), and also after a SIGKILL of this process.
+    SECONDS_TO_STOP. Killed like that it counts as ended by SIGTERM, since nothing else ended it. Whatever the command
+    leaves running is killed, also in a session of its own (as torch starts its workers), and also after a SIGKILL of
+    this process.
 
     Args:
         descriptors: open files that the child inherits, e.g. locks.

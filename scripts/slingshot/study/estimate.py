@@ -97,6 +97,7 @@ class Volume:
     tokens: float  # of a prompt on average, for a model that has no count of its own
     source: str
     by_model: dict[str, float] = field(default_factory=dict)  # counted, or with the model's own instruction
+    test_if_alike: int | None = None  # test samples that tell as much where the members of a group are alike
 
     def tokens_of(self, model: str) -> float:
         """Tokens of a model's prompt on average, its instruction included."""
@@ -143,7 +144,7 @@ def table(study: Study, jobs: Sequence[Job], results: Path) -> str:
         f"Samples: {volume.source}." if volume else "How many samples there are is known after `snakemake data`."
     )
     if volume:
-        lines.append(power(study, volume.test))
+        lines.append(power(study, volume))
     lines += basis(study, rates, arms)
     return "\n".join([*lines, "Early stopping and remembered answers can make it less."])
 
@@ -152,26 +153,25 @@ def without_models(study: Study, rivals: Sequence[str], results: Path) -> str:
     """What to say of a plan that fits rivals alone; empty where it does not even that."""
     if not rivals:
         return ""
-    volume = volume_of(study, results)
     lines = [
         f"No language model is to run. The time of {', '.join(rivals)} is not estimated: it grows with the samples and "
         "their words, and README.md says how long its 1,201 dialogues took."
     ]
-    if volume:
-        lines += [f"Samples: {in_splits([volume.train, volume.validation, volume.test])}.", power(study, volume.test)]
+    if volume := volume_of(study, results):
+        lines += [f"Samples: {in_splits([volume.train, volume.validation, volume.test])}.", power(study, volume)]
     else:
         lines.append("How many samples there are is known after `snakemake data`.")
     return "\n".join(lines)
 
 
-def power(study: Study, test_samples: int) -> str:
+def power(study: Study, volume: Volume) -> str:
     """What the test split can show, from an assumption of the config alone."""
     if study.data.several is not None:
         return f"Two arms: {UNKNOWN_POWER}."
     declared = declare_pairs([arm for arm in arms_of(study) if not arm.candidate])
     pairs = max(1, sum(pair.family == "primary" for pair in declared))
-    statistics = study.statistics
-    words = power_in_words(test_samples, statistics.assumed_discordance, (1 - statistics.confidence) / pairs)
+    level, discordance = (1 - study.statistics.confidence) / pairs, study.statistics.assumed_discordance
+    words = power_in_words(volume.test, discordance, level, volume.test_if_alike)
     return f"{words} (statistics.assumed_discordance), for each of {pairs} primary pair{'s' if pairs > 1 else ''}."
 
 
@@ -329,7 +329,8 @@ def volume_of(study: Study, results: Path) -> Volume | None:
     known = "as counted by a finished step" if counted else f"{TOKENS_PER_WORD} tokens per word assumed"
     train, validation, test = samples
     source = f"{in_splits(samples)}, {size} tokens each with the instruction ({known}){stale}"
-    return Volume(train, validation, test, max(by_model.values(), default=lengths[-1]), source, by_model)
+    alike = (dataset.get("power") or {}).get("samples_if_groups_alike") if not stale else None
+    return Volume(train, validation, test, max(by_model.values(), default=lengths[-1]), source, by_model, alike)
 
 
 def samples_now(study: Study, dataset: dict[str, Any], samples: list[int]) -> tuple[list[int], str]:

@@ -162,7 +162,4 @@ def test_caveats_name_the_treatment_of_arms_that_the_sentence_is_about() -> None
         Simulated("llm/a/shots5", right_first(200, 30), 0.5, design="few_shot", shots=5),
     ]
     caveats = judge_arms(arms)[0].caveats
-    assert caveats == [
-        "From 50.0% of the answers of a (8B, untrained, 5 examples) no label could be read: its form counts against it "
-        "as much as its knowledge."
-    ]
+    assert caveats == ["From 50.0% of the answers of a (8B, untrained, 5 examples) no label could be read."]
