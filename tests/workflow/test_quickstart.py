@@ -55,6 +55,18 @@ def test_codes_are_told_from_plain_labels_and_names_are_quoted(tmp_path):
     assert (data["labels"], data["columns"]["text"]) == ("icd10cm", "a: b")
 
 
+def test_rows_without_a_label_are_counted_and_allowed(tmp_path):
+    texts = [f"text {number},{'yes' if number % 2 else 'no'}" for number in range(40)]
+    (tmp_path / "t.csv").write_text(
+        "text,label\n" + "\n".join([*texts, *(f"text {n} b,{'NULL' * (n % 2)}" for n in range(10))])
+    )
+    done = new_study(tmp_path / "mine", tmp_path / "t.csv")
+    assert done.returncode == 0, done.stderr
+    assert "50 rows, 10 of them without a label, 2 different labels" in done.stdout
+    data = yaml.safe_load((tmp_path / "mine/config.yaml").read_text())["data"]
+    assert data["max_dropped_share"] == 0.25
+
+
 def test_a_study_that_is_there_stays_and_a_wrong_column_is_named(tmp_path):
     write_texts(tmp_path / "texts.csv")
     assert "did you mean label" in new_study(tmp_path / "mine", tmp_path / "texts.csv", label="labels").stderr

@@ -64,7 +64,11 @@ class Meter:
 
     def _rate(self, now: float) -> str:
         elapsed = max(now - self._start, 1e-9)
-        rate = f"{(self.done - self._before) / elapsed:,.1f} {self.unit}/s"
+        per_second = (self.done - self._before) / elapsed
+        slow = 0 < per_second < 0.95
+        rate = (
+            f"{1 / per_second:,.1f} s per {self.unit.removesuffix('s')}" if slow else f"{per_second:,.1f} {self.unit}/s"
+        )
         return f"{rate}, {self.tokens / elapsed:,.0f} tokens/s" if self.tokens else rate
 
 

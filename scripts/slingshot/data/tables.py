@@ -80,8 +80,8 @@ def resolve_columns(names: Sequence[str], present: Sequence[str], where: str) ->
                 f"data.columns: {where} has {count[name]} columns of the name {name!r}; rename all but one of them"
             )
         if name not in written:
-            near = difflib.get_close_matches(name, list(written), n=1, cutoff=0.5)
-            near = near or [other for other in written if other.casefold() == name.casefold()]
+            near = [other for other in written if other.casefold() == name.casefold()]
+            near = near or difflib.get_close_matches(name, list(written), n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(map(repr, written))}"
             raise StudyError(f"data.columns: {where} has no column {name!r}; {hint}")
     return {name: written[name] for name in names}

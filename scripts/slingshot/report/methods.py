@@ -56,6 +56,11 @@ def describe_data(dataset: Mapping[str, Any]) -> str:
     split = asked.get("split") or {}
     dealt = f" by the method {split['method']}, seed {split.get('seed')}" if split.get("method") else ""
     sentences.append(f"They were split into {', '.join(sizes)} samples{dealt}.")
+    if (asked.get("columns") or {}).get("group"):
+        groups = [f"{count(each.get('groups'))}" for each in (dataset.get("splits") or {}).values()]
+        sentences.append(
+            f"Samples of one {asked['columns']['group']} stayed in one split ({', '.join(groups)} groups)."
+        )
     if (similar := split.get("near_duplicate_similarity")) is not None:
         sentences.append(f"Texts of a Jaccard similarity of at least {similar} over word 5-grams stayed in one split.")
     if asked.get("mask_label_mentions"):
@@ -71,7 +76,9 @@ def describe_arm(arm: ArmSummary, results: Results) -> str:
     card = results.cards.get(arm.model) or {}
     size = f", {arm.size} parameters" if arm.size else ""
     revision = f", revision {card['revision'][:12]}" if card.get("revision") else ""
-    sentences = [f"{arm.arm} is {arm.name}{size}{revision}, {arm.treatment}."]
+    packed = (card.get("source") or {}).get("gguf")
+    weights = f", weights dequantized from {packed.rpartition('/')[2]}" if packed else ""
+    sentences = [f"{arm.arm} is {arm.name}{size}{revision}{weights}, {arm.treatment}."]
     if trained := steps.get("finetune"):
         tuned = trained.spec.get("finetune")
         sentences += describe_finetune(trained, results.training.get(arm.arm, {})) if tuned else describe_fit(trained)
@@ -93,17 +100,27 @@ def describe_finetune(step: StepRecord, training: Mapping[str, Any]) -> list[str
         f"with AdamW for {passes} in batches of {tuned.batch_size}, at a highest learning rate of "
         f"{tuned.learning_rate:g} ({tuned.schedule} schedule, warm-up {tuned.warmup_share:.0%}), weight decay "
         f"{tuned.weight_decay:g}, gradients clipped at norm {tuned.max_gradient_norm:g}, seed {step.seed}.",
-        f"The adapter of {KEPT[tuned.select_by]} was kept, evaluated every {tuned.evaluate_every} steps"
-        + (f" and stopped after {tuned.patience} evaluations without gain." if tuned.patience else "."),
+        f"The adapter of {KEPT[tuned.select_by]} was kept, {describe_evaluations(tuned, training)}.",
     ]
     if tuned.head == "classify":
         sentences.append("A linear head over the prompt's last token chooses among the labels of train.")
     return sentences
 
 
+def describe_evaluations(tuned: Finetune, training: Mapping[str, Any]) -> str:
+    """How often a finetune was evaluated; a limit that its steps could not reach is not named."""
+    steps = training.get("planned_steps")
+    if steps is not None and tuned.evaluate_every >= steps:
+        return "evaluated at the end"
+    patience = tuned.patience and (steps is None or tuned.patience * tuned.evaluate_every < steps)
+    stopped = f" and stopped after {tuned.patience} evaluations without gain" if patience else ""
+    return f"evaluated every {tuned.evaluate_every} steps{stopped}"
+
+
 def describe_fit(step: StepRecord) -> list[str]:
     recipe = {key: value for key, value in (step.spec.get("recipe") or {}).items() if value not in (None, {}, [])}
-    return [f"It was fitted by {spelled_out(recipe)}, seed {step.seed}."] if recipe else []
+    recipe.pop("rival", None)  # the arm's own kind
+    return [f"It was fitted with {spelled_out(recipe) if recipe else 'its default settings'}, seed {step.seed}."]
 
 
 def describe_answering(step: StepRecord) -> list[str]:

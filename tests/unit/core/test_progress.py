@@ -36,7 +36,7 @@ def test_the_terminal_gets_few_lines_and_the_log_more(clock, shown, caplog):
             clock.seconds += 5
             meter.advance(1, 10)
     lines = shown()
-    assert lines[0] == "finetune slm/c: 2/100 steps, 0.2 steps/s, 2 tokens/s, 0:08:10 left"
+    assert lines[0] == "finetune slm/c: 2/100 steps, 5.0 s per step, 2 tokens/s, 0:08:10 left"
     assert len(lines) == 1 + 490 // 60 + 1
     assert lines[-1] == "finetune slm/c: 100/100 steps, 0.2 steps/s, 2 tokens/s, 0:00:00 left"
     assert len(caplog.messages) == 50
@@ -55,7 +55,7 @@ def test_a_resumed_step_counts_its_speed_from_where_it_goes_on(clock, shown):
     with progress("answers", 100, "samples", done=80) as meter:
         clock.seconds += 20
         meter.advance(10)
-    assert shown() == ["finetune slm/c: answers: 90/100 samples, 0.5 samples/s, 0:00:20 left"]
+    assert shown() == ["finetune slm/c: answers: 90/100 samples, 2.0 s per sample, 0:00:20 left"]
 
 
 def test_a_descriptor_that_means_another_file_is_not_written_to(tmp_path, monkeypatch):
