@@ -38,7 +38,7 @@ def test_the_terminal_gets_few_lines_and_the_log_more(clock, shown, caplog):
     lines = shown()
     assert lines[0] == "finetune slm/c: 2/100 steps, 5.0 s per step, 2 tokens/s, 0:08:10 left"
     assert len(lines) == 1 + 490 // 60 + 1
-    assert lines[-1] == "finetune slm/c: 100/100 steps, 0.2 steps/s, 2 tokens/s, 0:00:00 left"
+    assert lines[-1] == "finetune slm/c: 100/100 steps, 5.0 s per step, 2 tokens/s, 0:00:00 left"
     assert len(caplog.messages) == 50
 
 
