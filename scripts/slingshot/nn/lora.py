@@ -146,10 +146,11 @@ def target_names(model: PreTrainedModel, targets: str | list[str], layers: int |
         StudyError: a name in the list fits no linear layer, there are fewer layers, or nothing is left to adapt.
     """
     head = model.get_output_embeddings()
+    decoder = {id(module) for module in model.base_model.modules()}  # what stands behind it belongs to the head
     linear = [
         name
         for name, module in model.named_modules()
-        if module is not head and _is_linear(module) and not _OTHER_SENSES.search(name)
+        if module is not head and id(module) in decoder and _is_linear(module) and not _OTHER_SENSES.search(name)
     ]
     if targets == "all-linear":
         chosen = linear
