@@ -23,11 +23,12 @@ def card_of_export(
         notes: what a reader should know beside the scores.
     """
     metrics, dataset = read_metrics(files.metrics), read_dataset(results.data.dataset)
-    base = card.source.get("hub", card.name) if card else None
+    hub = card.source.get("hub") if card else None  # the front matter may name a model of the hub alone
+    base = hub or (card.source.get("wheel") or card.source.get("folder") or card.name if card else None)
     front = [
         "---",
-        *([f"base_model: {base}"] if base else []),
-        *(["library_name: transformers"] if base else []),
+        *([f"base_model: {hub}"] if hub else []),
+        *(["library_name: transformers"] if card else []),
         "---",
     ]
     lines = [
@@ -54,7 +55,7 @@ def card_of_export(
         "",
         "## Limits",
         "",
-        "The scores hold for texts like those of the test split. The model answers with a code for every text, also "
+        "The scores hold for texts like those of the test split. The model answers with a label for every text, also "
         "for one that has none. It is no medical device: a person has to look at what it answers.",
         *[f"- {note}" for note in notes],
         "",
