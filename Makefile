@@ -4,10 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
-# The longest first, so that no worker ends on them alone; while one worker runs the study that others read, the next
-# has files that don't read it.
-TESTS ?= tests/workflow/test_invalidation.py tests/workflow/test_launch.py tests/workflow/test_quickstart.py \
-	tests/workflow/test_prompt.py tests/workflow tests/study tests/unit tests/browser tests/security
+# The longest first, so that no worker ends on them alone.
+TESTS ?= tests/workflow tests/study tests/unit tests/browser tests/security
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false pytest -n $(WORKERS) --dist loadfile \
 	--no-loadscope-reorder --durations=25
 export PATH := $(CURDIR)/$(BIN):$(PATH)
