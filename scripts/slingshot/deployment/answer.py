@@ -10,7 +10,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class AnswerJob:
     output: Path | None = None
     predictions: Path | None = None
     drift: Path | None = None
-    text: list[str] = field(default_factory=lambda: ["text"])
+    text: list[str] | None = None  # columns; None: the study's
     identifier: str | None = None
     label: str | None = None
     device: str | None = None
@@ -74,7 +74,9 @@ def answer(job: AnswerJob) -> None:
             split, rows, labelled, identifiers = given, list(range(1, len(samples) + 1)), True, None
             texts = [sample["text"] for sample in samples]
         else:
-            new = read_new_texts(job.source, job.text, job.identifier, job.label, study.data.several)
+            named = study.data.columns.text
+            text = job.text or ([named] if isinstance(named, str) else named)
+            new = read_new_texts(job.source, text, job.identifier, job.label, study.data.several)
             write_as_split(split, new.texts, new.labels, new.sets)
             rows, labelled, identifiers, texts = new.rows, new.labels is not None, new.identifiers, new.texts
             if new.empty_rows:
