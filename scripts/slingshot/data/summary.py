@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from array import array
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -224,6 +226,11 @@ def _unseen(plan: Plan, labels: list[Label]) -> dict[str, Any]:
     return {"labels": len(unseen), "samples": samples, "first": named}
 
 
+ALIKE = 0.85  # of difflib's ratio, from which two labels are written almost alike
+
+USUAL_SAMPLES = 10  # of a label that another may be a slip of
+
+
 def log_report(report: dict[str, Any]) -> None:
     """Say on the terminal, too, what was read, dropped, changed and split; last, what leaks."""
     for name, part in {"": report, **report["test_sets"]}.items():
@@ -288,4 +295,21 @@ def warnings_of(report: dict[str, Any]) -> list[str]:
         if own["labels_unseen_in_train"]["samples"]:
             count = own["labels_unseen_in_train"]["samples"]
             found.append(f"test_sets.{name}: {count} of {part['samples']} samples have a label that train never shows")
+    return found + (misspelt_labels(report) if plain else [])
+
+
+def misspelt_labels(report: dict[str, Any]) -> list[str]:
+    """Plain labels of one or two samples that read almost like a frequent one, which may be slips of the pen."""
+    count: Counter[str] = Counter()
+    for split in report["splits"].values():
+        count.update(split.get("label_counts") or {})
+    usual = [label for label, samples in count.items() if samples >= USUAL_SAMPLES]
+    found = []
+    for label, samples in count.items():
+        near = difflib.get_close_matches(label, usual, n=1, cutoff=ALIKE) if samples <= 2 else []
+        if near and not any(character.isdigit() for character in label + near[0]):  # "type 1" is not "type 2"
+            found.append(
+                f"label {label!r} has {samples} sample{'s' * (samples > 1)} and is written almost like {near[0]!r} "
+                f"({count[near[0]]}): is it the same?"
+            )
     return found

@@ -1,0 +1,13 @@
+"""What a reader is told of the data before any score."""
+
+from slingshot.data.summary import misspelt_labels
+
+
+def test_a_slip_of_the_pen_is_told_from_labels_that_differ_on_purpose():
+    train = {"Speculation": 40, "Transmission": 30, "type 1": 20, "type 2": 1, "Other": 2}
+    report = {
+        "splits": {"train": {"label_counts": train}, "test": {"label_counts": {"Speculaton": 1, "Speculation": 7}}}
+    }
+    assert misspelt_labels(report) == [
+        "label 'Speculaton' has 1 sample and is written almost like 'Speculation' (47): is it the same?"
+    ]
