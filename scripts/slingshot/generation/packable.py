@@ -32,7 +32,7 @@ def packable_network(
         sequences = agreement.sequences_to_check(model, prompts)
         with fp8.unquantized_inputs(model):
             own = agreement.own_logits(model, sequences, _STEPS + 1)
-            noise = agreement.noise_between_shapes(model, sequences, own, _STEPS + 1)
+            noise = agreement.noise_of_rounding(model, sequences, own, _STEPS + 1)
         network = packed_generation.take_apart(model)
         try:
             with fp8.unquantized_inputs(model):
@@ -63,7 +63,7 @@ def padding_changes_answers(model: PreTrainedModel, prompts: Sequence[Sequence[i
         return None
     with fp8.unquantized_inputs(model):
         own = agreement.own_logits(model, sequences, 1)
-        noise = agreement.noise_between_shapes(model, sequences, own, 1)
+        noise = agreement.noise_of_rounding(model, sequences, own, 1)
         found = agreement.judge(agreement.logits_after_padding(model, sequences), own, noise, model.dtype)
     return None if found.holds else f"padding changes its logits by {found.away:.2%}"
 

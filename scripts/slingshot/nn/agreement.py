@@ -1,8 +1,9 @@
 """Whether our way through a network computes what the network's own forward does: looked at before it is trusted.
 
-Two orders of the same sums differ. By how much, the network itself says: its own logits of a sequence alone are held
-against its own logits of the same sequence in a padded batch. Our way may be a few times as far from the network's
-own as that, and no further. Training and answering both judge by `judge`.
+Two orders of the same sums differ. By how much, the network itself says: its own logits of a sequence are held against
+its own logits of the same sequence in a padded batch, and of embeddings that differ in their last bit (a processor may
+add up alike in every shape, and then its shapes say nothing). Our way may be a few times as far from the network's own
+as that, and no further. Training and answering both judge by `judge`.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from transformers import PreTrainedModel
 from slingshot.models.greedy import left_padded
 from slingshot.nn.supported_layers import window_of
 
-TIMES_NOISE = 4
+TIMES_NOISE = 2
 
-# What is allowed at least, where the two shapes happen to agree; and at most, however noisy the network is.
+# What is allowed at least, where rounding happens to move little; and at most, however noisy the network is.
 _LEAST = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 5e-3, torch.bfloat16: 3e-2}
 _MOST = 0.15
 
@@ -32,7 +33,7 @@ class Agreement:
     """How far our logits are from the network's own: the worst sequence's distance, as a share of the norm."""
 
     away: float
-    noise: float  # the same between batch shapes of the network's own forward
+    noise: float  # the same by rounding alone, within the network's own forward
     allowed: float
 
     @property
@@ -41,8 +42,7 @@ class Agreement:
 
     def __str__(self) -> str:
         return (
-            f"its logits there differ by {self.away:.2%} from its own, which differ by {self.noise:.2%} between batch "
-            "shapes"
+            f"its logits there differ by {self.away:.2%} from its own, which rounding alone moves by {self.noise:.2%}"
         )
 
 
@@ -79,6 +79,20 @@ def own_logits(model: PreTrainedModel, sequences: Sequence[Sequence[int]], kept:
     return found
 
 
+def noise_of_rounding(
+    model: PreTrainedModel, sequences: Sequence[Sequence[int]], alone: Sequence[Tensor], kept: int
+) -> float:
+    """How far the network's own logits move by rounding alone: in a batch, or with other last bits in embeddings.
+
+    Args:
+        alone: `own_logits` of the same sequences.
+    """
+    return max(
+        noise_between_shapes(model, sequences, alone, kept),
+        distance(_logits_of_other_last_bits(model, sequences, kept), alone),
+    )
+
+
 @torch.no_grad()
 def noise_between_shapes(
     model: PreTrainedModel, sequences: Sequence[Sequence[int]], alone: Sequence[Tensor], kept: int
@@ -89,6 +103,23 @@ def noise_between_shapes(
     logits = model(rows, **_arguments(model, longest)).logits
     batched = [logits[at, len(ids) - kept : len(ids)].float() for at, ids in enumerate(sequences)]
     return distance(batched, alone)
+
+
+def _logits_of_other_last_bits(
+    model: PreTrainedModel, sequences: Sequence[Sequence[int]], kept: int
+) -> list[Tensor]:
+    """`own_logits` where each number of the embeddings is moved by up to half of its last bit, then rounded."""
+    draw = torch.Generator().manual_seed(0)
+
+    def move(module: torch.nn.Module, given: object, embedded: Tensor) -> Tensor:
+        share = (torch.rand(embedded.shape, generator=draw) - 0.5) * torch.finfo(embedded.dtype).eps
+        return (embedded * (1 + share.double().to(embedded.device))).to(embedded.dtype)
+
+    hook = model.get_input_embeddings().register_forward_hook(move)
+    try:
+        return own_logits(model, sequences, kept)
+    finally:
+        hook.remove()
 
 
 @torch.no_grad()

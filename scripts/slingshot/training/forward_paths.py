@@ -129,7 +129,7 @@ class _Reference:
         if self._own is None:
             with _filled_adapters(model), _shared_dropout(model).rows(None):
                 self._own = agreement.own_logits(model, self._inputs, _CHECKED)
-                self._noise = agreement.noise_between_shapes(model, self._inputs, self._own, _CHECKED)
+                self._noise = agreement.noise_of_rounding(model, self._inputs, self._own, _CHECKED)
 
     def objection(self, model: PreTrainedModel, path: ForwardPath) -> str | None:
         """Why the path is not to be trusted; None where it computes what the network's own forward does."""

@@ -1,5 +1,8 @@
 """What two ways through a network are held against."""
 
+import pytest
+import torch
+
 from slingshot.nn import agreement
 from tests.unit.tiny_models import tiny_model
 
@@ -8,3 +11,13 @@ def test_one_prompt_makes_sequences_of_three_lengths():
     """In bfloat16 on a GPU one prompt alone had no noise between shapes, and the packed way was refused for its own."""
     sequences = agreement.sequences_to_check(tiny_model("llama"), [list(range(3, 33))])
     assert len({len(sequence) for sequence in sequences}) == 3
+
+
+@pytest.mark.parametrize(("dtype", "least", "most"), [(torch.bfloat16, 2e-3, 0.1), (torch.float32, 1e-8, 1e-5)])
+def test_rounding_makes_noise_where_all_batch_shapes_add_up_alike(dtype, least, most):
+    """A processor's bfloat16 products did, and a finetuned Llama answered by the padded way for 3.55% against 0.00%."""
+    model = tiny_model("llama").to(dtype)
+    sequences = agreement.sequences_to_check(model, [list(range(3, 33))])
+    own = agreement.own_logits(model, sequences, 3)
+    assert least < agreement.noise_of_rounding(model, sequences, own, 3) < most
+    assert agreement.distance(agreement.own_logits(model, sequences, 3), own) == 0  # nothing is left behind
