@@ -42,6 +42,7 @@ class Packed:
     targets: Tensor  # (scored,) int64
     owner: Tensor  # (scored,) int64
     row_keys: Tensor  # (tokens,) int32
+    ends: Tensor  # (sequences + 1,) int32: where each sequence begins and the last one ends
 
     @property
     def real_tokens(self) -> int:
@@ -105,6 +106,7 @@ def pack(samples: Sequence[Sample], seed: int, epoch: int, multiple_of: int = 1)
         targets=torch.tensor([token for sample in samples for token in sample.completion]),
         owner=torch.tensor([index for index, sample in enumerate(samples) for _ in sample.completion]),
         row_keys=_row_keys(samples, seed, epoch, filler),
+        ends=torch.from_numpy(starts.astype(np.int32)),
     )
 
 

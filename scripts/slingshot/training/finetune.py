@@ -36,7 +36,7 @@ from slingshot.nn.adapter_files import save_adapter
 from slingshot.nn.class_head import replace_head, trained_state, with_labels
 from slingshot.nn.packed_attention import attending_by
 from slingshot.training import batches as packing
-from slingshot.training import checkpoints, forward_paths
+from slingshot.training import checkpoints, forward_paths, step_graphs, token_budget
 from slingshot.training.answer_scores import micro_f1, set_reader, share_equal
 from slingshot.training.batches import Packed, Sample
 from slingshot.training.checkpoints import as_checkpoint, restore_newest, run_key
@@ -94,6 +94,7 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
         )
         with timed(seconds, "probe"):
             trainer.token_budget = workers.find_least(find_token_budget(trainer, job))
+            trainer.graphs = token_budget.graphs_where_launches_dominate(trainer)
         score = None
         if recipe.select_by != "validation_loss":
             score = share_classified if classes is not None else make_score(job, tokenizer, answers)
@@ -106,6 +107,7 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
             with timed(seconds, "save"):
                 best = with_labels(state.best, classes)
                 save_adapter(job.adapter, best, recipe.lora, rank, alpha, card.base, weights)
+            notes += trainer.graphs.notes if trainer.graphs is not None else []
             write_results(job, card, tokenizer, trainer, state, rank, alpha, seconds, notes)
             checkpoints.remove_checkpoints(job.adapter)
 
@@ -200,16 +202,24 @@ def _gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> BatchLo
     workers, count = trainer.workers, completion_tokens(batch)
     total = torch.zeros((), dtype=torch.float64, device=workers.device)
     parts: list[tuple[Tensor, Packed]] = []
+    if trainer.graphs is not None:
+        trainer.graphs.reset()
     for waiting in micro_batches(trainer, batch, epoch):
         packed = waiting.to(trainer.workers.device)
-        trainer.dropout.set_rows(packed.row_keys)
-        losses = token_losses(trainer.path.logits(packed), packed.targets)
-        loss = losses.sum() / count
-        loss.backward()
-        total += loss.detach()
-        parts.append((losses.detach(), packed))
+        loss, losses = step_graphs.replay(trainer.graphs, packed, count) or compute_gradients(trainer, packed, count)
+        total += loss
+        parts.append((losses, packed))
     workers.sum_gradients(trained_parameters(trainer))
     return BatchLoss(workers.add_up(total), parts)
+
+
+def compute_gradients(trainer: Trainer, packed: Packed, count: int) -> tuple[Tensor, Tensor]:
+    """Add a micro-batch's gradients; returns its share of the loss over `count` tokens, and its losses (scored,)."""
+    trainer.dropout.set_rows(packed.row_keys)
+    losses = token_losses(trainer.path.logits(packed), packed.targets)
+    loss = losses.sum() / count
+    loss.backward()
+    return loss.detach(), losses.detach()
 
 
 def micro_batches(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> list[Packed]:

@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 
 from slingshot.nn import flash_kernels
 from slingshot.nn.lora import LoraLinear, dropped_out
-from slingshot.nn.packed_attention import bounds, packed_attention
+from slingshot.nn.packed_attention import packed_attention
 from slingshot.nn.supported_layers import mixes_windows, window_of
 from slingshot.training.batches import ForwardPath, Packed
 from slingshot.training.widened_product import widened_product
@@ -132,11 +132,9 @@ def fuse(model: PreTrainedModel, longest: int, compiled: bool, own_attention: st
         run[0] = torch.compile(decoder_layer, fullgraph=True)
 
     def forward(packed: Packed) -> Tensor:
-        device = packed.input_ids.device
         hidden = network.get_input_embeddings()(packed.input_ids)[0]
         cos, sin = (part[0] for part in network.model.rotary_emb(hidden[None], packed.position_ids))
-        ends = bounds(packed.lengths, device)["cu_seq_lens_q"]
-        row_keys = dropout.row_keys
+        ends, row_keys = packed.ends, dropout.row_keys
         if compiled:
             _any_number_of_tokens(hidden, cos, sin, ends, row_keys)
         for index, (weights, shape) in enumerate(zip(layers, shapes, strict=True)):

@@ -16,6 +16,7 @@ from slingshot.training.batches import Sample
 from slingshot.training.loss import token_losses
 from slingshot.training.samples import longest_of
 from slingshot.training.state import FinetuneJob, Trainer, trained_parameters
+from slingshot.training.step_graphs import StepGraphs, is_launch_bound
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,21 @@ def probe_budget(trainer: Trainer, longest: int, least: float = 0.0) -> int:
         if budget is not None and budget >= enough:
             return budget
     return longest
+
+
+def graphs_where_launches_dominate(trainer: Trainer) -> StepGraphs | None:
+    """Graphs for a compiled network on a GPU that waits for its launches; None elsewhere.
+
+    A deterministic run has none: how a micro-batch is padded changes rounding.
+    """
+    device, longest = trainer.workers.device, longest_of(trainer.samples, trainer.validation)
+    if device.type != "cuda" or trainer.path.multiple_of == 1 or trainer.recipe.deterministic or trainer.recomputed:
+        return None
+    tokens = min(trainer.token_budget, trainer.recipe.batch_size * longest)
+    probe_step(trainer, tokens)  # compiles
+    if not is_launch_bound(lambda: probe_step(trainer, tokens), lambda: torch.cuda.synchronize(device)):
+        return None
+    return StepGraphs(trainer.path, trainer.dropout, trained_parameters(trainer), longest)
 
 
 def probe_step(trainer: Trainer, tokens: int) -> int:
