@@ -43,6 +43,7 @@ OURS = {
     "nf4": "ours, NF4 base",
     "no_dropout": "ours, dropout 0",
     "deterministic": "ours, deterministic",
+    "no_graphs": "ours, dropout 0.1, without CUDA graphs",
 }
 SMALLER_CARDS = {"ours": [32, 24, 16], "nf4": [16]}
 VARIANTS = ["ours", "peers", "nf4", "no_dropout", "deterministic"]
@@ -226,14 +227,16 @@ def measure_steps(name: str, card: int | None, trainer: Any, given: argparse.Nam
     """Find the token budget, warm up, time some steps and, on the whole card, an evaluation."""
     import torch
 
-    from slingshot.training import finetune
+    from slingshot.training import finetune, token_budget
     from slingshot.training.state import State
 
     start = read_clock(given.device)
     trainer.token_budget = find_budget(trainer, card)
+    if name != "no_graphs":
+        trainer.graphs = token_budget.graphs_where_launches_dominate(trainer)
     probed = read_clock(given.device) - start
     state, steps = State(), given.steps or STEPS.get(given.size, 2)
-    for _ in range(2):
+    for _ in range(2 if trainer.graphs is None else STEPS.get(given.size, 2)):  # the shapes that a run meets
         finetune.training_step(trainer, state)
     if given.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -246,6 +249,7 @@ def measure_steps(name: str, card: int | None, trainer: Any, given: argparse.Nam
     row = make_row(name, what, state.trained_tokens - before, seconds, given.device)
     row |= {"token_budget": trainer.token_budget, "probed": probed, "recomputed": trainer.recomputed}
     row["more"] = f"{timed / seconds:.1f} steps/s, budget {trainer.token_budget}, "
+    row["notes_of_steps"] = trainer.graphs.notes if trainer.graphs is not None else []
     row["more"] += f"recomputed {trainer.recomputed:g}, probe {probed:.0f} s"
     if card is None:
         finetune.measure_validation_loss(trainer)  # compiles

@@ -16,7 +16,7 @@ from slingshot.training import batches as packing
 from slingshot.training import fused_layers, step_graphs
 from slingshot.training.batches import Sample
 from slingshot.training.loss import completion_tokens, token_losses
-from slingshot.training.step_graphs import MicroBatch, StepGraphs, shape_for, is_launch_bound, pad
+from slingshot.training.step_graphs import MicroBatch, StepGraphs, is_launch_bound, pad, shape_for
 from tests.unit.tiny_models import tiny_model
 from tests.unit.training_inputs import random_samples
 
