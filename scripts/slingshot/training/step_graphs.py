@@ -207,7 +207,7 @@ def replay(graphs: StepGraphs | None, packed: Packed, count: int) -> tuple[Tenso
     return None if graphs is None else graphs.run(packed, count)
 
 
-def is_launch_bound(work: Callable[[], None], wait: Callable[[], None]) -> bool:
+def is_launch_bound(work: Callable[[], object], wait: Callable[[], None]) -> bool:
     """Whether the device waits for the host: `work` is enqueued for most of the time until `wait` returns."""
     wait()
     start = time.perf_counter()
