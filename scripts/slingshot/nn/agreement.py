@@ -105,9 +105,7 @@ def noise_between_shapes(
     return distance(batched, alone)
 
 
-def _logits_of_other_last_bits(
-    model: PreTrainedModel, sequences: Sequence[Sequence[int]], kept: int
-) -> list[Tensor]:
+def _logits_of_other_last_bits(model: PreTrainedModel, sequences: Sequence[Sequence[int]], kept: int) -> list[Tensor]:
     """`own_logits` where each number of the embeddings is moved by up to half of its last bit, then rounded."""
     draw = torch.Generator().manual_seed(0)
 

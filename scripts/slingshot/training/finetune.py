@@ -40,7 +40,7 @@ from slingshot.training import checkpoints, forward_paths, step_graphs, token_bu
 from slingshot.training.answer_scores import micro_f1, set_reader, share_equal
 from slingshot.training.batches import Packed, Sample
 from slingshot.training.checkpoints import as_checkpoint, restore_newest, run_key
-from slingshot.training.loss import completion_tokens, faulty_samples, token_losses
+from slingshot.training.loss import add_gradients, completion_tokens, faulty_samples, token_losses
 from slingshot.training.outputs import open_tensorboard, write_results, write_scalars
 from slingshot.training.samples import classes_of, longest_of, read_samples
 from slingshot.training.state import BatchLoss, FinetuneJob, State, Trainer, trained_parameters
@@ -107,7 +107,7 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
             with timed(seconds, "save"):
                 best = with_labels(state.best, classes)
                 save_adapter(job.adapter, best, recipe.lora, rank, alpha, card.base, weights)
-            notes += trainer.graphs.notes if trainer.graphs is not None else []
+            notes += step_graphs.notes_of(trainer.graphs)
             write_results(job, card, tokenizer, trainer, state, rank, alpha, seconds, notes)
             checkpoints.remove_checkpoints(job.adapter)
 
@@ -202,24 +202,15 @@ def _gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> BatchLo
     workers, count = trainer.workers, completion_tokens(batch)
     total = torch.zeros((), dtype=torch.float64, device=workers.device)
     parts: list[tuple[Tensor, Packed]] = []
-    if trainer.graphs is not None:
-        trainer.graphs.reset()
+    step_graphs.reset(trainer.graphs)
     for waiting in micro_batches(trainer, batch, epoch):
         packed = waiting.to(trainer.workers.device)
-        loss, losses = step_graphs.replay(trainer.graphs, packed, count) or compute_gradients(trainer, packed, count)
+        found = step_graphs.replay(trainer.graphs, packed, count)
+        loss, losses = found or add_gradients(trainer.path, trainer.dropout, packed, count)
         total += loss
         parts.append((losses, packed))
     workers.sum_gradients(trained_parameters(trainer))
     return BatchLoss(workers.add_up(total), parts)
-
-
-def compute_gradients(trainer: Trainer, packed: Packed, count: int) -> tuple[Tensor, Tensor]:
-    """Add a micro-batch's gradients; returns its share of the loss over `count` tokens, and its losses (scored,)."""
-    trainer.dropout.set_rows(packed.row_keys)
-    losses = token_losses(trainer.path.logits(packed), packed.targets)
-    loss = losses.sum() / count
-    loss.backward()
-    return loss.detach(), losses.detach()
 
 
 def micro_batches(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> list[Packed]:

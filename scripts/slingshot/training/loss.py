@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slingshot.training.batches import Sample
+from slingshot.nn.lora import Dropout
+from slingshot.training.batches import ForwardPath, Packed, Sample
 
 
 def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
@@ -31,3 +32,12 @@ def faulty_samples(losses: Tensor, owner: Tensor, sample_ids: Sequence[str]) -> 
     """Ids of the samples with a loss that is not a finite number."""
     bad = owner[~torch.isfinite(losses.detach())].unique().tolist()
     return [sample_ids[index] for index in bad]
+
+
+def add_gradients(path: ForwardPath, dropout: Dropout, packed: Packed, count: int) -> tuple[Tensor, Tensor]:
+    """Add a micro-batch's gradients; returns its share of the loss over `count` tokens, and its losses (scored,)."""
+    dropout.set_rows(packed.row_keys)
+    losses = token_losses(path.logits(packed), packed.targets)
+    loss = losses.sum() / count
+    loss.backward()
+    return loss.detach(), losses.detach()

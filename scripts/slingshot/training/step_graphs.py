@@ -3,13 +3,15 @@
 A graph has fixed shapes, and micro-batches do not: each is padded to a bucket of tokens, sequences and scored tokens
 (at most an eighth more). The padding is sequences of their own that no sample sees and a loss that counts nothing, so
 that the result is the plain way's but for rounding; dropout is a hash of keys that the graph reads as an input. One
-graph per bucket is captured, all in one pool of memory. What cannot be captured runs the plain way, with a note.
+graph per bucket is captured, all in one pool of memory, and its first two replays are held against the plain way. What
+cannot be captured or disagrees runs the plain way, with a note.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,13 +21,16 @@ from torch import Tensor
 
 from slingshot.nn.lora import Dropout
 from slingshot.training.batches import ForwardPath, Packed
-from slingshot.training.loss import token_losses
+from slingshot.training.loss import add_gradients, token_losses
 
 log = logging.getLogger(__name__)
 
 LAUNCH_BOUND = 0.8  # share of a micro-batch's time after which a host that is still launching is what is waited for
 
 MOST_GRAPHS = 24  # buckets; the rest runs the plain way
+
+CHECKED_REPLAYS = 2  # of each graph: the second reads weights that the first one changed
+MOST_APART = 0.1  # share of the gradients' norm; bfloat16 rounds otherwise in other shapes
 
 _SEQUENCES, _SCORED = 8, 64  # what their numbers are rounded up to
 
@@ -150,6 +155,7 @@ class StepGraphs:
         self._path, self._dropout, self._parameters = path, dropout, parameters
         self._longest, self._capture = max(longest, path.multiple_of), capture
         self._graphs: dict[GraphShape, tuple[MicroBatch, Callable[[], None]]] = {}
+        self._checked: Counter[GraphShape] = Counter()
         self._flat = torch.zeros(sum(one.numel() for one in parameters)).to(parameters[0])
         self._pool = torch.cuda.graph_pool_handle() if parameters[0].is_cuda else None
         self._failure: str | None = None
@@ -177,6 +183,12 @@ class StepGraphs:
             return None
         batch, replay = self._graphs[bucket]
         batch.load(given)
+        if self._checked[bucket] < CHECKED_REPLAYS:
+            self._checked[bucket] += 1
+            apart = self._distance_from_plain(replay, packed, count)
+            if not apart <= MOST_APART:  # a NaN, too
+                self._give_up(f"their gradients are {apart:.1%} away from those without")
+                return None
         replay()
         return batch.total.clone(), batch.losses[: given.scored].clone()
 
@@ -188,23 +200,49 @@ class StepGraphs:
         try:
             self._graphs[bucket] = (batch, self._capture(batch, self._pool))
         except Exception as error:  # out of memory, an operator that waits for the device, a driver's limit
-            self._graphs.clear()
-            self._failure = f"finetuned without CUDA graphs: {type(error).__name__}: {str(error)[:200]}"
-            log.warning("%s; slower, with the same result", self._failure)
+            self._give_up(f"{type(error).__name__}: {str(error)[:200]}")
             return False
         finally:
             self._flat.copy_(before)
         log.info("captured %s in %.1f s", bucket, time.perf_counter() - start)
         return True
 
+    def _distance_from_plain(self, replay: Callable[[], None], packed: Packed, count: int) -> float:
+        """How far the gradients of the micro-batch that is loaded are from the plain way's, as a share of their norm;
+        the gradients are as before."""
+        before, found = self._flat.clone(), []
+        for compute in (replay, lambda: add_gradients(self._path, self._dropout, packed, count)):
+            self._flat.zero_()
+            compute()
+            found.append(self._flat.clone())
+        self._flat.copy_(before)
+        ours, plain = found
+        return float((ours - plain).norm() / plain.norm().clamp(min=1e-30))
+
+    def _give_up(self, reason: str) -> None:
+        self._graphs.clear()
+        self._failure = f"finetuned without CUDA graphs: {reason}"
+        log.warning("%s; slower, with the same result", self._failure)
+
     def _parts(self) -> list[Tensor]:
         sizes = [one.numel() for one in self._parameters]
         return [part.view_as(one) for part, one in zip(self._flat.split(sizes), self._parameters, strict=True)]
 
 
+def reset(graphs: StepGraphs | None) -> None:
+    """`StepGraphs.reset`, where there are graphs."""
+    if graphs is not None:
+        graphs.reset()
+
+
 def replay(graphs: StepGraphs | None, packed: Packed, count: int) -> tuple[Tensor, Tensor] | None:
     """`StepGraphs.run`, where there are graphs."""
     return None if graphs is None else graphs.run(packed, count)
+
+
+def notes_of(graphs: StepGraphs | None) -> list[str]:
+    """`StepGraphs.notes`, where there are graphs."""
+    return [] if graphs is None else graphs.notes
 
 
 def is_launch_bound(work: Callable[[], object], wait: Callable[[], None]) -> bool:

@@ -169,6 +169,7 @@ def shrink_budget(trainer: Trainer, batch: Sequence[Sample]) -> int:
     Raises:
         StudyError: neither is left.
     """
+    trainer.graphs = None  # theirs is the memory of shapes that no longer come
     longest, before = max(map(len, batch)), trainer.token_budget
     budget = max(longest, before // 2)
     more = [share for share in RECOMPUTED if share > trainer.recomputed]

@@ -135,6 +135,31 @@ def test_where_capture_fails_the_gradients_are_as_before_and_a_note_says_why():
     assert graphs.notes == ["finetuned without CUDA graphs: OutOfMemoryError: no memory for the pool"]
 
 
+@pytest.mark.parametrize("right_replays", [0, 1])
+def test_a_graph_that_computes_something_else_is_not_trusted(right_replays):
+    """A graph that still reads what its first replay saw (weights that were copied, say) shows at the second."""
+    path, shared, parameters = adapted()
+
+    def wrong(batch, pool):
+        calls = []
+
+        def replay():
+            calls.append(1)
+            batch.compute()
+            if len(calls) > 2 * right_replays:  # one that is held against the plain way, one that counts
+                parameters[0].grad.add_(1.0)
+
+        return replay
+
+    graphs = StepGraphs(path, shared, parameters, LONGEST, capture=wrong)
+    packed, count = micro_batches(0)[0][0], 3
+    for trial in range(right_replays + 1):
+        graphs.reset()
+        assert (graphs.run(packed, count) is not None) is (trial < right_replays)
+    assert all(int(one.grad.count_nonzero()) == 0 for one in parameters)
+    assert "away from those without" in graphs.notes[0]
+
+
 def test_no_more_graphs_than_the_limit(monkeypatch):
     monkeypatch.setattr(step_graphs, "MOST_GRAPHS", 0)
     path, shared, parameters = adapted()
