@@ -53,7 +53,7 @@ from slingshot.generation.types import Decoding, GenerationStats, Memory  # noqa
 from slingshot.models.number_types import number_type  # noqa: E402
 from slingshot.nn import lora  # noqa: E402
 from slingshot.nn.class_head import replace_head  # noqa: E402
-from slingshot.training import batches, finetune, forward_paths, samples, workers  # noqa: E402
+from slingshot.training import batches, finetune, forward_paths, samples, schedule, workers  # noqa: E402
 from slingshot.training.state import State, Trainer  # noqa: E402
 
 DEMO = HOUSE / "studies/demo"
@@ -173,7 +173,7 @@ def parts_of(study: Study, kind: NumberType, steps: int, prompts: int, threads: 
     recipe, depth = small.finetune, small.layers or LAYERS
     encoder = next(iter(study.encoder.values()))
     rows = amounts.train + amounts.validation + amounts.test
-    training = finetune.planned_steps(amounts.train, recipe)
+    training = schedule.planned_steps(amounts.train, recipe)
     encoding = round(encoder.epochs * -(-amounts.train // encoder.batch_size))
 
     def finetuned() -> Cost:

@@ -23,7 +23,9 @@ FAMILIES: dict[str, dict[str, object]] = {
 
 def tiny_model(family: str, **changed: object) -> PreTrainedModel:
     torch.manual_seed(5)
-    config = AutoConfig.for_model(family, **{**families.SHAPE, **FAMILIES.get(family, {}), **changed})
+    config = AutoConfig.for_model(
+        family, **{**families.SHAPE, **FAMILIES.get(family, families.CHANGED.get(family, {})), **changed}
+    )
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     with torch.no_grad():  # larger weights than a fresh model's, so that attention and answers differ by prompt
         for name, weight in model.named_parameters():

@@ -105,6 +105,11 @@ class Lora(Spec):
         description="adapters on the last N layers only: the backward pass ends there, and a step takes less time; "
         "null: on all",
     )
+    experts: bool = Field(
+        False,
+        description="also on the experts of a mixture that lie in one tensor, each of rank r and without dropout: r "
+        "times as many weights as there are experts, so choose a small one",
+    )
 
 
 class Finetune(Spec):

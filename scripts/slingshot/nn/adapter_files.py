@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from slingshot.config.recipe import Lora
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json_with, replacing, write_json
 from slingshot.models.folder_checks import read_header
+from slingshot.nn.expert_lora import is_transposed, peft_names
 
 PREFIX = "base_model.model."  # what peft puts before a module's name
 
@@ -53,12 +55,17 @@ def merge_adapter(model: PreTrainedModel, folder: Path) -> None:
     """
     config, factors = read_adapter(folder)
     scale = config["lora_alpha"] / config["r"]
+    experts = {name: weight for weight, name in peft_names(config.get("target_parameters") or []).items()}
     for name, down in sorted(factors.items()):
         if ".lora_A" not in name:
             continue
         layer = name.removeprefix(PREFIX).partition(".lora_A")[0]
+        up = factors[name.replace(".lora_A", ".lora_B")]
         try:
-            add_low_rank(_weight(model, layer), down, factors[name.replace(".lora_A", ".lora_B")], scale)
+            if layer in experts:
+                _add_to_experts(model, experts[layer], down, up, scale)
+            else:
+                add_low_rank(_weight(model, layer), down, up, scale)
         except AttributeError:
             raise StudyError(
                 f"{folder} holds an adapter of {layer}, which this model lacks: finetune it again"
@@ -79,6 +86,21 @@ def add_low_rank(weight: Tensor, down: Tensor, up: Tensor, scale: float) -> None
     if not bool(summed.isfinite().all()):
         raise ValueError("makes weights that are not finite")
     weight.copy_(summed)
+
+
+def _add_to_experts(model: PreTrainedModel, weight: str, down: Tensor, up: Tensor, scale: float) -> None:
+    """`add_low_rank` for each expert of a stacked weight, one after another.
+
+    Raises:
+        ValueError: as `add_low_rank`.
+    """
+    name, _, parameter = weight.rpartition(".")
+    module = model.get_submodule(name)
+    stacked: Tensor = getattr(module, parameter)
+    rank = len(down) // len(stacked)
+    for at, of_one in enumerate(stacked):
+        part = of_one.t() if is_transposed(module) else of_one
+        add_low_rank(part, down[at * rank : (at + 1) * rank], up[:, at :: len(stacked)], scale)
 
 
 def note_of_other_weights(folder: Path, quantization: str) -> str | None:
@@ -124,14 +146,17 @@ def save_adapter(
     alpha: int,
     base: Base,
     quantization: str = "none",
+    experts: Sequence[str] = (),
 ) -> None:
     """Write adapter_model.safetensors and adapter_config.json as peft reads them; the same weights, the same bytes.
 
     Args:
         base: the model that it belongs to, which peft loads.
         quantization: of the base model's weights while the adapter was trained.
+        experts: whole names of the stacked weights that are adapted, in the model's order.
     """
-    adapted = {name.removeprefix(PREFIX).partition(".lora_")[0] for name in state if ".lora_" in name}
+    of_experts = set(peft_names(experts).values())
+    adapted = {name.removeprefix(PREFIX).partition(".lora_")[0] for name in state if ".lora_" in name} - of_experts
     if lora.layers is None:  # else full names: peft would adapt every layer that has a module of this name
         adapted = {name.rpartition(".")[2] for name in adapted}
     with replacing(folder / ADAPTER_WEIGHTS, sum(value.nbytes for value in state.values())) as temporary:
@@ -148,8 +173,9 @@ def save_adapter(
             "inference_mode": True,
             "r": rank,
             "lora_alpha": alpha,
-            "lora_dropout": lora.dropout,
+            "lora_dropout": 0.0 if experts else lora.dropout,  # with these peft takes no other, and it acts no more
             "target_modules": sorted(adapted),
+            **({"target_parameters": list(experts)} if experts else {}),
             "bias": "none",
             "fan_in_fan_out": False,
             "init_lora_weights": True,

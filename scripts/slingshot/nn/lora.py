@@ -26,7 +26,9 @@ from transformers import PreTrainedModel
 from slingshot.config.recipe import Lora
 from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_text, mix
+from slingshot.nn import expert_lora
 from slingshot.nn.adapter_files import PREFIX
+from slingshot.nn.expert_lora import ExpertLora
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj")
 
@@ -208,11 +210,14 @@ def _is_linear(module: nn.Module) -> bool:
 def adapted_share(model: nn.Module) -> float:
     """The share of the layers' weights that adapters reach; embeddings, head and norms are not counted."""
     head = model.get_output_embeddings()  # type: ignore[operator]
-    own = [part for _, layer in adapters(model) for part in (layer.lora_A, layer.lora_B)]
+    own = [part for _, adapter in all_adapters(model) for part in (adapter.lora_A, adapter.lora_B)]
     outside = [module for module in model.modules() if isinstance(module, nn.Embedding) or module is head]
     skipped = {id(part) for module in outside for part in module.parameters()} | set(map(id, own))
     counted = {id(part): _count(part) for part in model.parameters() if part.ndim > 1 and id(part) not in skipped}
     reached = sum(counted.get(id(layer.base.weight), 0) for _, layer in adapters(model))
+    reached += sum(
+        one.experts * one.out_features * one.in_features for one in expert_lora.adapted_experts(model).values()
+    )
     return reached / max(sum(counted.values()), 1)
 
 
@@ -221,8 +226,8 @@ def unreached(model: nn.Module) -> list[str]:
     share = adapted_share(model)
     if share >= 0.9:
         return []
-    experts = any(part.ndim == 3 and min(part.shape) > 1 for part in model.parameters())
-    why = ": experts that lie in one tensor are no linear layers" if experts else ""
+    left = expert_lora.expert_weights(model) if isinstance(model, PreTrainedModel) else []
+    why = ": its experts have none (finetune.lora.experts)" if left else ""
     return [f"adapters are on {share:.0%} of the layers' weights{why}"]
 
 
@@ -241,13 +246,35 @@ def add_adapters(model: PreTrainedModel, lora: Lora, rank: int, alpha: int, seed
     for name in target_names(model, lora.targets, lora.layers):
         base = model.get_submodule(name)
         adapted = LoraLinear(base, name, lora, rank, alpha / rank, dropout)
-        generator = torch.Generator().manual_seed(int(digest_of_text(f"{seed} {name}")[:15], 16))
-        start = torch.empty(rank, adapted.in_features)
-        nn.init.kaiming_uniform_(start, a=5**0.5, generator=generator)
-        adapted.lora_A.data.copy_(start)
+        adapted.lora_A.data.copy_(_start(rank, adapted.in_features, seed, name))
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, adapted)
+    if lora.experts:
+        _add_to_experts(model, lora, rank, alpha / rank, seed)
     return dropout
+
+
+def _add_to_experts(model: PreTrainedModel, lora: Lora, rank: int, scale: float, seed: int) -> None:
+    chosen = expert_lora.expert_weights(model)
+    if lora.layers is not None:
+        inside = _last_layers(model, lora.layers)
+        chosen = [(name, parameter) for name, parameter in chosen if name.startswith(inside)]
+    if not chosen:
+        raise StudyError(f"finetune.lora.experts: {type(model).__name__} has no experts that lie in one tensor")
+    for name, parameter in chosen:
+        weight: Any = getattr(model.get_submodule(name), parameter)
+        rows = rank * weight.shape[0]
+        into = weight.shape[1 if expert_lora.is_transposed(model.get_submodule(name)) else 2]
+        start = _start(rows, into, seed, f"{name}.{parameter}")
+        expert_lora.add_to_experts(model, name, parameter, start, scale)
+
+
+def _start(rows: int, columns: int, seed: int, name: str) -> Tensor:
+    """A of a new adapter, as peft draws it, from the seed and the name of what is adapted."""
+    generator = torch.Generator().manual_seed(int(digest_of_text(f"{seed} {name}")[:15], 16))
+    start = torch.empty(rows, columns)
+    nn.init.kaiming_uniform_(start, a=5**0.5, generator=generator)
+    return start
 
 
 def adapters(model: nn.Module) -> Iterator[tuple[str, LoraLinear]]:
@@ -257,12 +284,21 @@ def adapters(model: nn.Module) -> Iterator[tuple[str, LoraLinear]]:
             yield name, module
 
 
+def all_adapters(model: nn.Module) -> Iterator[tuple[str, LoraLinear | ExpertLora]]:
+    """Peft's name of all that is adapted, linear layers and experts, and the adapter."""
+    yield from adapters(model)
+    of_experts = expert_lora.adapted_experts(model)
+    names = expert_lora.peft_names(list(of_experts))
+    for weight, adapter in of_experts.items():
+        yield names[weight], adapter
+
+
 def adapter_state(model: nn.Module) -> dict[str, Tensor]:
     """The adapter's weights under peft's names; they share memory with the model's."""
     state: dict[str, Tensor] = {}
-    for name, layer in adapters(model):
-        state[f"{PREFIX}{name}.lora_A.weight"] = layer.lora_A.data
-        state[f"{PREFIX}{name}.lora_B.weight"] = layer.lora_B.data
+    for name, adapter in all_adapters(model):
+        state[f"{PREFIX}{name}.lora_A.weight"] = adapter.lora_A.data
+        state[f"{PREFIX}{name}.lora_B.weight"] = adapter.lora_B.data
     return state
 
 

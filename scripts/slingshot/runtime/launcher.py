@@ -17,12 +17,9 @@ from slingshot.runtime import gpu
 from slingshot.runtime.failures import forget_failure, remember_failure, remembered_failure
 from slingshot.runtime.locks import exclusive_lock
 from slingshot.runtime.processes import Ended, run_process
+from slingshot.runtime.processors import wait_policy
 
 log = logging.getLogger("launch")
-
-# Threads that spin while they wait take the core from those that work: on two busy cores, 18 tokens/s against 200.
-ON_PROCESSORS = {"OMP_WAIT_POLICY": "PASSIVE"}
-
 
 # Exit codes that a second try would only repeat: an error of the study (1), of the command line (2). A death by signal
 # or an unforeseen exception (70) is tried again, with a smaller token budget, but for a stop that somebody asked for.
@@ -114,7 +111,7 @@ def _launch_once(job: Launch) -> ProcessRecord:
     with exclusive_lock(job.lock, job.name, while_waiting) as own:
         if job.gpus == 0:
             log.info("%s: begins on %s", job.name, processor_name())
-            environment = ON_PROCESSORS | os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+            environment = wait_policy() | os.environ | {"CUDA_VISIBLE_DEVICES": ""}
             return _record(job, _run(job, environment, [own]))
         allowed = gpu.devices_allowed(os.environ.get("CUDA_VISIBLE_DEVICES"))
         with gpu.hold_gpus(job.gpus, allowed, job.name, while_waiting) as held:

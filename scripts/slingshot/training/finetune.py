@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from slingshot.artifacts.model_card import read_model_card
+from slingshot.artifacts.model_card import ModelCard, read_model_card
 from slingshot.artifacts.records import timed
 from slingshot.config.recipe import Finetune
 from slingshot.core.errors import StudyError
@@ -31,7 +31,7 @@ from slingshot.core.progress import progress
 from slingshot.models.device_memory import limit_memory, peak_memory, release_memory
 from slingshot.models.greedy import generate_greedily
 from slingshot.models.loading import context_length, load_model, load_tokenizer
-from slingshot.nn import lora
+from slingshot.nn import expert_lora, lora
 from slingshot.nn.adapter_files import save_adapter
 from slingshot.nn.class_head import replace_head, trained_state, with_labels
 from slingshot.nn.packed_attention import attending_by
@@ -43,6 +43,7 @@ from slingshot.training.checkpoints import as_checkpoint, restore_newest, run_ke
 from slingshot.training.loss import add_gradients, completion_tokens, faulty_samples, token_losses
 from slingshot.training.outputs import open_tensorboard, write_results, write_scalars
 from slingshot.training.samples import classes_of, longest_of, read_samples
+from slingshot.training.schedule import batch_of, learning_rate, planned_steps
 from slingshot.training.state import BatchLoss, FinetuneJob, State, Trainer, trained_parameters
 from slingshot.training.token_budget import find_token_budget, shrink_budget
 from slingshot.training.workers import join_workers
@@ -103,13 +104,20 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
             state = restore_newest(trainer, folder) or State()
             train_until_done(trainer, state, job, folder, score, seconds)
         if workers.rank == 0:
-            weights = spec.quantization if getattr(model, "is_quantized", False) else "none"
             with timed(seconds, "save"):
-                best = with_labels(state.best, classes)
-                save_adapter(job.adapter, best, recipe.lora, rank, alpha, card.base, weights)
+                save_best(job, card, trainer, state, classes, rank, alpha)
             notes += step_graphs.notes_of(trainer.graphs)
             write_results(job, card, tokenizer, trainer, state, rank, alpha, seconds, notes)
             checkpoints.remove_checkpoints(job.adapter)
+
+
+def save_best(
+    job: FinetuneJob, card: ModelCard, trainer: Trainer, state: State, classes: list[str] | None, rank: int, alpha: int
+) -> None:
+    """Write the adapter as it was at the best step."""
+    weights = job.spec.quantization if getattr(trainer.model, "is_quantized", False) else "none"
+    best, experts = with_labels(state.best, classes), list(expert_lora.adapted_experts(trainer.model))
+    save_adapter(job.adapter, best, trainer.recipe.lora, rank, alpha, card.base, weights, experts)
 
 
 def train_until_done(
@@ -246,35 +254,9 @@ def stop_at_nan(loss: float, norm: float, of_batch: BatchLoss, batch: Sequence[S
     )
 
 
-def planned_steps(samples: int, recipe: Finetune) -> int:
-    """Optimizer steps of a whole run; an epoch's last batch may be smaller."""
-    steps = math.ceil(recipe.epochs * math.ceil(samples / recipe.batch_size))
-    return min(steps, recipe.max_steps) if recipe.max_steps else steps
-
-
 def samples_for_steps(job: FinetuneJob, chosen: int) -> int:
     """The samples that the number of steps is counted from: a learning curve may hold it while samples shrink."""
     return pyarrow.parquet.read_metadata(job.train).num_rows if job.spec.hold_steps else chosen
-
-
-def batch_of(trainer: Trainer, step: int) -> tuple[float, list[Sample]]:
-    """The epoch, with the part of it that is done, and the samples of a step (counted from 0)."""
-    size, count = trainer.recipe.batch_size, len(trainer.samples)
-    epoch, position = divmod(step, math.ceil(count / size))
-    order = packing.epoch_order(count, trainer.seed, epoch)
-    return epoch + position * size / count, [
-        trainer.samples[at] for at in order[position * size : (position + 1) * size]
-    ]
-
-
-def learning_rate(step: int, steps: int, recipe: Finetune) -> float:
-    """The rate of a step counted from 0: a linear rise over the warm-up, then the schedule down to 0 at the end."""
-    warmup = round(recipe.warmup_share * steps)
-    if step < warmup:
-        return recipe.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
-    shape = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}
-    return recipe.learning_rate * shape[recipe.schedule]
 
 
 def rank_and_alpha(recipe: Finetune, parameters: int) -> tuple[int, int]:

@@ -157,15 +157,15 @@ class _Reference:
 @contextmanager
 def _filled_adapters(model: PreTrainedModel) -> Iterator[None]:
     """Within the block every B holds small numbers instead of zeros, so that the adapters show in the logits."""
-    kept = {name: layer.lora_B.data.clone() for name, layer in lora.adapters(model)}
+    kept = {name: adapter.lora_B.data.clone() for name, adapter in lora.all_adapters(model)}
     draw = torch.Generator().manual_seed(0)
-    for _, layer in lora.adapters(model):
-        layer.lora_B.data.copy_(torch.randn(layer.lora_B.shape, generator=draw) * 0.02)
+    for _, adapter in lora.all_adapters(model):
+        adapter.lora_B.data.copy_(torch.randn(adapter.lora_B.shape, generator=draw) * 0.02)
     try:
         yield
     finally:
-        for name, layer in lora.adapters(model):
-            layer.lora_B.data.copy_(kept[name])
+        for name, adapter in lora.all_adapters(model):
+            adapter.lora_B.data.copy_(kept[name])
 
 
 def _shared_dropout(model: PreTrainedModel) -> lora.Dropout:

@@ -22,7 +22,7 @@ from slingshot.core.hashing import digest_of_file
 from slingshot.nn import lora
 from slingshot.nn.adapter_files import read_adapter
 from slingshot.training import finetune as finetuning
-from slingshot.training import forward_paths
+from slingshot.training import forward_paths, schedule
 from slingshot.training import samples as training_samples
 from slingshot.training.answer_scores import micro_f1, share_equal
 from slingshot.training.checkpoints import newest_checkpoint
@@ -336,17 +336,17 @@ def test_not_even_one_sample_is_an_error_that_says_what_to_do():
 
 def test_the_rate_rises_falls_and_ends_at_zero():
     recipe = Finetune(learning_rate=1.0, warmup_share=0.1)
-    rates = [finetuning.learning_rate(step, 100, recipe) for step in range(101)]
+    rates = [schedule.learning_rate(step, 100, recipe) for step in range(101)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == rates[10] == 1 and rates[100] == pytest.approx(0, abs=1e-9)
     linear = recipe.model_copy(update={"schedule": "linear"})
-    assert finetuning.learning_rate(55, 100, linear) == pytest.approx(0.5)
+    assert schedule.learning_rate(55, 100, linear) == pytest.approx(0.5)
 
 
 def test_an_epoch_shows_each_sample_once():
     trainer = trainer_of(random_samples(10))
-    shown = [sample.sample_id for step in range(3) for sample in finetuning.batch_of(trainer, step)[1]]
+    shown = [sample.sample_id for step in range(3) for sample in schedule.batch_of(trainer, step)[1]]
     assert sorted(shown) == sorted(sample.sample_id for sample in trainer.samples)
-    assert finetuning.planned_steps(10, trainer.recipe) == 9
+    assert schedule.planned_steps(10, trainer.recipe) == 9
 
 
 def test_rank_by_size():
