@@ -107,8 +107,8 @@ class Lora(Spec):
     )
     experts: bool = Field(
         False,
-        description="also on the experts of a mixture that lie in one tensor, each of rank r and without dropout: r "
-        "times as many weights as there are experts, so choose a small one",
+        description="also on the experts of a mixture that lie in one tensor, an adapter of rank r for each, without "
+        "dropout; they are many, so choose a small r",
     )
 
 
