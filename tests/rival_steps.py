@@ -40,6 +40,21 @@ def fit_and_answer(
     several: bool = False,
 ) -> None:
     """Fit a rival on data/train.parquet and answer data/test.parquet; `out` is laid out as the arm's folder."""
+    for program, words in commands_of(data, out, recipe, card, candidates, several):
+        with pytest.MonkeyPatch.context() as patch:  # in this process: torch takes seconds to import
+            patch.setattr(sys, "argv", [program, *words])
+            runpy.run_path(str(SCRIPTS / program), run_name="__main__")
+
+
+def commands_of(
+    data: Path,
+    out: Path,
+    recipe: dict[str, Any],
+    card: Path | None = None,
+    candidates: int = 5,
+    several: bool = False,
+) -> list[tuple[str, list[str]]]:
+    """The two programs that `fit_and_answer` runs, with their words."""
     arm = f"{recipe['rival']}/tested"
     fit = {
         "arm": arm,
@@ -62,8 +77,7 @@ def fit_and_answer(
         "predictions": out / "predictions.jsonl",
         "record": out / "predict.json",
     }
-    for program, options in (("fit.py", fit), ("predict_fitted.py", answer)):
-        words = [word for name, value in options.items() if value for word in (f"--{name}", str(value))]
-        with pytest.MonkeyPatch.context() as patch:  # in this process: torch takes seconds to import
-            patch.setattr(sys, "argv", [program, *words])
-            runpy.run_path(str(SCRIPTS / program), run_name="__main__")
+    return [
+        (program, [word for name, value in options.items() if value for word in (f"--{name}", str(value))])
+        for program, options in (("fit.py", fit), ("predict_fitted.py", answer))
+    ]

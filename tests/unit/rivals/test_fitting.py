@@ -1,6 +1,8 @@
 """fit.py and predict_fitted.py, by way of TF-IDF: bytes that come again, pipelines in files, what is not read."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from slingshot.core.files import read_json
 from slingshot.rivals import tfidf
 from slingshot.rivals.kept_objects import write_object
 from slingshot.rivals.pipeline import load_fitted
-from tests.rival_steps import fit_and_answer
+from tests.rival_steps import SCRIPTS, commands_of, fit_and_answer
 from tests.unit.rivals.test_tfidf import samples
 
 
@@ -89,3 +91,13 @@ def test_a_pipeline_of_another_version_is_one_sentence(
 def test_no_pipeline_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="holds no fitted pipeline"):
         load_fitted(tmp_path)
+
+
+def test_tfidf_is_fitted_and_answers_without_torch(data: Path, tmp_path: Path) -> None:
+    """The half of the workflow that needs no network starts in a fraction of the time."""
+    code = (
+        "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__'); "
+        "assert not {'torch', 'transformers'} & set(sys.modules), 'imported'"
+    )
+    for program, words in commands_of(data, tmp_path, {"rival": "tfidf"}):
+        subprocess.run([sys.executable, "-c", code, str(SCRIPTS / program), *words], check=True, timeout=60)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import Trainer
 
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.model_card import read_model_card
@@ -116,6 +118,30 @@ def test_an_encoder_logs_each_epoch(arm: Path) -> None:
     best = min(judged, key=lambda line: line["validation_loss"])
     assert (best["step"], best["validation_loss"]) == (training["best_step"], training["best_validation_loss"])
     assert not (arm / "checkpoints").exists()
+
+
+def test_an_encoder_that_was_killed_goes_on_to_the_same_weights(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card, data, done = study / "results/models/tiny.json", study / "results/data", []
+    out = {name: study / f"results/{name}/tiny" for name in ("whole", "killed")}
+    for folder in out.values():
+        folder.mkdir(parents=True)
+    fit_and_answer(data, out["whole"], RECIPES["encoder"], card, candidates=3)
+    plain = Trainer.training_step
+
+    def killed(*given: Any, **named: Any) -> Any:
+        done.append(1)
+        if len(done) == 40:  # in the third epoch of 15 steps
+            raise SystemExit(137)
+        return plain(*given, **named)
+
+    monkeypatch.setattr(Trainer, "training_step", killed)
+    with pytest.raises(SystemExit):
+        fit_and_answer(data, out["killed"], RECIPES["encoder"], card, candidates=3)
+    fit_and_answer(data, out["killed"], RECIPES["encoder"], card, candidates=3)
+    steps = read_json(out["whole"] / "training.json")["steps"]
+    assert len(done) == steps + 40 - 30  # the two epochs before stay done
+    for name in ("fitted/model.safetensors", "predictions.jsonl"):
+        assert (out["killed"] / name).read_bytes() == (out["whole"] / name).read_bytes()
 
 
 def test_a_long_text_is_the_mean_of_its_windows(study: Path) -> None:
