@@ -139,7 +139,8 @@ def finished_run(results: Path) -> list[str]:
         metrics = read_metrics(path)
         scores = [metrics.answers[kind].exact_match for kind in ("free", "constrained") if kind in metrics.answers]
         cells = [f"{each.value:.1%} [{100 * each.low:.1f}, {100 * each.high:.1f}]" for each in scores]
-        lines.append(f"| {metrics.model_name}, {metrics.training_status} | {' | '.join((*cells, '')[:2])} |")
+        status = f", {metrics.training_status}" if path.parts[-3] in ("llm", "slm") else ""
+        lines.append(f"| {metrics.model_name}{status} | {' | '.join((*cells, '')[:2])} |")
     return lines
 
 

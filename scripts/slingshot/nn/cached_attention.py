@@ -23,8 +23,6 @@ from slingshot.nn.supported_layers import unpack_states
 
 NAME = "slingshot_cached"
 
-_MOST_COPIED = 4  # times the rows that are seen
-
 
 @dataclass
 class KVCache:
@@ -147,9 +145,6 @@ def _reference(
     softcap: float | None,
 ) -> Tensor:
     """One sequence after another by torch's own attention: for processors, and for what flash attention lacks."""
-    copied = len(step.key_lengths) * step.longest_key
-    if step.longest_query == 1 and softcap is None and copied <= _MOST_COPIED * int(step.key_lengths.sum()):
-        return _newest_of_all(query, keys, values, step, scale, window)
     outputs = []
     bounds = zip(pairwise(step.query_ends.tolist()), step.key_starts.tolist(), step.key_lengths.tolist(), strict=False)
     for (start, end), first, length in bounds:
@@ -157,23 +152,6 @@ def _reference(
         one, seen, held = (part.transpose(0, 1)[None] for part in (query[start:end], keys[rows], values[rows]))
         outputs.append(attend_one_sequence(one, seen, held, scale, window, softcap)[0].transpose(0, 1))
     return torch.cat(outputs)
-
-
-def _newest_of_all(
-    query: Tensor, keys: Tensor, values: Tensor, step: AttentionStep, scale: float, window: int | None
-) -> Tensor:
-    """One query per sequence, all at once: a call per sequence costs more than copying the rows that it sees."""
-    lengths = step.key_lengths.long()[:, None]
-    at = torch.arange(step.longest_key, device=query.device)
-    seen = at < lengths
-    if window is not None:
-        seen &= at >= lengths - window
-    rows = (step.key_starts[:-1].long()[:, None] + at).clamp(max=len(keys) - 1)
-    held, given = (part[rows].transpose(1, 2) for part in (keys, values))  # (sequences, heads, longest key, size)
-    shared = query.shape[1] != keys.shape[1]
-    mask = seen[:, None, None]
-    out = F.scaled_dot_product_attention(query[:, :, None], held, given, mask, scale=scale, enable_gqa=shared)
-    return out[:, :, 0]
 
 
 def _attend_branches(

@@ -18,10 +18,18 @@ SPINNING = {"GOMP_SPINCOUNT": "4000"}
 ASLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
-def wait_policy(seconds: float = 0.3) -> dict[str, str]:
-    """The environment variables for OpenMP's threads; looks at the processors for some tenths of a second."""
-    idle = idle_cores(seconds)
-    return SPINNING if idle is not None and idle >= NEEDED else ASLEEP
+def wait_policy(seconds: float = 0.1, looks: int = 3) -> dict[str, str]:
+    """The environment variables for OpenMP's threads.
+
+    Cores are idle if they were so in one of a few looks: Snakemake may still be busy with what it just started.
+    """
+    for _ in range(looks):
+        idle = idle_cores(seconds)
+        if idle is None:
+            break
+        if idle >= NEEDED:
+            return SPINNING
+    return ASLEEP
 
 
 def idle_cores(seconds: float) -> float | None:

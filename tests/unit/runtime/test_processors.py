@@ -15,8 +15,13 @@ def after(monkeypatch, tmp_path):
         path = tmp_path / "stat"
         path.write_text(HEAD.format(user=100, idle=900))
         monkeypatch.setattr(processors, "STAT", path)
-        later = HEAD.format(user=100 + busy, idle=900 + idle)
-        monkeypatch.setattr(processors.time, "sleep", lambda seconds: path.write_text(later))
+        looked = []
+
+        def sleep(seconds):
+            looked.append(seconds)
+            path.write_text(HEAD.format(user=100 + busy * len(looked), idle=900 + idle * len(looked)))
+
+        monkeypatch.setattr(processors.time, "sleep", sleep)
 
     return pass_time
 
@@ -32,7 +37,7 @@ def after(monkeypatch, tmp_path):
 )
 def test_threads_spin_on_idle_cores_alone(after, busy, idle, cores, policy):
     after(busy, idle)
-    assert processors.idle_cores(0.3) == pytest.approx(cores)
+    assert processors.idle_cores(0.1) == pytest.approx(cores)
     after(busy, idle)
     assert processors.wait_policy() == policy
 
