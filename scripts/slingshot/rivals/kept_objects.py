@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
-import skops.io
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from slingshot.core.errors import StudyError
+
+# skops lists scikit-learn's estimators when it is imported, for which every module of scikit-learn is, and with this
+# one torch: seconds for what needs no torch. An entry of None makes an import of it fail, which the list passes over.
+_BRINGS_TORCH = "sklearn.externals.array_api_compat.torch"
+if "torch" not in sys.modules:
+    sys.modules[_BRINGS_TORCH] = None  # type: ignore[assignment]
+import skops.io  # noqa: E402
+
+if sys.modules.get(_BRINGS_TORCH, skops) is None:
+    del sys.modules[_BRINGS_TORCH]
 
 # Beside what skops trusts by itself (scikit-learn's estimators, numpy's arrays): losses of its linear models, which
 # are fields of a fitted SGDClassifier and hold two numbers.

@@ -96,7 +96,8 @@ def test_no_pipeline_is_one_sentence(tmp_path: Path) -> None:
 def test_tfidf_is_fitted_and_answers_without_torch(data: Path, tmp_path: Path) -> None:
     """The half of the workflow that needs no network starts in a fraction of the time."""
     code = (
-        "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__'); "
+        "import runpy, sys; sys.argv = sys.argv[1:]; "
+        f"sys.path.insert(0, {str(SCRIPTS)!r}); runpy.run_path(sys.argv[0], run_name='__main__'); "
         "assert not {'torch', 'transformers'} & set(sys.modules), 'imported'"
     )
     for program, words in commands_of(data, tmp_path, {"rival": "tfidf"}):
