@@ -32,9 +32,9 @@ def random_samples(count: int, seed: int = 0, vocabulary: int = 97) -> list[Samp
     return [Sample(f"sample{index}", some(4, 30), some(1, 5), False) for index in range(count)]
 
 
-def write_study(folder: Path, samples: int = 24) -> None:
+def write_study(folder: Path, samples: int = 24, family: str = "llama") -> None:
     """The files that finetune.py reads."""
-    model = tiny_model("llama", vocab_size=300).to(torch.bfloat16)
+    model = tiny_model(family, vocab_size=300).to(torch.bfloat16)
     model.save_pretrained(folder / "model")
     byte_tokenizer("chatml").save_pretrained(folder / "model")
     files = {path.name: digest_of_file(path) for path in (folder / "model").iterdir()}
@@ -46,7 +46,7 @@ def write_study(folder: Path, samples: int = 24) -> None:
         files=files,
         parameters=sum(weight.numel() for weight in model.parameters()),
         layers=3,
-        architecture="LlamaForCausalLM",
+        architecture=type(model).__name__,
     )
     card.write(folder / "card.json")
     draw = random.Random(0)
