@@ -14,6 +14,11 @@ TERMINAL_VARIABLE = "SLINGSHOT_TERMINAL"
 STEP_VARIABLE = "SLINGSHOT_STEP"
 
 
+def step_name(otherwise: str) -> str:
+    """Which step of which arm this process is, where a launcher said so."""
+    return os.environ.get(STEP_VARIABLE) or otherwise
+
+
 def say(message: str) -> None:
     """Show one line on the terminal, and put it into the log."""
     log.info(message)

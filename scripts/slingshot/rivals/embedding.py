@@ -24,6 +24,8 @@ from slingshot.artifacts.records import timed
 from slingshot.config.rivals import EmbeddingSettings
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json_with, write_json
+from slingshot.core.progress import progress
+from slingshot.core.terminal import step_name
 from slingshot.models.loading import load_network
 from slingshot.rivals.kept_objects import read_object, write_object
 from slingshot.rivals.pipeline import Answered, FitJob, Texts
@@ -63,11 +65,14 @@ class Embedder:
         length = longest_input(self.card, self.settings.max_tokens)
         windows = windows_of(self.tokenizer, [self.settings.prefix + text for text in texts], length)
         vectors = np.zeros((len(windows.ids), self.network.config.hidden_size), np.float32)
-        for places in batches_by_length(windows.ids, TOKENS_PER_BATCH[self.device]):
-            inputs = self.tokenizer.pad({"input_ids": [windows.ids[place] for place in places]}, return_tensors="pt")
-            with torch.inference_mode():
-                hidden = self.network(**inputs.to(self.device)).last_hidden_state
-                vectors[places] = pooled(hidden.float(), inputs["attention_mask"], self.settings.pooling).cpu().numpy()
+        with progress(step_name("embedding"), len(windows.ids), "windows") as meter:
+            for places in batches_by_length(windows.ids, TOKENS_PER_BATCH[self.device]):
+                rows = [windows.ids[place] for place in places]
+                inputs = self.tokenizer.pad({"input_ids": rows}, return_tensors="pt").to(self.device)
+                with torch.inference_mode():
+                    hidden = self.network(**inputs).last_hidden_state.float()
+                    vectors[places] = pooled(hidden, inputs["attention_mask"], self.settings.pooling).cpu().numpy()
+                meter.advance(len(places), sum(map(len, rows)))
         summed = np.zeros((len(texts), vectors.shape[1]), np.float64)
         np.add.at(summed, windows.text, vectors)
         counts = np.bincount(windows.text, minlength=len(texts))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from slingshot.artifacts.records import timed
 from slingshot.config.rivals import EncoderSettings
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json_with, write_json
+from slingshot.core.progress import progress
+from slingshot.core.terminal import step_name
 from slingshot.models.loading import load_network
 from slingshot.rivals.pipeline import Answered, FitJob, Texts
 from slingshot.rivals.token_windows import (
@@ -154,7 +157,9 @@ def _train(
         callbacks=[EarlyStoppingCallback(settings.patience)] if judged and settings.patience else [],
     )
     job.folder.mkdir(parents=True, exist_ok=True)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(job.folder)))
+    with ExitStack() as open_meter:
+        trainer.add_callback(shows_steps(open_meter))
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(job.folder)))
     job.log.extend(log_lines(trainer.state.log_history))
     best = trainer.state.best_metric
     return {
@@ -163,6 +168,21 @@ def _train(
         "best_step": trainer.state.best_global_step if judged else trainer.state.global_step,
         "best_validation_loss": None if best is None else float(best),
     }
+
+
+def shows_steps(open_meter: ExitStack) -> Any:
+    """A callback of the Trainer that shows how far it is; what it shows on is closed with `open_meter`."""
+    from transformers import TrainerCallback
+
+    class ShowsSteps(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            title = step_name("encoder")
+            self.meter = open_meter.enter_context(progress(title, state.max_steps, "steps", done=state.global_step))
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.meter.advance(1)
+
+    return ShowsSteps()
 
 
 def _arguments(job: FitJob, settings: EncoderSettings, samples: int, judged: bool) -> Any:

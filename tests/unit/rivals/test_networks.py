@@ -120,6 +120,16 @@ def test_an_encoder_logs_each_epoch(arm: Path) -> None:
     assert not (arm / "checkpoints").exists()
 
 
+def test_how_far_it_is_stands_in_the_log(study: Path, caplog: pytest.LogCaptureFixture) -> None:
+    out = study / "results/shown/tiny"
+    out.mkdir(parents=True)
+    with caplog.at_level("INFO", "slingshot.core.progress"):
+        for rival in ("encoder", "embedding"):
+            fit_and_answer(study / "results/data", out, RECIPES[rival], study / "results/models/tiny.json")
+    assert any("90/90 steps" in line for line in caplog.messages)
+    assert any("120/120 windows" in line for line in caplog.messages)
+
+
 def test_an_encoder_that_was_killed_goes_on_to_the_same_weights(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card, data, done = study / "results/models/tiny.json", study / "results/data", []
     out = {name: study / f"results/{name}/tiny" for name in ("whole", "killed")}
