@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from array import array
 from collections import Counter
 from typing import Any
@@ -230,6 +231,8 @@ ALIKE = 0.85  # of difflib's ratio, from which two labels are written almost ali
 
 USUAL_SAMPLES = 10  # of a label that another may be a slip of
 
+SLIPS_NAMED = 5
+
 
 def log_report(report: dict[str, Any]) -> None:
     """Say on the terminal, too, what was read, dropped, changed and split; last, what leaks."""
@@ -307,9 +310,15 @@ def misspelt_labels(report: dict[str, Any]) -> list[str]:
     found = []
     for label, samples in count.items():
         near = difflib.get_close_matches(label, usual, n=1, cutoff=ALIKE) if samples <= 2 else []
-        if near and not any(character.isdigit() for character in label + near[0]):  # "type 1" is not "type 2"
+        if near and _meant(label) != _meant(near[0]) and not any(map(str.isdigit, label + near[0])):
             found.append(
                 f"label {label!r} has {samples} sample{'s' * (samples > 1)} and is written almost like {near[0]!r} "
                 f"({count[near[0]]}): is it the same?"
             )
-    return found
+    rest = [f"and {len(found) - SLIPS_NAMED} more rare labels like these"] if len(found) > SLIPS_NAMED else []
+    return found[:SLIPS_NAMED] + rest
+
+
+def _meant(label: str) -> str:
+    """Alike for labels that differ as others do on purpose: "type II" and "type I", hypo- and hypertension."""
+    return re.sub(r"\b[ivx]+\b", "i", label.casefold()).replace("hypo", "hyper")

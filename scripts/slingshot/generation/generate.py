@@ -23,6 +23,7 @@ from slingshot.generation.types import Answers, Decoding, GenerationStats, Memor
 from slingshot.models.loading import load_adapter, load_model
 from slingshot.nn.adapter_files import is_plain_lora, merge_adapter
 from slingshot.nn.fp8 import quantize_linears, require_fp8
+from slingshot.nn.lora import attach_adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -59,8 +60,8 @@ def _load_merged(
     if adapter is None:
         return model
     quantized = getattr(model, "is_quantized", False)
-    if not quantized and is_plain_lora(adapter):  # without peft, which takes seconds to import
-        merge_adapter(model, adapter)
+    if is_plain_lora(adapter):  # without peft, which takes seconds to import
+        (attach_adapter if quantized else merge_adapter)(model, adapter)
         return model
     adapted = load_adapter(model, adapter)
     if quantized:

@@ -37,7 +37,7 @@ _PLAIN = {
 
 
 def is_plain_lora(folder: Path) -> bool:
-    """Whether the adapter is W + alpha / r B A of linear layers and nothing else."""
+    """Whether the adapter is W + alpha / r B A of linear layers and stacked experts, and nothing else."""
     config = _config(folder)
     return config.get("peft_type") == "LORA" and all(
         (config.get(key) or None) == (plain or None) for key, plain in _PLAIN.items()

@@ -41,14 +41,15 @@ def expert_product(down: Tensor, up: Tensor, experts: int) -> Tensor:
 
 
 def expert_weights(model: PreTrainedModel) -> list[tuple[str, str]]:
-    """Name of the module and of the parameter of every stacked weight in the decoder, in the model's order."""
+    """Name of the module and of the parameter of every stacked weight in the decoder that has no adapter yet, in the
+    model's order."""
     text = model.config.get_text_config()
     counts = {getattr(text, name, None) for name in ("num_experts", "num_local_experts", "n_routed_experts")} - {None}
     decoder = {id(module) for module in model.base_model.modules()}
     return [
         (name, parameter)
         for name, module in model.named_modules()
-        if id(module) in decoder
+        if id(module) in decoder and not isinstance(module, parametrize.ParametrizationList)
         for parameter, weight in module.named_parameters(recurse=False)
         if weight.ndim == 3 and weight.shape[0] in counts and weight.is_floating_point()
     ]

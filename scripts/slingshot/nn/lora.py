@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,8 @@ from slingshot.config.recipe import Lora
 from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_text, mix
 from slingshot.nn import expert_lora
-from slingshot.nn.adapter_files import PREFIX
-from slingshot.nn.expert_lora import ExpertLora
+from slingshot.nn.adapter_files import PREFIX, read_adapter
+from slingshot.nn.expert_lora import ExpertLora, peft_names
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj")
 
@@ -75,7 +76,7 @@ class Dropout:
 class LoraLinear(nn.Module):
     """A frozen linear layer with its adapter."""
 
-    def __init__(self, base: Any, name: str, lora: Lora, rank: int, scale: float, dropout: Dropout) -> None:
+    def __init__(self, base: Any, name: str, rank: int, scale: float, dropout: Dropout) -> None:
         super().__init__()
         self.base, self.scale, self.dropout = base, scale, dropout
         self.in_features, self.out_features = int(base.in_features), int(base.out_features)
@@ -226,8 +227,10 @@ def unreached(model: nn.Module) -> list[str]:
     share = adapted_share(model)
     if share >= 0.9:
         return []
-    left = expert_lora.expert_weights(model) if isinstance(model, PreTrainedModel) else []
-    why = ": its experts have none (finetune.lora.experts)" if left else ""
+    none_has = isinstance(model, PreTrainedModel) and not expert_lora.adapted_experts(model)
+    why = ""
+    if none_has and expert_lora.expert_weights(model):  # type: ignore[arg-type]
+        why = ": its experts have none (finetune.lora.experts)"
     return [f"adapters are on {share:.0%} of the layers' weights{why}"]
 
 
@@ -244,14 +247,42 @@ def add_adapters(model: PreTrainedModel, lora: Lora, rank: int, alpha: int, seed
     model.requires_grad_(False)
     dropout = Dropout(lora.dropout)
     for name in target_names(model, lora.targets, lora.layers):
-        base = model.get_submodule(name)
-        adapted = LoraLinear(base, name, lora, rank, alpha / rank, dropout)
+        adapted = _adapt(model, name, rank, alpha / rank, dropout)
         adapted.lora_A.data.copy_(_start(rank, adapted.in_features, seed, name))
-        parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, adapted)
     if lora.experts:
         _add_to_experts(model, lora, rank, alpha / rank, seed)
     return dropout
+
+
+def attach_adapter(model: PreTrainedModel, folder: Path) -> None:
+    """Put a plain LoRA adapter from files on a model whose weights it cannot be summed into, as it was trained.
+
+    peft would do so, but reads gate_proj, up_proj and down_proj of a mixture's shared experts as the others'.
+
+    Raises:
+        StudyError: a file is missing or cut, or the adapter was made for another model.
+    """
+    config, state = read_adapter(folder)
+    scale, dropout = config["lora_alpha"] / config["r"], Dropout(0.0)
+    experts = peft_names(config.get("target_parameters") or [])
+    adapted = {name.removeprefix(PREFIX).partition(".lora_A")[0]: A for name, A in state.items() if ".lora_A" in name}
+    try:
+        for name in adapted.keys() - set(experts.values()):
+            _adapt(model, name, len(adapted[name]), scale, dropout)
+        for weight, name in experts.items():
+            module, _, parameter = weight.rpartition(".")
+            expert_lora.add_to_experts(model, module, parameter, adapted[name], scale)
+        load_adapter_state(model, {name: value for name, value in state.items() if ".lora_" in name})
+    except (AttributeError, KeyError, ValueError, RuntimeError) as error:
+        raise StudyError(f"{folder} holds an adapter of another model ({error}): finetune it again") from None
+
+
+def _adapt(model: PreTrainedModel, name: str, rank: int, scale: float, dropout: Dropout) -> LoraLinear:
+    """Put an adapter in the place of a linear layer."""
+    adapted = LoraLinear(model.get_submodule(name), name, rank, scale, dropout)
+    parent, _, leaf = name.rpartition(".")
+    setattr(model.get_submodule(parent), leaf, adapted)
+    return adapted
 
 
 def _add_to_experts(model: PreTrainedModel, lora: Lora, rank: int, scale: float, seed: int) -> None:

@@ -93,10 +93,11 @@ def describe_finetune(step: StepRecord, training: Mapping[str, Any]) -> list[str
     lora = tuned.lora
     where = TARGETS.get(str(lora.targets), spelled_out(lora.targets))
     layers = f" of the last {lora.layers} layers" if lora.layers else ""
+    experts = " and, without dropout, on the experts" if lora.experts else ""
     passes = f"{number(tuned.epochs)} epochs" if tuned.max_steps is None else f"at most {tuned.max_steps:,} steps"
     sentences = [
         f"It was finetuned with LoRA (rank {training.get('lora_r', lora.r)}, alpha "
-        f"{training.get('lora_alpha', lora.alpha)}, dropout {lora.dropout:g}) on {where}{layers}, "
+        f"{training.get('lora_alpha', lora.alpha)}, dropout {lora.dropout:g}) on {where}{experts}{layers}, "
         f"with AdamW for {passes} in batches of {tuned.batch_size}, at a highest learning rate of "
         f"{tuned.learning_rate:g} ({tuned.schedule} schedule, warm-up {tuned.warmup_share:.0%}), weight decay "
         f"{tuned.weight_decay:g}, gradients clipped at norm {tuned.max_gradient_norm:g}, seed {step.seed}.",

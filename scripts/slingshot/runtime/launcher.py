@@ -111,7 +111,7 @@ def _launch_once(job: Launch) -> ProcessRecord:
     with exclusive_lock(job.lock, job.name, while_waiting) as own:
         if job.gpus == 0:
             log.info("%s: begins on %s", job.name, processor_name())
-            environment = wait_policy() | os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+            environment = wait_policy(os.environ) | os.environ | {"CUDA_VISIBLE_DEVICES": ""}
             return _record(job, _run(job, environment, [own]))
         allowed = gpu.devices_allowed(os.environ.get("CUDA_VISIBLE_DEVICES"))
         with gpu.hold_gpus(job.gpus, allowed, job.name, while_waiting) as held:

@@ -7,8 +7,11 @@ sleeping threads took 0.36. But it takes the core from whoever works there: besi
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 STAT = Path("/proc/stat")
 
@@ -18,11 +21,13 @@ SPINNING = {"GOMP_SPINCOUNT": "4000"}
 ASLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
-def wait_policy(seconds: float = 0.1, looks: int = 3) -> dict[str, str]:
-    """The environment variables for OpenMP's threads.
+def wait_policy(environment: Mapping[str, str], seconds: float = 0.1, looks: int = 3) -> dict[str, str]:
+    """The environment variables for OpenMP's threads; none where somebody has set them.
 
     Cores are idle if they were so in one of a few looks: Snakemake may still be busy with what it just started.
     """
+    if {*SPINNING, *ASLEEP} & environment.keys():
+        return {}
     for _ in range(looks):
         idle = idle_cores(seconds)
         if idle is None:
@@ -33,21 +38,34 @@ def wait_policy(seconds: float = 0.1, looks: int = 3) -> dict[str, str]:
 
 
 def idle_cores(seconds: float) -> float | None:
-    """How many cores had nothing to do over a span of time; None where the system does not say."""
+    """How many of this process's cores had nothing to do over a span of time; None where the system does not say."""
     before = _times()
     time.sleep(seconds)
     after = _times()
-    if before is None or after is None:
+    if before is None or after is None or before.keys() != after.keys():
         return None
-    idle, total, cores = after[0] - before[0], after[1] - before[1], after[2]
-    return cores * idle / total if total > 0 else None
+    return sum(_idle_share(before[core], after[core]) for core in after)
 
 
-def _times() -> tuple[int, int, int] | None:
-    """Idle ticks and all ticks of all cores together, and the number of cores."""
+def _idle_share(before: Ticks, after: Ticks) -> float:
+    passed = after.all - before.all
+    return (after.idle - before.idle) / passed if passed > 0 else 0.0
+
+
+class Ticks(NamedTuple):
+    """Of a core's clock, since the machine started."""
+
+    idle: int
+    all: int
+
+
+def _times() -> dict[str, Ticks] | None:
+    """Of each core that this process may use, by its name."""
     try:
-        lines = STAT.read_text(encoding="ascii").splitlines()
-        ticks = [int(part) for part in lines[0].split()[1:9]]  # user nice system idle iowait irq softirq steal
-        return ticks[3] + ticks[4], sum(ticks), sum(line[:4].rstrip("0123456789") == "cpu" for line in lines[1:])
-    except (OSError, ValueError, IndexError):
+        mine = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+        rows = [line.split() for line in STAT.read_text(encoding="ascii").splitlines()]
+        ticks = {row[0]: [int(part) for part in row[1:9]] for row in rows if row and row[0] in mine}
+        # user nice system idle iowait irq softirq steal
+        return {core: Ticks(each[3] + each[4], sum(each)) for core, each in ticks.items()} or None
+    except (OSError, AttributeError, ValueError, IndexError):
         return None

@@ -1,10 +1,10 @@
 """A micro-batch's forward and backward pass as one CUDA graph, for networks so small that launches are the time.
 
-A graph has fixed shapes, and micro-batches do not: each is padded to a bucket of tokens, sequences and scored tokens
-(at most an eighth more). The padding is sequences of their own that no sample sees and a loss that counts nothing, so
-that the result is the plain way's but for rounding; dropout is a hash of keys that the graph reads as an input. One
-graph per bucket is captured, all in one pool of memory, and its first two replays are held against the plain way. What
-cannot be captured or disagrees runs the plain way, with a note.
+A graph has fixed shapes, and micro-batches do not: each is padded to a bucket of tokens (at most an eighth more),
+sequences and scored tokens. The padding is sequences of their own that no sample sees and a loss that counts nothing,
+so that the result is the plain way's but for rounding; dropout is a hash of keys that the graph reads as an input. One
+graph per bucket is captured, all in one pool of memory, and a replay in each of its first two steps is held against the
+plain way. What cannot be captured or disagrees runs the plain way, with a note.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from slingshot.models.device_memory import to_device
 from slingshot.nn.lora import Dropout
 from slingshot.training.batches import ForwardPath, Packed
 from slingshot.training.loss import add_gradients, token_losses
@@ -29,7 +30,7 @@ LAUNCH_BOUND = 0.8  # share of a micro-batch's time after which a host that is s
 
 MOST_GRAPHS = 24  # buckets; the rest runs the plain way
 
-CHECKED_REPLAYS = 2  # of each graph: the second reads weights that the first one changed
+CHECKED_REPLAYS = 2  # of each graph, in two optimizer steps: the second reads weights that the first step changed
 MOST_APART = 0.1  # share of the gradients' norm; bfloat16 rounds otherwise in other shapes
 
 _SEQUENCES, _SCORED = 8, 64  # what their numbers are rounded up to
@@ -81,9 +82,11 @@ def pad(packed: Packed, bucket: GraphShape, longest: int, count: int) -> Padded:
     fillers = [min(longest, padding - start) for start in range(0, padding, longest)]
     lengths = [*packed.lengths[: len(packed.sample_ids)], *fillers]
     lengths += [0] * (bucket.sequences - len(lengths))
-    positions = torch.arange(padding) % longest
-    weights = torch.zeros(bucket.scored)
+    device = packed.input_ids.device
+    positions = torch.arange(padding, device=device) % longest
+    weights = torch.zeros(bucket.scored, device=device)
     weights[:scored] = 1 / count
+    ends = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
     more = bucket.scored - scored
     filled = Packed(
         sample_ids=packed.sample_ids,
@@ -94,9 +97,9 @@ def pad(packed: Packed, bucket: GraphShape, longest: int, count: int) -> Padded:
         targets=_extended(packed.targets, more, 0),
         owner=packed.owner,
         row_keys=_extended(packed.row_keys[:real], padding, 0),
-        ends=torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32).to(packed.ends.device),
+        ends=to_device(ends, device),
     )
-    return Padded(filled, weights.to(packed.scored.device), scored)
+    return Padded(filled, weights, scored)
 
 
 class MicroBatch:
@@ -131,15 +134,18 @@ def capture(batch: MicroBatch, pool: Any) -> Callable[[], None]:
     Args:
         pool: the graphs' common memory.
     """
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
+    before, stream = torch.cuda.current_stream(), torch.cuda.Stream()
+    stream.wait_stream(before)
     with torch.cuda.stream(stream):  # compiles, and fills the libraries' workspaces, before anything is captured
         batch.compute()
         batch.compute()
-    torch.cuda.current_stream().wait_stream(stream)
+    before.wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool, stream=stream):
-        batch.compute()
+    try:
+        with torch.cuda.graph(graph, pool=pool, stream=stream):
+            batch.compute()
+    finally:  # torch leaves its stream the current one where a capture fails
+        torch.cuda.set_stream(before)
     return graph.replay
 
 
@@ -156,6 +162,7 @@ class StepGraphs:
         self._longest, self._capture = max(longest, path.multiple_of), capture
         self._graphs: dict[GraphShape, tuple[MicroBatch, Callable[[], None]]] = {}
         self._checked: Counter[GraphShape] = Counter()
+        self._checked_now: set[GraphShape] = set()  # since the gradients were last set to zero
         self._flat = torch.zeros(sum(one.numel() for one in parameters)).to(parameters[0])
         self._pool = torch.cuda.graph_pool_handle() if parameters[0].is_cuda else None
         self._failure: str | None = None
@@ -170,6 +177,7 @@ class StepGraphs:
     def reset(self) -> None:
         """Set all gradients to zero, in one piece of memory that graphs add to."""
         self._flat.zero_()
+        self._checked_now.clear()
         for parameter, part in zip(self._parameters, self._parts(), strict=True):
             parameter.grad = part
 
@@ -183,8 +191,9 @@ class StepGraphs:
             return None
         batch, replay = self._graphs[bucket]
         batch.load(given)
-        if self._checked[bucket] < CHECKED_REPLAYS:
+        if self._checked[bucket] < CHECKED_REPLAYS and bucket not in self._checked_now:
             self._checked[bucket] += 1
+            self._checked_now.add(bucket)
             apart = self._distance_from_plain(replay, packed, count)
             if not apart <= MOST_APART:  # a NaN, too
                 self._give_up(f"their gradients are {apart:.1%} away from those without")

@@ -11,6 +11,7 @@ import torch
 
 from slingshot.core.errors import StudyError
 from slingshot.models.device_memory import free_bytes, release_memory
+from slingshot.nn.supported_layers import rotary_meets_batch
 from slingshot.training import batches as packing
 from slingshot.training.batches import Sample
 from slingshot.training.loss import token_losses
@@ -127,14 +128,20 @@ def probe_budget(trainer: Trainer, longest: int, least: float = 0.0) -> int:
 def graphs_where_launches_dominate(trainer: Trainer) -> StepGraphs | None:
     """Graphs for a compiled network on a GPU that waits for its launches; None elsewhere.
 
-    A deterministic run has none: how a micro-batch is padded changes rounding.
+    A deterministic run has none: how a micro-batch is padded changes rounding. Nor has a rotary embedding that looks at
+    how long sequences are, which waits for the device.
     """
     device, longest = trainer.workers.device, longest_of(trainer.samples, trainer.validation)
     if device.type != "cuda" or trainer.path.multiple_of == 1 or trainer.recipe.deterministic or trainer.recomputed:
         return None
     tokens = min(trainer.token_budget, trainer.recipe.batch_size * longest)
-    probe_step(trainer, tokens)  # compiles
-    if not is_launch_bound(lambda: probe_step(trainer, tokens), lambda: torch.cuda.synchronize(device)):
+    try:
+        probe_step(trainer, tokens)  # compiles
+        bound = is_launch_bound(lambda: probe_step(trainer, tokens), lambda: torch.cuda.synchronize(device))
+    except torch.cuda.OutOfMemoryError:  # a step that needs more than there is finds its own way out
+        release_memory(device)
+        return None
+    if not bound or rotary_meets_batch(trainer.model.config.get_text_config()):
         return None
     return StepGraphs(trainer.path, trainer.dropout, trained_parameters(trainer), longest)
 

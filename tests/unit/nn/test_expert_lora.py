@@ -53,6 +53,22 @@ def test_merged_equals_applied(tmp_path, family):
         torch.testing.assert_close(model(IDS).logits, plain(IDS).logits, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("family", [*FAMILIES, "deepseek_v3", "llama"])
+def test_an_adapter_from_files_is_applied_as_it_was_trained(tmp_path, family):
+    """peft reads gate_proj of deepseek_v3's shared experts as the others' and ends, or answers otherwise."""
+    wanted = WITH_EXPERTS.model_copy(update={"experts": family != "llama"})
+    model, plain = trained(family, wanted), tiny_model(family)
+    lora.attach_adapter(plain, saved(model, tmp_path, wanted))
+    with torch.no_grad():
+        assert torch.equal(model(IDS).logits, plain(IDS).logits)
+
+
+def test_an_adapter_of_another_network_is_one_sentence(tmp_path):
+    folder = saved(trained("mixtral"), tmp_path)
+    with pytest.raises(StudyError, match="an adapter of another model"):
+        lora.attach_adapter(tiny_model("llama"), folder)
+
+
 def test_every_expert_that_a_token_meets_gets_a_gradient_and_its_weight_none():
     model = trained("mixtral")
     model(IDS).logits.sum().backward()
@@ -66,6 +82,8 @@ def test_the_share_that_adapters_reach_counts_experts_and_the_note_goes():
     with_experts, without = trained("mixtral"), trained("mixtral", Lora(r=4, alpha=8))
     assert lora.adapted_share(without) < 0.5 and "finetune.lora.experts" in lora.unreached(without)[0]
     assert lora.adapted_share(with_experts) > 0.9 and lora.unreached(with_experts) == []
+    upper = trained("mixtral", Lora(r=4, alpha=8, experts=True, layers=1))
+    assert lora.unreached(upper) == [f"adapters are on {lora.adapted_share(upper):.0%} of the layers' weights"]
 
 
 def test_a_dense_network_has_no_experts_to_adapt():

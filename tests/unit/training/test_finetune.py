@@ -12,17 +12,13 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from peft import PeftModel
 
-from slingshot.artifacts.model_card import read_model_card
 from slingshot.artifacts.records import read_step_record
 from slingshot.config.recipe import Finetune, Lora
 from slingshot.config.specs import AnswerSet
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, read_jsonl
 from slingshot.core.hashing import digest_of_file
-from slingshot.generation.generate import load_for_generation
-from slingshot.models.loading import load_model
 from slingshot.nn import lora
 from slingshot.nn.adapter_files import read_adapter
 from slingshot.training import finetune as finetuning
@@ -88,38 +84,6 @@ def in_float32(study):
     """A run that no rounding to bfloat16 blurs, and the spec of its like."""
     wanted = spec().model_copy(update={"dtype": "float32"})
     return run(study, "float32", wanted), wanted
-
-
-def test_the_experts_of_a_mixture_are_trained_merged_and_go_on_after_a_restart(tmp_path, monkeypatch):
-    write_study(tmp_path, family="mixtral")
-    wanted = spec(lora=Lora(r=4, alpha=8, dropout=0.1, experts=True)).model_copy(update={"dtype": "float32"})
-    made = run(tmp_path, "whole", wanted)
-    rows = read_jsonl(made["log"])
-    assert rows[-1]["loss"] < rows[0]["loss"] and not read_step_record(made["record"]).notes
-    with monkeypatch.context() as patch:
-        patch.setattr(finetuning, "stop_at_nan", stop_after(5))
-        with pytest.raises(SystemExit):
-            run(tmp_path, "cut", wanted, checkpoint_steps=2)
-    assert adapter_digest(run(tmp_path, "cut", wanted)) == adapter_digest(made)
-    card = read_model_card(made["model"])
-    merged = load_for_generation(card, "none", "float32", "cpu", made["adapter"])
-    theirs = PeftModel.from_pretrained(load_model(card, "none", "float32", "cpu"), made["adapter"]).eval()
-    ids = torch.arange(3, 40)[None]
-    with torch.no_grad():
-        torch.testing.assert_close(merged(ids).logits, theirs(ids).logits, rtol=1e-3, atol=1e-3)
-    assert read_json(made["adapter"] / "adapter_config.json")["target_parameters"][0].endswith("experts.gate_up_proj")
-
-
-def stop_after(steps):
-    """In the place of what looks at each step's loss: ends the process at one of them."""
-    seen = []
-
-    def stop(*given):
-        seen.append(given)
-        if len(seen) == steps:
-            raise SystemExit(137)
-
-    return stop
 
 
 def assert_trained_alike(made, other):
