@@ -83,7 +83,16 @@ def load_nf4_on_a_processor() -> None:
         loading.check_whole(card, model, loaded)
         return model.eval()
 
-    finetune.load_model = generate.load_model = load
+    def load_with_gradients(*given: Any) -> Any:
+        """On a processor bitsandbytes' layers in evaluation mode pass no gradient to what comes before them."""
+        model = load(*given)
+        for module in model.modules():
+            if type(module).__name__ == "Linear4bit":
+                module.train()
+                module.train = lambda mode=True, kept=module: kept
+        return model
+
+    finetune.load_model, generate.load_model = load_with_gradients, load
 
 
 def train(given: argparse.Namespace, trained: str, _: str) -> None:
