@@ -87,10 +87,11 @@ def noise_of_rounding(
     Args:
         alone: `own_logits` of the same sequences.
     """
-    return max(
-        noise_between_shapes(model, sequences, alone, kept),
-        distance(_logits_of_other_last_bits(model, sequences, kept), alone),
-    )
+    between_shapes = noise_between_shapes(model, sequences, alone, kept)
+    try:
+        return max(between_shapes, distance(_logits_of_other_last_bits(model, sequences, kept), alone))
+    except NotImplementedError:  # a network that does not say which module embeds its tokens
+        return between_shapes
 
 
 @torch.no_grad()

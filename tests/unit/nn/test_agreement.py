@@ -21,3 +21,17 @@ def test_rounding_makes_noise_where_all_batch_shapes_add_up_alike(dtype, least, 
     own = agreement.own_logits(model, sequences, 3)
     assert least < agreement.noise_of_rounding(model, sequences, own, 3) < most
     assert agreement.distance(agreement.own_logits(model, sequences, 3), own) == 0  # nothing is left behind
+
+
+def test_a_network_that_does_not_name_its_embeddings_is_judged_by_batch_shapes(monkeypatch):
+    model = tiny_model("llama")
+    sequences = agreement.sequences_to_check(model, [list(range(3, 33))])
+    own = agreement.own_logits(model, sequences, 3)
+
+    def unnamed():
+        raise NotImplementedError
+
+    monkeypatch.setattr(model, "get_input_embeddings", unnamed)
+    assert agreement.noise_of_rounding(model, sequences, own, 3) == agreement.noise_between_shapes(
+        model, sequences, own, 3
+    )
