@@ -31,16 +31,9 @@ def write_rival_study(
     return folder
 
 
-def fit_and_answer(
-    data: Path,
-    out: Path,
-    recipe: dict[str, Any],
-    card: Path | None = None,
-    candidates: int = 5,
-    several: bool = False,
-) -> None:
-    """Fit a rival on data/train.parquet and answer data/test.parquet; `out` is laid out as the arm's folder."""
-    for program, words in commands_of(data, out, recipe, card, candidates, several):
+def fit_and_answer(*given: Any, **named: Any) -> None:
+    """Run the commands that `commands_of` makes of the same arguments."""
+    for program, words in commands_of(*given, **named):
         with pytest.MonkeyPatch.context() as patch:  # in this process: torch takes seconds to import
             patch.setattr(sys, "argv", [program, *words])
             runpy.run_path(str(SCRIPTS / program), run_name="__main__")
@@ -54,7 +47,11 @@ def commands_of(
     candidates: int = 5,
     several: bool = False,
 ) -> list[tuple[str, list[str]]]:
-    """The two programs that `fit_and_answer` runs, with their words."""
+    """The two programs that fit a rival on data/train.parquet and answer data/test.parquet, with their words.
+
+    Args:
+        out: laid out as the arm's folder.
+    """
     arm = f"{recipe['rival']}/tested"
     fit = {
         "arm": arm,

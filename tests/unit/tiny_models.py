@@ -9,6 +9,8 @@ from benchmarks import families
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from slingshot.artifacts.model_card import ModelCard
+from slingshot.config.recipe import Lora
+from slingshot.nn import lora
 from tests.tiny import byte_tokenizer
 
 # TinyLlama and SmolLM are Llamas, Phi-4 is a Phi-3. A Gemma's heads are 256 wide unless it is told otherwise.
@@ -32,6 +34,16 @@ def tiny_model(family: str, **changed: object) -> PreTrainedModel:
             if weight.ndim > 1:
                 weight.normal_(0, 0.2 if "embed" not in name else 1.0)
     return model.eval()
+
+
+def adapted_model(family: str, wanted: Lora) -> PreTrainedModel:
+    """A tiny model with adapters of rank 4 and alpha 8 that hold random numbers."""
+    model = tiny_model(family)
+    lora.add_adapters(model, wanted, 4, 8, seed=3)
+    torch.manual_seed(1)
+    for _, adapter in lora.all_adapters(model):
+        adapter.lora_B.data.normal_(0, 0.1)
+    return model
 
 
 def write_tiny_model(folder: Path, **changed: object) -> Path:

@@ -44,6 +44,11 @@ def is_plain_lora(folder: Path) -> bool:
     )
 
 
+def adapted_name(factor: str) -> str:
+    """Of what a factor of an adapter's file is, in peft's words."""
+    return factor.removeprefix(PREFIX).partition(".lora_")[0]
+
+
 @torch.no_grad()
 def merge_adapter(model: PreTrainedModel, folder: Path) -> None:
     """Add alpha / r B A to the weights in place, summed in float32 and rounded once.
@@ -59,11 +64,11 @@ def merge_adapter(model: PreTrainedModel, folder: Path) -> None:
     for name, down in sorted(factors.items()):
         if ".lora_A" not in name:
             continue
-        layer = name.removeprefix(PREFIX).partition(".lora_A")[0]
+        layer = adapted_name(name)
         up = factors[name.replace(".lora_A", ".lora_B")]
         try:
             if layer in experts:
-                _add_to_experts(model, experts[layer], down, up, scale)
+                _merge_into_experts(model, experts[layer], down, up, scale)
             else:
                 add_low_rank(_weight(model, layer), down, up, scale)
         except AttributeError:
@@ -88,7 +93,7 @@ def add_low_rank(weight: Tensor, down: Tensor, up: Tensor, scale: float) -> None
     weight.copy_(summed)
 
 
-def _add_to_experts(model: PreTrainedModel, weight: str, down: Tensor, up: Tensor, scale: float) -> None:
+def _merge_into_experts(model: PreTrainedModel, weight: str, down: Tensor, up: Tensor, scale: float) -> None:
     """`add_low_rank` for each expert of a stacked weight, one after another.
 
     Raises:
@@ -156,7 +161,7 @@ def save_adapter(
         experts: whole names of the stacked weights that are adapted, in the model's order.
     """
     of_experts = set(peft_names(experts).values())
-    adapted = {name.removeprefix(PREFIX).partition(".lora_")[0] for name in state if ".lora_" in name} - of_experts
+    adapted = {adapted_name(name) for name in state if ".lora_" in name} - of_experts
     if lora.layers is None:  # else full names: peft would adapt every layer that has a module of this name
         adapted = {name.rpartition(".")[2] for name in adapted}
     with replacing(folder / ADAPTER_WEIGHTS, sum(value.nbytes for value in state.values())) as temporary:

@@ -55,15 +55,14 @@ def expert_weights(model: PreTrainedModel) -> list[tuple[str, str]]:
     ]
 
 
-def add_to_experts(model: PreTrainedModel, name: str, parameter: str, start: Tensor, scale: float) -> None:
-    """Put an adapter on the stacked weight `parameter` of the module `name`; `start` is its A, (experts * rank, in)."""
+def add_to_experts(model: PreTrainedModel, name: str, parameter: str, rank: int, scale: float) -> ExpertLora:
+    """Put an adapter on the stacked weight `parameter` of the module `name`; its A is yet to be filled."""
     module: Any = model.get_submodule(name)
-    weight = getattr(module, parameter)
-    adapter = ExpertLora(weight, is_transposed(module), len(start) // len(weight), scale)
-    adapter.lora_A.data.copy_(start)
+    adapter = ExpertLora(getattr(module, parameter), is_transposed(module), rank, scale)
     if not parametrize.is_parametrized(module):  # a layer reads its weights once per expert
         module.forward = partial(_read_once, module.forward)
     parametrize.register_parametrization(module, parameter, adapter)
+    return adapter
 
 
 def _read_once(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -28,7 +28,7 @@ from slingshot.config.recipe import Lora
 from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_text, mix
 from slingshot.nn import expert_lora
-from slingshot.nn.adapter_files import PREFIX, read_adapter
+from slingshot.nn.adapter_files import PREFIX, adapted_name, read_adapter
 from slingshot.nn.expert_lora import ExpertLora, peft_names
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj")
@@ -248,7 +248,7 @@ def add_adapters(model: PreTrainedModel, lora: Lora, rank: int, alpha: int, seed
     dropout = Dropout(lora.dropout)
     for name in target_names(model, lora.targets, lora.layers):
         adapted = _adapt(model, name, rank, alpha / rank, dropout)
-        adapted.lora_A.data.copy_(_start(rank, adapted.in_features, seed, name))
+        adapted.lora_A.data.copy_(_start(adapted.lora_A.shape, seed, name))
     if lora.experts:
         _add_to_experts(model, lora, rank, alpha / rank, seed)
     return dropout
@@ -263,16 +263,18 @@ def attach_adapter(model: PreTrainedModel, folder: Path) -> None:
         StudyError: a file is missing or cut, or the adapter was made for another model.
     """
     config, state = read_adapter(folder)
-    scale, dropout = config["lora_alpha"] / config["r"], Dropout(0.0)
+    rank, dropout = config["r"], Dropout(0.0)
+    scale = config["lora_alpha"] / rank
     experts = peft_names(config.get("target_parameters") or [])
-    adapted = {name.removeprefix(PREFIX).partition(".lora_A")[0]: A for name, A in state.items() if ".lora_A" in name}
     try:
-        for name in adapted.keys() - set(experts.values()):
-            _adapt(model, name, len(adapted[name]), scale, dropout)
-        for weight, name in experts.items():
+        for name in {adapted_name(name) for name in state if ".lora_" in name} - set(experts.values()):
+            _adapt(model, name, rank, scale, dropout)
+        for weight in experts:
             module, _, parameter = weight.rpartition(".")
-            expert_lora.add_to_experts(model, module, parameter, adapted[name], scale)
+            expert_lora.add_to_experts(model, module, parameter, rank, scale)
         load_adapter_state(model, {name: value for name, value in state.items() if ".lora_" in name})
+    except torch.OutOfMemoryError:
+        raise
     except (AttributeError, KeyError, ValueError, RuntimeError) as error:
         raise StudyError(f"{folder} holds an adapter of another model ({error}): finetune it again") from None
 
@@ -293,17 +295,14 @@ def _add_to_experts(model: PreTrainedModel, lora: Lora, rank: int, scale: float,
     if not chosen:
         raise StudyError(f"finetune.lora.experts: {type(model).__name__} has no experts that lie in one tensor")
     for name, parameter in chosen:
-        weight: Any = getattr(model.get_submodule(name), parameter)
-        rows = rank * weight.shape[0]
-        into = weight.shape[1 if expert_lora.is_transposed(model.get_submodule(name)) else 2]
-        start = _start(rows, into, seed, f"{name}.{parameter}")
-        expert_lora.add_to_experts(model, name, parameter, start, scale)
+        adapter = expert_lora.add_to_experts(model, name, parameter, rank, scale)
+        adapter.lora_A.data.copy_(_start(adapter.lora_A.shape, seed, f"{name}.{parameter}"))
 
 
-def _start(rows: int, columns: int, seed: int, name: str) -> Tensor:
+def _start(shape: torch.Size, seed: int, name: str) -> Tensor:
     """A of a new adapter, as peft draws it, from the seed and the name of what is adapted."""
     generator = torch.Generator().manual_seed(int(digest_of_text(f"{seed} {name}")[:15], 16))
-    start = torch.empty(rows, columns)
+    start = torch.empty(shape)
     nn.init.kaiming_uniform_(start, a=5**0.5, generator=generator)
     return start
 

@@ -21,12 +21,19 @@ SPINNING = {"GOMP_SPINCOUNT": "4000"}
 ASLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
+class Ticks(NamedTuple):
+    """Of a core's clock, since the machine started."""
+
+    idle: int
+    all: int
+
+
 def wait_policy(environment: Mapping[str, str], seconds: float = 0.1, looks: int = 3) -> dict[str, str]:
-    """The environment variables for OpenMP's threads; none where somebody has set them.
+    """The environment variables for OpenMP's threads; none where somebody has set them, or for one thread.
 
     Cores are idle if they were so in one of a few looks: Snakemake may still be busy with what it just started.
     """
-    if {*SPINNING, *ASLEEP} & environment.keys():
+    if {*SPINNING, *ASLEEP} & environment.keys() or environment.get("OMP_NUM_THREADS") == "1":  # Snakemake's `threads`
         return {}
     for _ in range(looks):
         idle = idle_cores(seconds)
@@ -50,13 +57,6 @@ def idle_cores(seconds: float) -> float | None:
 def _idle_share(before: Ticks, after: Ticks) -> float:
     passed = after.all - before.all
     return (after.idle - before.idle) / passed if passed > 0 else 0.0
-
-
-class Ticks(NamedTuple):
-    """Of a core's clock, since the machine started."""
-
-    idle: int
-    all: int
 
 
 def _times() -> dict[str, Ticks] | None:

@@ -36,7 +36,7 @@ from slingshot.nn.adapter_files import save_adapter
 from slingshot.nn.class_head import replace_head, trained_state, with_labels
 from slingshot.nn.packed_attention import attending_by
 from slingshot.training import batches as packing
-from slingshot.training import checkpoints, forward_paths, step_graphs, token_budget
+from slingshot.training import checkpoints, forward_paths, token_budget
 from slingshot.training.answer_scores import micro_f1, set_reader, share_equal
 from slingshot.training.batches import Packed, Sample
 from slingshot.training.checkpoints import as_checkpoint, restore_newest, run_key
@@ -106,7 +106,7 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
         if workers.rank == 0:
             with timed(seconds, "save"):
                 save_best(job, card, trainer, state, classes, rank, alpha)
-            notes += step_graphs.notes_of(trainer.graphs)
+            notes += [] if trainer.graphs is None else trainer.graphs.notes
             write_results(job, card, tokenizer, trainer, state, rank, alpha, seconds, notes)
             checkpoints.remove_checkpoints(job.adapter)
 
@@ -210,10 +210,12 @@ def _gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) -> BatchLo
     workers, count = trainer.workers, completion_tokens(batch)
     total = torch.zeros((), dtype=torch.float64, device=workers.device)
     parts: list[tuple[Tensor, Packed]] = []
-    step_graphs.reset(trainer.graphs)
+    graphs = trainer.graphs
+    if graphs is not None:
+        graphs.reset()
     for waiting in micro_batches(trainer, batch, epoch):
         packed = waiting.to(trainer.workers.device)
-        found = step_graphs.replay(trainer.graphs, packed, count)
+        found = None if graphs is None else graphs.run(packed, count)
         loss, losses = found or add_gradients(trainer.path, trainer.dropout, packed, count)
         total += loss
         parts.append((losses, packed))

@@ -238,22 +238,6 @@ class StepGraphs:
         return [part.view_as(one) for part, one in zip(self._flat.split(sizes), self._parameters, strict=True)]
 
 
-def reset(graphs: StepGraphs | None) -> None:
-    """`StepGraphs.reset`, where there are graphs."""
-    if graphs is not None:
-        graphs.reset()
-
-
-def replay(graphs: StepGraphs | None, packed: Packed, count: int) -> tuple[Tensor, Tensor] | None:
-    """`StepGraphs.run`, where there are graphs."""
-    return None if graphs is None else graphs.run(packed, count)
-
-
-def notes_of(graphs: StepGraphs | None) -> list[str]:
-    """`StepGraphs.notes`, where there are graphs."""
-    return [] if graphs is None else graphs.notes
-
-
 def is_launch_bound(work: Callable[[], object], wait: Callable[[], None]) -> bool:
     """Whether the device waits for the host: `work` is enqueued for most of the time until `wait` returns."""
     wait()

@@ -14,7 +14,7 @@ from slingshot.models.device_memory import free_bytes, release_memory
 from slingshot.nn.supported_layers import rotary_meets_batch
 from slingshot.training import batches as packing
 from slingshot.training.batches import Sample
-from slingshot.training.loss import token_losses
+from slingshot.training.loss import add_gradients
 from slingshot.training.samples import longest_of
 from slingshot.training.state import FinetuneJob, Trainer, trained_parameters
 from slingshot.training.step_graphs import StepGraphs, is_launch_bound
@@ -150,9 +150,8 @@ def probe_step(trainer: Trainer, tokens: int) -> int:
     """Forward and backward over about `tokens` tokens of the longest samples; returns how many they were."""
     packed = packing.pack(probed_samples(trainer, tokens), trainer.seed, 0, trainer.path.multiple_of)
     packed = packed.to(trainer.workers.device)
-    trainer.dropout.set_rows(packed.row_keys)
     try:
-        token_losses(trainer.path.logits(packed), packed.targets).sum().backward()
+        add_gradients(trainer.path, trainer.dropout, packed, count=1)
     finally:
         trainer.optimizer.zero_grad(set_to_none=True)
     return int(packed.input_ids.shape[1])

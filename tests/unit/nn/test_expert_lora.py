@@ -9,19 +9,14 @@ from slingshot.config.recipe import Lora
 from slingshot.core.errors import StudyError
 from slingshot.nn import expert_lora, lora
 from slingshot.nn.adapter_files import merge_adapter, save_adapter
-from tests.unit.tiny_models import tiny_model
+from tests.unit.tiny_models import adapted_model, tiny_model
 
 WITH_EXPERTS = Lora(r=4, alpha=8, dropout=0.1, experts=True)
 FAMILIES = ["mixtral", "qwen3_moe", "gpt_oss"]  # the last keeps (experts, in, out)
 
 
 def trained(family, wanted=WITH_EXPERTS):
-    model = tiny_model(family)
-    lora.add_adapters(model, wanted, 4, 8, seed=3)
-    torch.manual_seed(1)
-    for _, adapter in lora.all_adapters(model):
-        adapter.lora_B.data.normal_(0, 0.1)
-    return model
+    return adapted_model(family, wanted)
 
 
 def saved(model, folder, wanted=WITH_EXPERTS):

@@ -11,18 +11,13 @@ from slingshot.config.recipe import Lora
 from slingshot.core.errors import StudyError
 from slingshot.nn import lora
 from slingshot.nn.adapter_files import add_low_rank, save_adapter
-from tests.unit.tiny_models import tiny_model
+from tests.unit.tiny_models import adapted_model, tiny_model
 
 ALL = Lora(r=4, alpha=8, dropout=0.1)
 
 
 def trained(family, wanted=ALL):
-    model = tiny_model(family)
-    lora.add_adapters(model, wanted, 4, 8, seed=3)
-    torch.manual_seed(1)
-    for _, layer in lora.adapters(model):
-        layer.lora_B.data.normal_(0, 0.1)
-    return model
+    return adapted_model(family, wanted)
 
 
 @pytest.mark.parametrize("family", ["llama", "phi3", "gemma3_text"])

@@ -53,6 +53,12 @@ def test_what_somebody_has_set_stays(watched, name):
     assert processors.wait_policy({name: "1"}) == {}
 
 
+def test_one_thread_waits_for_nobody(watched):
+    watched({0: (0, 10), 1: (0, 10)})
+    assert processors.wait_policy({"OMP_NUM_THREADS": "1"}) == {}
+    assert processors.wait_policy({"OMP_NUM_THREADS": "2"}) == processors.SPINNING
+
+
 @pytest.mark.parametrize("text", [None, "", "cpu0 a b", "cpu0 1 2\n"])
 def test_where_the_system_does_not_say_they_sleep(monkeypatch, tmp_path, text):
     path = tmp_path / "stat"
