@@ -89,7 +89,7 @@ def our_arm(files: DataFiles, arm: ArmFiles, sets: dict[str, Path]) -> dict[str,
     for called, split in sets.items():
         out = arm.test_set(called)
         run(
-            program / "predict_fitted.py", "--spec", answer, "--arm", name, "--fitted", fitted, "--split", split,
+            program / "predict_fitted.py", "--spec", answer, "--arm", name, "--fitted", fitted, "--splits", split,
             "--predictions", out.predictions, "--record", out.record("predict"), "--device", "cpu",
         )  # fmt: skip
         found[called] = [each.code for each in read_predictions(out.predictions)]

@@ -47,7 +47,7 @@ def commands_of(
     candidates: int = 5,
     several: bool = False,
 ) -> list[tuple[str, list[str]]]:
-    """The two programs that fit a rival on data/train.parquet and answer data/test.parquet, with their words.
+    """The two programs that fit a rival on data/train.parquet and answer test and validation, with their words.
 
     Args:
         out: laid out as the arm's folder.
@@ -69,12 +69,16 @@ def commands_of(
     answer = {
         "arm": arm,
         "spec": json.dumps({"rival": recipe["rival"], "candidates": candidates, "several": several}),
-        "split": data / "test.parquet",
+        "splits": [data / "test.parquet", data / "validation.parquet"],
         "fitted": out / "fitted",
-        "predictions": out / "predictions.jsonl",
+        "predictions": [out / "predictions.jsonl", out / "validation/predictions.jsonl"],
         "record": out / "predict.json",
     }
     return [
-        (program, [word for name, value in options.items() if value for word in (f"--{name}", str(value))])
+        (program, [word for name, value in options.items() if value for word in (f"--{name}", *_words(value))])
         for program, options in (("fit.py", fit), ("predict_fitted.py", answer))
     ]
+
+
+def _words(value: Any) -> list[str]:
+    return [str(each) for each in (value if isinstance(value, list) else [value])]

@@ -148,7 +148,7 @@ def test_a_snakemake_command_parses_and_finds_its_target(command):
             ("results/report.html",),
             {
                 "prepare_data": 1, "fit": 1, "predict_fitted": 1, "fetch_model": 4, "finetune": 6, "predict": 8,
-                "predict_validation": 4, "predict_fitted_validation": 1, "score": 9,
+                "predict_validation": 4, "score": 9,
                 "compare": 1, "report": 1,
             },
         ),

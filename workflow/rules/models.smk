@@ -3,6 +3,8 @@
 
 rule fetch_model:
     "Fetch one model and write its card; a GGUF or a cut network becomes safetensors beside it."
+    input:
+        first_of_source,
     output:
         card=RESULTS.model_card("{model}"),
     log:
@@ -11,6 +13,7 @@ rule fetch_model:
         RESULTS.benchmark("fetch_model/{model}")
     wildcard_constraints:
         model=one_of(FETCHED),
+    priority: 1  # a network that cannot be had shows before anything is computed
     conda:
         "../../envs/environment.yaml"
     threads: 1

@@ -22,7 +22,7 @@ rule fit:
         arm=one_of(arms_by_rule("fit")),
     conda:
         "../../envs/environment.yaml"
-    threads: 2
+    threads: threads_of_fit
     resources:
         again=again_flag,
         gpu=gpus_of_predict,
@@ -44,13 +44,15 @@ rule fit:
 
 
 rule predict_fitted:
-    "Answer every dialogue of the test split with a fitted pipeline."
+    "Answer every dialogue of test and validation with a fitted pipeline: loading it takes as long as answering."
     input:
         pipeline=ARM.pipeline,
         model=card_of,
         test=RESULTS.data.test,
+        validation=RESULTS.data.validation,
     output:
         predictions=ARM.predictions,
+        validation=ARM.validation.predictions,
         record=ARM.record("predict"),
         process=ARM.process("predict"),
     log:
@@ -61,7 +63,7 @@ rule predict_fitted:
         arm=one_of(arms_by_rule("predict_fitted")),
     conda:
         "../../envs/environment.yaml"
-    threads: 2
+    threads: 1
     resources:
         again=again_flag,
         gpu=gpus_of_predict,
@@ -76,25 +78,8 @@ rule predict_fitted:
         "launch --gpus {resources.gpu} --gpus-wanted {resources.gpus_wanted} --step predict"
         " --arm {wildcards.arm:q} --record {output.process:q} --log {log:q} {resources.again} --"
         ' predict_fitted.py --spec {params.spec:q} --arm {wildcards.arm:q} --fitted "$(dirname {input.pipeline:q})"'
-        " --split {input.test:q} --predictions {output.predictions:q} --record {output.record:q}"
-        " --device {resources.device}"
-
-
-use rule predict_fitted as predict_fitted_validation with:
-    input:
-        pipeline=ARM.pipeline,
-        model=card_of,
-        test=RESULTS.data.validation,
-    output:
-        predictions=ARM.validation.predictions,
-        record=ARM.validation.record("predict"),
-        process=ARM.validation.process("predict"),
-    log:
-        RESULTS.log("{arm}/predict_fitted_validation"),
-    benchmark:
-        RESULTS.benchmark("{arm}/predict_fitted_validation")
-    wildcard_constraints:
-        arm=one_of([path for path in VALIDATED if path in arms_by_step("predict_fitted")]),
+        " --splits {input.test:q} {input.validation:q} --predictions {output.predictions:q} {output.validation:q}"
+        " --record {output.record:q} --device {resources.device}"
 
 
 rule import_predictions:

@@ -46,8 +46,10 @@ use rule predict_fitted as predict_fitted_test_set with:
     input:
         pipeline=ARM.pipeline,
         test=SET,
+        validation=[],
     output:
         predictions=ON_SET.predictions,
+        validation=[],
         record=ON_SET.record("predict"),
         process=ON_SET.process("predict"),
     log:

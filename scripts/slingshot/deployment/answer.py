@@ -174,7 +174,7 @@ def _by_pipeline(record: StepRecord, files: ArmFiles, arm: Arm, split: Path, dev
     spec = _spec_of(PredictFittedSpec, record, arm)
     columns = ("sample_id", "text", "label", *([LABELS.name] if spec.several else []))
     frame = read_split(split, columns)
-    predictions, _ = predict(spec, arm.path, files.fitted, frame, device)
+    [predictions], _ = predict(spec, arm.path, files.fitted, [frame], device)
     return predictions
 
 

@@ -1,9 +1,10 @@
-"""The steps `fit` and `predict_fitted`: a rival fitted on train, its pipeline kept in files, a split answered by it."""
+"""The steps `fit` and `predict_fitted`: a rival fitted on train, its pipeline kept in files, splits answered by it."""
 
 from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from slingshot.core.hashing import digest_of_file, digest_of_text
 from slingshot.data.splitting import stratified_order
 from slingshot.rivals.pipeline import (
     PIPELINE,
+    Answered,
     FitJob,
     Fitted,
     Pipeline,
@@ -101,6 +103,7 @@ def fit(spec: FitSpec, arm: str, files: FitFiles, device: str) -> None:
         inputs=inputs,
         versions=versions(),
         device=device_name(device),
+        dtype=fitted.training.get("dtype"),
         seed=spec.seed,
         seconds=job.seconds,
         samples=len(train),
@@ -140,24 +143,34 @@ def save(fitted: Fitted, spec: FitSpec, job: FitJob, folder: Path, rule: SetRule
     ).write(folder / PIPELINE)
 
 
-def predict_split(
-    spec: PredictFittedSpec, arm: str, fitted: Path, split: Path, predictions: Path, record: Path, device: str
+def predict_splits(
+    spec: PredictFittedSpec,
+    arm: str,
+    fitted: Path,
+    splits: Sequence[Path],
+    predictions: Sequence[Path],
+    record: Path,
+    device: str,
 ) -> None:
-    """Answer a split with the pipeline in `fitted`; write predictions.jsonl and the step's record.
+    """Answer splits with the pipeline in `fitted`, which is loaded once; write their answers and the step's record.
+
+    Args:
+        predictions: as many files as `splits`, each of the split in its place.
 
     Raises:
         StudyError: the folder holds no fitted pipeline.
     """
     columns = [*COLUMNS, LABELS.name] if spec.several else COLUMNS
-    answers, made = predict(spec, arm, fitted, read_split(split, columns), device)
-    write_predictions(predictions, answers)
+    answers, made = predict(spec, arm, fitted, [read_split(split, columns) for split in splits], device)
+    for path, answered in zip(predictions, answers, strict=True):
+        write_predictions(path, answered)
     made.write(record)
 
 
 def predict(
-    spec: PredictFittedSpec, arm: str, folder: Path, split: pd.DataFrame, device: str
-) -> tuple[list[Prediction], StepRecord]:
-    """Answer a split with the pipeline in `folder`.
+    spec: PredictFittedSpec, arm: str, folder: Path, splits: Sequence[pd.DataFrame], device: str
+) -> tuple[list[list[Prediction]], StepRecord]:
+    """Answer splits with the pipeline in `folder`: the predictions of each, and the record of all of them.
 
     Raises:
         StudyError: the folder holds no fitted pipeline, or one that answers with sets where one label is asked for, or
@@ -169,16 +182,14 @@ def predict(
     seconds: dict[str, float] = {}
     with timed(seconds, "load"):
         fitted = load_fitted(folder, device)
-    with timed(seconds, "classify"):
-        answered = fitted.answer(split["text"].tolist())
-    ids, asked = split["sample_id"].tolist(), _texts(split)
-    if rule is not None:
-        truths = asked.sets or [[] for _ in ids]  # new texts have none
-        predictions = set_predictions_of(answered, fitted.labels, ids, truths, spec.candidates, rule)
-    else:
-        predictions = predictions_of(answered, fitted.labels, ids, asked.labels, spec.candidates)
-    right = float(np.mean([is_right(each) for each in predictions])) if predictions else 0.0
-    log.info("%s: %d samples, %.1f%% right", arm, len(predictions), 100 * right)
+    answers = []
+    for split in splits:
+        with timed(seconds, "classify"):
+            answered = fitted.answer(split["text"].tolist())
+        answers.append(_predictions_of(answered, fitted, split, spec.candidates, rule))
+        right = float(np.mean([is_right(each) for each in answers[-1]])) if answers[-1] else 0.0
+        log.info("%s: %d samples, %.1f%% right", arm, len(answers[-1]), 100 * right)
+    whole = [each for answered in answers for each in answered]
     record = StepRecord(
         step="predict",
         arm=arm,
@@ -186,12 +197,23 @@ def predict(
         versions=versions(),
         device=device_name(device),
         seconds=seconds,
-        samples=len(predictions),
-        prompt_tokens=sum(answered.tokens),
-        truncated_samples=sum(answered.truncated),
+        samples=len(whole),
+        prompt_tokens=sum(each.prompt_tokens for each in whole),
+        truncated_samples=sum(each.truncated for each in whole),
         peak_allocated=peak_allocated(device),
     )
-    return predictions, record
+    return answers, record
+
+
+def _predictions_of(
+    answered: Answered, fitted: Fitted, split: pd.DataFrame, candidates: int, rule: SetRule | None
+) -> list[Prediction]:
+    """A split's answers as predictions: one label each, or by `rule` a set."""
+    ids, asked = split["sample_id"].tolist(), _texts(split)
+    if rule is None:
+        return predictions_of(answered, fitted.labels, ids, asked.labels, candidates)
+    truths = asked.sets or [[] for _ in ids]  # new texts have none
+    return set_predictions_of(answered, fitted.labels, ids, truths, candidates, rule)
 
 
 def peak_allocated(device: str) -> int | None:

@@ -55,9 +55,26 @@ def test_the_pipeline_in_files_answers_new_texts_alike(outputs: list[Path]) -> N
     np.testing.assert_allclose(np.log(probabilities.max(axis=1)), likeliest, atol=1e-12)
 
 
+def test_one_process_answers_test_and_validation(outputs: list[Path]) -> None:
+    fitted = load_fitted(outputs[0] / "fitted")
+    for number, file in ((2, "predictions.jsonl"), (1, "validation/predictions.jsonl")):
+        asked, answers = samples(40, number), read_predictions(outputs[0] / file)
+        assert [answer.sample_id for answer in answers] == asked["sample_id"].tolist()
+        probabilities = fitted.answer(asked["text"].tolist()).probabilities
+        assert [answer.code for answer in answers] == [fitted.labels[best] for best in probabilities.argmax(axis=1)]
+
+
+def test_a_split_without_a_file_for_its_answers_is_refused(data: Path, tmp_path: Path) -> None:
+    program, words = commands_of(data, tmp_path, {"rival": "tfidf"})[1]
+    words.remove(str(tmp_path / "validation/predictions.jsonl"))
+    done = subprocess.run([sys.executable, SCRIPTS / program, *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "need as many files" in done.stderr
+
+
 def test_the_records_say_what_cost_needs(outputs: list[Path]) -> None:
+    """Of answering: the samples of both splits, as the process that is paid for answered both."""
     fit, predict = (read_step_record(outputs[0] / f"{step}.json") for step in ("finetune", "predict"))
-    assert (fit.step, fit.samples, predict.step, predict.samples) == ("finetune", 40, "predict", 40)
+    assert (fit.step, fit.samples, predict.step, predict.samples) == ("finetune", 40, "predict", 80)
     assert fit.seconds["train"] > 0 and predict.seconds["classify"] > 0
     assert read_json(outputs[0] / "training.json")["train_samples"] == 40
 

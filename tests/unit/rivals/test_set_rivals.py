@@ -92,14 +92,14 @@ def test_the_files_answer_new_texts_alike(arm: Path) -> None:
     sets = answered_sets(fitted.answer(split["text"].tolist()).probabilities, fitted.labels, rule)
     assert sets == [each.codes for each in answers]
     spec = PredictFittedSpec(rival="any", candidates=2, several=True)
-    new, _ = predict(spec, "an arm", arm / "fitted", split[["sample_id", "text", "label"]], "cpu")
+    [new], _ = predict(spec, "an arm", arm / "fitted", [split[["sample_id", "text", "label"]]], "cpu")
     assert [each.codes for each in new] == sets
     assert {tuple(each.labels or []) for each in new} == {()}
 
 
 def test_a_pipeline_of_sets_answers_no_study_of_single_labels(arm: Path) -> None:
     with pytest.raises(StudyError, match=r"was fitted with data\.several set: fit it again"):
-        predict(PredictFittedSpec(rival="any", candidates=2), "an arm", arm / "fitted", documents(5, 2), "cpu")
+        predict(PredictFittedSpec(rival="any", candidates=2), "an arm", arm / "fitted", [documents(5, 2)], "cpu")
 
 
 def test_the_threshold_is_the_best_of_all() -> None:
