@@ -190,8 +190,8 @@ def parts_of(study: Study, kind: NumberType, steps: int, prompts: int, threads: 
         Part("starts of a job without torch", amounts.other_jobs, lambda: seconds_of_imports("pandas, pyarrow"), 1),
         Part("starts of a job with torch", amounts.torch_jobs, lambda: seconds_of_imports("torch, transformers"), 1),
         Part("finetuning steps", training, lambda: seconds_per_training_step(recipe, depth, kind, steps), threads),
-        Part("encoder steps", encoding, lambda: seconds_per_encoder_step(encoder.batch_size, steps), threads),
-        Part("embedded texts", rows, lambda: seconds_per_embedding(prompts), threads),
+        Part("encoder steps", encoding, lambda: seconds_per_encoder_step(encoder.batch_size, kind, steps), threads),
+        Part("embedded texts", rows, lambda: seconds_per_embedding(prompts, kind), threads),
         Part("finetuned answers", amounts.test, finetuned, threads),
         Part("untrained answers", amounts.test, untrained, threads),
     ]
@@ -205,8 +205,8 @@ def amounts_of(study: Study) -> Amounts:
     networks = len(study.networks)
     rivals = len(study.embedding) + len(study.encoder)
     answered = len(study.llm) + len(study.slm)
-    with_torch = networks + len(study.slm) + answered + 3 * rivals  # fetch, finetune, predict, fit and answer twice
-    other = 1 + 3 + answered + rivals + 1 + 2  # prepare, TF-IDF, score, compare, report
+    with_torch = networks + len(study.slm) + answered + 2 * rivals  # fetch, finetune, predict, fit and answer
+    other = 1 + 2 + answered + rivals + 1 + 2  # prepare, TF-IDF, score, compare, report
     return Amounts(train, validation, rows - train - validation, with_torch, other)
 
 
@@ -282,23 +282,25 @@ def seconds_per_answer(model: PreTrainedModel, prompts: int, new_tokens: int) ->
     return meter.read().times(1 / prompts)
 
 
-def seconds_per_encoder_step(batch: int, steps: int) -> Cost:
-    """A step of all-MiniLM-L6-v2's shape, whole network and optimizer, in float32."""
+def seconds_per_encoder_step(batch: int, kind: NumberType, steps: int) -> Cost:
+    """A step of all-MiniLM-L6-v2's shape, whole network and optimizer; `kind` is the forward pass's type."""
     model = BertForSequenceClassification(BertConfig(**MINILM)).train()
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     ids, labels = torch.tensor(token_rows(batch, DIALOGUE, 30_000)), torch.zeros(batch, dtype=torch.int64)
     for step in range(steps + 1):
         if step == 1:
             meter = Meter()
-        model(input_ids=ids, labels=labels).loss.backward()
+        with torch.autocast("cpu", getattr(torch, kind), enabled=kind != "float32"):
+            loss = model(input_ids=ids, labels=labels).loss
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
     return meter.read().times(1 / steps)
 
 
-def seconds_per_embedding(texts: int) -> Cost:
-    """Of a dialogue through all-MiniLM-L6-v2's shape, in float32."""
-    model = BertModel(BertConfig(**MINILM)).eval()
+def seconds_per_embedding(texts: int, kind: NumberType) -> Cost:
+    """Of a dialogue through all-MiniLM-L6-v2's shape."""
+    model = BertModel(BertConfig(**MINILM)).to(getattr(torch, kind)).eval()
     ids = torch.tensor(token_rows(texts, DIALOGUE, 30_000))
     with torch.no_grad():
         model(input_ids=ids)

@@ -43,7 +43,11 @@ class EmbeddingSettings(Spec):
         description="tokens per window; a longer text has several, whose vectors are averaged",
     )
     classifier: LinearClassifier = LinearClassifier()
-    dtype: Dtype = Field("float32", description="number type of the network's weights")
+    dtype: Dtype = Field(
+        "float32",
+        description="number type of the network's weights; auto: bfloat16 on a GPU and on processors that multiply it, "
+        "else float32",
+    )
 
 
 class EncoderSettings(Spec):
@@ -61,8 +65,10 @@ class EncoderSettings(Spec):
     )
     patience: Count | None = Field(3, description="stop after N epochs without gain on validation; null: never")
     max_steps: Count | None = Field(None, description="stop after N optimizer steps")
-    dtype: Literal["float32", "bfloat16"] = Field(
-        "float32", description="number type of the forward pass; the weights that are trained stay in float32"
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "float32",
+        description="number type of the forward pass, the weights that are trained stay in float32; auto: bfloat16 on "
+        "a GPU and on processors that multiply it, else float32",
     )
 
 

@@ -27,6 +27,7 @@ from slingshot.core.files import read_json_with, write_json
 from slingshot.core.progress import progress
 from slingshot.core.terminal import step_name
 from slingshot.models.loading import load_network
+from slingshot.models.number_types import number_type
 from slingshot.rivals.kept_objects import read_object, write_object
 from slingshot.rivals.pipeline import Answered, FitJob, Texts
 from slingshot.rivals.set_answers import best_threshold
@@ -95,10 +96,14 @@ def pooled(hidden: Any, mask: Any, pooling: str) -> Any:
 
 
 def load_embedder(card: ModelCard, settings: EmbeddingSettings, device: str) -> Embedder:
-    """Load the network that a card names, in evaluation mode."""
+    """Load the network that a card names, in evaluation mode.
+
+    The embedder's settings, which are kept, name the type that `auto` became: another machine embeds in it, too.
+    """
     import torch
     from transformers import AutoModel
 
+    settings = settings.model_copy(update={"dtype": number_type(settings.dtype, device)})
     network = load_network(card, AutoModel, getattr(torch, settings.dtype))
     return Embedder(card, settings, padded_tokenizer(card.folder), network.to(device), device)
 
@@ -150,7 +155,8 @@ def fit_rival(job: FitJob) -> FittedEmbedding:
             scaler, classifier, chosen = choose_classifier(
                 vectors, job.train.labels, held_out, job.validation.labels, settings, job.seed
             )
-    return FittedEmbedding(embedder, scaler, classifier, job.card_path, chosen | {"trained_tokens": sum(tokens)})
+    chosen |= {"trained_tokens": sum(tokens), "dtype": embedder.settings.dtype}
+    return FittedEmbedding(embedder, scaler, classifier, job.card_path, chosen)
 
 
 def choose_classifier(

@@ -19,12 +19,14 @@ from typing import Any
 import numpy as np
 
 from slingshot.artifacts.records import timed
+from slingshot.config.base import NumberType
 from slingshot.config.rivals import EncoderSettings
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json_with, write_json
 from slingshot.core.progress import progress
 from slingshot.core.terminal import step_name
 from slingshot.models.loading import load_network
+from slingshot.models.number_types import number_type
 from slingshot.rivals.pipeline import Answered, FitJob, Texts
 from slingshot.rivals.token_windows import (
     TOKENS_PER_BATCH,
@@ -90,6 +92,7 @@ def fit_rival(job: FitJob) -> FittedEncoder:
         raise StudyError("train holds one label; an encoder needs two or more")
     assert job.card is not None
     settings = EncoderSettings.model_validate(job.recipe.model_dump(include=set(EncoderSettings.model_fields)))
+    dtype = number_type(settings.dtype, job.device)
     with timed(job.seconds, "imports"):
         import torch
         from transformers import AutoModelForSequenceClassification, set_seed
@@ -102,7 +105,8 @@ def fit_rival(job: FitJob) -> FittedEncoder:
     with timed(job.seconds, "encode"):
         train, validation = (_rows(tokenizer, split, labels, length) for split in (job.train, job.validation))
     with timed(job.seconds, "train"):
-        training = _train(job, settings, tokenizer, network, train, validation, len(labels))
+        training = _train(job, settings, dtype, tokenizer, network, train, validation, len(labels))
+    training["dtype"] = dtype
     training["trained_tokens"] = round(sum(len(row["input_ids"]) for row in train) * training["epochs"])
     return FittedEncoder(tokenizer, network.to(job.device), labels, length, job.device, training, job.several)
 
@@ -129,6 +133,7 @@ def _rows(tokenizer: Any, split: Texts, labels: list[str], length: int) -> list[
 def _train(
     job: FitJob,
     settings: EncoderSettings,
+    dtype: NumberType,
     tokenizer: Any,
     network: Any,
     train: list[dict[str, Any]],
@@ -149,7 +154,7 @@ def _train(
     judged = bool(validation)
     trainer = Trainer(
         model=network,
-        args=_arguments(job, settings, len(train), judged),
+        args=_arguments(job, settings, dtype, len(train), judged),
         train_dataset=train,
         eval_dataset=validation if judged else None,
         data_collator=collate,
@@ -185,7 +190,7 @@ def shows_steps(open_meter: ExitStack) -> Any:
     return ShowsSteps()
 
 
-def _arguments(job: FitJob, settings: EncoderSettings, samples: int, judged: bool) -> Any:
+def _arguments(job: FitJob, settings: EncoderSettings, dtype: NumberType, samples: int, judged: bool) -> Any:
     from transformers import TrainingArguments
 
     steps = max(1, round(settings.epochs * samples / settings.batch_size))
@@ -207,7 +212,7 @@ def _arguments(job: FitJob, settings: EncoderSettings, samples: int, judged: boo
         report_to=[],
         disable_tqdm=True,
         use_cpu=job.device == "cpu",
-        bf16=settings.dtype == "bfloat16",
+        bf16=dtype == "bfloat16",
         seed=job.seed,
         data_seed=job.seed,
         dataloader_pin_memory=job.device == "cuda",

@@ -20,6 +20,7 @@ from slingshot.config.rivals import EmbeddingSettings
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, read_jsonl, write_json
 from slingshot.deployment.pipelines import compare_answers, copy_pipeline
+from slingshot.models import number_types
 from slingshot.rivals import encoder
 from slingshot.rivals.embedding import load_embedder, pooled
 from slingshot.rivals.pipeline import load_fitted
@@ -77,7 +78,25 @@ def test_the_records_say_what_cost_needs(arm: Path) -> None:
     assert fit.trained_tokens >= 120 * 14
     assert fit.inputs["model"] == read_model_card(arm.parents[1] / "models/tiny.json").revision
     assert predict.prompt_tokens == (60 + 40) * 14  # of test and validation
+    assert fit.dtype == "float32"
     assert read_json(arm / "training.json")["train_samples"] == 120
+
+
+@pytest.mark.parametrize(("flags", "dtype"), [({"avx512_bf16"}, "bfloat16"), ({"avx2"}, "float32")])
+@pytest.mark.parametrize("rival", list(RECIPES))
+def test_auto_is_the_type_that_the_processor_multiplies(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rival: str, flags: set[str], dtype: str
+) -> None:
+    monkeypatch.setattr(number_types, "processor_flags", lambda: flags)
+    out = study / f"results/{rival}/auto-{dtype}"
+    out.mkdir(parents=True)
+    recipe = RECIPES[rival] | {"dtype": "auto"}
+    fit_and_answer(study / "results/data", out, recipe, study / "results/models/tiny.json")
+    assert read_step_record(out / "finetune.json").dtype == read_json(out / "training.json")["dtype"] == dtype
+    answers = read_predictions(out / "predictions.jsonl")
+    assert sum(answer.code == answer.label for answer in answers) >= 30  # of 60; by chance 15
+    if rival == "embedding":
+        assert read_json(out / "fitted/network.json")["settings"]["dtype"] == dtype
 
 
 def test_an_embedding_refuses_another_network(arm: Path, tmp_path: Path) -> None:
