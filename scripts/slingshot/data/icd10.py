@@ -10,7 +10,8 @@ import gc
 import re
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata, resources
+from importlib import metadata
+from pathlib import Path
 from types import ModuleType
 
 from slingshot.config.base import Level
@@ -111,8 +112,9 @@ def all_labels(level: Level = "code") -> tuple[str, ...]:
 @cache
 def code_set_version() -> str:
     """The release of the code set by year, and the package that it comes from: `ICD-10-CM 2026 (April 2026), ...`."""
-    package = f"simple-icd-10-cm {metadata.version('simple-icd-10-cm')}"
-    folder = resources.files("simple_icd_10_cm").joinpath("data")
+    found = metadata.distribution("simple-icd-10-cm")
+    package = f"simple-icd-10-cm {found.version}"
+    folder = Path(str(found.locate_file("simple_icd_10_cm/data")))  # resources.files would import, and so load the set
     files = sorted(file.name for file in folder.iterdir())
     named = next((match for name in files if (match := _RELEASE.fullmatch(name))), None)
     tabular = next((name for name in files if name.endswith(".xml")), None)

@@ -1,3 +1,8 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from slingshot.data import icd10
@@ -51,3 +56,14 @@ def test_every_code_hangs_together_with_its_ancestors() -> None:
         assert code.block in blocks
         assert code.chapter in chapters
         assert name.startswith(code.category)
+
+
+def test_the_release_is_named_without_loading_the_code_set() -> None:
+    """Loading takes a second, or two where garbage is collected meanwhile."""
+    code = (
+        "import sys; from slingshot.data.icd10 import code_set_version; print(code_set_version()); "
+        "assert 'simple_icd_10_cm' not in sys.modules"
+    )
+    scripts = Path(__file__).parents[3] / "scripts"
+    done = subprocess.run([sys.executable, "-c", code], cwd=scripts, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"ICD-10-CM \d{4} \(\w+ \d{4}\), simple-icd-10-cm [\d.]+\n", done.stdout)
