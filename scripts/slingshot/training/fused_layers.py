@@ -92,7 +92,11 @@ def unsupported(model: PreTrainedModel) -> str | None:
         return f"its activation is {config.hidden_act}"
     if mixes_windows(config):
         return "some of its layers have a sliding window, and some have none"
-    base: list[Any] = [_base(module) for module in model.modules() if isinstance(module, LoraLinear | nn.Linear)]
+    head = model.get_output_embeddings()  # is no part of a layer
+    linears = [
+        module for module in model.modules() if isinstance(module, LoraLinear | nn.Linear) and module is not head
+    ]
+    base: list[Any] = [_base(module) for module in linears]
     kinds = {type(module).__name__ for module in base}
     if kinds - {"Linear", "Linear4bit"}:
         return f"it has {', '.join(sorted(kinds - {'Linear', 'Linear4bit'}))} layers"

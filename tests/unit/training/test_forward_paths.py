@@ -1,11 +1,14 @@
 """The three ways through a model give one loss and one gradient; no token sees another sample."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from slingshot.config.recipe import Lora
 from slingshot.nn import flash_kernels, lora
 from slingshot.nn import packed_attention as attention
+from slingshot.nn.class_head import replace_head
 from slingshot.training import batches as packing
 from slingshot.training import forward_paths, fused_layers
 from slingshot.training.loss import completion_tokens, faulty_samples, token_losses
@@ -81,6 +84,18 @@ def test_merged_layers_give_the_same(family, targets, layers):
     again = loss_and_gradients(model, shared, lambda packed: forward_paths.packed_logits(model, packed), [samples])
     assert again[0] != pytest.approx(plain[0], rel=1e-3)
     assert_same(again, loss_and_gradients(model, shared, path.logits, [samples]))
+
+
+def test_merged_layers_take_a_head_over_labels():
+    model, shared = adapted("llama")
+    head = replace_head(model, labels := 5, seed=1)
+    samples = [replace(one, completion=(at % labels,)) for at, one in enumerate(random_samples(4))]
+    attention.use_packed_attention(model)
+    plain = loss_and_gradients(model, shared, lambda packed: forward_paths.packed_logits(model, packed), [samples])
+    assert fused_layers.unsupported(model) is None
+    path = fused_layers.fuse(model, longest=64, compiled=False)
+    assert_same(plain, loss_and_gradients(model, shared, path.logits, [samples]))
+    assert head.weight.grad.any()
 
 
 def test_recomputed_layers_give_the_same():

@@ -4,6 +4,7 @@ No graph is captured here: what a graph replays is called instead, over the same
 """
 
 import time
+from dataclasses import replace
 
 import hypothesis.strategies as st
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 
 from slingshot.config.recipe import Lora
 from slingshot.nn import lora
+from slingshot.nn.class_head import replace_head
 from slingshot.training import batches as packing
 from slingshot.training import fused_layers, step_graphs
 from slingshot.training.batches import Sample
@@ -90,6 +92,21 @@ def test_graphs_give_the_plain_loss_and_gradients_step_after_step():
         for parameter, gradient in zip(parameters, gradients, strict=True):
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-5, atol=1e-7)
     assert "shapes" in graphs.notes[0]
+
+
+def test_a_head_over_labels_learns_by_graphs_too():
+    model = tiny_model("llama")
+    shared = lora.add_adapters(model, Lora(r=4, alpha=8, dropout=0.3), 4, 8, seed=3)
+    replace_head(model, labels := 5, seed=1)
+    path, parameters = fused_layers.fuse(model, longest=LONGEST, compiled=False), trained(model)
+    samples = [replace(one, completion=(at % labels,)) for at, one in enumerate(random_samples(6))]
+    packed = packing.pack(samples, seed=1, epoch=0)
+    _, gradients = plain(path, shared, parameters, [packed], count=6)
+    graphs = StepGraphs(path, shared, parameters, LONGEST, capture=as_it_is)
+    graphs.reset()
+    assert graphs.run(packed, 6) is not None
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-6)
 
 
 def test_a_graph_serves_all_micro_batches_of_its_bucket():
