@@ -74,7 +74,8 @@ def download(release: str, folder: Path, python: str) -> None:
     command += ["--index-url", "https://pypi.org/simple", "--python-version", python, "--only-binary=:all:"]
     command += [word for platform in (*PLATFORMS, "manylinux2014_x86_64") for word in ("--platform", platform)]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
-    clean["PIP_CONFIG_FILE"] = os.devnull  # a machine's own constraints are of another torch
+    # A machine's own constraints are of another torch.
+    clean |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     if subprocess.run([*command, release], env=clean).returncode == 0:
         return
     with tempfile.TemporaryDirectory() as scratch:
