@@ -139,3 +139,16 @@ def test_models_out_of_one_wheel_wait_for_the_first_as_an_input(tmp_path):
 def test_the_data_come_first_and_models_before_what_computes(output):
     found = dict(re.findall(r"^rule (\w+):\n(?:    .*\n)*?    priority: (\d+)", output, flags=re.MULTILINE))
     assert found == {"prepare_data": "2", "fetch_model": "1"}
+
+
+@pytest.mark.parametrize(("texts", "threads"), [(10, 1), (250_000, 2)])
+def test_embedding_many_texts_takes_two_cores_and_few_one(tmp_path, texts, threads):
+    model = {"source": {"hub": "owner/model", "revision": "1" * 40}, "size": "1B", "hardware": {"device": "cpu"}}
+    config = {"data": {"source": {"path": "a.csv"}, "labels": "plain"}, "embedding": {"m": model}, "baseline": {}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "a.csv").write_text("text,label\n" + "some text,b\n" * texts)
+    code, output = run(tmp_path, "--dry-run", "--cores", "2", "results/embedding/m/predictions.jsonl")
+    assert code == 0, output[-3000:]
+    blocks = re.findall(r"^rule (fit|predict_fitted):\n((?:    .*\n)+)", output, flags=re.MULTILINE)
+    found = {rule: int((re.search(r"^    threads: (\d+)", block, re.MULTILINE) or [0, 1])[1]) for rule, block in blocks}
+    assert found == {"fit": threads, "predict_fitted": threads}

@@ -13,6 +13,7 @@ SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from slingshot.config.arms import answers_validation, arms_of  # noqa: E402
+from slingshot.config.data import FileData  # noqa: E402
 from slingshot.config.models import GgufModel, WheelModel  # noqa: E402
 from slingshot.config.study import parse_study, read_config
 from slingshot.artifacts.layout import ResultFiles, files_of_arm, files_of_candidate  # noqa: E402
@@ -141,9 +142,24 @@ def first_of_source(wildcards):
     return RESULTS.model_card(first) if shared else []
 
 
-def threads_of_fit(wildcards):
-    """One for what mostly starts and reads: two such steps side by side end before both one after the other."""
-    return 2 if ARMS[wildcards.arm].kind == "encoder" else 1
+FEW_TEXTS = 2_000_000  # bytes of data: a network of 22M parameters embeds them in half a minute on one core
+
+
+def has_few_texts():
+    """Whether the data are so small that a step mostly starts and reads."""
+    source = STUDY.data.source
+    if not isinstance(source, FileData):
+        return False
+    paths = source.path.values() if isinstance(source.path, dict) else [source.path]
+    files = [file for path in map(Path, paths) for file in ([path] if path.is_file() else path.rglob("*"))]
+    return sum(file.stat().st_size for file in files if file.is_file()) < FEW_TEXTS
+
+
+def threads_of_rival(wildcards):
+    """Two for a network that computes; one for what mostly starts and reads: two such steps side by side end before
+    both one after the other."""
+    kind = ARMS[wildcards.arm].kind
+    return 2 if kind == "encoder" or (kind == "embedding" and not has_few_texts()) else 1
 
 
 def hardware_of(wildcards):

@@ -22,7 +22,7 @@ rule fit:
         arm=one_of(arms_by_rule("fit")),
     conda:
         "../../envs/environment.yaml"
-    threads: threads_of_fit
+    threads: threads_of_rival
     resources:
         again=again_flag,
         gpu=gpus_of_predict,
@@ -63,7 +63,7 @@ rule predict_fitted:
         arm=one_of(arms_by_rule("predict_fitted")),
     conda:
         "../../envs/environment.yaml"
-    threads: 1
+    threads: threads_of_rival
     resources:
         again=again_flag,
         gpu=gpus_of_predict,
