@@ -1,0 +1,79 @@
+# Runs groups of measurements on the GPU machine: `bash measure.sh ENVIRONMENTS OUT answering peers finetuning ...`.
+# ENVIRONMENTS is unpack.sh's target; beside it lie code, data and tok (a tokenizer's folder with a chat template).
+# Results and logs go to OUT. Rates are alone on the card; `rivals` runs its studies side by side.
+set -u
+environments=$1 out=$2
+shift 2
+here=$(dirname "$environments")
+benchmarks=$here/code/benchmarks
+export HF_HUB_OFFLINE=1 PIP_NO_INDEX=1 PIP_FIND_LINKS=$environments/wheels
+ours=(env "LD_PRELOAD=$environments/nccl.so" "$environments/ours/bin/python")
+flash=(env "LD_PRELOAD=$environments/nccl.so" "$environments/flash/bin/python")
+mkdir -p "$out"
+cd "$here/code" || exit 1
+
+said() { # a name, then a command: its last lines, all of them in OUT
+    local name=$1
+    shift
+    echo "== $name [$(date +%T)]"
+    "$@" >"$out/$name.log" 2>&1
+    echo "exit code $?"
+    tail -n 12 "$out/$name.log" | cut -c 1-1800
+}
+
+study() { # name, data, seed, targets: one of benchmarks/rivals.py, with GPU locks of its own
+    local name=$1 data=$2 seed=$3
+    shift 3
+    mkdir -p "$here/locks/$name" "$here/rivals"
+    SLINGSHOT_LOCKS=$here/locks/$name said "$name" timeout 400 "${ours[@]}" "$benchmarks/rivals.py" \
+        --shared "$here/data" --folder "$here/rivals/$name" --data "$data" --seed "$seed" --wheels "$environments/wheels" \
+        --targets "$@"
+    (cd "$here/rivals" && find "$name" -name metrics.json -o -name training.json -o -name 'predict*.json' |
+        while read -r file; do cp "$file" "$out/${file//\//_}"; done)
+}
+
+answering() {
+    local generation=("${ours[@]}" "$benchmarks/generation.py" --tokenizer "$here/tok" --work "$here/weights")
+    said answers "${generation[@]}" --out "$out/answers.json" --prompts 512 \
+        --parts checkpoint ceiling ours study start_bf16
+    said long "${generation[@]}" --out "$out/long.json" --prompts 256 --parts long
+}
+
+constrained() {
+    said constrained "${ours[@]}" "$benchmarks/generation.py" --tokenizer "$here/tok" --work "$here/weights" \
+        --out "$out/constrained.json" --prompts 256 --parts constrained
+}
+
+peers() { # after `answering`, whose weights they take
+    local rows=("$environments/vllm/bin/python" "$benchmarks/vllm_rows.py" --work "$here/weights" --seconds 210)
+    said vllm_long "${rows[@]}" --out "$out/vllm_long.json" --prompts 256 --rows long
+    said vllm "${rows[@]}" --out "$out/vllm.json" --rows bf16 study
+}
+
+finetuning() {
+    said attention "${flash[@]}" "$benchmarks/attention_kernels.py"
+    said ours "${ours[@]}" "$benchmarks/finetuning.py" --out "$out/ours" --variants ours --cards
+    said flash "${flash[@]}" "$benchmarks/finetuning.py" --out "$out/flash" --variants ours --cards
+    said unsloth "$environments/unsloth/bin/python" "$benchmarks/finetuning.py" --out "$out/unsloth" \
+        --variants unsloth --seconds 200
+}
+
+small() {
+    said 135m "${ours[@]}" "$benchmarks/finetuning.py" --out "$out/135m" --size 135m --cards --variants ours no_graphs
+    said 1b "${ours[@]}" "$benchmarks/finetuning.py" --out "$out/1b" --size 1b --cards --variants ours
+}
+
+starts() {
+    said starts "${ours[@]}" "$benchmarks/engine_parts.py" --out "$out/starts.json" --groups starting --starts 2
+}
+
+rivals() {
+    local writes=results/slm/smollm2 encoder=results/encoder/minilm_tuned/metrics.json
+    study codiesp_encoder codiesp 42 "$encoder" &
+    study codiesp_head codiesp 42 "$writes/classify/metrics.json" &
+    study mts_43 mts 43 "$writes/metrics.json" "$writes/classify/metrics.json" "$encoder" &
+    study demo_43 demo 43 "$writes/metrics.json" "$writes/classify/metrics.json" "$encoder" &
+    wait
+}
+
+for group in "$@"; do "$group"; done
