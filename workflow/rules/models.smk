@@ -3,8 +3,6 @@
 
 rule fetch_model:
     "Fetch one model and write its card; a GGUF or a cut network becomes safetensors beside it."
-    input:
-        first_of_source,
     output:
         card=RESULTS.model_card("{model}"),
     log:
@@ -12,8 +10,8 @@ rule fetch_model:
     benchmark:
         RESULTS.benchmark("fetch_model/{model}")
     wildcard_constraints:
-        model=one_of(FETCHED),
-    priority: 1  # a network that cannot be had shows before anything is computed
+        model=one_of([model for model in FETCHED if model not in SHARING]),
+    priority: 2  # a network that cannot be had shows before anything is computed
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -27,3 +25,9 @@ rule fetch_model:
     shell:
         "launch --step fetch_model --arm {wildcards.model:q} --lock {output.card:q} --log {log:q} {resources.again} --"
         " fetch_model.py --spec {params.spec:q} --study . --card {output.card:q}"
+
+
+use rule fetch_model as fetch_sharing_model with:
+    wildcard_constraints:
+        model=one_of(SHARING),
+    priority: 0  # waits for the other with a core in hand, so whatever else can run comes first

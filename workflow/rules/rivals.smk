@@ -20,6 +20,7 @@ rule fit:
         RESULTS.benchmark("{arm}/fit")
     wildcard_constraints:
         arm=one_of(arms_by_rule("fit")),
+    priority: 1  # rather than a fetch that waits for another's files
     conda:
         "../../envs/environment.yaml"
     threads: threads_of_rival
