@@ -2,7 +2,7 @@
 # ENVIRONMENTS is unpack.sh's target; beside it lie code, data and tok (a tokenizer's folder with a chat template).
 # Results and logs go to OUT. Rates are alone on the card; `rivals` runs its studies side by side.
 set -u
-environments=$1 out=$2
+environments=$(realpath -m "$1") out=$(realpath -m "$2")
 shift 2
 here=$(dirname "$environments")
 benchmarks=$here/code/benchmarks
@@ -39,7 +39,7 @@ answering() {
     said long "${generation[@]}" --out "$out/long.json" --prompts 256 --parts long
 }
 
-constrained() {
+constrained() { # after `answering`, whose weights it takes
     said constrained "${ours[@]}" "$benchmarks/generation.py" --tokenizer "$here/tok" --work "$here/weights" \
         --out "$out/constrained.json" --prompts 256 --parts constrained
 }

@@ -42,8 +42,10 @@ def main() -> None:
     for name in given.sets:
         folder = given.wheels / name
         folder.mkdir(parents=True, exist_ok=True)
-        for release in releases_of(name):
+        releases = releases_of(name)
+        for release in releases:
             download(release, folder, given.python)
+        remove_others(folder, releases)
         folders.append(name)
     split(given.wheels, folders, given.out, given.part_mb * 1_000_000)
     parts = sorted(given.out.iterdir())
@@ -83,6 +85,15 @@ def download(release: str, folder: Path, python: str) -> None:
         subprocess.run(wheel, check=True)
         (built,) = Path(scratch).glob("*-none-any.whl")
         (folder / built.name).write_bytes(built.read_bytes())
+
+
+def remove_others(folder: Path, releases: list[str]) -> None:
+    """Remove wheels of releases that the list no longer names: two of one project would be unpacked into one place."""
+    wanted = {release.replace("==", "-").replace("_", "-").replace(".", "-").lower() for release in releases}
+    for path in folder.glob("*.whl"):
+        named = "-".join(path.name.split("-")[:2]).replace("_", "-").replace(".", "-").lower()
+        if named not in wanted:
+            path.unlink()
 
 
 def split(wheels: Path, names: list[str], out: Path, size: int) -> None:

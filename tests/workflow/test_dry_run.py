@@ -115,8 +115,8 @@ def test_data_alone_large_models_alone_and_small_ones_alone_are_a_study(tmp_path
     assert {step.removesuffix("_validation") for step in planned} == steps
 
 
-def test_models_out_of_one_wheel_wait_for_the_first_as_an_input(tmp_path):
-    """Not inside a job, for its lock, with a core in hand; models of the hub, which keeps its own files, do not."""
+def test_a_model_out_of_anothers_wheel_is_fetched_last_and_depends_on_no_other(tmp_path):
+    """It waits with a core in hand; as an input, a model added or removed would train the others again."""
     wheel = {"wheel": "some-model==1.0", "sha256": "0" * 64, "gguf": "some/model.gguf"}
     hub = {"hub": "owner/model", "revision": "1" * 40}
     common = {"size": "1B", "hardware": {"device": "cpu"}}
@@ -129,16 +129,16 @@ def test_models_out_of_one_wheel_wait_for_the_first_as_an_input(tmp_path):
     (tmp_path / "a.csv").write_text("text,label\na,b\n")
     code, output = run(tmp_path, "--dry-run", "fetch")
     assert code == 0, output[-3000:]
-    blocks = re.findall(r"^rule fetch_model:\n((?:    .*\n)+)", output, flags=re.MULTILINE)
-    inputs = {
-        re.search(r"model=(\S+)", each)[1]: re.findall(r"^    input: (.*)$", each, re.MULTILINE) for each in blocks
-    }
-    assert inputs == {"whole": [], "of_hub": [], "also_of_hub": [], "cut": ["results/models/whole.json"]}
+    blocks = re.findall(r"^rule (fetch_\w+):\n((?:    .*\n)+)", output, flags=re.MULTILINE)
+    found = {re.search(r"model=(\S+)", block)[1]: rule for rule, block in blocks}
+    first = dict.fromkeys(["whole", "of_hub", "also_of_hub"], "fetch_model")
+    assert found == {**first, "cut": "fetch_sharing_model"}
+    assert not [block for _, block in blocks if "input:" in block]
 
 
 def test_the_data_come_first_and_models_before_what_computes(output):
     found = dict(re.findall(r"^rule (\w+):\n(?:    .*\n)*?    priority: (\d+)", output, flags=re.MULTILINE))
-    assert found == {"prepare_data": "2", "fetch_model": "1"}
+    assert found == {"prepare_data": "3", "fetch_model": "2", "fit": "1"}
 
 
 @pytest.mark.parametrize(("texts", "threads"), [(10, 1), (250_000, 2)])

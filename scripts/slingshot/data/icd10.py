@@ -115,6 +115,8 @@ def code_set_version() -> str:
     found = metadata.distribution("simple-icd-10-cm")
     package = f"simple-icd-10-cm {found.version}"
     folder = Path(str(found.locate_file("simple_icd_10_cm/data")))  # resources.files would import, and so load the set
+    if not folder.is_dir():  # an editable install
+        return package
     files = sorted(file.name for file in folder.iterdir())
     named = next((match for name in files if (match := _RELEASE.fullmatch(name))), None)
     tabular = next((name for name in files if name.endswith(".xml")), None)

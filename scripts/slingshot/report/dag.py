@@ -76,7 +76,7 @@ def graph_of_mermaid(text: str) -> Graph:
     nodes = {match[1]: match[2].partition(" - ") for match in map(_NODE.match, lines) if match}
     edges = [(match[1], match[2]) for match in map(_EDGE.match, lines) if match]
     edges = [(first, second) for first, second in edges if first in nodes and second in nodes]
-    rules = {node: rule for node, (rule, _, _) in nodes.items()}
+    rules = {node: rule.replace("fetch_sharing_model", "fetch_model") for node, (rule, _, _) in nodes.items()}
     written = {node: _wildcards(wildcards) for node, (_, _, wildcards) in nodes.items()}
 
     def of_arm(node: str) -> str:

@@ -199,7 +199,7 @@ def predict(
         seconds=seconds,
         samples=len(whole),
         prompt_tokens=sum(each.prompt_tokens for each in whole),
-        truncated_samples=sum(each.truncated for each in whole),
+        truncated_samples=sum(each.truncated for each in answers[0]),  # of test, as in the metrics
         peak_allocated=peak_allocated(device),
     )
     return answers, record

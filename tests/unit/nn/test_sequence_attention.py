@@ -13,7 +13,9 @@ def test_the_newest_token_attends_to_all_before_it(key_heads: int, length: int, 
     draw = torch.Generator().manual_seed(0)
     heads, size, scale = 6, 8, 0.3
     query = torch.randn(1, heads, 1, size, generator=draw)
-    keys, values = (torch.randn(length, key_heads, size, generator=draw).transpose(0, 1)[None] for _ in range(2))
+    keys, values = (  # values may be narrower than keys: DeepSeek's latent attention
+        torch.randn(length, key_heads, width, generator=draw).transpose(0, 1)[None] for width in (size, size - 3)
+    )
     ours = attend_one_sequence(query, keys, values, scale, window)
     for head in range(heads):
         shared = head // (heads // key_heads)
