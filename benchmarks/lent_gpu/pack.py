@@ -68,9 +68,7 @@ def releases_of(name: str) -> list[str]:
 
 def download(release: str, folder: Path, python: str) -> None:
     """Fetch a release's wheel, or build it from its source where it is of Python alone."""
-    project, version = release.split("==")
-    stem = re.sub(r"[-_.]+", "_", project).lower()
-    if any(re.sub(r"[-.]+", "_", path.name).lower().startswith(f"{stem}_") for path in folder.glob(f"*-{version}-*")):
+    if release_key(release) in map(wheel_key, folder.glob("*.whl")):
         return
     command = [sys.executable, "-m", "pip", "--quiet", "download", "--no-deps", "--dest", str(folder)]
     command += ["--index-url", "https://pypi.org/simple", "--python-version", python, "--only-binary=:all:"]
@@ -89,11 +87,20 @@ def download(release: str, folder: Path, python: str) -> None:
 
 def remove_others(folder: Path, releases: list[str]) -> None:
     """Remove wheels of releases that the list no longer names: two of one project would be unpacked into one place."""
-    wanted = {release.replace("==", "-").replace("_", "-").replace(".", "-").lower() for release in releases}
+    wanted = set(map(release_key, releases))
     for path in folder.glob("*.whl"):
-        named = "-".join(path.name.split("-")[:2]).replace("_", "-").replace(".", "-").lower()
-        if named not in wanted:
+        if wheel_key(path) not in wanted:
             path.unlink()
+
+
+def release_key(release: str) -> str:
+    """`project==version`, written as `wheel_key` writes a wheel's."""
+    return re.sub(r"[-_.]+", "-", release.replace("==", "-")).lower()
+
+
+def wheel_key(wheel: Path) -> str:
+    """The project and version that a wheel's name begins with."""
+    return release_key("-".join(wheel.name.split("-")[:2]))
 
 
 def split(wheels: Path, names: list[str], out: Path, size: int) -> None:
