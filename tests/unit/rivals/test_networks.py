@@ -126,6 +126,11 @@ def test_an_exported_pipeline_answers_alone_and_in_plain_transformers(arm: Path,
     )
     with pytest.raises(StudyError, match=r"of 60 answers of .* differ from"):
         compare_answers(target, ArmFiles(arm), results, 60)
+    if arm.parent.name == "embedding":  # in 16 bits an answer may hang on its batch: how many are alike is said instead
+        kept = read_json(target / "network.json")
+        write_json(target / "network.json", kept | {"settings": kept["settings"] | {"dtype": "bfloat16"}})
+        alike = int(compare_answers(target, ArmFiles(arm), results, 60).partition(" ")[0])
+        assert alike < 60
 
 
 def test_an_encoder_logs_each_epoch(arm: Path) -> None:
