@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from slingshot.models.device_memory import to_device
-from slingshot.nn import fast_modules, fp8
+from slingshot.nn import fast_modules, merged_layers
 from slingshot.nn.cached_attention import KVCache, use_cached_attention
 from slingshot.nn.packed_attention import attention_of
 
@@ -109,12 +109,13 @@ class Engine:
 
 
 def take_apart(model: PreTrainedModel) -> Network:
-    """Find a model's decoder and head, and make its attention, its norms and its rotation ours."""
+    """Find a model's decoder and head, and make its attention, its norms, its rotation and its layers ours."""
     decoder = model.base_model
     config = model.config.get_text_config()
     own_attention = attention_of(model)
     use_cached_attention(model)
     fast_modules.replace_modules(model)
+    merged_layers.merge_layers(model)
     return Network(
         model=model,
         decoder=decoder,
@@ -135,8 +136,8 @@ def _logit_factor(config: Any) -> float | None:
 
 def put_together(network: Network) -> None:
     """Undo `take_apart`."""
+    merged_layers.split_layers(network.model)
     fast_modules.restore_modules(network.model)
-    fp8.unfuse(network.model)
     network.model.set_attn_implementation(network.own_attention)
 
 

@@ -12,7 +12,7 @@ from slingshot.generation import engine as packed_generation
 from slingshot.generation.decode import logits_after
 from slingshot.generation.engine import Network, lay_out, make_engine, shared_prefix
 from slingshot.generation.types import Decoding, GenerationStats
-from slingshot.nn import agreement, fp8
+from slingshot.nn import agreement, fp8, merged_layers
 from slingshot.nn.agreement import Agreement
 from slingshot.nn.network_sizes import sizes_of
 from slingshot.nn.supported_layers import UnknownAttentionArgumentError, rotary_meets_batch, unsupported_layers
@@ -30,12 +30,12 @@ def packable_network(
     reason = _unpackable(model, max(map(len, prompts)) + decoding.max_new_tokens)
     if reason is None:
         sequences = agreement.sequences_to_check(model, prompts)
-        with fp8.unquantized_inputs(model):
+        with fp8.unquantized_inputs():
             own = agreement.own_logits(model, sequences, _STEPS + 1)
             noise = agreement.noise_of_rounding(model, sequences, own, _STEPS + 1)
         network = packed_generation.take_apart(model)
         try:
-            with fp8.unquantized_inputs(model):
+            with fp8.unquantized_inputs():
                 found = _compared(network, sequences, own, noise)
             reason = None if found.holds else str(found)
             stats.agreement = found
@@ -47,7 +47,7 @@ def packable_network(
         except Exception as error:  # a model's own code may fail in any way on arguments that it does not know
             reason = f"its forward pass failed there: {type(error).__name__}: {str(error)[:300]}"
         if reason is None:
-            fp8.fuse(model)
+            merged_layers.quantize_between(model)
             return network
         packed_generation.put_together(network)
     stats.note(f"{type(model).__name__} takes the slower, padded way: {reason}")
@@ -61,7 +61,7 @@ def padding_changes_answers(model: PreTrainedModel, prompts: Sequence[Sequence[i
     sequences = agreement.sequences_to_check(model, prompts)
     if len(set(map(len, sequences))) < 2:
         return None
-    with fp8.unquantized_inputs(model):
+    with fp8.unquantized_inputs():
         own = agreement.own_logits(model, sequences, 1)
         noise = agreement.noise_of_rounding(model, sequences, own, 1)
         found = agreement.judge(agreement.logits_after_padding(model, sequences), own, noise, model.dtype)

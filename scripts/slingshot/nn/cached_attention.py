@@ -8,7 +8,7 @@ are whose.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -32,13 +32,17 @@ class KVCache:
     keys: dict[int, Tensor] = field(default_factory=dict)
     values: dict[int, Tensor] = field(default_factory=dict)
 
-    def write(self, layer: int, at: Tensor, key: Tensor, value: Tensor) -> None:
+    def of_layer(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """A layer's keys and values, made for heads like those of some new ones, (tokens, key-value heads, size)."""
         if layer not in self.keys:
             # Zeros: rows that nobody wrote may meet a weight of 0, and 0 times NaN is NaN.
             self.keys[layer] = key.new_zeros(self.rows, *key.shape[1:])
             self.values[layer] = value.new_zeros(self.rows, *value.shape[1:])
-        self.keys[layer].index_copy_(0, at, key)
-        self.values[layer].index_copy_(0, at, value)
+        return self.keys[layer], self.values[layer]
+
+    def write(self, layer: int, at: Tensor, key: Tensor, value: Tensor) -> None:
+        for kept, new in zip(self.of_layer(layer, key, value), (key, value), strict=True):
+            kept.index_copy_(0, at, new)
 
 
 @dataclass
@@ -55,6 +59,20 @@ class AttentionStep:
     longest_query: int
     longest_key: int
     branches: Branches | None = None
+    newest: Tensor | None = None  # (sequences,) int64: where each one's last new token stands, if nothing else is asked
+
+    def write_new(self, layer: int, key: Tensor, value: Tensor) -> None:
+        """Put the new tokens' keys and values, (tokens, key-value heads, head size), into their pool."""
+        if self.branches is None:
+            self.pool.write(layer, self.write, key, value)
+        else:
+            self.branches.pool.write(layer, self.branches.write, key, value)
+
+    def of_newest(self) -> AttentionStep:
+        """The step with the newest tokens as its only queries; all keys and values are in the pool already."""
+        assert self.newest is not None
+        ends = torch.arange(len(self.newest) + 1, dtype=torch.int32, device=self.newest.device)
+        return replace(self, query_ends=ends, longest_query=1, newest=None)
 
 
 @dataclass
@@ -91,21 +109,33 @@ def _attend(
     if step is None:
         raise ValueError("cached attention needs step=AttentionStep(...) among the arguments of the model's forward")
     layer = int(module.layer_idx)  # type: ignore[arg-type]
-    if sliding_window is not None and sliding_window >= step.longest_key:
-        sliding_window = None
+    step.write_new(layer, key, value)
+    return attend(step, layer, query, scale, sliding_window, softcap)[None], None
+
+
+def attend(
+    step: AttentionStep,
+    layer: int,
+    query: Tensor,
+    scale: float,
+    window: int | None = None,
+    softcap: float | None = None,
+) -> Tensor:
+    """Attend to what the pools hold, the new tokens' own keys and values included: (tokens, heads, head size)."""
+    if window is not None and window >= step.longest_key:
+        window = None
     if step.branches is not None:
-        return _attend_branches(step, layer, query, key, value, scale, sliding_window, softcap)[None], None
-    step.pool.write(layer, step.write, key, value)
+        return _attend_branches(step, layer, query, scale, window, softcap)
     keys, values = step.pool.keys[layer], step.pool.values[layer]
     if step.longest_query == 1 and softcap is None and decode_kernels.takes(query):
         bounds = step.key_starts, step.key_lengths, step.longest_key
-        return decode_kernels.attend_newest(query, keys, values, *bounds, scale, sliding_window)[None], None
+        return decode_kernels.attend_newest(query, keys, values, *bounds, scale, window)
     if flash_kernels.takes(query, softcap):
         # A single query is the last of its sequence and sees everything.
-        causal = step.longest_query > 1 or sliding_window is not None
-        out, _ = _flash(query, keys, values, step, step.key_starts, step.key_lengths, scale, causal, sliding_window)
-        return out[None], None
-    return _reference(query, keys, values, step, scale, sliding_window, softcap)[None], None
+        causal = step.longest_query > 1 or window is not None
+        out, _ = _flash(query, keys, values, step, step.key_starts, step.key_lengths, scale, causal, window)
+        return out
+    return _reference(query, keys, values, step, scale, window, softcap)
 
 
 def _flash(
@@ -158,8 +188,6 @@ def _attend_branches(
     step: AttentionStep,
     layer: int,
     query: Tensor,
-    key: Tensor,
-    value: Tensor,
     scale: float,
     window: int | None,
     softcap: float | None,
@@ -167,7 +195,6 @@ def _attend_branches(
     """Attention over the prompt and over the ancestors, put together by their normalizers."""
     branches = step.branches
     assert branches is not None
-    branches.pool.write(layer, branches.write, key, value)
     depth = branches.ancestors.shape[1]
     starts, lengths = step.key_starts, step.key_lengths
     if window is not None:  # all queries of a sequence stand at one position: the window only cuts the prompt's head

@@ -38,6 +38,7 @@ if triton is not None:
         scale,
         window,
         key_heads,
+        stride,
         GROUP: tl.constexpr,  # noqa: N803
         TILE: tl.constexpr,  # noqa: N803
         SIZE: tl.constexpr,  # noqa: N803
@@ -54,7 +55,8 @@ if triton is not None:
         member, at = tl.arange(0, TILE), tl.arange(0, SIZE)
         inside = (member < GROUP)[:, None] & (at < SIZE)[None, :]
         heads = (row * key_heads + head).to(tl.int64) * GROUP + member
-        asked = tl.load(query + heads[:, None] * SIZE + at[None, :], mask=inside, other=0.0)
+        place = row.to(tl.int64) * stride + (head * GROUP + member)[:, None] * SIZE + at[None, :]
+        asked = tl.load(query + place, mask=inside, other=0.0)
         first = tl.load(starts + row).to(tl.int64)
         largest = tl.full([TILE], float("-inf"), tl.float32)
         total = tl.zeros([TILE], tl.float32)
@@ -62,12 +64,12 @@ if triton is not None:
         for block in range(begin, end, BLOCK):
             number = block + tl.arange(0, BLOCK)
             seen = number < end
-            place = ((first + number) * key_heads + head)[:, None] * SIZE + at[None, :]
-            key = tl.load(keys + place, mask=seen[:, None], other=0.0)
+            key_place = ((first + number) * key_heads + head)[:, None] * SIZE + at[None, :]
+            key = tl.load(keys + key_place, mask=seen[:, None], other=0.0)
             scores = tl.where(seen[None, :], tl.dot(asked, tl.trans(key)) * scale, float("-inf"))
             larger = tl.maximum(largest, tl.max(scores, 1))
             shrunk, weight = tl.exp2(largest - larger), tl.exp2(scores - larger[:, None])
-            value = tl.load(values + place, mask=seen[:, None], other=0.0)
+            value = tl.load(values + key_place, mask=seen[:, None], other=0.0)
             weighed = weighed * shrunk[:, None] + tl.dot(weight.to(value.dtype), value)
             total = total * shrunk + tl.sum(weight, 1)
             largest = larger
@@ -109,7 +111,7 @@ def attend_newest(
     """Attention of each sequence's newest token, whose key and value are in the pool already.
 
     Args:
-        query: (sequences, heads, head size).
+        query: (sequences, heads, head size), each sequence's heads contiguous.
         keys, values: (rows, key-value heads, head size), contiguous; sequence i's are the `lengths[i]` > 0 rows from
             `starts[i]` on.
         longest: no sequence is longer.
@@ -121,14 +123,16 @@ def attend_newest(
     key_heads = keys.shape[1]
     group = heads // key_heads
     splits = _splits(count * key_heads, longest)
-    query, out = query.contiguous(), torch.empty_like(query, memory_format=torch.contiguous_format)
+    if query.stride()[1:] != (size, 1):
+        query = query.contiguous()
+    out = torch.empty_like(query, memory_format=torch.contiguous_format)
     parts, normalizers = out, out
     if splits > 1:
         parts = torch.empty(count, heads, splits, size, dtype=torch.float32, device=query.device)
         normalizers = torch.empty(count, heads, splits, dtype=torch.float32, device=query.device)
     _attend_kernel[(count, key_heads, splits)](
         *(query, keys, values, starts, lengths, parts, normalizers),
-        *(scale / math.log(2), longest if window is None else window, key_heads),
+        *(scale / math.log(2), longest if window is None else window, key_heads, query.stride(0)),
         GROUP=group,
         TILE=max(16, triton.next_power_of_2(group)),
         SIZE=size,

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 LARGEST = 448.0  # of e4m3
 LEAST_CAPABILITY = (8, 9)
 
-# Families whose layer is x += attention(norm(x)); x += mlp(norm(x)), and nothing else reads a norm's result.
-_PLAIN_LAYERS = {"llama", "mistral", "qwen2", "qwen3"}
-
 
 class Fp8Linear(nn.Module):
     """A linear layer whose weight is e4m3 (out, in), with a float32 scale per row (out, 1)."""
@@ -37,15 +33,22 @@ class Fp8Linear(nn.Module):
     scale: Tensor
     bias: Tensor | None
 
-    def __init__(self, linear: nn.Linear, device: torch.device) -> None:
+    quantizes_inputs = True  # of all such layers
+
+    def __init__(self, weight: Tensor, scale: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
         super().__init__()
-        weight, scale = quantize_rows(linear.weight.data.to(device))
-        self.in_features, self.out_features = linear.in_features, linear.out_features
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)
-        self.register_buffer("bias", None if linear.bias is None else linear.bias.data.to(device))
-        self.dtype = linear.weight.dtype
-        self.quantizes_inputs = True
+        self.register_buffer("bias", bias)
+        self.out_features, self.in_features = weight.shape
+        self.dtype = dtype
+
+    @classmethod
+    def of(cls, linear: nn.Linear, device: torch.device) -> Fp8Linear:
+        """A linear layer, quantized on the device."""
+        weight, scale = quantize_rows(linear.weight.data.to(device))
+        bias = None if linear.bias is None else linear.bias.data.to(device)
+        return cls(weight, scale, bias, linear.weight.dtype)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Hidden states (..., in) to (..., out); they may already be e4m3 with their scales in `row_scale`."""
@@ -110,69 +113,24 @@ def quantize_linears(model: PreTrainedModel, device: torch.device) -> None:
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear and child is not head and _fits(child):
-                setattr(parent, name, Fp8Linear(child, device))
+                setattr(parent, name, Fp8Linear.of(child, device))
                 child.weight.data = child.weight.data.new_empty(0)
     nn.Module.to(model, device)
 
 
 @contextmanager
-def unquantized_inputs(model: PreTrainedModel) -> Iterator[None]:
+def unquantized_inputs() -> Iterator[None]:
     """Let layers in e4m3 multiply their inputs as they are, for comparisons of two ways through the network.
 
     A number that lies between two of e4m3 goes to either by the last bit of a sum, which says nothing about the ways.
     """
-    layers = [module for module in model.modules() if isinstance(module, Fp8Linear)]
-    for layer in layers:
-        layer.quantizes_inputs = False
+    Fp8Linear.quantizes_inputs = False
     try:
         yield
     finally:
-        for layer in layers:
-            layer.quantizes_inputs = True
+        Fp8Linear.quantizes_inputs = True
 
 
 def _fits(linear: nn.Linear) -> bool:
     """Whether the card multiplies these shapes: multiples of 16."""
     return linear.in_features % 16 == 0 and linear.out_features % 16 == 0
-
-
-def fuse(model: PreTrainedModel) -> None:
-    """Let norms and activations hand their results on in e4m3, where only layers in e4m3 read them."""
-    if fp8_kernels.triton is None or model.device.type != "cuda":
-        return
-    if model.config.get_text_config().model_type not in _PLAIN_LAYERS:
-        return
-    for layer in getattr(model.base_model, "layers", []):
-        attention, mlp = layer.self_attn, layer.mlp
-        if all(isinstance(linear, Fp8Linear) for linear in (attention.q_proj, attention.k_proj, attention.v_proj)):
-            layer.input_layernorm.forward = partial(_norm_forward, layer.input_layernorm)
-        if all(isinstance(linear, Fp8Linear) for linear in (mlp.gate_proj, mlp.up_proj, mlp.down_proj)):
-            layer.post_attention_layernorm.forward = partial(_norm_forward, layer.post_attention_layernorm)
-            mlp.forward = partial(_mlp_forward, mlp)
-
-
-def unfuse(model: PreTrainedModel) -> None:
-    """Undo `fuse`."""
-    if model.config.get_text_config().model_type in _PLAIN_LAYERS:
-        for layer in getattr(model.base_model, "layers", []):
-            for module in (layer.input_layernorm, layer.post_attention_layernorm, layer.mlp):
-                module.__dict__.pop("forward", None)
-
-
-def _norm_forward(module: Any, hidden: Tensor) -> Tensor:
-    """RMS norm of (..., K) in e4m3, with its scales as the result's attribute `row_scale`."""
-    rows = hidden.reshape(-1, hidden.shape[-1])
-    return _with_scale(*fp8_kernels.norm_and_quantize(rows, module.weight, module.variance_epsilon), hidden)
-
-
-def _mlp_forward(module: Any, hidden: Tensor) -> Tensor:
-    gate, up = module.gate_proj(hidden), module.up_proj(hidden)
-    rows = gate.view(-1, gate.shape[-1]), up.view(-1, up.shape[-1])
-    product: Tensor = module.down_proj(_with_scale(*fp8_kernels.activate_and_quantize(*rows), gate))
-    return product
-
-
-def _with_scale(quantized: Tensor, scale: Tensor, like: Tensor) -> Tensor:
-    shaped = quantized.view(like.shape)
-    shaped.row_scale = scale  # type: ignore[attr-defined]
-    return shaped

@@ -57,8 +57,7 @@ if triton is not None:
 
     @triton.jit
     def _silu_mul_kernel(  # type: ignore[no-untyped-def]
-        gate,
-        up,
+        gate_up,
         out,
         scales,
         width,
@@ -68,8 +67,8 @@ if triton is not None:
         row = tl.program_id(0).to(tl.int64)
         at = tl.arange(0, BLOCK)
         inside = at < width
-        given = tl.load(gate + row * width + at, mask=inside, other=0.0)
-        factor = tl.load(up + row * width + at, mask=inside, other=0.0).to(tl.float32)
+        given = tl.load(gate_up + row * 2 * width + at, mask=inside, other=0.0)
+        factor = tl.load(gate_up + row * 2 * width + width + at, mask=inside, other=0.0).to(tl.float32)
         wide = given.to(tl.float32)
         activated = (wide * tl.sigmoid(wide)).to(given.dtype).to(tl.float32)
         product = (activated * factor).to(given.dtype).to(tl.float32)
@@ -78,28 +77,28 @@ if triton is not None:
 
 def quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Contiguous rows (N, K) as e4m3 and their scales (N, 1)."""
-    out, scales = _empty(rows)
+    out, scales = _empty(rows, rows.shape[1])
     _quantize_kernel[(len(rows),)](rows, out, scales, rows.shape[1], SMALLEST_SCALE, **_launch(rows))
     return out, scales
 
 
 def norm_and_quantize(rows: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     """RMS norm of contiguous rows (N, K), as e4m3 and their scales (N, 1)."""
-    out, scales = _empty(rows)
+    out, scales = _empty(rows, rows.shape[1])
     _norm_kernel[(len(rows),)](rows, weight, out, scales, rows.shape[1], epsilon, SMALLEST_SCALE, **_launch(rows))
     return out, scales
 
 
-def activate_and_quantize(gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
-    """silu(gate) * up of contiguous rows (N, K), as e4m3 and their scales (N, 1)."""
-    out, scales = _empty(gate)
-    _silu_mul_kernel[(len(gate),)](gate, up, out, scales, gate.shape[1], SMALLEST_SCALE, **_launch(gate))
+def activate_and_quantize(gate_up: Tensor) -> tuple[Tensor, Tensor]:
+    """silu(gate) * up of contiguous rows (N, gate and up side by side), as e4m3 (N, K) and their scales (N, 1)."""
+    out, scales = _empty(gate_up, gate_up.shape[1] // 2)
+    _silu_mul_kernel[(len(out),)](gate_up, out, scales, out.shape[1], SMALLEST_SCALE, **_launch(out))
     return out, scales
 
 
-def _empty(rows: Tensor) -> tuple[Tensor, Tensor]:
+def _empty(rows: Tensor, width: int) -> tuple[Tensor, Tensor]:
     return (
-        torch.empty_like(rows, dtype=torch.float8_e4m3fn),
+        torch.empty(len(rows), width, dtype=torch.float8_e4m3fn, device=rows.device),
         torch.empty(len(rows), 1, dtype=torch.float32, device=rows.device),
     )
 

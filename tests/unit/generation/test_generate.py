@@ -203,9 +203,13 @@ def test_a_window_or_a_shared_beginning_got_wrong_falls_back_with_a_note(monkeyp
     prompts = [[*range(3, 23), *(draw.randrange(3, 97) for _ in range(length))] for length in (20, 25, 70)]
     expected = one_at_a_time(model, prompts, 4)
     if fault == "window":
-        attend = cached_attention._attend
+        attend = cached_attention._reference
         monkeypatch.setattr(
-            cached_attention, "_attend", lambda *given, **named: attend(*given, **named | {"sliding_window": None})
+            cached_attention,
+            "_reference",
+            lambda query, keys, values, step, scale, window, softcap: attend(
+                query, keys, values, step, scale, None, softcap
+            ),
         )
     else:
         monkeypatch.setattr(

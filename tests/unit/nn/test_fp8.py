@@ -36,14 +36,14 @@ def test_a_product_is_within_four_percent_of_the_plain_one(bias):
     torch.manual_seed(0)
     linear = nn.Linear(256, 64, bias=bias)
     hidden = torch.randn(2, 9, 256)
-    wanted, found = linear(hidden), Fp8Linear(linear, CPU)(hidden)
+    wanted, found = linear(hidden), Fp8Linear.of(linear, CPU)(hidden)
     assert found.shape == wanted.shape
     assert float((found - wanted).norm() / wanted.norm()) < 0.04
 
 
 def test_an_input_that_is_already_quantized_gives_the_same_product():
     torch.manual_seed(0)
-    layer = Fp8Linear(nn.Linear(64, 32), CPU)
+    layer = Fp8Linear.of(nn.Linear(64, 32), CPU)
     hidden = torch.randn(1, 5, 64)
     quantized, scale = quantize_rows(hidden[0])
     given = quantized[None]
