@@ -25,12 +25,13 @@ def main() -> None:
     torch.manual_seed(0)
     rows = torch.randn(TOKENS, HIDDEN, device="cuda", dtype=torch.bfloat16)
     weight = torch.rand(HIDDEN, device="cuda", dtype=torch.bfloat16) + 0.5
-    gate, up = (torch.randn(TOKENS, INNER, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    gate_up = torch.randn(TOKENS, 2 * INNER, device="cuda", dtype=torch.bfloat16)
+    gate, up = gate_up.chunk(2, -1)
     compare("quantize", lambda: fp8_kernels.quantize_rows(rows), rows)
     compare(
         "norm", lambda: fp8_kernels.norm_and_quantize(rows, weight, 1e-5), F.rms_norm(rows, (HIDDEN,), weight, 1e-5)
     )
-    compare("activation", lambda: fp8_kernels.activate_and_quantize(gate, up), F.silu(gate) * up)
+    compare("activation", lambda: fp8_kernels.activate_and_quantize(gate_up), F.silu(gate) * up)
 
 
 def compare(name: str, kernel: Callable[[], tuple[Tensor, Tensor]], plain: Tensor) -> None:

@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from generation_agreement import measure_agreement
-from generation_program import start_bf16, start_nf4, study
+from generation_agreement import measure_agreement, measure_check
+from generation_program import start_bf16, start_nf4, study, study_two_gpus
 from made_up import write_model
 from random_answering import (
     REFERENCE_LIMIT,
@@ -127,14 +127,6 @@ def fp8_12gb(options: argparse.Namespace) -> dict[str, Any]:
     return _capped(options, "fp8", 12, 48)
 
 
-def unfused(options: argparse.Namespace) -> dict[str, Any]:
-    """The same without the Triton kernel."""
-    from slingshot.nn import fast_modules
-
-    fast_modules.triton = None
-    return {"bf16": measure_ours(load(options, "none"), random_prompts(options.prompts, options.tiny))}
-
-
 def constrained(options: argparse.Namespace) -> dict[str, Any]:
     """Free decoding, constrained to 2,000 codes and to the whole code set, and five candidates: seconds per phase."""
     from transformers import AutoTokenizer
@@ -230,6 +222,7 @@ PARTS: dict[str, tuple[Any, int]] = {  # part to the seconds that it may take
     "long": (long_answers, 400),
     "start_bf16": (start_bf16, 80),
     "study": (study, 150),
+    "study_two_gpus": (study_two_gpus, 150),
     "nf4": (nf4, 200),
     "start_nf4": (start_nf4, 80),
     "constrained": (constrained, 120),
@@ -237,10 +230,10 @@ PARTS: dict[str, tuple[Any, int]] = {  # part to the seconds that it may take
     "nf4_24gb": (nf4_24gb, 60),
     "bf16_24gb": (bf16_24gb, 60),
     "agreement": (measure_agreement, 60),
+    "check": (measure_check, 60),
     "adapter": (adapter, 80),
     "fp8": (fp8, 150),
     "fp8_12gb": (fp8_12gb, 120),
-    "unfused": (unfused, 60),
     "ours": (ours, 110),
     "peers": (peers, 120),
 }
@@ -251,9 +244,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="results, as JSON")
     parser.add_argument("--work", type=Path, default=Path("/dev/shm/slingshot"), help="where weights are kept")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder of any tokenizer with a chat template")
-    parser.add_argument(
-        "--parts", nargs="+", choices=PARTS, default=[part for part in PARTS if part not in ("ours", "peers")]
-    )
+    usual = [part for part in PARTS if part not in ("ours", "peers", "study_two_gpus")]
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=usual)
     parser.add_argument("--prompts", type=int, default=1024)
     parser.add_argument("--study-samples", type=int, default=1537)
     parser.add_argument("--no-peers", action="store_true", help="leave out generate with NF4")

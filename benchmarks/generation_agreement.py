@@ -39,6 +39,33 @@ def measure_agreement(options: argparse.Namespace) -> dict[str, Any]:
     return {**result, **compare_constrained(model, prompts, notes), "notes": notes}
 
 
+def measure_check(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of the check before answering, and of taking the network apart, after one pass of the model itself."""
+    import time
+
+    import torch
+    from random_answering import load
+
+    from slingshot.generation.engine import put_together
+    from slingshot.generation.packable import packable_network
+    from slingshot.generation.types import Decoding, GenerationStats
+
+    model = load(options, "none")
+    prompts = random_prompts(64, options.tiny)
+    with torch.inference_mode():
+        model(torch.tensor([prompts[0]], device=model.device), use_cache=False).logits[0, -1].tolist()
+    seconds, stats = [], GenerationStats()
+    for _ in range(2):
+        start = time.perf_counter()
+        network = packable_network(model, prompts, Decoding(NEW_TOKENS, END), stats)
+        if options.device == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+        if network is not None:
+            put_together(network)
+    return {"first_seconds": seconds[0], "again_seconds": seconds[1], "notes": stats.notes}
+
+
 def answer_alone(model: Any, prompts: list[list[int]]) -> list[list[int]]:
     """The tokens that transformers' generate answers, one prompt at a time."""
     import torch

@@ -34,7 +34,14 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
     return run_predict(options, options.study_samples, "none", NEW_TOKENS)
 
 
-def run_predict(options: argparse.Namespace, samples: int, quantization: str, new_tokens: int) -> dict[str, Any]:
+def study_two_gpus(options: argparse.Namespace) -> dict[str, Any]:
+    """The same on two GPUs."""
+    return run_predict(options, options.study_samples, "none", NEW_TOKENS, gpus=2)
+
+
+def run_predict(
+    options: argparse.Namespace, samples: int, quantization: str, new_tokens: int, gpus: int = 1
+) -> dict[str, Any]:
     from slingshot.config.recipe import FewShot, Generation
     from slingshot.config.specs import PredictSpec, PromptText
     from slingshot.core.files import read_json
@@ -64,6 +71,7 @@ def run_predict(options: argparse.Namespace, samples: int, quantization: str, ne
         command += [f"--{name}", str(folder / "test.parquet")]
     command += ["--predictions", str(folder / "predictions.jsonl"), "--record", str(folder / "record.json")]
     command += ["--cache", str(folder / "cache.sqlite"), "--device", options.device, "--force"]
+    command += ["--gpus", str(gpus)]
     start = time.perf_counter()
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=with_bytecode(options.work))
     wall = time.perf_counter() - start

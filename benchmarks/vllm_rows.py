@@ -1,10 +1,11 @@
 """What vLLM needs for the work of generation.py: the same weights, prompts and dialogues, on the same machine.
 
     python benchmarks/generation.py --out ours.json --tokenizer DIR --parts checkpoint ceiling bf16 fp8 long study
-    PYTHON_WITH_VLLM benchmarks/vllm_rows.py --out vllm.json --rows bf16 fp8 long study
+    PYTHON_WITH_VLLM benchmarks/vllm_rows.py --out vllm.json --rows bf16 fp8 study
 
-Each row is a process of its own. Rates are of a warm engine without prefix caching; `study` is a process from its start
-to its end over the dialogues that generation.py left, with vLLM's own defaults, and answers by the chat template.
+Each row is a process of its own. Rates are of a warm engine without prefix caching, of short answers and, in bf16, of
+long ones; `study` is a process from its start to its end over the dialogues that generation.py left, with vLLM's own
+defaults, and answers by the chat template.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ ENVIRONMENT = {
     "VLLM_USE_FLASHINFER_SAMPLER": "0",
 }
 BATCHED_TOKENS = 16_384  # of a step; the fastest of those tried
-ROWS = ("bf16", "fp8", "long", "study")
+LONG_PROMPTS, LONG_TOKENS = 256, 1024
+ROWS = ("bf16", "fp8", "study")
 
 
 def main() -> None:
@@ -75,7 +77,7 @@ def measure(row: str, options: argparse.Namespace) -> dict[str, Any]:
     llm = LLM(
         model=str(options.work / "model"),
         dtype="bfloat16",
-        max_model_len=2304 if row != "long" else 3328,
+        max_model_len=3328,
         enable_prefix_caching=False,
         skip_tokenizer_init=True,
         gpu_memory_utilization=0.9,
@@ -85,14 +87,18 @@ def measure(row: str, options: argparse.Namespace) -> dict[str, Any]:
     )
     ready = time.perf_counter() - start
     prompts = [{"prompt_token_ids": ids} for ids in random_prompts(options.prompts, False)]
-    tokens = 1024 if row == "long" else NEW_TOKENS
-    sampling = SamplingParams(temperature=0, max_tokens=tokens, ignore_eos=True, detokenize=False)
-    llm.generate(prompts[:32], SamplingParams(temperature=0, max_tokens=NEW_TOKENS), use_tqdm=False)
-    start = time.perf_counter()
-    answers = llm.generate(prompts, sampling, use_tqdm=False)
-    seconds = time.perf_counter() - start
-    new = sum(len(answer.outputs[0].token_ids) for answer in answers)
-    return {"samples_per_second": len(answers) / seconds, "seconds": seconds, "ready": ready, "new_tokens": new}
+
+    def rate_of(some: list[Any], tokens: int) -> dict[str, Any]:
+        sampling = SamplingParams(temperature=0, max_tokens=tokens, ignore_eos=True, detokenize=False)
+        start = time.perf_counter()
+        answers = llm.generate(some, sampling, use_tqdm=False)
+        seconds = time.perf_counter() - start
+        new = sum(len(answer.outputs[0].token_ids) for answer in answers)
+        return {"samples_per_second": len(answers) / seconds, "seconds": seconds, "new_tokens": new}
+
+    rate_of(prompts[:32], NEW_TOKENS)
+    short = {"ready": ready, **rate_of(prompts, NEW_TOKENS)}
+    return short if row == "fp8" else {**short, "long": rate_of(prompts[:LONG_PROMPTS], LONG_TOKENS)}
 
 
 def measure_study(options: argparse.Namespace, engine: Any, sampling: Any) -> dict[str, Any]:

@@ -35,19 +35,32 @@ study() { # name, data, seed, targets: one of benchmarks/rivals.py, with GPU loc
 answering() {
     local generation=("${ours[@]}" "$benchmarks/generation.py" --tokenizer "$here/tok" --work "$here/weights")
     said answers "${generation[@]}" --out "$out/answers.json" --prompts 512 \
-        --parts checkpoint ceiling ours study start_bf16
+        --parts checkpoint ceiling check start_bf16 ours study
     said long "${generation[@]}" --out "$out/long.json" --prompts 256 --parts long
 }
 
-constrained() { # after `answering`, whose weights it takes
-    said constrained "${ours[@]}" "$benchmarks/generation.py" --tokenizer "$here/tok" --work "$here/weights" \
-        --out "$out/constrained.json" --prompts 256 --parts constrained
+quantized() { # after `answering`, whose weights it takes, as do the next three
+    said quantized "${ours[@]}" "$benchmarks/generation.py" --tokenizer "$here/tok" --work "$here/weights" \
+        --out "$out/quantized.json" --prompts 512 --no-peers --parts fp8 fp8_12gb nf4 nf4_8gb
 }
 
-peers() { # after `answering`, whose weights they take
-    local rows=("$environments/vllm/bin/python" "$benchmarks/vllm_rows.py" --work "$here/weights" --seconds 210)
-    said vllm_long "${rows[@]}" --out "$out/vllm_long.json" --prompts 256 --rows long
-    said vllm "${rows[@]}" --out "$out/vllm.json" --rows bf16 study
+constrained() {
+    said constrained "${ours[@]}" "$benchmarks/generation.py" --tokenizer "$here/tok" --work "$here/weights" \
+        --out "$out/constrained.json" --prompts 256 --parts constrained agreement
+}
+
+two_gpus() {
+    said two_gpus "${ours[@]}" "$benchmarks/generation.py" --tokenizer "$here/tok" --work "$here/weights" \
+        --out "$out/two_gpus.json" --parts study study_two_gpus
+}
+
+peers() {
+    said vllm "$environments/vllm/bin/python" "$benchmarks/vllm_rows.py" --work "$here/weights" --seconds 250 \
+        --out "$out/vllm.json" --rows bf16 study
+}
+
+parts() {
+    said parts "${ours[@]}" "$benchmarks/engine_parts.py" --out "$out/parts.json" --groups answering --prompts 256
 }
 
 finetuning() {

@@ -39,7 +39,7 @@ class MergedLayer:
 
 
 def merge_layers(model: PreTrainedModel) -> None:
-    """Let the layers of a model run merged where they can; layers of 4 or 8 bits and adapters stay as they are."""
+    """Let the layers of a model run merged, but those of bitsandbytes and those with an adapter on top."""
     config = model.config.get_text_config()
     if config.model_type not in _FAMILIES or config.hidden_act != "silu":
         return
