@@ -61,7 +61,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="of the study, made")
     parser.add_argument("--share", type=float, default=0.1, help="of MedSynth's 10,240 rows (0.1)")
-    parser.add_argument("--models", nargs="+", choices=ARCHITECTURES, default=list(ARCHITECTURES))
+    parser.add_argument("--models", nargs="+", choices=TEMPLATES, default=list(TEMPLATES))
     parser.add_argument("--weights", type=Path, help="the models' folder of an earlier build, used where it lies")
     parser.add_argument("--processes", type=int, default=1, help="models built at the same time (1)")
     parser.add_argument("--epochs", type=int, default=3, help="of the finetunes; the whole study has 3")
