@@ -61,12 +61,11 @@ class AttentionStep:
     branches: Branches | None = None
     newest: Tensor | None = None  # (sequences,) int64: where each one's last new token stands, if nothing else is asked
 
-    def write_new(self, layer: int, key: Tensor, value: Tensor) -> None:
-        """Put the new tokens' keys and values, (tokens, key-value heads, head size), into their pool."""
+    def new_rows(self) -> tuple[KVCache, Tensor]:
+        """The pool that takes the new tokens' keys and values, and its rows for them, (tokens,)."""
         if self.branches is None:
-            self.pool.write(layer, self.write, key, value)
-        else:
-            self.branches.pool.write(layer, self.branches.write, key, value)
+            return self.pool, self.write
+        return self.branches.pool, self.branches.write
 
     def of_newest(self) -> AttentionStep:
         """The step with the newest tokens as its only queries; all keys and values are in the pool already."""
@@ -109,7 +108,8 @@ def _attend(
     if step is None:
         raise ValueError("cached attention needs step=AttentionStep(...) among the arguments of the model's forward")
     layer = int(module.layer_idx)  # type: ignore[arg-type]
-    step.write_new(layer, key, value)
+    pool, rows = step.new_rows()
+    pool.write(layer, rows, key, value)
     return attend(step, layer, query, scale, sliding_window, softcap)[None], None
 
 

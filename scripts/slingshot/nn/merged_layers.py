@@ -142,26 +142,27 @@ def _attended(
     key_heads = attention.k_proj.weight.shape[0] // size
     heads = states.shape[1] - 2 * key_heads
     query, key, value = states.split([heads, key_heads, key_heads], dim=1)
+    if hasattr(attention, "q_norm"):
+        query.copy_(attention.q_norm(query))
+        key.copy_(attention.k_norm(key))
     cos, sin = (part[0] for part in angles)
-    if _takes(attention, states, cos, step):
-        pool = step.pool.of_layer(layer, key, value)
-        layer_kernels.rotate_and_store(states, cos.contiguous(), sin.contiguous(), step.write, *pool, heads)
+    pool, rows = step.new_rows()
+    if _has_kernel(states, cos):
+        kept = pool.of_layer(layer, key, value)
+        layer_kernels.rotate_and_store(states, cos.contiguous(), sin.contiguous(), rows, *kept, heads)
     else:
-        if hasattr(attention, "q_norm"):
-            query, key = attention.q_norm(query), attention.k_norm(key)
-        query, key = _rotated(query, cos, sin), _rotated(key, cos, sin)
-        step.write_new(layer, key, value)
+        query = _rotated(query, cos, sin)
+        pool.write(layer, rows, _rotated(key, cos, sin), value)
     if newest is not None:
         query, step = query[newest], step.of_newest()
     window = getattr(attention, "sliding_window", getattr(attention.config, "sliding_window", None))
     return attend(step, layer, query, attention.scaling, window).flatten(1)[None]
 
 
-def _takes(attention: Any, states: Tensor, cos: Tensor, step: AttentionStep) -> bool:
-    """Whether the kernel turns these heads and puts them into the pool."""
+def _has_kernel(states: Tensor, cos: Tensor) -> bool:
+    """Whether the kernel turns heads of this size: a power of two, all of it turned."""
     size = states.shape[-1]
-    fits = states.is_cuda and layer_kernels.triton is not None and step.branches is None
-    return fits and cos.shape[-1] == size and size & (size - 1) == 0 and not hasattr(attention, "q_norm")
+    return states.is_cuda and layer_kernels.triton is not None and cos.shape[-1] == size and size & (size - 1) == 0
 
 
 def _rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
