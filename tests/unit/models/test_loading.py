@@ -7,8 +7,9 @@ import torch
 
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.core.environment import processor_flags
+from slingshot.core.errors import StudyError
 from slingshot.models import number_types
-from slingshot.models.loading import context_length, load_model
+from slingshot.models.loading import check_whole, context_length, load_model
 from slingshot.models.number_types import number_type
 from tests.unit.tiny_models import tiny_model
 
@@ -110,3 +111,13 @@ def test_the_flags_are_those_that_torch_finds():
     if not known or not processor_flags():
         pytest.skip("torch or the system names no instruction sets here")
     assert {name for name in known if capabilities[name]} == known & processor_flags()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_weight_that_is_no_finite_number_is_refused_by_name(tmp_path, value, dtype):
+    model = tiny_model("llama").to(dtype)
+    check_whole(card_of(tmp_path), model, {})
+    model.model.layers[1].mlp.up_proj.weight.data[3, 5] = value
+    with pytest.raises(StudyError, match=r"m: the weight model\.layers\.1\.mlp\.up_proj\.weight holds values that"):
+        check_whole(card_of(tmp_path), model, {})
