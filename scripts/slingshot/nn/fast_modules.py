@@ -1,12 +1,11 @@
 """What the packed way replaces in a network while it answers, and puts back afterwards: fewer trips to a GPU's memory.
 
-- RMS norms of the Llama kind become one kernel instead of six: 12 to 19% more answers per second;
+- RMS norms of the Llama kind become one kernel instead of six;
 - the rotary embedding, `apply_rotary_pos_emb` in the family's module of transformers, becomes one Triton kernel that
-  works in place: 8 to 15% more.
+  works in place, for layers that are not merged (merged_layers.py).
 
-An 8B of random weights on one H100, 256 prompts of 1,169 tokens, benchmarks/engine_parts.py, 27 November 2026: 30.9
-and 29.0 samples per second with both (first and last of the run), 26.0 without the first, 26.8 without the second.
-Triton comes with torch's CUDA builds; where it is missing, a network keeps its own rotation.
+Each bought 8 to 19% more answers per second before layers were merged (benchmarks/README.md). Triton comes with
+torch's CUDA builds; where it is missing, a network keeps its own rotation.
 """
 
 from __future__ import annotations
