@@ -14,7 +14,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from slingshot.core.files import read_json, write_json
 from slingshot.core.fingerprints import DIGEST_MEMORY, digests_of_files
 from slingshot.core.hashing import digest_of_file, digest_of_text
 from slingshot.models.folder_checks import check_folder
+from slingshot.models.gguf_reading import parsed_once
 
 log = logging.getLogger(__name__)
 
@@ -193,14 +194,15 @@ def _write_safetensors(folder: Path, gguf: str | None, layers: int | None, targe
     if not gguf:
         check_folder(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            gguf_file=gguf,
-            dtype="float32" if gguf else "auto",
-            use_safetensors=None if gguf else True,
-            trust_remote_code=False,
-        )
+        with parsed_once() if gguf else nullcontext():
+            tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf, trust_remote_code=False)
+            model = AutoModelForCausalLM.from_pretrained(
+                folder,
+                gguf_file=gguf,
+                dtype="float32" if gguf else "auto",
+                use_safetensors=None if gguf else True,
+                trust_remote_code=False,
+            )
     except Exception as error:  # the reader of a damaged file fails with whatever its parser met
         words = " ".join(str(error).split())[:300]
         raise StudyError(f"{folder / gguf if gguf else folder} cannot be read as a model: {words}") from None
@@ -210,11 +212,13 @@ def _write_safetensors(folder: Path, gguf: str | None, layers: int | None, targe
     if layers is not None:
         keep_layers(model, layers)
     target.parent.mkdir(parents=True, exist_ok=True)
-    require_room(target.parent, 2 * sum(weight.nbytes for weight in model.parameters()))  # it is copied into its place
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as unfinished:
+    require_room(target.parent, sum(weight.nbytes for weight in model.parameters()))
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+        unfinished = Path(scratch) / "files"
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
-        _replace(Path(unfinished), target)
+        shutil.rmtree(target, ignore_errors=True)
+        unfinished.rename(target)
 
 
 def _replace(folder: Path, target: Path) -> None:
