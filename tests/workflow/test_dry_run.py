@@ -141,6 +141,18 @@ def test_the_data_come_first_and_models_before_what_computes(output):
     assert found == {"prepare_data": "3", "fetch_model": "2", "fit": "1"}
 
 
+@pytest.mark.parametrize("threads", [1, None])
+def test_a_step_takes_as_many_cores_as_its_model_says(tmp_path, threads):
+    hardware = {"device": "cpu"} | ({"threads": threads} if threads else {})
+    model = {"source": {"hub": "owner/model", "revision": "1" * 40}, "size": "1B", "hardware": hardware}
+    config = {"data": {"source": {"path": "a.csv"}, "labels": "plain"}, "slm": {"m": model}, "baseline": {}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "a.csv").write_text("text,label\na,b\n")
+    code, output = run(tmp_path, "--dry-run", "--cores", "2", "results/slm/m/predictions.jsonl")
+    assert code == 0, output[-3000:]
+    assert threads_of_rules(output, "finetune|predict") == dict.fromkeys(["finetune", "predict"], threads or 2)
+
+
 @pytest.mark.parametrize(("texts", "threads"), [(10, 1), (250_000, 2)])
 def test_embedding_many_texts_takes_two_cores_and_few_one(tmp_path, texts, threads):
     model = {"source": {"hub": "owner/model", "revision": "1" * 40}, "size": "1B", "hardware": {"device": "cpu"}}
@@ -149,6 +161,10 @@ def test_embedding_many_texts_takes_two_cores_and_few_one(tmp_path, texts, threa
     (tmp_path / "a.csv").write_text("text,label\n" + "some text,b\n" * texts)
     code, output = run(tmp_path, "--dry-run", "--cores", "2", "results/embedding/m/predictions.jsonl")
     assert code == 0, output[-3000:]
-    blocks = re.findall(r"^rule (fit|predict_fitted):\n((?:    .*\n)+)", output, flags=re.MULTILINE)
-    found = {rule: int((re.search(r"^    threads: (\d+)", block, re.MULTILINE) or [0, 1])[1]) for rule, block in blocks}
-    assert found == {"fit": threads, "predict_fitted": threads}
+    assert threads_of_rules(output, "fit|predict_fitted") == {"fit": threads, "predict_fitted": threads}
+
+
+def threads_of_rules(output, rules):
+    """By rule, as a dry run prints them; Snakemake names no single thread."""
+    blocks = re.findall(rf"^rule ({rules}):\n((?:    .*\n)+)", output, flags=re.MULTILINE)
+    return {rule: int((re.search(r"^    threads: (\d+)", block, re.MULTILINE) or [0, 1])[1]) for rule, block in blocks}

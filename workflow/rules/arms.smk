@@ -23,7 +23,7 @@ rule finetune:
         arm=one_of(FINETUNED),
     conda:
         "../../envs/environment.yaml"
-    threads: 2
+    threads: threads_of
     resources:
         gpu=gpus_of_finetune,
         gpus_wanted=gpus_of_finetune,
@@ -125,7 +125,7 @@ rule predict:
         arm=one_of(PREDICTED if SHARDS == 1 else []),
     conda:
         "../../envs/environment.yaml"
-    threads: 2
+    threads: threads_of
     resources:
         gpu=gpus_of_predict,
         gpus_wanted=gpus_of_predict,

@@ -151,11 +151,16 @@ def has_few_texts():
     return sum(file.stat().st_size for file in files if file.is_file()) < FEW_TEXTS
 
 
+def threads_of(wildcards):
+    return hardware_of(wildcards).threads
+
+
 def threads_of_rival(wildcards):
-    """Two for a network that computes; one for what mostly starts and reads: two such steps side by side end before
-    both one after the other."""
+    """The arm's for a network that computes; one for what mostly starts and reads: two such steps side by side end
+    before both one after the other."""
     kind = ARMS[wildcards.arm].kind
-    return 2 if kind == "encoder" or (kind == "embedding" and not has_few_texts()) else 1
+    computes = kind == "encoder" or (kind == "embedding" and not has_few_texts())
+    return threads_of(wildcards) if computes else 1
 
 
 def hardware_of(wildcards):

@@ -17,7 +17,7 @@ rule export:
         arm=one_of(SCORED),
     conda:
         "../../envs/environment.yaml"
-    threads: 2
+    threads: threads_of
     resources:
         again=again_flag,
         mem_mb=mem_mb_of,

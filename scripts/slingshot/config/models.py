@@ -43,6 +43,13 @@ class Hardware(Spec):
         le=100_000,
         description="tensors take no more of the device's memory than this; CUDA itself takes 1 to 2 GB besides",
     )
+    threads: int = Field(
+        2,
+        ge=1,
+        le=1024,
+        description="cores of a step in which a network computes on the CPU; Snakemake's --cores N runs as many steps "
+        "at once as N cores hold, and gives none more than N",
+    )
     mem_mb: int = Field(32_000, ge=500, le=100_000_000, description="main memory asked of a cluster for a model step")
     runtime_minutes: int = Field(480, ge=1, le=MOST_MINUTES, description="time asked of a cluster for a model step")
     checkpoint_minutes: float = Field(10, gt=0, le=MOST_MINUTES, description="a kill loses at most this much training")
