@@ -9,10 +9,13 @@ Needs no download: networks of the demo's shapes with random weights, and prompt
 through the same code as in the study. What is measured: steps of finetuning, answers of both language models, steps of
 the encoder, texts of the embedding, the start of a job with torch and of one without, and Snakemake's own start. How
 many there are of each is counted from studies/demo/config.yaml and its data. What cannot be measured without a download
-(fetching and dequantizing, TF-IDF, scores, the report) is taken from a run of the demo: see OTHER.
+(fetching and dequantizing, TF-IDF, scores, the report) is taken from a run of the demo: see FETCHING, FITTING, ENDING.
 
-Two figures: as long as it takes at the load that the machine has now, and with its cores free, where what counts is the
-processor time, spread over the threads that a job has.
+The demo has two cores and a step takes one: whatever does not need the finetuned network runs beside its training. So
+the minutes are those of fetching and training, or of all that runs beside them if that takes longer, and of what comes
+after. Two figures: as long as it takes at the load that the machine has now, and with its cores free, where what counts
+is the processor time, spread over the threads that a step has. A step is measured with nothing of ours beside it, which
+flatters it by a tenth or so.
 """
 
 from __future__ import annotations
@@ -24,10 +27,11 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -68,8 +72,10 @@ LAYERS = 30  # of SmolLM2-135M
 LABELS = 12
 END = 2
 PROMPT, ANSWER = 161, 22  # tokens: the median of the demo's prompts, the mean of its answers with their end
-OTHER = 90  # seconds of the processor besides starting: 43 to fetch, 29 for TF-IDF, the rest for scores and the report;
-# counted by Snakemake in runs of the demo on a busy AMD EPYC with AVX2 alone, 27 November 2026
+# Seconds of the processor besides starting, counted in runs of the demo on an AMD EPYC, 28 November 2026:
+FETCHING = 12  # SmolLM2, whole and cut
+FITTING = 3  # TF-IDF and its answers
+ENDING = 15  # the last score, the comparison and the report with its figures
 DIALOGUE = 125  # tokens of a dialogue, as MiniLM counts them
 
 
@@ -80,7 +86,7 @@ class Amounts:
     train: int
     validation: int
     test: int
-    torch_jobs: int
+    torch_jobs: int  # beside the finetune: fetches, answers of untrained networks, rivals
     other_jobs: int
 
 
@@ -95,14 +101,17 @@ class Cost:
         return Cost(count * self.seconds, count * self.processor)
 
 
+Place = Literal["until trained", "beside", "after"]
+
+
 @dataclass(frozen=True)
 class Part:
-    """A part of the demo: how often it does what, and on how many threads."""
+    """A part of the demo: how often it does what, and whether that is on the way to the report or beside it."""
 
     what: str
     count: int
+    place: Place
     measure: Callable[[], Cost]
-    threads: int
 
 
 def main() -> None:
@@ -146,28 +155,34 @@ def finished_run(results: Path) -> list[str]:
 
 def projection(study: Study, dtype: Dtype, steps: int, prompts: int) -> Iterator[str]:
     """Lines that say what was measured and what it comes to."""
-    kind = number_type(dtype, "cpu")
-    threads = torch.get_num_threads()
+    kind, threads = number_type(dtype, "cpu"), study.hardware.threads
+    torch.set_num_threads(threads)
     yield (
-        f"Demo on this machine: {kind}, {threads} threads, {torch.backends.cpu.get_cpu_capability()}, "
-        f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+        f"Demo on this machine: {kind}, {threads} thread{'s' * (threads > 1)} per step, "
+        f"{torch.backends.cpu.get_cpu_capability()}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )
-    busy = free = 0.0
-    for part in parts_of(study, kind, steps, prompts, threads):
+    busy, free = Counter[Place](), Counter[Place]()
+    for part in parts_of(study, kind, steps, prompts):
         each = part.measure()
         whole = each.times(part.count)
-        busy += whole.seconds
-        free += min(whole.seconds, whole.processor / part.threads)
+        busy[part.place] += whole.seconds
+        free[part.place] += min(whole.seconds, whole.processor / threads)
         yield (
             f"  {whole.seconds:6.0f} s, {whole.processor:5.0f} of the processor  {part.count} {part.what} "
-            f"at {each.seconds:.2f} s"
+            f"at {each.seconds:.2f} s, {part.place}"
         )
-    yield f"           {OTHER:5.0f} of the processor  fetching, TF-IDF, scores, report: counted elsewhere, not here"
-    busy, free = busy + OTHER, free + OTHER / threads
-    yield f"projected: {busy / 60:.1f} minutes at this load, {free / 60:.1f} with the cores free"
+    yield (
+        f"projected: {seconds_in_all(busy) / 60:.1f} minutes at this load, "
+        f"{seconds_in_all(free) / 60:.1f} with the cores free"
+    )
 
 
-def parts_of(study: Study, kind: NumberType, steps: int, prompts: int, threads: int) -> list[Part]:
+def seconds_in_all(spent: Mapping[Place, float]) -> float:
+    """What runs beside the training costs nothing where it ends first."""
+    return max(spent["until trained"], spent["beside"]) + spent["after"]
+
+
+def parts_of(study: Study, kind: NumberType, steps: int, prompts: int) -> list[Part]:
     """What the demo spends its time on, in the order in which it is measured."""
     amounts = amounts_of(study)
     small = next(iter(study.slm.values()))
@@ -185,15 +200,33 @@ def parts_of(study: Study, kind: NumberType, steps: int, prompts: int, threads: 
     def untrained() -> Cost:
         return seconds_per_answer(network(LAYERS, kind), prompts, study.generation.max_new_tokens)
 
+    def counted(seconds: float) -> Callable[[], Cost]:
+        return lambda: Cost(seconds, seconds)
+
+    def snakemake() -> Cost:
+        return seconds_of_command("-m", "snakemake", "--directory", str(DEMO), "-n")
+
+    def torch_job() -> Cost:
+        return seconds_of_imports("torch, transformers")
+
+    def other_job() -> Cost:
+        return seconds_of_imports("pandas, pyarrow")
+
     return [
-        Part("start of Snakemake", 1, lambda: seconds_of_command("-m", "snakemake", "--directory", str(DEMO), "-n"), 1),
-        Part("starts of a job without torch", amounts.other_jobs, lambda: seconds_of_imports("pandas, pyarrow"), 1),
-        Part("starts of a job with torch", amounts.torch_jobs, lambda: seconds_of_imports("torch, transformers"), 1),
-        Part("finetuning steps", training, lambda: seconds_per_training_step(recipe, depth, kind, steps), threads),
-        Part("encoder steps", encoding, lambda: seconds_per_encoder_step(encoder.batch_size, kind, steps), threads),
-        Part("embedded texts", rows, lambda: seconds_per_embedding(prompts, kind), threads),
-        Part("finetuned answers", amounts.test, finetuned, threads),
-        Part("untrained answers", amounts.test, untrained, threads),
+        Part("start of Snakemake", 1, "until trained", snakemake),
+        Part("time to fetch (counted elsewhere, not here)", 1, "until trained", counted(FETCHING)),
+        Part("starts of jobs with torch", 3, "until trained", torch_job),  # two fetches and the finetune
+        Part("finetuning steps", training, "until trained", lambda: seconds_per_training_step(recipe, depth, kind, steps)),
+        Part("starts of jobs with torch", amounts.torch_jobs, "beside", torch_job),
+        Part("starts of jobs without torch", amounts.other_jobs, "beside", other_job),
+        Part("fit of TF-IDF (counted elsewhere, not here)", 1, "beside", counted(FITTING)),
+        Part("encoder steps", encoding, "beside", lambda: seconds_per_encoder_step(encoder.batch_size, kind, steps)),
+        Part("texts embedded", rows + amounts.test + 2 * amounts.validation, "beside", lambda: seconds_per_embedding(prompts, kind)),
+        Part("untrained answers", amounts.test, "beside", untrained),
+        Part("start of a job with torch", 1, "after", torch_job),
+        Part("finetuned answers", amounts.test, "after", finetuned),
+        Part("starts of jobs without torch", 3, "after", other_job),
+        Part("score, comparison, report (counted elsewhere, not here)", 1, "after", counted(ENDING)),
     ]
 
 
@@ -202,11 +235,9 @@ def amounts_of(study: Study) -> Amounts:
     with (DEMO / str(study.data.source.path)).open(encoding="utf-8", newline="") as table:  # type: ignore[union-attr]
         rows = len(list(csv.DictReader(table)))
     train, validation = round(0.7 * rows), round(0.15 * rows)
-    networks = len(study.networks)
     rivals = len(study.embedding) + len(study.encoder)
-    answered = len(study.llm) + len(study.slm)
-    with_torch = networks + len(study.slm) + answered + 2 * rivals  # fetch, finetune, predict, fit and answer
-    other = 1 + 2 + answered + rivals + 1 + 2  # prepare, TF-IDF, score, compare, report
+    with_torch = len(study.llm) + 2 * rivals  # predict; fit and answer
+    other = 1 + rivals + 2 + len(study.llm) + rivals + 1  # prepare, fetch, TF-IDF, score
     return Amounts(train, validation, rows - train - validation, with_torch, other)
 
 
