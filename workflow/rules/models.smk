@@ -11,7 +11,7 @@ rule fetch_model:
         RESULTS.benchmark("fetch_model/{model}")
     wildcard_constraints:
         model=one_of([model for model in FETCHED if model not in SHARING]),
-    priority: 2  # a network that cannot be had shows before anything is computed
+    priority: 3  # a network that cannot be had shows before anything is computed
     conda:
         "../../envs/environment.yaml"
     threads: 1
