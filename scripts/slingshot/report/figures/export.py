@@ -62,8 +62,6 @@ def _descendants(process: int) -> Iterator[int]:
                 yield from _descendants(child)
 
 
-TABS = 2  # of the browser, which draw side by side
-
 SECONDS = 180  # for all figures; half a second each is usual
 
 
@@ -81,7 +79,7 @@ def _drawn_by(browser: str, figures: Sequence[Figure], folder: Path) -> list[Pat
             for figure in figures
             for kind in ("svg", "pdf")
         ]
-        kaleido.write_fig_from_object_sync(jobs, kopts={"mathjax": False, "path": browser, "n": TABS})
+        kaleido.write_fig_from_object_sync(jobs, kopts={"mathjax": False, "path": browser})
         for figure in figures:
             drawn = Path(scratch, f"{figure.name}.svg").read_text(encoding="utf-8")
             write_text(folder / f"{figure.name}.svg", _without_random_ids(drawn))
