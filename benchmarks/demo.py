@@ -9,7 +9,8 @@ Needs no download: networks of the demo's shapes with random weights, and prompt
 through the same code as in the study. What is measured: steps of finetuning, answers of both language models, steps of
 the encoder, texts of the embedding, the start of a job with torch and of one without, and Snakemake's own start. How
 many there are of each is counted from studies/demo/config.yaml and its data. What cannot be measured without a download
-(fetching and dequantizing, TF-IDF, scores, the report) is taken from a run of the demo: see FETCHING, FITTING, ENDING.
+(fetching and dequantizing, TF-IDF, scores, the report) is taken from a run of the demo: see FETCHING, SMALL_STEPS and
+ENDING.
 
 The demo has two cores and a step takes one: whatever does not need the finetuned network runs beside its training. So
 the minutes are those of fetching and training, or of all that runs beside them if that takes longer, and of what comes
@@ -73,9 +74,9 @@ LABELS = 12
 END = 2
 PROMPT, ANSWER = 161, 22  # tokens: the median of the demo's prompts, the mean of its answers with their end
 # Seconds of the processor besides starting, counted in runs of the demo on an AMD EPYC, 28 November 2026:
-FETCHING = 12  # SmolLM2, whole and cut
-FITTING = 3  # TF-IDF and its answers
-ENDING = 15  # the last score, the comparison and the report with its figures
+FETCHING = 13  # SmolLM2, whole and cut
+SMALL_STEPS = 18  # TF-IDF, its answers, and all scores but the last
+ENDING = 17  # the last score, the comparison and the report; 8 where no Chromium draws figures
 DIALOGUE = 125  # tokens of a dialogue, as MiniLM counts them
 
 
@@ -86,7 +87,7 @@ class Amounts:
     train: int
     validation: int
     test: int
-    torch_jobs: int  # beside the finetune: fetches, answers of untrained networks, rivals
+    torch_jobs: int  # beside the finetune
     other_jobs: int
 
 
@@ -188,7 +189,10 @@ def parts_of(study: Study, kind: NumberType, steps: int, prompts: int) -> list[P
     small = next(iter(study.slm.values()))
     recipe, depth = small.finetune, small.layers or LAYERS
     encoder = next(iter(study.encoder.values()))
-    rows = amounts.train + amounts.validation + amounts.test
+    answered = amounts.validation + amounts.test
+    embedded = (
+        amounts.train + amounts.validation + 2 * answered
+    )  # to fit the embedding, to answer by it and the encoder
     training = schedule.planned_steps(amounts.train, recipe)
     encoding = round(encoder.epochs * -(-amounts.train // encoder.batch_size))
 
@@ -196,6 +200,9 @@ def parts_of(study: Study, kind: NumberType, steps: int, prompts: int) -> list[P
         if recipe.head == "classify":
             return seconds_per_class(network(depth, kind), prompts)
         return seconds_per_answer(network(depth, kind), prompts, ANSWER)
+
+    def training_step() -> Cost:
+        return seconds_per_training_step(recipe, depth, kind, steps)
 
     def untrained() -> Cost:
         return seconds_per_answer(network(LAYERS, kind), prompts, study.generation.max_new_tokens)
@@ -215,13 +222,13 @@ def parts_of(study: Study, kind: NumberType, steps: int, prompts: int) -> list[P
     return [
         Part("start of Snakemake", 1, "until trained", snakemake),
         Part("time to fetch (counted elsewhere, not here)", 1, "until trained", counted(FETCHING)),
-        Part("starts of jobs with torch", 3, "until trained", torch_job),  # two fetches and the finetune
-        Part("finetuning steps", training, "until trained", lambda: seconds_per_training_step(recipe, depth, kind, steps)),
+        Part("starts of jobs with torch", 2, "until trained", torch_job),  # the fetch and the finetune
+        Part("finetuning steps", training, "until trained", training_step),
         Part("starts of jobs with torch", amounts.torch_jobs, "beside", torch_job),
         Part("starts of jobs without torch", amounts.other_jobs, "beside", other_job),
-        Part("fit of TF-IDF (counted elsewhere, not here)", 1, "beside", counted(FITTING)),
+        Part("time for TF-IDF and scores (counted elsewhere, not here)", 1, "beside", counted(SMALL_STEPS)),
         Part("encoder steps", encoding, "beside", lambda: seconds_per_encoder_step(encoder.batch_size, kind, steps)),
-        Part("texts embedded", rows + amounts.test + 2 * amounts.validation, "beside", lambda: seconds_per_embedding(prompts, kind)),
+        Part("texts embedded", embedded, "beside", lambda: seconds_per_embedding(prompts, kind)),
         Part("untrained answers", amounts.test, "beside", untrained),
         Part("start of a job with torch", 1, "after", torch_job),
         Part("finetuned answers", amounts.test, "after", finetuned),
@@ -237,7 +244,7 @@ def amounts_of(study: Study) -> Amounts:
     train, validation = round(0.7 * rows), round(0.15 * rows)
     rivals = len(study.embedding) + len(study.encoder)
     with_torch = len(study.llm) + 2 * rivals  # predict; fit and answer
-    other = 1 + rivals + 2 + len(study.llm) + rivals + 1  # prepare, fetch, TF-IDF, score
+    other = 1 + 2 + 2 * (len(study.llm) + rivals) + 1  # prepare, TF-IDF, fetch and score, score of TF-IDF
     return Amounts(train, validation, rows - train - validation, with_torch, other)
 
 
