@@ -1,6 +1,6 @@
 """How long `make demo` takes on this machine, projected from a few of its steps; CI prints it.
 
-    python benchmarks/demo.py                      # half a minute of two quiet cores, or so
+    python benchmarks/demo.py                      # three quarters of a minute, or so
     ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \\
         python benchmarks/demo.py --dtype float32  # as a processor with AVX2 alone
     python benchmarks/demo.py --finished           # after `make demo`: minutes and scores of that run, no projection
@@ -119,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--steps", type=int, default=3, help="optimizer steps to measure, after one that is not")
-    parser.add_argument("--prompts", type=int, default=4, help="prompts to answer per network")
+    parser.add_argument("--prompts", type=int, default=12, help="prompts to answer per network, at once")
     parser.add_argument("--finished", action="store_true", help="print what the run in studies/demo/results took")
     given = parser.parse_args()
     if given.finished:
