@@ -38,7 +38,7 @@ def test_the_program_reproduces_the_committed_bytes(tmp_path: Path) -> None:
 
 
 def test_the_demos_file_is_that_of_the_first_codes() -> None:
-    short = make_dialogues.dialogues_csv(seed=42, dialogues_per_code=24, codes=12)
+    short = make_dialogues.dialogues_csv(seed=42, dialogues_per_code=30, codes=12)
     assert (DEMO / "data" / "twelve_codes.csv").read_text(encoding="utf-8") == short
     assert len({row["ICD10"] for row in csv.DictReader(io.StringIO(short))}) == 12
 
