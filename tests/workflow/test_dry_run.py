@@ -137,8 +137,25 @@ def test_a_model_out_of_anothers_wheel_is_fetched_last_and_depends_on_no_other(t
 
 
 def test_the_data_come_first_and_models_before_what_computes(output):
-    found = dict(re.findall(r"^rule (\w+):\n(?:    .*\n)*?    priority: (\d+)", output, flags=re.MULTILINE))
-    assert found == {"prepare_data": "4", "fetch_model": "3", "finetune": "2", "fit": "1"}
+    assert priorities(output) == {"prepare_data": "4", "fetch_model": "3", "fit": "1"}
+
+
+def test_on_processors_a_finetune_begins_before_what_can_run_beside_it(tmp_path):
+    config = {
+        "data": {"source": {"path": "a.csv"}, "labels": "plain"},
+        "hardware": {"device": "cpu"},
+        "slm": {"m": {"source": {"hub": "owner/model", "revision": "1" * 40}, "size": "1B"}},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "a.csv").write_text("text,label\na,b\n")
+    code, output = run(tmp_path, "--dry-run")
+    assert code == 0, output[-3000:]
+    assert priorities(output)["finetune"] == "2"
+
+
+def priorities(output):
+    """By rule, as a dry run prints them."""
+    return dict(re.findall(r"^rule (\w+):\n(?:    .*\n)*?    priority: (\d+)", output, flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize("threads", [1, None])

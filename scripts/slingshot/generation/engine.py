@@ -38,6 +38,7 @@ class Network:
     softcap: float | None
     factor: float | None  # of the logits, before the softcap
     own_attention: str
+    notes: tuple[str, ...] = ()
 
     @property
     def graphable(self) -> bool:
@@ -115,7 +116,12 @@ def take_apart(model: PreTrainedModel) -> Network:
     own_attention = attention_of(model)
     use_cached_attention(model)
     fast_modules.replace_modules(model)
-    merged_layers.merge_layers(model)
+    try:
+        notes = merged_layers.merge_layers(model)
+    except Exception:  # a family's layers may change with a release
+        fast_modules.restore_modules(model)
+        model.set_attn_implementation(own_attention)
+        raise
     return Network(
         model=model,
         decoder=decoder,
@@ -123,6 +129,7 @@ def take_apart(model: PreTrainedModel) -> Network:
         softcap=getattr(config, "final_logit_softcapping", None),
         factor=_logit_factor(config),
         own_attention=own_attention,
+        notes=tuple(notes),
     )
 
 

@@ -29,27 +29,32 @@ def packable_network(
     """The model taken apart for the packed way, or None, with a note that says why it can't be."""
     reason = _unpackable(model, max(map(len, prompts)) + decoding.max_new_tokens)
     if reason is None:
-        sequences = agreement.sequences_to_check(model, prompts)
+        sequences = agreement.sequences_to_check(model, prompts, decoding.max_new_tokens)
         with fp8.unquantized_inputs():
             own = agreement.own_logits(model, sequences, _STEPS + 1)
             noise = agreement.noise_of_rounding(model, sequences, own, _STEPS + 1)
-        network = packed_generation.take_apart(model)
+        network = None
         try:
+            network = packed_generation.take_apart(model)
             with fp8.unquantized_inputs():
                 found = _compared(network, sequences, own, noise)
             reason = None if found.holds else str(found)
             stats.agreement = found
         except torch.OutOfMemoryError:
-            packed_generation.put_together(network)
+            if network is not None:
+                packed_generation.put_together(network)
             raise
         except UnknownAttentionArgumentError as error:
             reason = str(error)
         except Exception as error:  # a model's own code may fail in any way on arguments that it does not know
             reason = f"its forward pass failed there: {type(error).__name__}: {str(error)[:300]}"
-        if reason is None:
+        if reason is None and network is not None:
             merged_layers.quantize_between(model)
+            for note in network.notes:
+                stats.note(note)
             return network
-        packed_generation.put_together(network)
+        if network is not None:
+            packed_generation.put_together(network)
     stats.note(f"{type(model).__name__} takes the slower, padded way: {reason}")
     return None
 

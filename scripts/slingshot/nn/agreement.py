@@ -46,8 +46,11 @@ class Agreement:
         )
 
 
-def sequences_to_check(model: PreTrainedModel, samples: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Sequences of unequal length from the beginnings and ends of samples, one of them longer than a sliding window.
+def sequences_to_check(
+    model: PreTrainedModel, samples: Sequence[Sequence[int]], new_tokens: int = 0
+) -> list[list[int]]:
+    """Sequences of unequal length from the beginnings and ends of samples, one of them longer than a sliding window
+    that a sample with its new tokens exceeds.
 
     Three short ones: beginnings alike, as instructions are, and ends unlike.
     """
@@ -58,9 +61,9 @@ def sequences_to_check(model: PreTrainedModel, samples: Sequence[Sequence[int]])
     if len(found) > 1:
         found[-1] = found[-1][: -(len(found[-1]) // 3) or None]
     longest: Sequence[int] = max(samples, key=len)
-    window = window_of(model.config.get_text_config(), len(longest))
+    window = window_of(model.config.get_text_config(), len(longest) + new_tokens)
     if window is not None:
-        found.insert(1, list(longest[: window + _END]))
+        found.insert(1, _at_least(list(longest), window + _END)[: window + _END])
     return [_at_least(one, 8) for one in found]
 
 

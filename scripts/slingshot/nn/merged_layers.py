@@ -1,8 +1,8 @@
 """Decoder layers of the Llama kind as they run while a model answers: half as many kernels, fewer trips to memory.
 
 q, k and v are one matrix product, gate and up another; what a product adds to the hidden states is added in the
-product; the rotation, and on a GPU the pool's new keys and values, are one kernel, and so is the activation. The
-modules of transformers keep working: their weights become rows of the merged ones.
+product, but for those in e4m3; the rotation, and on a GPU the pool's new keys and values, are one kernel, and so is
+the activation. The modules of transformers keep working: their weights become rows of the merged ones.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slingshot.models.device_memory import free_bytes
 from slingshot.nn import fp8_kernels, layer_kernels
 from slingshot.nn.cached_attention import AttentionStep, attend
 from slingshot.nn.fp8 import Fp8Linear
@@ -34,23 +35,48 @@ class MergedLayer:
 
     qkv: nn.Linear | Fp8Linear
     gate_up: nn.Linear | Fp8Linear
+    window: int | None
     is_last: bool
     quantizes_between: bool = False  # norm and activation hand their results on in e4m3
 
 
-def merge_layers(model: PreTrainedModel) -> None:
-    """Let the layers of a model run merged, but those of bitsandbytes and those with an adapter on top."""
+def merge_layers(model: PreTrainedModel) -> list[str]:
+    """Let the layers of a model run merged, but those of bitsandbytes and those with an adapter on top.
+
+    Returns: a note where memory does not suffice; the layers then run as they are, on the weights that they have.
+    """
     config = model.config.get_text_config()
     if config.model_type not in _FAMILIES or config.hidden_act != "silu":
-        return
+        return []
     network: Any = model.base_model
-    layers = [layer for layer in network.layers if _mergeable(layer)]
-    # All of one size first: what one layer's matrices leave is the place of the next one's.
-    gate_up = [_merged([layer.mlp.gate_proj, layer.mlp.up_proj]) for layer in layers]
-    for layer, both in zip(layers, gate_up, strict=True):
-        attention = layer.self_attn
-        qkv = _merged([attention.q_proj, attention.k_proj, attention.v_proj])
-        layer.forward = partial(_layer_forward, layer, MergedLayer(qkv, both, layer is network.layers[-1]))
+    layers = [layer for layer in getattr(network, "layers", []) if _mergeable(layer)]
+    if _scarce(layers, model.device):
+        return ["layers not merged: too little memory to move their weights"]
+    try:  # all of one size first: what one layer's matrices leave is the place of the next one's
+        gate_up = [_merged(_linears(layer)[1]) for layer in layers]
+        qkv = [_merged(_linears(layer)[0]) for layer in layers]
+    except torch.OutOfMemoryError:  # those that were moved are rows of larger matrices, and nothing else
+        return ["layers not merged: out of memory"]
+    for layer, heads, both in zip(layers, qkv, gate_up, strict=True):
+        merged = MergedLayer(heads, both, _window(layer.self_attn, config), layer is network.layers[-1])
+        layer.forward = partial(_layer_forward, layer, merged)
+    return []
+
+
+def _scarce(layers: Sequence[Any], device: torch.device) -> bool:
+    """Whether a GPU could not hold the merged weights beside those that they replace, should its free memory be in
+    pieces. Weights in e4m3 came one after the other, and leave whole pieces."""
+    if device.type != "cuda" or not layers or isinstance(layers[0].mlp.gate_proj, Fp8Linear):
+        return False
+    linears = [linear for layer in layers for group in _linears(layer) for linear in group]
+    return free_bytes(device) < sum(linear.weight.nbytes for linear in linears)
+
+
+def _window(attention: Any, config: Any) -> int | None:
+    """Mistral's attention reads the config, Qwen's has it layer by layer, and a Llama's has none whatever its config
+    says."""
+    window = config.sliding_window if config.model_type == "mistral" else getattr(attention, "sliding_window", None)
+    return None if window is None else int(window)
 
 
 def split_layers(model: PreTrainedModel) -> None:
@@ -81,10 +107,16 @@ def _merged_layers(model: PreTrainedModel) -> list[Any]:
 
 
 def _mergeable(layer: Any) -> bool:
+    heads, gate_up = _linears(layer)
+    kinds = set(map(type, [*heads, *gate_up, layer.self_attn.o_proj, layer.mlp.down_proj]))
+    alike = all(len({linear.bias is None for linear in group}) == 1 for group in (heads, gate_up))
+    return len(kinds) == 1 and kinds <= {nn.Linear, Fp8Linear} and alike
+
+
+def _linears(layer: Any) -> tuple[list[Any], list[Any]]:
+    """A layer's linear layers that have one input: q, k and v; gate and up."""
     attention, mlp = layer.self_attn, layer.mlp
-    linears = [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj]
-    linears += [mlp.gate_proj, mlp.up_proj, mlp.down_proj]
-    return len(kinds := set(map(type, linears))) == 1 and kinds <= {nn.Linear, Fp8Linear}
+    return [attention.q_proj, attention.k_proj, attention.v_proj], [mlp.gate_proj, mlp.up_proj]
 
 
 @torch.no_grad()
@@ -122,7 +154,7 @@ def _layer_forward(
     normed = layer.input_layernorm(hidden)
     if newest is not None:
         hidden = hidden[:, newest]
-    attended = _attended(layer.self_attn, merged.qkv(normed)[0], position_embeddings, step, newest)
+    attended = _attended(layer.self_attn, merged, normed, position_embeddings, step, newest)
     _add_product(hidden, layer.self_attn.o_proj, attended)
     gate_up = merged.gate_up(layer.post_attention_layernorm(hidden))
     _add_product(hidden, layer.mlp.down_proj, _activated(gate_up, merged.quantizes_between))
@@ -130,15 +162,20 @@ def _layer_forward(
 
 
 def _attended(
-    attention: Any, qkv: Tensor, angles: tuple[Tensor, Tensor], step: AttentionStep, newest: Tensor | None
+    attention: Any,
+    merged: MergedLayer,
+    normed: Tensor,
+    angles: tuple[Tensor, Tensor],
+    step: AttentionStep,
+    newest: Tensor | None,
 ) -> Tensor:
-    """Queries, keys and values side by side, (tokens, all), to attended heads, (1, queries, heads * head size).
+    """Hidden states (1, tokens, width) to attended heads, (1, queries, heads * head size).
 
     Args:
         newest: which tokens ask; None: all.
     """
     size, layer = attention.head_dim, attention.layer_idx
-    states = qkv.unflatten(-1, (-1, size))
+    states = merged.qkv(normed)[0].unflatten(-1, (-1, size))
     key_heads = attention.k_proj.weight.shape[0] // size
     heads = states.shape[1] - 2 * key_heads
     query, key, value = states.split([heads, key_heads, key_heads], dim=1)
@@ -155,8 +192,7 @@ def _attended(
         pool.write(layer, rows, _rotated(key, cos, sin), value)
     if newest is not None:
         query, step = query[newest], step.of_newest()
-    window = getattr(attention, "sliding_window", getattr(attention.config, "sliding_window", None))
-    return attend(step, layer, query, attention.scaling, window).flatten(1)[None]
+    return attend(step, layer, query, attention.scaling, merged.window).flatten(1)[None]
 
 
 def _has_kernel(states: Tensor, cos: Tensor) -> bool:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 STAT = Path("/proc/stat")
 
-NEEDED = 1.5  # idle cores for a step's two threads
+_MARGIN = 0.5  # of a core: something small always runs
 
 SPINNING = {"GOMP_SPINCOUNT": "4000"}
 ASLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -33,13 +33,15 @@ def wait_policy(environment: Mapping[str, str], seconds: float = 0.1, looks: int
 
     Cores are idle if they were so in one of a few looks: Snakemake may still be busy with what it just started.
     """
-    if {*SPINNING, *ASLEEP} & environment.keys() or environment.get("OMP_NUM_THREADS") == "1":  # Snakemake's `threads`
+    threads = environment.get("OMP_NUM_THREADS", "")  # Snakemake's `threads`
+    if {*SPINNING, *ASLEEP} & environment.keys() or threads == "1":
         return {}
+    needed = (int(threads) if threads.isdecimal() else 2) - _MARGIN
     for _ in range(looks):
         idle = idle_cores(seconds)
         if idle is None:
             break
-        if idle >= NEEDED:
+        if idle >= needed:
             return SPINNING
     return ASLEEP
 

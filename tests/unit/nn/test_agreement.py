@@ -13,6 +13,13 @@ def test_one_prompt_makes_sequences_of_three_lengths():
     assert len({len(sequence) for sequence in sequences}) == 3
 
 
+def test_a_window_that_only_the_answer_exceeds_is_looked_at():
+    model = tiny_model("mistral", sliding_window=40)
+    prompts = [list(range(3, 33)), list(range(3, 20))]
+    assert max(map(len, agreement.sequences_to_check(model, prompts))) == 30
+    assert max(map(len, agreement.sequences_to_check(model, prompts, new_tokens=11))) > 40
+
+
 @pytest.mark.parametrize(("dtype", "least", "most"), [(torch.bfloat16, 2e-3, 0.1), (torch.float32, 1e-8, 1e-5)])
 def test_rounding_makes_noise_where_all_batch_shapes_add_up_alike(dtype, least, most):
     """A processor's bfloat16 products did, and a finetuned Llama answered by the padded way for 3.55% against 0.00%."""

@@ -45,6 +45,7 @@ def test_threads_spin_on_idle_cores_alone(watched, cores, idle, policy):
     assert processors.idle_cores(0.1) == pytest.approx(idle)
     watched(cores)
     assert processors.wait_policy({}) == policy
+    assert processors.wait_policy({"OMP_NUM_THREADS": "8"}) == processors.ASLEEP
 
 
 @pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"])
