@@ -4,8 +4,8 @@
     python tests/private_names.py --write    # put it into CONTRIBUTING.md
 
 A private name begins with an underscore and is none of ours, or is one of Snakemake's outside of snakemake.utils.
-Functions of public name that are replaced while a model answers stand in nn/fast_modules.py and have tests of their
-own.
+Functions of public name that are replaced stand in nn/fast_modules.py, nn/merged_layers.py (while a model answers) and
+models/gguf_reading.py (while a GGUF is read), and have tests of their own.
 """
 
 from __future__ import annotations

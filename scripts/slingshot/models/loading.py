@@ -206,7 +206,6 @@ def check_whole(
     Raises:
         StudyError: names a weight that isn't so.
     """
-
     missing = sorted(name for name in loaded.get("missing_keys") or () if not (may_be_new and may_be_new.search(name)))
     if missing:
         raise StudyError(
