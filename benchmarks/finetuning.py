@@ -44,6 +44,7 @@ OURS = {
     "no_dropout": "ours, dropout 0",
     "deterministic": "ours, deterministic",
     "no_graphs": "ours, dropout 0.1, without CUDA graphs",
+    "fp8": "ours, frozen weights in e4m3, dropout 0.1",
 }
 SMALLER_CARDS = {"ours": [32, 24, 16], "nf4": [16]}
 VARIANTS = ["ours", "peers", "nf4", "no_dropout", "deterministic"]
@@ -196,6 +197,7 @@ def measure_ours(name: str, given: argparse.Namespace) -> None:
         batch_size=batch,
         lora=Lora(r=RANK, alpha=ALPHA, dropout=0.0 if name == "no_dropout" else 0.1),
         deterministic=name == "deterministic",
+        fp8=name == "fp8",
     )
     start = read_clock(given.device)
     model = random_model(given)
@@ -203,7 +205,7 @@ def measure_ours(name: str, given: argparse.Namespace) -> None:
         model = put_in_nf4(model, given.device)
     finetune.make_deterministic(recipe.deterministic, 0)
     dropout = lora.add_adapters(model, recipe.lora, RANK, ALPHA, 0)
-    path, notes = forward_paths.choose(model, samples, longest_of(samples), given.device == "cuda")
+    path, notes = forward_paths.choose(model, samples, longest_of(samples), given.device == "cuda", recipe.fp8)
     shared = {"made": read_clock(given.device) - start, "notes": notes}
     rows = []
     for card in [None, *(SMALLER_CARDS.get(name, []) if given.cards is None else given.cards)]:

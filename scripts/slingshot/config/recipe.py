@@ -150,6 +150,11 @@ class Finetune(Spec):
         description="which adapter is kept; exact match, and micro F1 of sets of labels, answer the validation sample "
         "each time",
     )
+    fp8: bool = Field(
+        False,
+        description="multiply frozen weights in 8 bits (e4m3) while training, on GPUs that can (compute capability 8.9 "
+        "and up); adapters and answers keep their type",
+    )
     deterministic: bool = Field(False, description="the same bytes from the same seed on the same device; slower")
 
 

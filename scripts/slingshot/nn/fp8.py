@@ -67,8 +67,12 @@ class Fp8Linear(nn.Module):
 
 
 def quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows (N, K) as e4m3, and the float32 scale (N, 1) that each row's numbers are to be multiplied by."""
-    if rows.is_cuda and fp8_kernels.triton is not None and rows.is_contiguous():
+    """Rows (N, K) as e4m3, and the float32 scale (N, 1) that each row's numbers are to be multiplied by.
+
+    Within torch.compile this is plain torch, which the compiler puts into the kernel before it.
+    """
+    by_kernel = rows.is_cuda and fp8_kernels.triton is not None and not torch.compiler.is_compiling()
+    if by_kernel and rows.is_contiguous():
         return fp8_kernels.quantize_rows(rows)
     scale = (rows.float().abs().amax(-1, keepdim=True) / LARGEST).clamp(min=fp8_kernels.SMALLEST_SCALE)
     return (rows.float() / scale).clamp(-LARGEST, LARGEST).to(torch.float8_e4m3fn), scale

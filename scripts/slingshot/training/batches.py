@@ -134,3 +134,4 @@ class ForwardPath:
     recompute: Callable[[float], None] = lambda share: None  # 0: keep all activations, 1: redo all in the backward pass
     multiple_of: int = 1  # tokens that a micro-batch is filled up to
     own_attention: str = "eager"  # the attention implementation that the model came with, for answers by `generate`
+    multiply_in_fp8: Callable[[], str | None] | None = None  # from now on; returns why it would be wrong, if it would

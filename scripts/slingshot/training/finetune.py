@@ -78,7 +78,8 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
         classes = classes_of(spec, job.train)
         if classes is not None:
             replace_head(model, len(classes), spec.seed)
-        path, notes = forward_paths.choose(model, train, longest_of(train, validation), workers.device.type == "cuda")
+        on_gpu = workers.device.type == "cuda"
+        path, notes = forward_paths.choose(model, train, longest_of(train, validation), on_gpu, recipe.fp8)
         trainer = Trainer(
             model=model,
             path=path,

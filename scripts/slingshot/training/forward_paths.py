@@ -41,7 +41,7 @@ _CHECKED = 6  # last tokens of a sequence whose logits are compared
 
 
 def choose(
-    model: PreTrainedModel, samples: Sequence[Sample], longest: int, on_gpu: bool
+    model: PreTrainedModel, samples: Sequence[Sample], longest: int, on_gpu: bool, in_fp8: bool = False
 ) -> tuple[ForwardPath, list[str]]:
     """The way, and notes for the record: why it is not the fastest, what it leaves out, whose attention it runs on.
 
@@ -49,6 +49,7 @@ def choose(
         model: with adapters in place.
         samples: those to train on; a few of their tokens serve to compare the ways.
         longest: no sequence will be longer.
+        in_fp8: multiply frozen weights in e4m3, if the way can.
     """
     model.eval()
     notes = _own_dropout(model) + lora.unreached(model)
@@ -68,7 +69,7 @@ def choose(
                 kernels = [f"attention without {flash_kernels.PACKAGE}, which is installed: {reason}"]
                 reason = reference.objection(model, path)
         if path is not None and reason is None:
-            return path, notes + (kernels or [])
+            return path, notes + (kernels or []) + (_fp8_notes(path) if in_fp8 else [])
         model.set_attn_implementation(reference.attention)
         notes.append(f"finetuned without {way.name}: {type(model).__name__}: {reason}")
         log.warning("%s; slower, with the same result", notes[-1])
@@ -77,7 +78,15 @@ def choose(
         recompute=lambda share: recompute(model, share),
         own_attention=reference.attention,
     )
-    return path, notes + (kernels or [])
+    return path, notes + (kernels or []) + (_fp8_notes(path) if in_fp8 else [])
+
+
+def _fp8_notes(path: ForwardPath) -> list[str]:
+    """Let a path multiply in fp8; a note where it does not."""
+    if path.multiply_in_fp8 is None:
+        return ["finetuned without fp8: only merged layers of unquantized weights can"]
+    reason = path.multiply_in_fp8()
+    return [] if reason is None else [f"finetuned without fp8: {reason}"]
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from slingshot.nn import flash_kernels
 from slingshot.nn.lora import LoraLinear, dropped_out
 from slingshot.nn.packed_attention import packed_attention
 from slingshot.nn.supported_layers import mixes_windows, window_of
+from slingshot.training import fp8_product
 from slingshot.training.batches import ForwardPath, Packed
 from slingshot.training.widened_product import widened_product
 
@@ -42,14 +43,16 @@ MULTIPLE = 128  # tokens that a compiled micro-batch is filled up to
 
 
 class Projection(NamedTuple):
-    """Linear layers of one input, merged. `weight` is [W | s B], or W alone in 4 bits with the scale of each block."""
+    """Linear layers of one input, merged. `weight` is [W | s B]; or W alone in 4 bits with the scale of each block; or
+    s B alone, beside W in e4m3."""
 
-    weight: Tensor  # (out, in + adapters * rank), or packed NF4
+    weight: Tensor  # (out, in + adapters * rank), or packed NF4, or (out, adapters * rank)
     block_scales: Tensor | None  # NF4 only
     bias: Tensor | None
     down: tuple[Tensor, ...]  # the adapters' A, (rank, in) float32
     up: tuple[Tensor, ...]  # the adapters' B, (their rows, rank) float32
     column_keys: Tensor | None
+    fp8: fp8_product.Fp8Weight | None = None
 
 
 class Norms(NamedTuple):
@@ -148,22 +151,28 @@ def fuse(model: PreTrainedModel, longest: int, compiled: bool, own_attention: st
         return network.get_output_embeddings()(network.model.norm(hidden[packed.scored]))
 
     dropout = next(module.dropout for module in model.modules() if isinstance(module, LoraLinear))
-    copies = [
-        pair
-        for layer, shape in zip(layers, shapes, strict=True)
-        for projection, (_, width), first_rows in zip(layer[:4], shape.features, shape.first_rows, strict=True)
-        for pair in _copies(projection, width, first_rows)
-    ]
+    copies = _all_copies(layers, shapes)
 
     @torch.no_grad()
     def refresh() -> None:
         for target, source in copies:
             torch.mul(source, shapes[0].scale, out=target)
 
+    def multiply_in_fp8() -> str | None:
+        pairs = zip(layers, shapes, strict=True)
+        quantized = [weights._replace(**_quantized(weights, shape)) for weights, shape in pairs]
+        apart = max(_distance(one, weights) for one, weights in zip(quantized, layers, strict=True))
+        if apart > fp8_product.MOST_APART:
+            return f"its products in e4m3 differ by {apart:.1%} from those in {model.dtype}"
+        layers[:], copies[:] = quantized, _all_copies(quantized, shapes)
+        refresh()
+        return None
+
     refresh()
+    in_fp8 = multiply_in_fp8 if layers[0].qkv.block_scales is None else None
     if not compiled:
-        return ForwardPath(forward, refresh, own_attention=own_attention)
-    return ForwardPath(forward, refresh, recompute, MULTIPLE, own_attention)
+        return ForwardPath(forward, refresh, own_attention=own_attention, multiply_in_fp8=in_fp8)
+    return ForwardPath(forward, refresh, recompute, MULTIPLE, own_attention, in_fp8)
 
 
 def decoder_layer(
@@ -197,6 +206,11 @@ def _project(inputs: Tensor, projection: Projection, row_keys: Tensor | None, wh
         if row_keys is not None and projection.column_keys is not None:
             dropped = dropped_out(inputs, row_keys, projection.column_keys, shape.probability)
         low = dropped @ torch.cat(projection.down).to(inputs.dtype).T
+    if projection.fp8 is not None:
+        projected = fp8_product.fp8_product(
+            inputs, low, projection.fp8, projection.weight, projection.up, shape.first_rows[which], shape.scale
+        )
+        return projected if projection.bias is None else projected + projection.bias
     projected = widened_product(
         torch.cat([inputs, low], 1),
         low * shape.scale,  # a copy, or the backward pass would keep all of the line above
@@ -338,6 +352,36 @@ def _first_rows(linears: Sequence[Any]) -> tuple[int, ...]:
             starts.append(start)
         start += linear.out_features
     return tuple(starts)
+
+
+def _quantized(weights: LayerWeights, shape: LayerShape) -> dict[str, Projection]:
+    """A layer's projections with W in e4m3, by name."""
+    found = {}
+    for name, (_, width) in zip(("qkv", "out", "gate_up", "down"), shape.features, strict=True):
+        projection: Projection = getattr(weights, name)
+        found[name] = projection._replace(
+            weight=torch.zeros_like(projection.weight[:, width:], memory_format=torch.contiguous_format),
+            fp8=fp8_product.in_fp8(projection.weight[:, :width]),
+        )
+    return found
+
+
+def _distance(quantized: LayerWeights, dense: LayerWeights) -> float:
+    """How far a layer's products in e4m3 are from its own."""
+    return max(
+        fp8_product.distance_from_dense(one.fp8, other.weight[:, : one.fp8.rows.shape[1]])
+        for one, other in zip(quantized[:4], dense[:4], strict=True)
+        if one.fp8 is not None
+    )
+
+
+def _all_copies(layers: Sequence[LayerWeights], shapes: Sequence[LayerShape]) -> list[tuple[Tensor, Tensor]]:
+    return [
+        pair
+        for layer, shape in zip(layers, shapes, strict=True)
+        for projection, (_, width), first_rows in zip(layer[:4], shape.features, shape.first_rows, strict=True)
+        for pair in _copies(projection, 0 if projection.fp8 is not None else width, first_rows)
+    ]
 
 
 def _copies(projection: Projection, width: int, first_rows: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
