@@ -72,7 +72,7 @@ def quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     Within torch.compile this is plain torch, which the compiler puts into the kernel before it.
     """
     by_kernel = rows.is_cuda and fp8_kernels.triton is not None and not torch.compiler.is_compiling()
-    if by_kernel and rows.is_contiguous():
+    if by_kernel and rows.is_contiguous() and rows.shape[1] <= fp8_kernels.WIDEST:
         return fp8_kernels.quantize_rows(rows)
     scale = (rows.float().abs().amax(-1, keepdim=True) / LARGEST).clamp(min=fp8_kernels.SMALLEST_SCALE)
     return (rows.float() / scale).clamp(-LARGEST, LARGEST).to(torch.float8_e4m3fn), scale
@@ -94,18 +94,24 @@ def multiply(rows: Tensor, row_scale: Tensor, weight: Tensor, weight_scale: Tens
     return ((rows.float() @ weight.float().t()) * row_scale * weight_scale.t()).to(dtype)
 
 
-def require_fp8(name: str, device: str) -> None:
-    """Raise a StudyError where the GPU has no e4m3 products, or torch no call for them."""
+def lacking(device: str) -> str | None:
+    """What a GPU or torch would need for products in e4m3; None where they have it, and for a processor."""
     if device != "cuda":
-        return
+        return None
     capability = torch.cuda.get_device_capability()
     if capability < LEAST_CAPABILITY:
-        raise StudyError(
-            f"{name}: quantization fp8 needs a GPU of compute capability 8.9 or higher (Ada, Hopper), and "
-            f"{torch.cuda.get_device_name()} has {capability[0]}.{capability[1]}; set quantization: nf4 or none"
+        return (
+            f"a GPU of compute capability 8.9 or higher (Ada, Hopper), and "
+            f"{torch.cuda.get_device_name()} has {capability[0]}.{capability[1]}"
         )
-    if not hasattr(F, "scaled_mm"):
-        raise StudyError(f"{name}: quantization fp8 needs torch 2.10 or newer, and this is {torch.__version__}")
+    return None if hasattr(F, "scaled_mm") else f"torch 2.10 or newer, and this is {torch.__version__}"
+
+
+def require_fp8(name: str, device: str) -> None:
+    """Raise a StudyError where the GPU has no e4m3 products, or torch no call for them."""
+    needed = lacking(device)
+    if needed is not None:
+        raise StudyError(f"{name}: quantization fp8 needs {needed}; set quantization: nf4 or none")
 
 
 def quantize_linears(model: PreTrainedModel, device: torch.device) -> None:

@@ -15,7 +15,7 @@ except ImportError:
     triton = None
 
 SMALLEST_SCALE = 1e-12
-_WIDEST = 32_768  # numbers of a row that one program holds
+WIDEST = 32_768  # numbers of a row that one program holds
 
 if triton is not None:
 
@@ -105,7 +105,7 @@ def _empty(rows: Tensor, width: int) -> tuple[Tensor, Tensor]:
 
 def _launch(rows: Tensor) -> dict[str, int]:
     width = rows.shape[1]
-    if width > _WIDEST:
-        raise ValueError(f"rows of {width} numbers are more than one program holds ({_WIDEST})")
+    if width > WIDEST:
+        raise ValueError(f"rows of {width} numbers are more than one program holds ({WIDEST})")
     block = triton.next_power_of_2(width)
     return {"BLOCK": block, "num_warps": 8 if block <= 8192 else 16}

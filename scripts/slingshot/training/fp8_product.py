@@ -7,7 +7,7 @@ W is kept twice, with the scales that each needs: together as many bytes as W in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from slingshot.nn import fp8
 
 MOST_APART = 0.06  # share of a product's norm; e4m3 rounds about 0.038 away
+MULTIPLE = 16  # of which all sizes of a product in e4m3 are
 
 
 class Fp8Weight(NamedTuple):
@@ -25,6 +26,17 @@ class Fp8Weight(NamedTuple):
     row_scales: Tensor  # (out, 1)
     columns: Tensor  # (in, out)
     column_scales: Tensor  # (in, 1)
+
+
+def unsupported(features: Iterable[tuple[int, int]], device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why layers of these sizes (out, in) cannot be multiplied in e4m3 on a device; None where they can."""
+    needed = fp8.lacking(device.type)
+    if needed is not None:
+        return f"it needs {needed}"
+    if device.type == "cuda" and dtype != torch.bfloat16:
+        return f"products of rows with scales of their own come in bfloat16, and the model is {dtype}"
+    odd = sorted({size for pair in features for size in pair if size % MULTIPLE})
+    return f"layers of {', '.join(map(str, odd))} numbers are no multiples of {MULTIPLE}" if odd else None
 
 
 def in_fp8(weight: Tensor) -> Fp8Weight:
@@ -47,8 +59,12 @@ def fp8_product(
         low: h, (tokens, adapters * rank).
         up_columns: s B of all adapters, (out, adapters * rank), zero outside of each one's rows.
         up: each adapter's B, for its gradient; first_rows: where its rows begin in the output.
+
+    Where nothing needs a gradient torch.compile would call the forward pass without its context, so it isn't asked to.
     """
-    out: Tensor = _Fp8Product.apply(inputs, low, *weight, up_columns, tuple(first_rows), scale, *up)  # type: ignore[no-untyped-call]
+    if not torch.is_grad_enabled() or not any(one.requires_grad for one in (inputs, low, *up)):
+        return _forward(inputs, low, weight.rows, weight.row_scales, up_columns)
+    out: Tensor = _Fp8Product.apply(inputs, low, *weight, up_columns, tuple(first_rows), scale, *up)
     return out
 
 
@@ -56,7 +72,7 @@ class _Fp8Product(torch.autograd.Function):
     """Quantizing is plain torch, so that the compiler does it in the kernel that makes the numbers."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         inputs: Tensor,
         low: Tensor,
@@ -71,15 +87,13 @@ class _Fp8Product(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(low, columns, column_scales, up_columns, *up)
         ctx.first_rows, ctx.scale = first_rows, scale
-        return multiply_and_add(*fp8.quantize_rows(inputs), rows, row_scales, low, up_columns)
+        return _forward(inputs, low, rows, row_scales, up_columns)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         low, columns, column_scales, up_columns, *up = ctx.saved_tensors
-        none = low[:, :0]
-        of_inputs = multiply_and_add(
-            *fp8.quantize_rows(gradient), columns, column_scales, none, up_columns.new_empty(columns.shape[0], 0)
-        )
+        quantized = fp8.quantize_rows(gradient)
+        of_inputs = multiply_and_add(*quantized, columns, column_scales, None, None, gradient.dtype)
         of_low = gradient @ up_columns
         parts = low.split([one.shape[1] for one in up], dim=1) if up else []
         of_up = [
@@ -89,18 +103,29 @@ class _Fp8Product(torch.autograd.Function):
         return of_inputs, of_low, None, None, None, None, None, None, None, *of_up
 
 
+def _forward(inputs: Tensor, low: Tensor, rows: Tensor, row_scales: Tensor, up_columns: Tensor) -> Tensor:
+    out: Tensor = multiply_and_add(*fp8.quantize_rows(inputs), rows, row_scales, low, up_columns, inputs.dtype)
+    return out
+
+
 @torch.library.custom_op("slingshot::fp8_multiply_and_add", mutates_args=())
 def multiply_and_add(
-    rows: Tensor, row_scale: Tensor, weight: Tensor, weight_scale: Tensor, low: Tensor, up_columns: Tensor
+    rows: Tensor,
+    row_scale: Tensor,
+    weight: Tensor,
+    weight_scale: Tensor,
+    low: Tensor | None,
+    up_columns: Tensor | None,
+    dtype: torch.dtype,
 ) -> Tensor:
     """Scaled rows (tokens, in) times a scaled weight (out, in), plus low (tokens, k) times up_columns (out, k)."""
-    out = fp8.multiply(rows.contiguous(), row_scale.contiguous(), weight, weight_scale, up_columns.dtype)
-    return out.addmm_(low, up_columns.T) if up_columns.shape[1] else out
+    out = fp8.multiply(rows.contiguous(), row_scale.contiguous(), weight, weight_scale, dtype)
+    return out if low is None or up_columns is None or not low.shape[1] else out.addmm_(low, up_columns.T)
 
 
 @multiply_and_add.register_fake
-def _(rows, row_scale, weight, weight_scale, low, up_columns):  # type: ignore[no-untyped-def]
-    return rows.new_empty(rows.shape[0], weight.shape[0], dtype=up_columns.dtype)
+def _(rows, row_scale, weight, weight_scale, low, up_columns, dtype):  # type: ignore[no-untyped-def]
+    return rows.new_empty(rows.shape[0], weight.shape[0], dtype=dtype)
 
 
 @torch.no_grad()

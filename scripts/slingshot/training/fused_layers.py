@@ -27,8 +27,9 @@ from slingshot.nn import flash_kernels
 from slingshot.nn.lora import LoraLinear, dropped_out
 from slingshot.nn.packed_attention import packed_attention
 from slingshot.nn.supported_layers import mixes_windows, window_of
-from slingshot.training import fp8_product
+from slingshot.training import fp8_product, projections
 from slingshot.training.batches import ForwardPath, Packed
+from slingshot.training.projections import Projection
 from slingshot.training.widened_product import widened_product
 
 FAMILIES = {
@@ -40,19 +41,6 @@ FAMILIES = {
 }
 
 MULTIPLE = 128  # tokens that a compiled micro-batch is filled up to
-
-
-class Projection(NamedTuple):
-    """Linear layers of one input, merged. `weight` is [W | s B]; or W alone in 4 bits with the scale of each block; or
-    s B alone, beside W in e4m3."""
-
-    weight: Tensor  # (out, in + adapters * rank), or packed NF4, or (out, adapters * rank)
-    block_scales: Tensor | None  # NF4 only
-    bias: Tensor | None
-    down: tuple[Tensor, ...]  # the adapters' A, (rank, in) float32
-    up: tuple[Tensor, ...]  # the adapters' B, (their rows, rank) float32
-    column_keys: Tensor | None
-    fp8: fp8_product.Fp8Weight | None = None
 
 
 class Norms(NamedTuple):
@@ -99,7 +87,7 @@ def unsupported(model: PreTrainedModel) -> str | None:
     linears = [
         module for module in model.modules() if isinstance(module, LoraLinear | nn.Linear) and module is not head
     ]
-    base: list[Any] = [_base(module) for module in linears]
+    base: list[Any] = [projections.base_of(module) for module in linears]
     kinds = {type(module).__name__ for module in base}
     if kinds - {"Linear", "Linear4bit"}:
         return f"it has {', '.join(sorted(kinds - {'Linear', 'Linear4bit'}))} layers"
@@ -159,9 +147,11 @@ def fuse(model: PreTrainedModel, longest: int, compiled: bool, own_attention: st
             torch.mul(source, shapes[0].scale, out=target)
 
     def multiply_in_fp8() -> str | None:
-        pairs = zip(layers, shapes, strict=True)
-        quantized = [weights._replace(**_quantized(weights, shape)) for weights, shape in pairs]
-        apart = max(_distance(one, weights) for one, weights in zip(quantized, layers, strict=True))
+        reason = fp8_product.unsupported(shapes[0].features, model.device, model.dtype)
+        if reason is not None:
+            return reason
+        quantized, distances = zip(*(_in_fp8(*pair) for pair in zip(layers, shapes, strict=True)), strict=True)
+        apart = max(distances)
         if apart > fp8_product.MOST_APART:
             return f"its products in e4m3 differ by {apart:.1%} from those in {model.dtype}"
         layers[:], copies[:] = quantized, _all_copies(quantized, shapes)
@@ -263,7 +253,7 @@ def _any_number_of_tokens(*tensors: Tensor | None) -> None:
 
 def _merged_layer(layer: Any) -> LayerWeights:
     attention = layer.self_attn
-    qkv, out, gate_up, down = (_merged(group) for group in _groups(layer))
+    qkv, out, gate_up, down = (projections.merged(group) for group in _groups(layer))
     return LayerWeights(
         qkv,
         out,
@@ -290,42 +280,6 @@ def _groups(layer: Any) -> list[list[Any]]:
     ]
 
 
-def _merged(linears: Sequence[Any]) -> Projection:
-    """Merge linear layers of one input; dense ones become views of the merged weight."""
-    bases = [_base(linear) for linear in linears]
-    adapted: list[Any] = [linear for linear in linears if isinstance(linear, LoraLinear)]
-    quantized = type(bases[0]).__name__ == "Linear4bit"
-    if quantized:
-        weight = torch.cat([base.weight.data.flatten() for base in bases])[:, None]
-        scales = torch.cat([base.weight.quant_state.absmax.flatten() for base in bases])
-    else:
-        weight, scales = _widened_storage(bases, sum(linear.lora_A.shape[0] for linear in adapted)), None
-    biases = [base.bias.data if base.bias is not None else torch.zeros_like(base.weight[:, 0]) for base in bases]
-    return Projection(
-        weight=weight,
-        block_scales=scales,
-        bias=torch.cat(biases) if any(base.bias is not None for base in bases) else None,
-        down=tuple(linear.lora_A for linear in adapted),
-        up=tuple(linear.lora_B for linear in adapted),
-        column_keys=adapted[0].column_keys if adapted else None,
-    )
-
-
-@torch.no_grad()
-def _widened_storage(bases: Sequence[Any], extra: int) -> Tensor:
-    """[W | 0] of stacked layers; their weights become views of it."""
-    first = bases[0].weight
-    rows = sum(base.out_features for base in bases)
-    merged = torch.zeros(rows, first.shape[1] + extra, dtype=first.dtype, device=first.device)
-    start = 0
-    for base in bases:
-        view = merged[start : start + base.out_features, : first.shape[1]]
-        view.copy_(base.weight)
-        base.weight = nn.Parameter(view, requires_grad=False)
-        start += base.out_features
-    return merged
-
-
 def _shape(model: Any, layer: Any, longest: int) -> LayerShape:
     config = model.config
     some = next(module for module in model.modules() if isinstance(module, LoraLinear))
@@ -339,40 +293,16 @@ def _shape(model: Any, layer: Any, longest: int) -> LayerShape:
         longest=longest,
         probability=some.dropout.probability,
         scale=some.scale,
-        first_rows=tuple(_first_rows(group) for group in groups),
+        first_rows=tuple(projections.rows_of_adapters(group) for group in groups),
         features=tuple((sum(one.out_features for one in group), group[0].in_features) for group in groups),
     )
 
 
-def _first_rows(linears: Sequence[Any]) -> tuple[int, ...]:
-    """Where in the merged output each adapter's rows begin."""
-    starts, start = [], 0
-    for linear in linears:
-        if isinstance(linear, LoraLinear):
-            starts.append(start)
-        start += linear.out_features
-    return tuple(starts)
-
-
-def _quantized(weights: LayerWeights, shape: LayerShape) -> dict[str, Projection]:
-    """A layer's projections with W in e4m3, by name."""
-    found = {}
-    for name, (_, width) in zip(("qkv", "out", "gate_up", "down"), shape.features, strict=True):
-        projection: Projection = getattr(weights, name)
-        found[name] = projection._replace(
-            weight=torch.zeros_like(projection.weight[:, width:], memory_format=torch.contiguous_format),
-            fp8=fp8_product.in_fp8(projection.weight[:, :width]),
-        )
-    return found
-
-
-def _distance(quantized: LayerWeights, dense: LayerWeights) -> float:
-    """How far a layer's products in e4m3 are from its own."""
-    return max(
-        fp8_product.distance_from_dense(one.fp8, other.weight[:, : one.fp8.rows.shape[1]])
-        for one, other in zip(quantized[:4], dense[:4], strict=True)
-        if one.fp8 is not None
-    )
+def _in_fp8(weights: LayerWeights, shape: LayerShape) -> tuple[LayerWeights, float]:
+    """A layer with its frozen weights in e4m3, and how far its products then are from its own."""
+    found = [projections.in_fp8(one, width) for one, (_, width) in zip(weights[:4], shape.features, strict=True)]
+    qkv, out, gate_up, down = (one for one, _ in found)
+    return LayerWeights(qkv, out, gate_up, down, weights.norms), max(apart for _, apart in found)
 
 
 def _all_copies(layers: Sequence[LayerWeights], shapes: Sequence[LayerShape]) -> list[tuple[Tensor, Tensor]]:
@@ -380,20 +310,5 @@ def _all_copies(layers: Sequence[LayerWeights], shapes: Sequence[LayerShape]) ->
         pair
         for layer, shape in zip(layers, shapes, strict=True)
         for projection, (_, width), first_rows in zip(layer[:4], shape.features, shape.first_rows, strict=True)
-        for pair in _copies(projection, 0 if projection.fp8 is not None else width, first_rows)
+        for pair in projections.copies(projection, width, first_rows)
     ]
-
-
-def _copies(projection: Projection, width: int, first_rows: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
-    """Where in [W | s B] each B belongs."""
-    if projection.block_scales is not None or not projection.up:
-        return []
-    rank = projection.up[0].shape[1]
-    return [
-        (projection.weight[first : first + one.shape[0], width + at * rank : width + (at + 1) * rank], one.data)
-        for at, (first, one) in enumerate(zip(first_rows, projection.up, strict=True))
-    ]
-
-
-def _base(module: Any) -> Any:
-    return module.base if isinstance(module, LoraLinear) else module

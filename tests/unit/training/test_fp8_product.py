@@ -1,11 +1,15 @@
 """A frozen layer in e4m3 with its adapters: both products against what the numbers stand for, and a whole network."""
 
+import shutil
+
 import pytest
 import torch
 
 from slingshot.nn import fp8, lora
 from slingshot.nn import packed_attention as attention
+from slingshot.training import batches as packing
 from slingshot.training import forward_paths, fused_layers
+from slingshot.training import fp8_product as product_module
 from slingshot.training.fp8_product import Fp8Weight, distance_from_dense, fp8_product, in_fp8
 from tests.unit.tiny_models import tiny_model
 from tests.unit.training.test_forward_paths import adapted, loss_and_gradients
@@ -52,13 +56,79 @@ def test_outputs_and_gradients_are_those_of_the_quantized_numbers(parts):
     torch.testing.assert_close(up[1].grad, SCALE * gradient[:, 16:].T @ low[:, 4:])
 
 
-def test_the_compiler_takes_it_whole(parts):
+@pytest.fixture
+def compiler():
+    """Compiles by a backend, without graph breaks, and forgets it all at the end."""
+    torch._dynamo.reset()
+    plain = torch.compile
+    yield lambda function, backend: plain(function, fullgraph=True, backend=backend)
+    torch._dynamo.reset()
+
+
+without_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+BACKENDS = ["aot_eager", pytest.param("inductor", marks=without_compiler)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_compiler_takes_it_whole(parts, compiler, backend):
     inputs, low, dense, up = parts
     weight = in_fp8(dense)
     plain = torch.autograd.grad(run(inputs, low, weight, up).square().sum(), [inputs, low, *up])
-    compiled = torch.compile(fp8_product, fullgraph=True, backend="aot_eager")
+    compiled = compiler(fp8_product, backend)
     again = torch.autograd.grad(run(inputs, low, weight, up, compiled).square().sum(), [inputs, low, *up])
     torch.testing.assert_close(plain, again)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_compiler_takes_it_where_nothing_needs_a_gradient(parts, compiler, backend):
+    """It would call the forward pass of an autograd.Function without its context."""
+    inputs, low, dense, up = parts
+    weight = in_fp8(dense)
+    compiled = compiler(fp8_product, backend)
+    expected = run(inputs, low, weight, up)
+    with torch.no_grad():
+        torch.testing.assert_close(run(inputs, low, weight, up, compiled), expected)
+    frozen = [one.detach() for one in up]
+    found = run(inputs.detach(), low.detach(), weight, frozen, compiled)
+    assert not found.requires_grad
+    torch.testing.assert_close(found, expected)
+    trained = run(inputs.detach(), low.detach(), weight, up, compiled)  # the first layer that learns
+    assert torch.autograd.grad(trained.sum(), up)[0].abs().sum() > 0
+
+
+def whole(query, key, value, ends, longest, scale, window=None):
+    """Causal attention over all tokens, which compiles on a processor."""
+    query, key, value = (part.transpose(0, 1)[None] for part in (query, key, value))
+    attended = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, is_causal=True, scale=scale, enable_gqa=True
+    )
+    return attended[0].transpose(0, 1)
+
+
+def learned(layers, compiled):
+    """Losses and gradients of batches of two lengths, and logits without gradients, of a network in fp8."""
+    model, shared = adapted("qwen3", layers=layers)
+    model, batches = model.float(), [random_samples(4), random_samples(7)]
+    attention.use_packed_attention(model)
+    path = fused_layers.fuse(model, longest=64, compiled=compiled)
+    assert path.multiply_in_fp8() is None
+    found = [loss_and_gradients(model, shared, path.logits, [batch]) for batch in batches]
+    shared.set_rows(None)
+    with torch.no_grad():
+        return found, path.logits(packing.pack(batches[0], seed=1, epoch=0))
+
+
+@pytest.mark.parametrize("layers", [None, 1])
+def test_compiled_layers_learn_what_plain_ones_do(layers, compiler, monkeypatch):
+    """With adapters in every layer and in the last one alone, whose layers below need no gradient."""
+    monkeypatch.setattr(fused_layers, "packed_attention", whole)
+    plain, expected = learned(layers, compiled=False)
+    monkeypatch.setattr(torch, "compile", lambda function, fullgraph: compiler(function, "aot_eager"))
+    found, logits = learned(layers, compiled=True)
+    torch.testing.assert_close(logits, expected)
+    for (loss, gradients), (other, others) in zip(plain, found, strict=True):
+        assert loss == pytest.approx(other, rel=1e-5)
+        torch.testing.assert_close(gradients, others)
 
 
 def test_a_wrong_scale_is_seen(parts):
@@ -86,6 +156,12 @@ def test_a_network_in_fp8_learns_in_the_same_direction(layers):
         layer.lora_B.data.mul_(2)
     path.refresh()  # new adapters arrive here, too
     assert loss_and_gradients(model, shared, path.logits, [samples])[0] != pytest.approx(ours[0], rel=1e-3)
+
+
+def test_sizes_that_the_card_does_not_multiply_are_named():
+    said = product_module.unsupported([(48, 32), (40, 32)], torch.device("cpu"), torch.bfloat16)
+    assert said == "layers of 40 numbers are no multiples of 16"
+    assert product_module.unsupported([(48, 32)], torch.device("cpu"), torch.bfloat16) is None
 
 
 def test_a_way_without_merged_layers_says_that_it_is_not_in_fp8():
