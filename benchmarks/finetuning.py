@@ -107,6 +107,8 @@ def print_table(rows: list[dict[str, Any]]) -> None:
             f"{row['what']:70} {row['tokens_per_second']:9,.0f} tokens/s {share} {peak} {row.get('more', '')}",
             flush=True,
         )
+        for note in row.get("notes", []):
+            print(f"    {note}", flush=True)
 
 
 def run_one(given: argparse.Namespace) -> None:

@@ -40,6 +40,10 @@ def main() -> None:
     given.out.write_text(json.dumps(rows, indent=1))
     for row in rows:
         print(json.dumps(row))
+    for fp8 in (False, True):
+        losses = [row["validation_loss"] for row in rows if row["fp8"] is fp8 and "validation_loss" in row]
+        mean = f"{sum(losses) / len(losses):.4f}" if losses else "none"
+        print(f"{'e4m3' if fp8 else 'own type'}: mean validation loss of {len(losses)} runs {mean}")
 
 
 def finetune(given: argparse.Namespace, seed: int, fp8: bool) -> dict[str, Any]:

@@ -71,6 +71,13 @@ finetuning() {
         --variants unsloth --seconds 200
 }
 
+fp8() { # finetuning with frozen weights in e4m3: rates alone on the card, then losses
+    said fp8 "${ours[@]}" "$benchmarks/finetuning.py" --out "$out/fp8" --variants ours fp8 --seconds 200 --cards
+    study fp8_mts mts 42 results/data/train.parquet results/models/smollm2.json
+    said fp8_loss "${ours[@]}" "$benchmarks/fp8_training.py" --study "$here/rivals/fp8_mts/mts" \
+        --out "$out/fp8_loss.json" --steps 200 --seeds 0 1 2
+}
+
 small() {
     said 135m "${ours[@]}" "$benchmarks/finetuning.py" --out "$out/135m" --size 135m --cards --variants ours no_graphs
     said 1b "${ours[@]}" "$benchmarks/finetuning.py" --out "$out/1b" --size 1b --cards --variants ours
