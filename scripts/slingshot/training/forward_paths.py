@@ -82,11 +82,11 @@ def choose(
 
 
 def _fp8_notes(path: ForwardPath) -> list[str]:
-    """Let a path multiply in fp8; a note where it does not."""
+    """Let a path multiply in fp8; a note that it does, or why it does not."""
     if path.multiply_in_fp8 is None:
         return ["finetuned without fp8: only merged layers of unquantized weights can"]
     reason = path.multiply_in_fp8()
-    return [] if reason is None else [f"finetuned without fp8: {reason}"]
+    return ["frozen weights multiplied in fp8 (e4m3)"] if reason is None else [f"finetuned without fp8: {reason}"]
 
 
 @dataclass(frozen=True)
