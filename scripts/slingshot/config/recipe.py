@@ -153,7 +153,8 @@ class Finetune(Spec):
     fp8: bool = Field(
         False,
         description="multiply frozen weights in 8 bits (e4m3) while training, on GPUs that can (compute capability 8.9 "
-        "and up); adapters and answers keep their type",
+        "and up), for families with merged layers; takes as much memory more as the weights; adapters and answers keep "
+        "their type",
     )
     deterministic: bool = Field(False, description="the same bytes from the same seed on the same device; slower")
 

@@ -103,6 +103,8 @@ def describe_finetune(step: StepRecord, training: Mapping[str, Any]) -> list[str
         f"{tuned.weight_decay:g}, gradients clipped at norm {tuned.max_gradient_norm:g}, seed {step.seed}.",
         f"The adapter of {KEPT[tuned.select_by]} was kept, {describe_evaluations(tuned, training)}.",
     ]
+    if tuned.fp8:
+        sentences.append("While it trained, frozen weights were multiplied in 8 bits (e4m3).")
     if tuned.head == "classify":
         sentences.append("A linear head over the prompt's last token chooses among the labels of train.")
     return sentences

@@ -27,7 +27,12 @@ def find_faults(study: Study, folder: Path, results: Path) -> list[str]:
     Args:
         folder: the study's, which paths in the config start from
     """
-    return [*data_faults(study.data, folder), *window_faults(study, folder, results), *quantization_faults(study)]
+    return [
+        *data_faults(study.data, folder),
+        *window_faults(study, folder, results),
+        *quantization_faults(study),
+        *fp8_faults(study),
+    ]
 
 
 def data_faults(data: Data, folder: Path) -> list[str]:
@@ -117,6 +122,17 @@ def quantization_faults(study: Study) -> list[str]:
         for name, model in study.models.items()
         if model.quantization != "none" and model.hardware.device != "cuda"
         if not (model.unquantized_without_gpu or model.is_asked)
+    ]
+
+
+def fp8_faults(study: Study) -> list[str]:
+    """Finetunes whose frozen weights are to be multiplied in fp8, where they cannot be."""
+    found = [(name, model) for name, model in study.slm.items() if model.finetune.fp8]
+    return [
+        f"{name}: finetune.fp8 needs unquantized weights on a GPU, and it has quantization: {model.quantization} and "
+        f"hardware.device: {model.hardware.device}; set finetune.fp8: false"
+        for name, model in found
+        if model.quantization != "none" or model.hardware.device != "cuda"
     ]
 
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from slingshot.core.errors import StudyError
 from slingshot.nn import agreement, flash_kernels, lora
 from slingshot.nn import packed_attention as attention
 from slingshot.nn.agreement import Agreement
@@ -49,7 +50,10 @@ def choose(
         model: with adapters in place.
         samples: those to train on; a few of their tokens serve to compare the ways.
         longest: no sequence will be longer.
-        in_fp8: multiply frozen weights in e4m3, if the way can.
+        in_fp8: multiply frozen weights in e4m3.
+
+    Raises:
+        StudyError: frozen weights are to be multiplied in e4m3 and cannot be.
     """
     model.eval()
     notes = _own_dropout(model) + lora.unreached(model)
@@ -69,7 +73,7 @@ def choose(
                 kernels = [f"attention without {flash_kernels.PACKAGE}, which is installed: {reason}"]
                 reason = reference.objection(model, path)
         if path is not None and reason is None:
-            return path, notes + (kernels or []) + (_fp8_notes(path) if in_fp8 else [])
+            return path, notes + (kernels or []) + (_turn_to_fp8(model, path, reference) if in_fp8 else [])
         model.set_attn_implementation(reference.attention)
         notes.append(f"finetuned without {way.name}: {type(model).__name__}: {reason}")
         log.warning("%s; slower, with the same result", notes[-1])
@@ -78,15 +82,26 @@ def choose(
         recompute=lambda share: recompute(model, share),
         own_attention=reference.attention,
     )
-    return path, notes + (kernels or []) + (_fp8_notes(path) if in_fp8 else [])
+    return path, notes + (kernels or []) + (_turn_to_fp8(model, path, reference) if in_fp8 else [])
 
 
-def _fp8_notes(path: ForwardPath) -> list[str]:
-    """Let a path multiply in fp8; a note that it does, or why it does not."""
+def _turn_to_fp8(model: PreTrainedModel, path: ForwardPath, reference: _Reference) -> list[str]:
+    """Let a path multiply frozen weights in fp8; notes for the record.
+
+    Raises:
+        StudyError: it cannot; the spec asks for it, and a finetune in another type would be another result.
+    """
     if path.multiply_in_fp8 is None:
-        return ["finetuned without fp8: only merged layers of unquantized weights can"]
-    reason = path.multiply_in_fp8()
-    return ["frozen weights multiplied in fp8 (e4m3)"] if reason is None else [f"finetuned without fp8: {reason}"]
+        raise StudyError(
+            "finetune.fp8: only merged layers of unquantized weights can, and this model has none; set false"
+        )
+    try:
+        reason = path.multiply_in_fp8()
+    except torch.OutOfMemoryError:
+        reason = "memory ends, as weights in fp8 stand beside the unquantized ones"
+    if reason is not None:
+        raise StudyError(f"finetune.fp8: {reason}; set false")
+    return [f"frozen weights multiplied in fp8 (e4m3), which moves logits by {reference.distance(model, path):.1%}"]
 
 
 @dataclass(frozen=True)
@@ -152,6 +167,10 @@ class _Reference:
             return f"its forward pass fails there: {type(error).__name__}: {str(error)[:300]}"
         log.info("training: %s", found)
         return None if found.holds else str(found)
+
+    def distance(self, model: PreTrainedModel, path: ForwardPath) -> float:
+        """How far the path's logits are from the network's own, as a share of their norm."""
+        return self._compared(model, path).away
 
     @torch.no_grad()
     def _compared(self, model: PreTrainedModel, path: ForwardPath) -> Agreement:

@@ -2,7 +2,7 @@
 
 The product with W and, in the backward pass, the one that gives the gradient of x have both factors in 8 bits, scaled
 per row (nn/fp8.py); what adapters learn from is never quantized. The second product sums over the first one's rows, so
-W is kept twice, with the scales that each needs: together as many bytes as W in 16 bits.
+W is kept twice, with the scales that each needs: together as many bytes as W in 16 bits, which stays for answers.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """A frozen layer in e4m3 with its adapters: both products against what the numbers stand for, and a whole network."""
 
+import re
 import shutil
 
 import pytest
 import torch
 
+from slingshot.core.errors import StudyError
 from slingshot.nn import fp8, lora
 from slingshot.nn import packed_attention as attention
 from slingshot.training import batches as packing
@@ -164,11 +166,29 @@ def test_sizes_that_the_card_does_not_multiply_are_named():
     assert product_module.unsupported([(48, 32)], torch.device("cpu"), torch.bfloat16) is None
 
 
-def test_a_way_without_merged_layers_says_that_it_is_not_in_fp8():
+def test_a_way_without_merged_layers_refuses_instead_of_another_result():
     model = tiny_model("llama")
     lora.add_adapters(model, adapted_recipe(), 4, 8, seed=0)
-    _, notes = forward_paths.choose(model, random_samples(3), 64, on_gpu=False, in_fp8=True)
-    assert any("finetuned without fp8" in note for note in notes)
+    with pytest.raises(StudyError, match=r"finetune\.fp8: only merged layers of unquantized weights can"):
+        forward_paths.choose(model, random_samples(3), 64, on_gpu=False, in_fp8=True)
+
+
+@pytest.mark.parametrize("ends", [None, torch.OutOfMemoryError])
+def test_a_merged_way_says_how_far_fp8_moves_its_logits_or_that_memory_ends(monkeypatch, ends):
+    model = tiny_model("llama", hidden_size=64, intermediate_size=96)
+    lora.add_adapters(model, adapted_recipe(), 4, 8, seed=0)
+    merged = forward_paths._Way(
+        "merged layers", lambda *_: None, lambda *given: fused_layers.fuse(given[0], 128, compiled=False)
+    )
+    monkeypatch.setattr(forward_paths, "_merged", merged)
+    if ends is not None:
+        monkeypatch.setattr(product_module, "in_fp8", lambda weight: (_ for _ in ()).throw(ends()))
+        with pytest.raises(StudyError, match="memory ends"):
+            forward_paths.choose(model, random_samples(3), 64, on_gpu=True, in_fp8=True)
+        return
+    _, notes = forward_paths.choose(model, random_samples(3), 64, on_gpu=True, in_fp8=True)
+    moved = float(re.fullmatch(r"frozen weights multiplied in fp8 \(e4m3\), which moves logits by (.*)%", notes[-1])[1])
+    assert 0.5 < moved < 30
 
 
 def adapted_recipe():
