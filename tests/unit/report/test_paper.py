@@ -76,6 +76,7 @@ def test_methods_say_what_the_config_asked_for(results: Results) -> None:
                     "epochs": 2.5,
                     "warmup_share": 0.11,
                     "patience": None,
+                    "fp8": True,
                     "select_by": "validation_exact_match",
                     "lora": {"r": "auto", "alpha": 18, "dropout": 0.07, "layers": 4, "targets": ["q_proj"]},
                 }
@@ -90,6 +91,7 @@ def test_methods_say_what_the_config_asked_for(results: Results) -> None:
         "learning rate of 0.0003 (cosine schedule, warm-up 11%)",
         "seed 42",
         "highest exact match on validation",
+        "frozen weights were multiplied in 8 bits (e4m3)",
     ):
         assert part in text
     assert "stopped" not in text

@@ -71,6 +71,17 @@ def test_weights_that_need_a_gpu_are_refused_on_a_processor(tmp_path: Path) -> N
     assert faults_of(tmp_path, study_of(tmp_path, llm={"large": on_cpu | {"unquantized_without_gpu": True}})) == []
 
 
+@pytest.mark.parametrize(
+    ("changed", "refused"), [({}, False), ({"quantization": "nf4"}, True), ({"hardware": {"device": "cpu"}}, True)]
+)
+def test_fp8_finetuning_wants_unquantized_weights_on_a_gpu(tmp_path: Path, changed: dict, refused: bool) -> None:
+    small = MODEL | changed | {"unquantized_without_gpu": True, "finetune": {"fp8": True}}
+    faults = faults_of(tmp_path, study_of(tmp_path, slm={"small": small}))
+    assert [fault.startswith("small: finetune.fp8 needs unquantized weights on a GPU") for fault in faults] == [
+        True
+    ] * refused
+
+
 def test_arms_that_want_a_gpu_are_named_where_none_is_seen(tmp_path: Path) -> None:
     study = study_of(tmp_path, slm={"small": MODEL | {"hardware": {"device": "cpu"}}})
     text = describe_devices(study, ["llm/large", "slm/small", "baseline/tfidf"], has_gpu=False)
