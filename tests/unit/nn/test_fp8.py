@@ -4,11 +4,13 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from slingshot.config.models import Model
 from slingshot.generation.generate import generate
 from slingshot.generation.types import Decoding, GenerationStats, Memory
+from slingshot.nn import fp8_kernels
 from slingshot.nn.fp8 import Fp8Linear, quantize_linears, quantize_rows
 from tests.unit.tiny_models import tiny_model
 
@@ -72,3 +74,18 @@ def test_the_head_and_the_embedding_keep_their_type_and_the_answers_go_the_packe
 def test_fp8_is_a_quantization_that_a_model_may_have():
     model = Model.model_validate({"source": {"hub": "a/b"}, "size": "8B", "quantization": "fp8"})
     assert model.quantization == "fp8"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: Triton's interpreter rounds e4m3 wrongly")
+def test_the_kernels_leave_what_norm_and_activation_make_within_two_roundings():
+    draw = torch.Generator("cuda").manual_seed(0)
+    gate_up, rows, weight = (
+        torch.randn(shape, generator=draw, device="cuda", dtype=torch.bfloat16)
+        for shape in ((5, 2 * 96), (5, 64), (64,))
+    )
+    gate, up = gate_up.chunk(2, -1)
+    for (quantized, scale), plain in (
+        (fp8_kernels.activate_and_quantize(gate_up), F.silu(gate) * up),
+        (fp8_kernels.norm_and_quantize(rows, weight, 1e-5), F.rms_norm(rows, (64,), weight, 1e-5)),
+    ):
+        torch.testing.assert_close(quantized.float() * scale, plain.float(), atol=2e-2, rtol=2**-3)
