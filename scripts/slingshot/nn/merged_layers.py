@@ -20,6 +20,7 @@ from slingshot.models.device_memory import free_bytes
 from slingshot.nn import fp8_kernels, layer_kernels
 from slingshot.nn.cached_attention import AttentionStep, attend
 from slingshot.nn.fp8 import Fp8Linear
+from slingshot.nn.rotary import rotate
 from slingshot.nn.supported_layers import refuse_unknown_arguments
 
 if TYPE_CHECKING:
@@ -188,8 +189,8 @@ def _attended(
         kept = pool.of_layer(layer, key, value)
         layer_kernels.rotate_and_store(states, cos.contiguous(), sin.contiguous(), rows, *kept, heads)
     else:
-        query = _rotated(query, cos, sin)
-        pool.write(layer, rows, _rotated(key, cos, sin), value)
+        query = rotate(query, cos, sin)
+        pool.write(layer, rows, rotate(key, cos, sin), value)
     if newest is not None:
         query, step = query[newest], step.of_newest()
     return attend(step, layer, query, attention.scaling, merged.window).flatten(1)[None]
@@ -199,12 +200,6 @@ def _has_kernel(states: Tensor, cos: Tensor) -> bool:
     """Whether the kernel turns heads of this size: a power of two, all of it turned."""
     size = states.shape[-1]
     return states.is_cuda and layer_kernels.triton is not None and cos.shape[-1] == size and size & (size - 1) == 0
-
-
-def _rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions (Su et al. 2021, arXiv:2104.09864), as transformers does: (tokens, heads, head size)."""
-    first, second = states.chunk(2, dim=-1)
-    return states * cos[:, None] + torch.cat([-second, first], dim=-1) * sin[:, None]
 
 
 def _activated(gate_up: Tensor, in_e4m3: bool) -> Tensor:

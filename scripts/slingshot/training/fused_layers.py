@@ -26,6 +26,7 @@ from transformers import PreTrainedModel
 from slingshot.nn import flash_kernels
 from slingshot.nn.lora import LoraLinear, dropped_out
 from slingshot.nn.packed_attention import packed_attention
+from slingshot.nn.rotary import rotate
 from slingshot.nn.supported_layers import mixes_windows, window_of
 from slingshot.training import fp8_product, projections
 from slingshot.training.batches import ForwardPath, Packed
@@ -180,7 +181,7 @@ def decoder_layer(
     if weights.norms.query is not None and weights.norms.key is not None:
         query = F.rms_norm(query, query.shape[-1:], weights.norms.query, shape.epsilon)
         key = F.rms_norm(key, key.shape[-1:], weights.norms.key, shape.epsilon)
-    query, key = _rotated(query, cos, sin), _rotated(key, cos, sin)
+    query, key = rotate(query, cos, sin), rotate(key, cos, sin)
     attended = packed_attention(query, key, value, ends, shape.longest, shape.head_size**-0.5, shape.window)
     hidden = hidden + _project(attended.flatten(1), weights.out, row_keys, 1, shape)
     normed = F.rms_norm(hidden, hidden.shape[-1:], weights.norms.mlp, shape.epsilon)
@@ -219,15 +220,6 @@ def _heads(qkv: Tensor, shape: LayerShape) -> tuple[Tensor, Tensor, Tensor]:
     heads = qkv.unflatten(1, (-1, shape.head_size))
     query, key, value = heads.split([shape.heads, shape.key_heads, shape.key_heads], dim=1)
     return query, key, value
-
-
-def _rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions (Su et al. 2021, arXiv:2104.09864) on the first features of each head, as transformers does."""
-    size = cos.shape[-1]
-    turned, kept = states[..., :size], states[..., size:]
-    first, second = turned.chunk(2, dim=-1)
-    turned = turned * cos[:, None] + torch.cat([-second, first], dim=-1) * sin[:, None]
-    return turned if kept.shape[-1] == 0 else torch.cat([turned, kept], dim=-1)
 
 
 def let_compiler_recompute(share: float) -> None:
