@@ -17,6 +17,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,22 +51,25 @@ def main() -> None:
         return
     rows: list[dict[str, Any]] = []
     for group in options.groups:
-        rows += run_apart(group)
-        options.out.write_text(json.dumps(rows, indent=1))
+        for row in run_apart(group):
+            print(json.dumps(row), flush=True)
+            rows.append(row)
+            options.out.write_text(json.dumps(rows, indent=1))
     print_table(rows)
 
 
-def run_apart(group: str) -> list[dict[str, Any]]:
-    """A group's rows, from a process of its own; those that it had before it failed are kept."""
+def run_apart(group: str) -> Iterator[dict[str, Any]]:
+    """A group's rows as they come, from a process of its own; the last one says so where it failed."""
     command = [sys.executable, __file__, "--inside", group, *sys.argv[1:]]
-    done = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    output, complained = done.communicate()
-    rows = [json.loads(line[4:]) for line in output.splitlines() if line.startswith("ROW ")]
-    if done.returncode:
-        rows.append({"group": group, "variant": "FAILED", "message": complained[-1500:]})
-    for row in rows:
-        print(json.dumps(row), flush=True)
-    return rows
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as complained:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complained, text=True) as done:
+            assert done.stdout is not None
+            for line in done.stdout:
+                if line.startswith("ROW "):
+                    yield json.loads(line[4:])
+        if done.returncode:
+            complained.seek(0)
+            yield {"group": group, "variant": "FAILED", "message": complained.read()[-1500:]}
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:

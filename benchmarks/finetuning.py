@@ -66,6 +66,7 @@ def main() -> None:
     arguments.add_argument("--one", help=argparse.SUPPRESS)
     given = arguments.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # as scripts/finetune.py does
     if given.one:
         run_one(given)
     else:

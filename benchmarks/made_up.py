@@ -17,8 +17,9 @@ def write_model(model: Any, tokenizer: Path, folder: Path, card: Path) -> int:
     from slingshot.artifacts.model_card import ModelCard
 
     model.save_pretrained(folder, max_shard_size="2GB")
-    for file in tokenizer.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
+    for file in tokenizer.iterdir():  # a folder of a whole model has a config of its own
+        if not (folder / file.name).exists() and file.suffix != ".safetensors":
+            (folder / file.name).write_bytes(file.read_bytes())
     parameters = sum(weight.numel() for weight in model.parameters())
     ModelCard(
         name="random",

@@ -56,11 +56,11 @@ two_gpus() {
 
 peers() {
     said vllm "$environments/vllm/bin/python" "$benchmarks/vllm_rows.py" --work "$here/weights" --seconds 250 \
-        --out "$out/vllm.json" --rows bf16 study
+        --out "$out/vllm.json" --rows bf16 fp8 study
 }
 
 parts() {
-    said parts "${ours[@]}" "$benchmarks/engine_parts.py" --out "$out/parts.json" --groups answering --prompts 256
+    said parts "${ours[@]}" "$benchmarks/engine_parts.py" --out "$out/parts.json" --groups answering training --prompts 256 --steps 4
 }
 
 finetuning() {

@@ -9,7 +9,10 @@ from typing import Any
 
 from projection import projected
 
+from slingshot.artifacts.layout import ResultFiles
 from slingshot.artifacts.records import ProcessRecord, StepRecord, read_process_record, read_step_record
+from slingshot.config.arms import arms_of
+from slingshot.config.study import load_study
 from slingshot.core.files import read_json
 
 # The phases that are work of the model; a step's record holds others, too. Evaluation is timed within training.
@@ -22,7 +25,7 @@ def summary(folder: Path, seconds: float, memory_gb: float | None, finished: boo
     """All that is known of a run so far."""
     share = read_json(folder / "rehearsal.json")["share"]
     results = folder / "results"
-    steps = model_steps(results, share)
+    steps = model_steps(folder, share)
     in_steps = sum(step["seconds"] for step in steps)
     rules = other_rules(results / "benchmarks")
     return {
@@ -39,17 +42,17 @@ def summary(folder: Path, seconds: float, memory_gb: float | None, finished: boo
     }
 
 
-def model_steps(results: Path, share: float) -> list[dict[str, Any]]:
+def model_steps(folder: Path, share: float) -> list[dict[str, Any]]:
     """A row per model step, in the order in which they ended."""
     rows: list[dict[str, Any]] = []
     ended_before = None
-    for path in sorted(process_files(results), key=lambda path: path.stat().st_mtime):
+    for path in sorted(process_files(folder), key=lambda path: path.stat().st_mtime):
         process = read_process_record(path)
         if process.exit_code:
             continue
         record = read_step_record(path.with_name(f"{process.step}.json"))
         ended = path.stat().st_mtime
-        row = {"name": f"{process.step} {path.parent.relative_to(results)}", **measures(process, record)}
+        row = {"name": f"{process.step} {path.parent.relative_to(folder / 'results')}", **measures(process, record)}
         row["idle_before"] = None if ended_before is None else round(ended - process.seconds - ended_before, 1)
         row["projection"] = projected(process, record, row["phases"], path.parent, share)
         rows.append(row)
@@ -57,9 +60,12 @@ def model_steps(results: Path, share: float) -> list[dict[str, Any]]:
     return rows
 
 
-def process_files(results: Path) -> list[Path]:
-    """Those of the model steps. Named level by level: folders of checkpoints come and go while a study runs."""
-    return [*results.glob("[ls]lm/*/*.process.json"), *results.glob("[ls]lm/*/validation/*.process.json")]
+def process_files(folder: Path) -> list[Path]:
+    """Those of the language models' steps that have ended: of every arm of the study, other seeds' and designs' too."""
+    results = ResultFiles(folder / "results")
+    arms = [results.arm(arm.path) for arm in arms_of(load_study(folder / "config.yaml")) if arm.generates]
+    named = [files.process(step) for arm in arms for files in (arm, arm.validation) for step in WORK]
+    return [path for path in named if path.exists()]
 
 
 def measures(process: ProcessRecord, record: StepRecord) -> dict[str, Any]:

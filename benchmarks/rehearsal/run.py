@@ -63,7 +63,7 @@ def watch(snakemake: subprocess.Popen[bytes], given: argparse.Namespace, start: 
     while snakemake.poll() is None:
         time.sleep(0.5)
         seconds = time.monotonic() - start
-        ended = len(process_files(given.folder / "results"))
+        ended = len(process_files(given.folder))
         if given.output and ended > known:
             write_json(given.output, summary(given.folder, seconds, given.memory_gb, finished=False))
             known = ended

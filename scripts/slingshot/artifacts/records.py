@@ -215,7 +215,7 @@ def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
 
 # Phases of StepRecord.seconds that come once per process, and those that answer dialogues or train on them. Others are
 # spans that overlap with these: `evaluate` is part of `train`, `until_first_answers` counts from the process's start.
-SETUP_PHASES = ("tokenizer", "imports", "load", "prompts", "encode", "probe", "save")
+SETUP_PHASES = ("tokenizer", "imports", "load", "prompts", "encode", "check", "probe", "save")
 
 WORK_PHASES = {
     "predict": ("prefill", "decode", "candidates", "generate", "classify"),

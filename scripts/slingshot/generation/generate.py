@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from slingshot.artifacts.model_card import ModelCard
+from slingshot.artifacts.records import timed
 from slingshot.config.base import Dtype, Quantization
 from slingshot.generation import engine as packed_generation
 from slingshot.generation.packable import packable_network, padding_changes_answers
@@ -85,9 +86,10 @@ def generate(
     """
     if not prompts:
         return
-    network = packable_network(model, prompts, decoding, stats)
+    with timed(stats.seconds, "check"):
+        network = packable_network(model, prompts, decoding, stats)
+        reason = padding_changes_answers(model, prompts) if network is None else None
     if network is None:
-        reason = padding_changes_answers(model, prompts)
         if reason is not None:
             stats.note(f"{type(model).__name__} answers one prompt at a time: {reason}")
             memory = Memory(token_budget=1)  # one prompt per batch

@@ -79,7 +79,8 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
         if classes is not None:
             replace_head(model, len(classes), spec.seed)
         on_gpu = workers.device.type == "cuda"
-        path, notes = forward_paths.choose(model, train, longest_of(train, validation), on_gpu, recipe.fp8)
+        with timed(seconds, "check"):  # merges layers, compiles them, and holds them against the network's own
+            path, notes = forward_paths.choose(model, train, longest_of(train, validation), on_gpu, recipe.fp8)
         trainer = Trainer(
             model=model,
             path=path,
