@@ -41,12 +41,17 @@ answering() {
 
 quantized() { # after `answering`, whose weights it takes, as do the next three
     said quantized "${ours[@]}" "$benchmarks/generation.py" --tokenizer "$here/tok" --work "$here/weights" \
-        --out "$out/quantized.json" --prompts 512 --no-peers --parts fp8 fp8_12gb nf4 nf4_8gb
+        --out "$out/quantized.json" --prompts 512 --no-peers --parts fp8 fp8_12gb nf4 nf4_8gb nf4_24gb bf16_24gb
 }
 
 constrained() {
     said constrained "${ours[@]}" "$benchmarks/generation.py" --tokenizer "$here/tok" --work "$here/weights" \
         --out "$out/constrained.json" --prompts 256 --parts constrained agreement
+}
+
+generate() { # an adapter applied and merged, and transformers' generate
+    said generate "${ours[@]}" "$benchmarks/generation.py" --tokenizer "$here/tok" --work "$here/weights" \
+        --out "$out/generate.json" --prompts 512 --parts adapter peers
 }
 
 two_gpus() {
@@ -71,11 +76,39 @@ finetuning() {
         --variants unsloth --seconds 200
 }
 
+cards() { # smaller cards, and what trades speed for something
+    said cards "${ours[@]}" "$benchmarks/finetuning.py" --out "$out/cards" --variants ours nf4 deterministic \
+        --cards 32 24 16 --seconds 280
+    said checkpointing "$environments/unsloth/bin/python" "$benchmarks/finetuning.py" --out "$out/cards" \
+        --variants unsloth_checkpointing --seconds 200
+}
+
+rehearsal() { # 43 GB of weights in main memory
+    said build "${ours[@]}" "$benchmarks/rehearsal/build.py" "$here/rehearsal" --share 0.1 --epochs 1 --test-only \
+        --processes 4
+    SLINGSHOT_LOCKS=$here/locks said rehearsal "${ours[@]}" "$benchmarks/rehearsal/run.py" "$here/rehearsal" \
+        --output "$out/rehearsal.json" --cores 4
+    said build24 "${ours[@]}" "$benchmarks/rehearsal/build.py" "$here/rehearsal24" --share 0.03 --epochs 1 --test-only \
+        --models llama8b llama3b --weights "$here/rehearsal/models"
+    SLINGSHOT_LOCKS=$here/locks said rehearsal24 "${ours[@]}" "$benchmarks/rehearsal/run.py" "$here/rehearsal24" \
+        results/slm/llama3b/metrics.json results/llm/llama8b/metrics.json \
+        --output "$out/rehearsal24.json" --cores 4 --memory-gb 24
+}
+
 fp8() { # finetuning with frozen weights in e4m3: rates alone on the card, then losses
     said fp8 "${ours[@]}" "$benchmarks/finetuning.py" --out "$out/fp8" --variants ours fp8 --seconds 200 --cards
     study fp8_mts mts 42 results/data/train.parquet results/models/smollm2.json
     said fp8_loss "${ours[@]}" "$benchmarks/fp8_training.py" --study "$here/rivals/fp8_mts/mts" \
-        --out "$out/fp8_loss.json" --steps 200 --seeds 0 1 2
+        --out "$out/fp8_loss.json" --steps 200 --seeds 0 1 2 --together 6
+}
+
+shapes() { # after `fp8`, whose data and model it takes
+    local results=$here/rivals/fp8_mts/mts/results dtype
+    for dtype in float32 bfloat16; do
+        said "shapes_$dtype" timeout 200 "${ours[@]}" "$benchmarks/batch_shapes.py" --dtype "$dtype" --device cuda \
+            --split "$results"/data/{train,validation,test}.parquet --model "$results"/models/files-*/ \
+            --samples 1000 --padded 200 --alone 50
+    done
 }
 
 small() {

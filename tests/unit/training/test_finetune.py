@@ -70,6 +70,7 @@ def test_it_learns_and_says_how(unbroken):
     record = read_step_record(unbroken["record"])
     assert record.trained_tokens == sum(row["tokens"] for row in rows)
     assert record.inputs["adapter"] == adapter_digest(unbroken) and not record.notes
+    assert record.seconds["check"] > 0
     assert not (unbroken["adapter"].parent / "checkpoints").exists()
 
 
