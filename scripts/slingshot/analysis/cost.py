@@ -7,13 +7,12 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from scipy.stats import norm
-
 from slingshot.analysis.endpoint_cost import endpoint_cost
 from slingshot.artifacts.cost import ArmCost, BreakEven, MemoryRow, Resource, ServingCost, StepCost
 from slingshot.artifacts.records import SETUP_PHASES, WORK_PHASES, Measurement, ProcessRecord, StepRecord
 from slingshot.config.endpoints import TokenPrices
 from slingshot.config.reporting import Cost
+from slingshot.core.distributions import normal_quantile
 
 RESOURCES: tuple[Resource, ...] = ("device_seconds", "energy_wh", "money")
 
@@ -203,7 +202,7 @@ def volume_interval(
     Args:
         noises: relative standard deviations of T, f and z, independent and normal
     """
-    quantile = float(norm.ppf((1 + confidence) / 2))
+    quantile = normal_quantile((1 + confidence) / 2)
     of_training, of_small, of_large = (
         (quantile * noise * value) ** 2 for noise, value in zip(noises, (training, small, large), strict=True)
     )

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from scipy.stats import t as student
 
 from slingshot.analysis.groups import Floats, Groups, design_effect
 from slingshot.artifacts.metrics import Difference
+from slingshot.core.distributions import student_quantile
 
 Function = Callable[[Floats], Floats]
 
@@ -31,7 +31,7 @@ class Jackknifed:
 
 def critical(confidence: float, groups: Groups) -> float:
     """Student's two-sided quantile with one degree of freedom less than there are groups."""
-    return float(student.ppf((1 + confidence) / 2, max(groups.count - 1, 1)))
+    return student_quantile((1 + confidence) / 2, max(groups.count - 1, 1))
 
 
 def score_interval(share: float, n: float, quantile: float) -> tuple[float, float]:

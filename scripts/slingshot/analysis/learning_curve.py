@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from slingshot.analysis.curve_shapes import FittedShape
 from slingshot.analysis.groups import Floats, Groups
 from slingshot.analysis.intervals import critical, padded_mean
 from slingshot.artifacts.comparison import LinePoint, PowerLaw, TrainingNoise, TrainSize
 from slingshot.artifacts.metrics import Score
+from slingshot.core.distributions import student_quantile
 
 ASSUMED_NOISE = 0.02  # between seeds, a share, where nothing says it
 
@@ -105,7 +105,7 @@ def drawn_line(
         sizes: k train sizes in rising order
         scores: of the runs of these sizes
     """
-    quantile = float(student.ppf((1 + confidence) / 2, noise.freedom)) if noise.freedom else 0.0
+    quantile = student_quantile((1 + confidence) / 2, noise.freedom) if noise.freedom else 0.0
     reach = quantile * noise.deviation
     lows = [max(each.value - math.hypot(each.value - each.low, reach), 0.0) for each in scores]
     highs = [min(each.value + math.hypot(each.high - each.value, reach), 1.0) for each in scores]
@@ -163,7 +163,7 @@ def break_even_bounds(
         sizes: k train sizes in rising order
         differences: for each size the scores of the n samples, finetuned minus untrained
     """
-    quantile = float(student.ppf((1 + confidence) / 2, noise.freedom)) if noise.freedom else 0.0
+    quantile = student_quantile((1 + confidence) / 2, noise.freedom) if noise.freedom else 0.0
     worse, better = [], []
     for each in differences:
         center, variance = padded_mean(each, 1.0, groups)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack
-from scipy.stats import norm
-from sklearn.metrics import confusion_matrix
 
 from slingshot.analysis.calibration import brier_parts, brier_score, calibration_bins, calibration_error
 from slingshot.analysis.groups import Correct, Floats, Groups, design_effect, groups_of, independent
@@ -32,6 +31,7 @@ from slingshot.artifacts.metrics import (
 from slingshot.artifacts.predictions import Prediction
 from slingshot.config.base import LabelSystem
 from slingshot.config.specs import ScoreSpec
+from slingshot.core.distributions import normal_quantile
 from slingshot.core.errors import StudyError
 from slingshot.data.code_trees import tree_of
 
@@ -144,7 +144,7 @@ def proportion(correct: Correct, confidence: float, groups: Groups | None = None
     n, groups = len(correct), groups or independent(len(correct))
     share = int(np.sum(correct)) / n
     effect = design_effect(correct.astype(float), groups)
-    quantile = critical(confidence, groups) if groups.matter else float(norm.ppf((1 + confidence) / 2))
+    quantile = critical(confidence, groups) if groups.matter else normal_quantile((1 + confidence) / 2)
     low, high = score_interval(share, n / effect, quantile)
     return Score(value=share, low=low, high=high, n=n, method="wilson", design_effect=effect if groups.matter else None)
 
@@ -347,9 +347,10 @@ def confusion_of(
         if len(labels) > LARGEST_PLAIN_CONFUSION:
             return None
     kept = [answer if answer in labels else NO_ANSWER for answer in given]
-    counts = confusion_matrix(truths, kept, labels=[*labels, NO_ANSWER])[:-1]
+    pairs = Counter(zip(truths, kept, strict=True))
+    counts = [[pairs[truth, answer] for answer in (*labels, NO_ANSWER)] for truth in labels]
     titles = [chapter_title(label, system) or label for label in labels]
-    return Confusion(level=level, labels=labels, titles=titles, counts=counts.tolist())
+    return Confusion(level=level, labels=labels, titles=titles, counts=counts)
 
 
 def ranked_scores(predictions: Sequence[Prediction], groups: Groups, confidence: float) -> RankedScores | None:

@@ -9,13 +9,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.stats import beta, binom, norm
-from scipy.stats import t as student
 
 from slingshot.analysis.groups import Correct, Floats, Groups, design_effect, independent
 from slingshot.analysis.intervals import critical, mean_interval, padded_mean
 from slingshot.artifacts.comparison import Estimate
 from slingshot.artifacts.metrics import Difference
+from slingshot.core.distributions import (
+    beta_quantile,
+    binomial_chance,
+    binomial_up_to,
+    normal_above,
+    student_quantile,
+)
 
 FLIPPED = 1_000  # totals of broken numbers, at most, whose signs are tried
 
@@ -127,8 +132,8 @@ def conditional_interval(only_first: int, only_second: int, n: int, confidence: 
     share w gives (2 w - 1) m / n. It leaves out 0 exactly where McNemar's exact two-sided p is at most 1 - confidence.
     """
     m, tail = only_first + only_second, (1 - confidence) / 2
-    low = float(beta.ppf(tail, only_first, only_second + 1)) if only_first else 0.0
-    high = float(beta.isf(tail, only_first + 1, only_second)) if only_second else 1.0
+    low = beta_quantile(tail, only_first, only_second + 1) if only_first else 0.0
+    high = 1 - beta_quantile(tail, only_second, only_first + 1) if only_second else 1.0
     return (2 * low - 1) * m / n, (2 * high - 1) * m / n
 
 
@@ -153,7 +158,7 @@ def sign_flip_p(totals: Floats) -> float:
         reached = np.abs(np.arange(len(chances)) - len(chances) // 2) >= round(observed)
         return float(min(chances[reached].sum(), 1.0))
     if len(sizes) > FLIPPED:  # the sum of so many random signs is normal
-        return float(2 * norm.sf(observed / np.sqrt(np.sum(sizes**2))))
+        return 2 * normal_above(observed / np.sqrt(np.sum(sizes**2)))
     generator = np.random.default_rng(len(sizes))
     sums = np.concatenate(
         [np.abs(generator.choice((-1.0, 1.0), size=(FLIPS // 20, len(sizes))) @ sizes) for _ in range(20)]
@@ -166,7 +171,7 @@ def _signed_sums(sizes: NDArray[np.int64]) -> Floats:
     chances = np.ones(1)
     for size, count in zip(*np.unique(sizes, return_counts=True), strict=True):
         steps = np.zeros(2 * size * count + 1)
-        steps[:: 2 * size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        steps[:: 2 * size] = binomial_chance(np.arange(count + 1), count, 0.5)
         chances = np.convolve(chances, steps)
     return chances
 
@@ -174,7 +179,7 @@ def _signed_sums(sizes: NDArray[np.int64]) -> Floats:
 def mcnemar_p(only_first: int, only_second: int) -> float:
     """Two-sided p of McNemar's exact test (McNemar 1947): are both arms equally often alone in the right?"""
     fewer, both = min(only_first, only_second), only_first + only_second
-    return float(min(1.0, 2 * binom.cdf(fewer, both, 0.5)))
+    return min(1.0, 2 * float(binomial_up_to(fewer, both, 0.5)))
 
 
 @dataclass(frozen=True)
@@ -198,7 +203,9 @@ class _Spread:
         Mathematical Statistics 37:639). Satterthwaite's degrees of freedom do not: with two or three seeds a spread
         that is small by chance would pass for certain.
         """
-        return float(np.sqrt(sum(variance * student.ppf((1 + confidence) / 2, df) ** 2 for variance, df in self.parts)))
+        return float(
+            np.sqrt(sum(variance * student_quantile((1 + confidence) / 2, df) ** 2 for variance, df in self.parts))
+        )
 
 
 def _spread_of(first: Sequence[Floats], second: Sequence[Floats], groups: Groups) -> _Spread:

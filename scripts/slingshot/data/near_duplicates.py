@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from datasketch import MinHash
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
@@ -116,6 +115,8 @@ class WordHashes(dict[str, int]):
 
 def signatures(texts: Sequence[list[str]], hashes: WordHashes | None = None) -> NDArray[np.uint32]:
     """MinHash values, one row of PERMUTATIONS a text; as datasketch.MinHash computes them from the shingles' hashes."""
+    from datasketch import MinHash  # slow to import, and not always needed
+
     multiplier, offset = MinHash(num_perm=PERMUTATIONS, seed=1).permutations
     shingles, starts = shingle_hashes(texts, WordHashes() if hashes is None else hashes)
     ends = np.append(starts[1:], len(shingles))

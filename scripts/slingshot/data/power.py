@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import binom
+
+from slingshot.core.distributions import binomial_above, binomial_chance, binomial_quantile, binomial_up_to
 
 POWER = 0.8
 
@@ -30,13 +31,13 @@ def chance_to_find(difference: float, n: int, discordance: float, level: float) 
         difference: share of samples, from 0 to `discordance`
         level: of the two-sided test
     """
-    likely = binom.ppf((1e-9, 1 - 1e-9), n, discordance)
-    m = np.arange(likely[0], likely[1] + 1)
-    critical = binom.isf(level / 2, m, 0.5) + 1  # the fewest wins that reject
+    least, most = (int(binomial_quantile(chance, n, discordance)) for chance in (1e-9, 1 - 1e-9))
+    m = np.arange(least, most + 1)
+    critical = binomial_quantile(1 - level / 2, m, 0.5) + 1  # the fewest wins that reject
     wins = (1 + difference / discordance) / 2
-    found = binom.sf(critical - 1, m, wins) + binom.cdf(m - critical, m, wins)
+    found = binomial_above(critical - 1, m, wins) + binomial_up_to(m - critical, m, wins)
     found = np.where(critical > m, 0.0, found)
-    return float(np.sum(binom.pmf(m, n, discordance) * found))
+    return float(np.sum(binomial_chance(m, n, discordance) * found))
 
 
 def smallest_difference(n: int, discordance: float, level: float) -> float | None:

@@ -13,8 +13,8 @@ def attend_one_sequence(
     """(1, heads, tokens, head size) each; the queries are the last tokens of the keys' sequence."""
     if query.device.type == "cpu" and query.dtype != torch.float32 and query.requires_grad:
         # torch's backward pass is slow in half precision: 7 ms for 183 tokens and 9 heads of 64 instead of 3.5.
-        exact = (part.float() for part in (query, key, value))
-        return attend_one_sequence(*exact, scale, window, softcap).to(query.dtype)
+        exact = attend_one_sequence(query.float(), key.float(), value.float(), scale, window, softcap)
+        return exact.to(query.dtype)
     queries, length = query.shape[2], key.shape[2]
     shared = query.shape[1] != key.shape[1]
     if window is not None and window >= length:
