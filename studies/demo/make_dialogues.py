@@ -157,23 +157,29 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=42)
     arguments.add_argument("--dialogues-per-code", type=int, default=24)
     arguments.add_argument("--codes", type=int, help="only the first N of conditions.yaml")
+    arguments.add_argument("--as-printed", action="store_true", help="descriptions as ICD-10-CM prints them")
     given = arguments.parse_args()
     if given.dialogues_per_code < 1:
         arguments.error(f"--dialogues-per-code must be at least 1, not {given.dialogues_per_code}")
     if given.codes is not None and given.codes < 1:
         arguments.error(f"--codes must be at least 1, not {given.codes}")
     given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(
-        dialogues_csv(given.seed, given.dialogues_per_code, given.codes), encoding="utf-8", newline=""
-    )
+    text = dialogues_csv(given.seed, given.dialogues_per_code, given.codes, given.as_printed)
+    given.output.write_text(text, encoding="utf-8", newline="")
 
 
-def dialogues_csv(seed: int, dialogues_per_code: int, codes: int | None = None) -> str:
-    """The whole file, one row per dialogue, lines ended by a bare newline."""
+def dialogues_csv(seed: int, dialogues_per_code: int, codes: int | None = None, as_printed: bool = False) -> str:
+    """The whole file, one row per dialogue, lines ended by a bare newline.
+
+    Args:
+        as_printed: descriptions as ICD-10-CM prints them, not in capitals as in MedSynth
+    """
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows(read_conditions(FOLDER / "conditions.yaml"), seed, dialogues_per_code, codes))
+    for row in rows(read_conditions(FOLDER / "conditions.yaml"), seed, dialogues_per_code, codes):
+        description = row["ICD10_desc"]
+        writer.writerow(row | {"ICD10_desc": description.capitalize() if as_printed else description})
     return out.getvalue()
 
 

@@ -38,9 +38,11 @@ def test_the_program_reproduces_the_committed_bytes(tmp_path: Path) -> None:
 
 
 def test_the_demos_file_is_that_of_the_first_codes() -> None:
-    short = make_dialogues.dialogues_csv(seed=42, dialogues_per_code=30, codes=12)
+    short = make_dialogues.dialogues_csv(seed=42, dialogues_per_code=25, codes=12, as_printed=True)
     assert (DEMO / "data" / "twelve_codes.csv").read_text(encoding="utf-8") == short
-    assert len({row["ICD10"] for row in csv.DictReader(io.StringIO(short))}) == 12
+    described = {row["ICD10"]: row["ICD10_desc"] for row in csv.DictReader(io.StringIO(short))}
+    assert described == {code: icd10cm.get_description(code) for code in described}
+    assert len(described) == 12
 
 
 def test_another_seed_gives_other_dialogues_and_more_keep_the_first_ones() -> None:
