@@ -72,11 +72,11 @@ MINILM: dict[str, Any] = {
 LAYERS = 30  # of SmolLM2-135M
 LABELS = 12
 END = 2
-PROMPT, ANSWER = 161, 22  # tokens: the median of the demo's prompts, the mean of its answers with their end
+PROMPT, ANSWER = 159, 13  # tokens: the median of the demo's prompts, the mean of its answers with their end
 # Seconds of the processor besides starting, counted in runs of the demo on an AMD EPYC, 28 November 2026:
 FETCHING = 13  # SmolLM2, whole and cut
-SMALL_STEPS = 18  # TF-IDF, its answers, and all scores but the last
-ENDING = 17  # the last score, the comparison and the report; 8 where no Chromium draws figures
+SMALL_STEPS = 15  # TF-IDF, its answers, and all scores but the last
+ENDING = 16  # the last score, the comparison and the report; 7 where no Chromium draws figures
 DIALOGUE = 125  # tokens of a dialogue, as MiniLM counts them
 
 
