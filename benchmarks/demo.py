@@ -16,7 +16,7 @@ The demo has two cores and a step takes one: whatever does not need the finetune
 the minutes are those of fetching and training, or of all that runs beside them if that takes longer, and of what comes
 after. Two figures: as long as it takes at the load that the machine has now, and with its cores free, where what counts
 is the processor time, spread over the threads that a step has. A step is measured with nothing of ours beside it, which
-flatters it by a tenth or so.
+flatters it by a tenth to a quarter.
 """
 
 from __future__ import annotations
