@@ -131,18 +131,8 @@ def no_graphs() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def all_tokens_to_the_end() -> Iterator[None]:
-    from slingshot.nn import merged_layers
-
-    merged = merged_layers.MergedLayer
-    with patch.object(merged_layers, "MergedLayer", lambda *given: merged(*given[:-1], is_last=False)):
-        yield
-
-
 PARTS_OF_ANSWERING: dict[str, Change] = {
     "merged layers": replaced("slingshot.nn.merged_layers", "merge_layers", lambda model: []),
-    "the last layer for newest tokens alone": all_tokens_to_the_end,
     "one kernel per norm": replaced("slingshot.nn.fast_modules", "_is_rms_norm", lambda module: False),
     "the Triton kernel of the rotation": replaced("slingshot.nn.fast_modules", "triton", None),
     "CUDA graphs": no_graphs,

@@ -39,7 +39,6 @@ def _prefill_row(engine: Engine, layout: Layout, row: list[Piece]) -> tuple[Tens
     ids_, positions_, write_ = on_device.split(len(ids))
     bounds = _on_device(device, [*ends, *(layout.starts[index] for index, _, _ in row), 0, *(end for _, _, end in row)])
     ends_, starts_, lengths_ = bounds.to(torch.int32).split([len(row) + 1, len(row) + 1, len(row)])
-    last = ends_[1:].long() - 1
     step = AttentionStep(
         pool=engine.pool,
         write=write_,
@@ -48,14 +47,13 @@ def _prefill_row(engine: Engine, layout: Layout, row: list[Piece]) -> tuple[Tens
         key_lengths=lengths_,
         longest_query=max(end - start for _, start, end in row),
         longest_key=max(end for _, _, end in row),
-        newest=last,
     )
     hidden: Tensor = engine.network.decoder(
         input_ids=ids_[None], position_ids=positions_[None], use_cache=False, step=step
     ).last_hidden_state[0]
-    if len(hidden) > len(last):  # merged layers return the newest tokens alone
-        hidden = hidden[last]
-    return hidden, [at for at, (index, _, end) in enumerate(row) if end == len(layout.prompts[index])]
+    return hidden[ends_[1:].long() - 1], [
+        at for at, (index, _, end) in enumerate(row) if end == len(layout.prompts[index])
+    ]
 
 
 def _put_prefix(engine: Engine, layout: Layout) -> None:

@@ -8,7 +8,7 @@ are whose.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -59,19 +59,12 @@ class AttentionStep:
     longest_query: int
     longest_key: int
     branches: Branches | None = None
-    newest: Tensor | None = None  # (sequences,) int64: where each one's last new token stands, if nothing else is asked
 
     def new_rows(self) -> tuple[KVCache, Tensor]:
         """The pool that takes the new tokens' keys and values, and its rows for them, (tokens,)."""
         if self.branches is None:
             return self.pool, self.write
         return self.branches.pool, self.branches.write
-
-    def of_newest(self) -> AttentionStep:
-        """The step with the newest tokens as its only queries; all keys and values are in the pool already."""
-        assert self.newest is not None
-        ends = torch.arange(len(self.newest) + 1, dtype=torch.int32, device=self.newest.device)
-        return replace(self, query_ends=ends, longest_query=1, newest=None)
 
 
 @dataclass

@@ -37,7 +37,6 @@ class MergedLayer:
     qkv: nn.Linear | Fp8Linear
     gate_up: nn.Linear | Fp8Linear
     window: int | None
-    is_last: bool
     quantizes_between: bool = False  # norm and activation hand their results on in e4m3
 
 
@@ -59,7 +58,7 @@ def merge_layers(model: PreTrainedModel) -> list[str]:
     except torch.OutOfMemoryError:  # those that were moved are rows of larger matrices, and nothing else
         return ["layers not merged: out of memory"]
     for layer, heads, both in zip(layers, qkv, gate_up, strict=True):
-        merged = MergedLayer(heads, both, _window(layer.self_attn, config), layer is network.layers[-1])
+        merged = MergedLayer(heads, both, _window(layer.self_attn, config))
         layer.forward = partial(_layer_forward, layer, merged)
     return []
 
@@ -151,11 +150,7 @@ def _layer_forward(
     """transformers' call of a decoder layer: hidden states (1, tokens, width) in and out, changed in place."""
     assert position_embeddings is not None and step is not None
     refuse_unknown_arguments(attention_mask, more)
-    newest = step.newest if merged.is_last else None
-    normed = layer.input_layernorm(hidden)
-    if newest is not None:
-        hidden = hidden[:, newest]
-    attended = _attended(layer.self_attn, merged, normed, position_embeddings, step, newest)
+    attended = _attended(layer.self_attn, merged, layer.input_layernorm(hidden), position_embeddings, step)
     _add_product(hidden, layer.self_attn.o_proj, attended)
     gate_up = merged.gate_up(layer.post_attention_layernorm(hidden))
     _add_product(hidden, layer.mlp.down_proj, _activated(gate_up, merged.quantizes_between))
@@ -163,18 +158,9 @@ def _layer_forward(
 
 
 def _attended(
-    attention: Any,
-    merged: MergedLayer,
-    normed: Tensor,
-    angles: tuple[Tensor, Tensor],
-    step: AttentionStep,
-    newest: Tensor | None,
+    attention: Any, merged: MergedLayer, normed: Tensor, angles: tuple[Tensor, Tensor], step: AttentionStep
 ) -> Tensor:
-    """Hidden states (1, tokens, width) to attended heads, (1, queries, heads * head size).
-
-    Args:
-        newest: which tokens ask; None: all.
-    """
+    """Hidden states (1, tokens, width) to attended heads, (1, tokens, heads * head size)."""
     size, layer = attention.head_dim, attention.layer_idx
     states = merged.qkv(normed)[0].unflatten(-1, (-1, size))
     key_heads = attention.k_proj.weight.shape[0] // size
@@ -191,8 +177,6 @@ def _attended(
     else:
         query = rotate(query, cos, sin)
         pool.write(layer, rows, rotate(key, cos, sin), value)
-    if newest is not None:
-        query, step = query[newest], step.of_newest()
     return attend(step, layer, query, attention.scaling, merged.window).flatten(1)[None]
 
 

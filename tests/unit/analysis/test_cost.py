@@ -40,7 +40,15 @@ def finetune_record(**changed: object) -> StepRecord:
         "spec": {},
         "versions": {},
         "device": CARD,
-        "seconds": {"load": 5.0, "encode": 2.0, "check": 1.0, "probe": 2.0, "train": 180.0, "evaluate": 30.0, "save": 1.0},
+        "seconds": {
+            "load": 5.0,
+            "encode": 2.0,
+            "check": 1.0,
+            "probe": 2.0,
+            "train": 180.0,
+            "evaluate": 30.0,
+            "save": 1.0,
+        },
         "samples": 700,
         "trained_tokens": 300_000,
     }
