@@ -91,13 +91,16 @@ def quantize_between(model: PreTrainedModel) -> None:
     """Let norms and activations of layers in e4m3 hand their results on in e4m3, on a GPU."""
     if fp8_kernels.triton is None or model.device.type != "cuda":
         return
-    for layer in _merged_layers(model):
-        merged: MergedLayer = layer.forward.args[1]
-        if not isinstance(merged.qkv, Fp8Linear):
-            continue
-        merged.quantizes_between = True
+    for layer in filter(_rows_fit_kernels, _merged_layers(model)):
+        layer.forward.args[1].quantizes_between = True
         for norm in (layer.input_layernorm, layer.post_attention_layernorm):
             norm.forward = partial(_norm_in_e4m3, norm)
+
+
+def _rows_fit_kernels(layer: Any) -> bool:
+    """Whether a merged layer multiplies in e4m3 rows that one program holds; wider ones are quantized apart."""
+    qkv, width = layer.forward.args[1].qkv, layer.mlp.down_proj.in_features
+    return isinstance(qkv, Fp8Linear) and max(qkv.in_features, width) <= fp8_kernels.WIDEST
 
 
 def _merged_layers(model: PreTrainedModel) -> list[Any]:

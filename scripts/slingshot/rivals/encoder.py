@@ -165,6 +165,7 @@ def _train(
     with ExitStack() as open_meter:
         trainer.add_callback(shows_steps(open_meter))
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(job.folder)))
+    trainer.accelerator.unwrap_model(network, keep_fp32_wrapper=False)  # it answers in float32, as its files will
     job.log.extend(log_lines(trainer.state.log_history))
     best = trainer.state.best_metric
     return {

@@ -44,6 +44,19 @@ def own_logits(model):
         )
 
 
+def test_only_layers_in_e4m3_that_the_kernels_hold_quantize_between(monkeypatch):
+    plain, in_e4m3 = tiny_model("llama"), tiny_model("llama")
+    quantize_linears(in_e4m3, torch.device("cpu"))
+    for model in (plain, in_e4m3):
+        merged_layers.merge_layers(model)
+    layers = in_e4m3.model.layers
+    assert all(map(merged_layers._rows_fit_kernels, layers)) and len(layers) > 1
+    assert not any(map(merged_layers._rows_fit_kernels, plain.model.layers))
+    widest = max(layers[0].mlp.down_proj.in_features, layers[0].self_attn.q_proj.in_features)
+    monkeypatch.setattr(merged_layers.fp8_kernels, "WIDEST", widest - 1)
+    assert not any(map(merged_layers._rows_fit_kernels, layers))
+
+
 @pytest.mark.parametrize("family", [*FAMILIES, "a llama with biases"])
 def test_prefill_and_decoding_are_those_of_the_familys_own_layers(family):
     model = tiny_model(family, **FAMILIES[family]) if family in FAMILIES else tiny_model("llama", **BIASED)

@@ -16,7 +16,7 @@ from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.model_card import read_model_card
 from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.records import read_step_record
-from slingshot.config.rivals import EmbeddingSettings
+from slingshot.config.rivals import EmbeddingSettings, EncoderRecipe
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, read_jsonl, write_json
 from slingshot.deployment.pipelines import compare_answers, copy_pipeline
@@ -231,6 +231,19 @@ def test_rare_labels_weigh_more(kind: str, ratio: float) -> None:
     weights = encoder.label_weights(labels, 2, kind)
     assert weights[1] / weights[0] == pytest.approx(ratio)
     assert sum(weights[label] for label in labels) / len(labels) == pytest.approx(1)
+
+
+def test_what_was_trained_in_bfloat16_answers_as_its_files_do(study: Path, tmp_path: Path) -> None:
+    """Thresholds are chosen by the answers of the one, and used on those of the other."""
+    frame = samples(16, 1)
+    texts = encoder.Texts(frame["text"].tolist(), frame["label"].tolist())
+    recipe = EncoderRecipe(epochs=1, batch_size=8, dtype="bfloat16", patience=None)
+    card = read_model_card(study / "results/models/tiny.json")
+    job = encoder.FitJob(recipe, 1, texts, texts, "cpu", tmp_path / "checkpoints", card)
+    fitted = encoder.fit_rival(job)
+    fitted.save(tmp_path)
+    again = encoder.load_rival(tmp_path, "cpu").answer(texts.texts).probabilities
+    np.testing.assert_array_equal(fitted.answer(texts.texts).probabilities, again)
 
 
 def test_train_with_one_label_is_refused(study: Path) -> None:
