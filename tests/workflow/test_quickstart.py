@@ -86,3 +86,22 @@ def test_a_column_that_is_no_label_is_noted():
     assert "one label only" in find_hints(Counter({"yes": 9}), False)[0]
     assert find_hints(Counter({"yes": 9, "no": 4}), False) == []
     assert find_hints(Counter({"I10": 9, "E119": 4}), True) == []
+
+
+def test_a_refused_study_leaves_no_config_behind(tmp_path):
+    write_texts(tmp_path / "texts.csv")
+    refused = new_study(tmp_path / "mine", tmp_path / "texts.csv", text="label")
+    assert refused.returncode and "label" in refused.stderr
+    assert new_study(tmp_path / "mine", tmp_path / "texts.csv").returncode == 0
+    missing = new_study(tmp_path / "other", tmp_path / "nothing.csv")
+    assert "relative to the folder that make runs in" in missing.stderr
+
+
+def test_published_splits_and_a_folder_with_a_blank_are_said_as_they_are_typed(tmp_path):
+    (tmp_path / "data").mkdir()
+    for name in ("TrainingSet", "Valid-1", "TestSet"):
+        write_texts(tmp_path / f"data/{name}.csv")
+    output = program(f"scripts/new_study.py '{tmp_path}/of mine' {tmp_path}/data --text text --label label").stdout
+    assert "{train: TrainingSet.csv, validation: Valid-1.csv, test: TestSet.csv}" in output
+    assert "data.split: {method: source}" in output
+    assert f"snakemake --directory '{tmp_path}/of mine' data" in output

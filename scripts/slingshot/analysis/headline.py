@@ -161,7 +161,7 @@ def form(evidence: Evidence, outcome: Outcome, constrained: Verdict | None) -> s
             )
         if constrained.outcome == outcome:
             why = ": it is knowledge, not form" if outcome in ("specialization", "size", "both") else ""
-            return f"{unread}The same holds with only known labels allowed{why}."
+            return f"{unread}The outcome is the same with only known labels allowed{why}."
         return (
             f"{unread}With only known labels allowed the outcome is {OUTCOMES[constrained.outcome]}, so form decides "
             "here: compare both verdicts."

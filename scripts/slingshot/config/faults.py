@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Any, get_args
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from slingshot.config.base import HUB_ID, LOCAL_PATH, REVISION
+
+Key = tuple[str, ...]
 
 _ALLOWED = {
     "greater_than_equal": "must be at least {ge:g}",
@@ -92,9 +95,8 @@ def fault_in_words(fault: ErrorDetails, key: str, model: type[BaseModel]) -> str
     if kind == "extra_forbidden" and key in RENAMED:
         return f"is now {RENAMED[key]}: rename it"
     if kind == "extra_forbidden":
-        known = sorted({field for section in _models_of(model) for field in section.model_fields})
-        near = difflib.get_close_matches(key.split(".")[-1], known, n=1)
-        return f"is not a key of a study{f'; did you mean {near[0]}?' if near else ''}"
+        near = nearest_key(key.split("."), model)
+        return f"is not a key of a study{f'; did you mean {near}?' if near else ''}"
     if kind == "value_error":
         return f"is wrong: {str(context['error'])[:1000]}"
     if kind == "string_pattern_mismatch" and context.get("pattern") in _FORMS:
@@ -104,16 +106,38 @@ def fault_in_words(fault: ErrorDetails, key: str, model: type[BaseModel]) -> str
     return f"{fault['msg'][:1].lower()}{fault['msg'][1:]}, not {shown(fault['input'])}"
 
 
-def _models_of(model: type[BaseModel]) -> set[type[BaseModel]]:
-    """The model and every model that its fields are made of."""
-    found: set[type[BaseModel]] = set()
-    waiting: list[Any] = [model]
-    while waiting:
-        current = waiting.pop()
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            if current not in found:
-                found.add(current)
-                waiting += [field.annotation for field in current.model_fields.values()]
-        else:
-            waiting += get_args(current)
-    return found
+def nearest_key(parts: Sequence[str], model: type[BaseModel]) -> str | None:
+    """The key that is spelled most alike: its last part where it stands in the same section, else all of it."""
+    keys = list(_keys_of(model))
+    near = difflib.get_close_matches(parts[-1], sorted({key[-1] for key in keys}), n=1)
+    if not near:
+        return None
+    named = [_filled_in(key, parts) for key in keys if key[-1] == near[0]]
+    best = min(named, key=lambda key: (-_shared(key, parts), "*" in key, len(key)))
+    return best[-1] if best[:-1] == tuple(parts[:-1]) else ".".join(best)
+
+
+def _filled_in(key: Key, parts: Sequence[str]) -> Key:
+    """A key with the names of `parts` for its stars, as far as the two are one."""
+    found: list[str] = []
+    for at, part in enumerate(key):
+        together = at < len(parts) - 1 and tuple(found) == tuple(parts[:at])
+        found.append(parts[at] if part == "*" and together else part)
+    return tuple(found)
+
+
+def _shared(key: Key, parts: Sequence[str]) -> int:
+    """How many first parts are the same."""
+    return next((at for at, (one, other) in enumerate(zip(key, parts, strict=False)) if one != other), len(key))
+
+
+def _keys_of(annotation: Any, prefix: Key = ()) -> Iterator[Key]:
+    """Every key below an annotation; a star stands for a name that the study gives."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for name, field in annotation.model_fields.items():
+            yield (*prefix, name)
+            yield from _keys_of(field.annotation, (*prefix, name))
+        return
+    inner = get_args(annotation)
+    for each in inner[1:] if get_origin(annotation) is dict else inner:
+        yield from _keys_of(each, (*prefix, "*") if get_origin(annotation) in (dict, list) else prefix)

@@ -63,7 +63,7 @@ def read_rows(
     return Rows({"path": source.path, "files": digests}, size, batches, counts)
 
 
-def source_files(path: Path, name: str) -> list[Path]:
+def source_files(path: Path, name: str, counted_from: str = "the study's folder") -> list[Path]:
     """The file itself, or a folder's shards in the order of their names, without hidden ones.
 
     Raises:
@@ -82,7 +82,7 @@ def source_files(path: Path, name: str) -> list[Path]:
         return shards
     if not path.exists():
         near = difflib.get_close_matches(path.name, _names_beside(path), n=1)
-        hint = f"; did you mean {near[0]}?" if near else "; the path is relative to the study's folder"
+        hint = f"; did you mean {near[0]}?" if near else f"; the path is relative to {counted_from}"
         raise StudyError(f"data.source.path: {name} is missing{hint}")
     if not path.is_file():
         raise StudyError(

@@ -22,6 +22,8 @@ KEPT = {
     "validation_micro_f1": "the highest micro F1 on validation",
 }
 
+MOST_FILES = 5  # named in the methods
+
 WRITTEN_ABOUT = ("torch", "transformers", "peft", "bitsandbytes", "scikit-learn")
 
 
@@ -36,9 +38,8 @@ def methods_of(results: Results) -> list[str]:
 
 def describe_data(dataset: Mapping[str, Any]) -> str:
     """Where the texts come from, what was dropped, and how the splits were dealt."""
-    source = {key: value for key, value in (dataset.get("source") or {}).items() if key != "files"}
     rows, labels = dataset.get("rows") or {}, dataset.get("labels") or {}
-    sentences = [f"The texts are those of {spelled_out(source)} (SHA-256 {str(dataset.get('digest'))[:12]})."]
+    sentences = [f"The texts are those of {describe_source(dataset.get('source') or {})}."]
     dropped = dataset.get("dropped") or {}
     reasons = ", ".join(f"{reason}: {count(entry.get('rows'))}" for reason, entry in dropped.items())
     sentences.append(
@@ -68,6 +69,16 @@ def describe_data(dataset: Mapping[str, Any]) -> str:
     if asked.get("drop_closing_turn"):
         sentences.append("A closing turn that states the label was dropped.")
     return " ".join(sentences)
+
+
+def describe_source(source: Mapping[str, Any]) -> str:
+    """The files by name and digest, a few of them where they are many; else what the config names."""
+    files = [f"{name} (SHA-256 {digest[:12]})" for name, digest in (source.get("files") or {}).items()]
+    if not files:
+        return spelled_out(source)
+    more = f" and {count(len(files) - MOST_FILES)} more files" if len(files) > MOST_FILES else ""
+    others = {key: value for key, value in source.items() if key not in ("files", "path")}
+    return ", ".join(files[:MOST_FILES]) + more + (f" of {spelled_out(others)}" if others else "")
 
 
 def describe_arm(arm: ArmSummary, results: Results) -> str:

@@ -22,6 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from slingshot.analysis.headline import ONE_SIZE
 from slingshot.artifacts.comparison import Comparison, PairComparison
 from slingshot.config.models import parameters_of
 from slingshot.config.specs import ReportSpec
@@ -170,7 +171,7 @@ def render(results: Results, spec: ReportSpec, page: Page, graph: dag_picture.Gr
             priced=has_prices(comparison),
             asked={arm: step.endpoint for arm, steps in results.steps.items() for step in steps if step.endpoint},
             columns=columns,
-            warnings=warnings_of_steps(results),
+            warnings=[*warnings_of_sizes(results), *warnings_of_steps(results)],
             leaders=leaders(comparison),
             styles=styles_of(comparison.arms),
             packed=packed,
@@ -235,6 +236,19 @@ def _environment() -> Environment:
     for written in FILTERS:
         environment.filters[written.__name__] = written
     return environment
+
+
+def warnings_of_sizes(results: Results) -> list[str]:
+    """Models whose `size` is not that of their weights, on which what is said of sizes rests."""
+    found = {}
+    for arm in results.comparison.arms:
+        size, counted = parameters_of(arm.size), (results.cards.get(arm.model) or {}).get("parameters")
+        if size and counted and max(size / counted, counted / size) > ONE_SIZE:
+            found[arm.model] = (
+                f"{arm.model}: the config says size: {arm.size}, and its weights have {counted:,} parameters. What is "
+                "said of sizes here goes by the config: correct it there."
+            )
+    return list(found.values())
 
 
 def warnings_of_steps(results: Results) -> list[str]:

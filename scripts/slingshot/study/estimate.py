@@ -169,10 +169,10 @@ def power(study: Study, volume: Volume) -> str:
     if study.data.several is not None:
         return f"Two arms: {UNKNOWN_POWER}."
     declared = declare_pairs([arm for arm in arms_of(study) if not arm.candidate])
-    pairs = max(1, sum(pair.family == "primary" for pair in declared))
-    level, discordance = (1 - study.statistics.confidence) / pairs, study.statistics.assumed_discordance
+    pairs = sum(pair.family == "primary" for pair in declared)
+    level, discordance = (1 - study.statistics.confidence) / max(1, pairs), study.statistics.assumed_discordance
     words = power_in_words(volume.test, discordance, level, volume.test_if_alike)
-    return f"{words} (statistics.assumed_discordance), for each of {pairs} primary pair{'s' if pairs > 1 else ''}."
+    return f"{words} (statistics.assumed_discordance), for {f'each of {pairs} pairs' if pairs > 1 else 'a pair of arms'}."
 
 
 def basis(study: Study, rates: dict[Job, Rate | None], arms: dict[str, Arm]) -> list[str]:

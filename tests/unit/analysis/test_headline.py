@@ -47,7 +47,7 @@ def test_a_linear_baseline_that_equals_the_best_model_is_named() -> None:
 @pytest.mark.parametrize(
     ("forced", "told"),
     [
-        (60, "The same holds with only known labels allowed: it is knowledge, not form."),
+        (60, "The outcome is the same with only known labels allowed: it is knowledge, not form."),
         (150, "With only known labels allowed the outcome is undecided, so form decides here"),
         (190, "With only known labels allowed the outcome is size, so form decides here"),
     ],

@@ -47,6 +47,12 @@ def test_a_models_override_is_laid_over_the_studys_section_key_by_key():
         ("slm.small.finetune.lora.r", 0, "slm.small.finetune.lora.r must be at least 1, not 0"),
         ("finetune.learning_rate", -1, "finetune.learning_rate must be more than 0, not -1"),
         ("finetune.lora.drpout", 0.1, "finetune.lora.drpout is not a key of a study; did you mean dropout?"),
+        (
+            "slm.small.threads",
+            1,
+            "slm.small.threads is not a key of a study; did you mean slm.small.hardware.threads?",
+        ),
+        ("data.batch_size", 1, "data.batch_size is not a key of a study; did you mean finetune.batch_size?"),
         ("slms", {}, "slms is not a key of a study; did you mean slm?"),
         ("evaluation", {"shards": 2}, "evaluation is now answering: rename it"),
         ("llm.large.quantization", "nf5", "llm.large.quantization must be 'none', 'int8', 'nf4' or 'fp8', not 'nf5'"),

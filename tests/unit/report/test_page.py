@@ -20,11 +20,12 @@ import pandas as pd
 import pytest
 
 from slingshot.artifacts.predictions import Prediction
+from slingshot.config.models import parameters_of
 from slingshot.config.reporting import Report
 from slingshot.core.errors import StudyError
 from slingshot.report import dag as dag_picture
 from slingshot.report import error_browser, formats
-from slingshot.report.page import make_page, render, script_json, token_lengths
+from slingshot.report.page import make_page, render, script_json, token_lengths, warnings_of_sizes
 from slingshot.report.results import read_results
 from slingshot.report.tables import SCORES, arm_table, as_csv, as_latex
 from tests import results_tree
@@ -53,6 +54,15 @@ def unpacked(html: str, name: str) -> str:
     packed = re.search(rf'<script type="text/plain" id="{name}">([^<]*)</script>', html)
     assert packed, f"the page embeds no {name}"
     return gzip.decompress(base64.b64decode(packed[1])).decode()
+
+
+def test_a_size_that_is_not_that_of_the_weights_is_said(tree: Tree) -> None:
+    results = read_results(tree.folder)
+    arm = next(arm for arm in results.comparison.arms if arm.size)
+    for share, said in ((1.2, False), (0.05, True), (40, True)):
+        counted = round(share * parameters_of(arm.size))
+        shown = replace(results, cards={arm.model: {"parameters": counted}})
+        assert [f"{counted:,} parameters" in line for line in warnings_of_sizes(shown)] == [True] * said
 
 
 class Addresses(HTMLParser):

@@ -8,7 +8,13 @@ import io
 import pytest
 
 from slingshot.core.environment import slingshot_version
-from slingshot.report.methods import describe_answering, describe_data, describe_finetune, methods_of
+from slingshot.report.methods import (
+    describe_answering,
+    describe_data,
+    describe_finetune,
+    describe_source,
+    methods_of,
+)
 from slingshot.report.paper import label_table, prompts_of, tables_of
 from slingshot.report.results import Results, read_results
 from tests import results_tree
@@ -110,6 +116,14 @@ def test_methods_say_what_the_config_asked_for(results: Results) -> None:
     assert "known labels only" in text and "5 likeliest" in text and "6 of its prompts" in text
 
 
+def test_of_many_files_the_methods_name_a_few() -> None:
+    files = {f"{number}.csv": str(number) * 64 for number in range(8)}
+    text = describe_source({"hub": "a/b", "revision": "c", "files": files})
+    assert text.startswith("0.csv (SHA-256 000000000000), 1.csv") and "5.csv" not in text
+    assert text.endswith(" and 3 more files of hub: a/b; revision: c")
+    assert describe_source({"hub": "a/b"}) == "hub: a/b"
+
+
 def test_methods_say_how_the_data_were_dealt() -> None:
     text = describe_data(
         {
@@ -128,7 +142,7 @@ def test_methods_say_how_the_data_were_dealt() -> None:
             },
         }
     )
-    assert "path: a.csv (SHA-256 dddddddddddd)" in text and "ffff" not in text
+    assert "are those of a.csv (SHA-256 ffffffffffff)." in text and "dddd" not in text
     assert "Of 50 rows 2 were dropped (no label: 2). There are 6 plain labels." in text
     assert "30 train, 18 test samples by the method stratified, seed 5" in text
     assert "at least 0.7" in text and "masked" in text and "closing turn" in text
