@@ -168,11 +168,11 @@ def power(study: Study, volume: Volume) -> str:
     """What the test split can show, from an assumption of the config alone."""
     if study.data.several is not None:
         return f"Two arms: {UNKNOWN_POWER}."
-    declared = declare_pairs([arm for arm in arms_of(study) if not arm.candidate])
+    declared, asked = declare_pairs([arm for arm in arms_of(study) if not arm.candidate]), study.statistics
     pairs = sum(pair.family == "primary" for pair in declared)
-    level, discordance = (1 - study.statistics.confidence) / max(1, pairs), study.statistics.assumed_discordance
-    words = power_in_words(volume.test, discordance, level, volume.test_if_alike)
-    return f"{words} (statistics.assumed_discordance), for {f'each of {pairs} pairs' if pairs > 1 else 'a pair of arms'}."
+    level = (1 - asked.confidence) / max(1, pairs)
+    words = power_in_words(volume.test, asked.assumed_discordance, level, volume.test_if_alike)
+    return f"{words} (statistics.assumed_discordance), for {f'each of {pairs} pairs' if pairs > 1 else 'one pair'} of arms."
 
 
 def basis(study: Study, rates: dict[Job, Rate | None], arms: dict[str, Arm]) -> list[str]:
