@@ -172,7 +172,7 @@ def power(study: Study, volume: Volume) -> str:
     pairs = sum(pair.family == "primary" for pair in declared)
     level = (1 - asked.confidence) / max(1, pairs)
     words = power_in_words(volume.test, asked.assumed_discordance, level, volume.test_if_alike)
-    return f"{words} (statistics.assumed_discordance), for {f'each of {pairs} pairs' if pairs > 1 else 'one pair'} of arms."
+    return f"{words} (statistics.assumed_discordance), for {f'{pairs} pairs' if pairs > 1 else 'a pair'} of arms."
 
 
 def basis(study: Study, rates: dict[Job, Rate | None], arms: dict[str, Arm]) -> list[str]:
