@@ -30,7 +30,9 @@ ModelType = Literal["LLM", "SLM", "BASELINE", "EMBEDDING", "ENCODER", "PREDICTIO
 
 TrainingStatus = Literal["untrained", "finetuned", "imported"]
 
-Size = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?[KMB]$")]
+SIZE = r"^\d+(\.\d+)?[KMB]$"
+
+Size = Annotated[str, StringConstraints(pattern=SIZE)]
 
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 

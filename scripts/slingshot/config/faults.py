@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from slingshot.config.base import HUB_ID, LOCAL_PATH, REVISION
+from slingshot.config.base import HUB_ID, LOCAL_PATH, REVISION, SIZE
 
 Key = tuple[str, ...]
 
@@ -24,6 +24,16 @@ _ALLOWED = {
     "string_too_short": "must not be empty",
     "finite_number": "must be a finite number",
     "model_type": "must hold keys and values",
+    "dict_type": "must hold keys and values, or be {{}}",
+    "list_type": "must be a list",
+    "string_type": "must be a text",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
 }
 
 
@@ -49,6 +59,7 @@ _FORMS = {
     REVISION: "must be a commit, tag or branch",
     LOCAL_PATH: "must be a path on one line without a blank at its end",
     r"\S": "must not be blank",
+    SIZE: "must be a number with K, M or B such as 135M",
 }
 
 MOST_FAULTS = 30  # lines

@@ -67,7 +67,8 @@ def clean(text: str) -> tuple[str, list[str]]:
         for change, rule in _RULES:
             after = rule(text)
             if after != text and (after := _fix_space(after)) != text:
-                changes.append(change)
+                if after.split() != text.split():
+                    changes.append(change)
                 text = after
         if text == before:
             return text, list(dict.fromkeys(changes))

@@ -188,7 +188,7 @@ def basis(study: Study, rates: dict[Job, Rate | None], arms: dict[str, Arm]) -> 
         + (
             f"rate of {source}."
             if source
-            else "no rate of such a model with this quantization was measured; its first finished step gives one."
+            else "no rate of such a model with this quantization was measured; the first that ends in one go gives one."
         )
         for (step, source), names in models.items()
     ]

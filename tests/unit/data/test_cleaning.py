@@ -73,3 +73,7 @@ def test_no_word_of_the_content_is_lost(content: list[str], marks: list[str]) ->
 def test_words_do_not_depend_on_case_or_unicode_form(text: str) -> None:
     composed, _ = texts.clean(unicodedata.normalize("NFD", text))
     assert texts.words(composed) == texts.words(texts.clean(unicodedata.normalize("NFC", text))[0])
+
+
+def test_white_space_around_a_mark_is_tidied_and_not_counted():
+    assert texts.clean("Doctor:  How are you?\nPatient:\tTired.") == ("Doctor: How are you?\nPatient: Tired.", [])
