@@ -191,6 +191,8 @@ def explain_end(record: ProcessRecord) -> None:
     name = f"{record.step} {record.arm}".strip()
     if record.exit_code == 0:
         log.info("%s: done in %.1f s, %.1f GB of main memory at most", name, record.seconds, record.peak_resident / 1e9)
+    elif record.exit_code == 128 + signal.SIGTERM:  # Ctrl-C, a scheduler's warning: an end that was asked for
+        log.warning("%s: stopped after %.1f s; the same command takes it up again", name, record.seconds)
     else:
         log.error("%s: failed after %.1f s with exit code %d", name, record.seconds, record.exit_code)
     if record.exit_code == 128 + signal.SIGKILL:
