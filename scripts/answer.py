@@ -22,7 +22,12 @@ def main() -> None:
     parser.add_argument("--study", type=Path, required=True, help="the study's folder, with its results")
     parser.add_argument("--arm", required=True, help="e.g. slm/qwen3b, baseline/tfidf")
     parser.add_argument("--output", type=Path, help="file to write: .csv, .jsonl or .parquet (standard output)")
-    parser.add_argument("--text", nargs="+", help="columns of the dialogue (those of the study)")
+    parser.add_argument(
+        "--text",
+        action="append",
+        metavar="COLUMN",
+        help="column of the dialogue (the study's); once for each column",
+    )
     parser.add_argument("--identifier", help="column to copy beside each answer")
     parser.add_argument("--label", help="column of the right code, where there is one: then the answers are scored")
     parser.add_argument("--predictions", type=Path, help="also write predictions.jsonl as the study does")

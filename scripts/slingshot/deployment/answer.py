@@ -28,9 +28,11 @@ from slingshot.config.specs import AskSpec, PredictFittedSpec, PredictSpec
 from slingshot.config.study import Study, load_study
 from slingshot.core.errors import StudyError
 from slingshot.core.files import replacing, without_formula, write_json
+from slingshot.deployment.commands import command_for
 from slingshot.deployment.drift import Drift, describe_drift, measure_drift
 from slingshot.deployment.new_texts import STANDARD_INPUT, is_split, read_new_texts, write_as_split
 from slingshot.deployment.review import Review, review_of
+from slingshot.rivals.fitting import has_label, predict
 from slingshot.study.steps import arm_of
 
 log = logging.getLogger(__name__)
@@ -105,7 +107,7 @@ def predict_split(
     step = arm.steps.get("predict")
     if step is None:
         raise StudyError(f"{arm.path} is a file of predictions: there is nothing that could answer new texts")
-    record = read_arm_record(files, arm)
+    record = read_arm_record(results, arm)
     new = ArmFiles(scratch / "new")
     out, written = new.predictions, new.record("predict")
     if step == "predict_fitted":
@@ -126,9 +128,10 @@ def predict_split(
 
         ask(AskJob(spec=_spec_of(AskSpec, record, arm), asking=_asking(study, arm), **shared))
         return read_predictions(out)
-    from slingshot.generation.predict import PredictJob, predict
+    from slingshot.generation.predict import PredictJob
+    from slingshot.generation.predict import predict as predict_by_model
 
-    predict(
+    predict_by_model(
         PredictJob(
             spec=_spec_of(PredictSpec, record, arm),
             model=results.model_card(arm.model),
@@ -140,18 +143,17 @@ def predict_split(
     return read_predictions(out)
 
 
-def read_arm_record(files: ArmFiles, arm: Arm) -> StepRecord:
+def read_arm_record(results: ResultFiles, arm: Arm) -> StepRecord:
     """The record of the arm's answers to the test split.
 
     Raises:
         StudyError: the arm has not answered yet.
     """
+    files = results.arm(arm.path)
     try:
         return read_step_record(files.record("predict"))
     except FileNotFoundError:
-        raise StudyError(
-            f"{arm.path} has no results yet: run `snakemake {files.metrics}` in the study's folder first"
-        ) from None
+        raise StudyError(f"{arm.path} has no results yet: run `{command_for(results, files.metrics)}` first") from None
 
 
 def _spec_of(model: Any, record: StepRecord, arm: Arm) -> Any:
@@ -169,8 +171,6 @@ def _asking(study: Study, arm: Arm) -> Asking:
 
 
 def _by_pipeline(record: StepRecord, files: ArmFiles, arm: Arm, split: Path, device: str) -> list[Prediction]:
-    from slingshot.rivals.fitting import predict
-
     spec = _spec_of(PredictFittedSpec, record, arm)
     columns = ("sample_id", "text", "label", *([LABELS.name] if spec.several else []))
     frame = read_split(split, columns)
@@ -261,9 +261,10 @@ def report(
     if review:
         needed = sum(review.is_needed(prediction, chosen_code(prediction)) for prediction in predictions)
         log.info("%d of them need a review: %s", needed, review.rule)
-    if labelled:
-        right = sum(_is_right(prediction) for prediction in predictions)
-        log.info("%d of %d equal the label given", right, len(predictions))
+    with_label = [each for each, known in zip(predictions, has_label(predictions), strict=True) if known]
+    if labelled and with_label:
+        right = sum(_is_right(prediction) for prediction in with_label)
+        log.info("%d of %d equal the label given", right, len(with_label))
     for line in describe_drift(drift):
         log.info(line)
     if job.drift:

@@ -23,6 +23,7 @@ from slingshot.config.study import Study, load_study
 from slingshot.core.errors import StudyError
 from slingshot.core.files import replacing
 from slingshot.core.hashing import digest_of_bytes, digest_of_file
+from slingshot.deployment.commands import command_for
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,8 @@ def archive(study_folder: Path, target: Path) -> None:
     results = ResultFiles(study_folder / "results")
     paths = [path for path in files_of_study(study, study_folder, results) if path.is_file()]
     if results.comparison not in paths:
-        raise StudyError(f"{results.comparison} is missing: run `snakemake {results.report}` before archiving")
+        command = command_for(results, results.report)
+        raise StudyError(f"{results.comparison} is missing: run `{command}` before archiving")
     keeps_texts = study.report.archive_texts
     packed: dict[str, PackedFile] = {}
     with replacing(target) as temporary, tarfile.open(temporary, "w:gz") as tar:

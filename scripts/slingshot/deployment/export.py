@@ -83,7 +83,7 @@ def export(job: ExportJob) -> None:
     arm = arm_of(study, job.arm)
     results = ResultFiles(job.study / "results")
     files = results.arm(arm.path)
-    record = read_arm_record(files, arm)
+    record = read_arm_record(results, arm)
     target = job.folder.with_name(job.folder.name + ".unfinished")
     shutil.rmtree(target, ignore_errors=True)
     if not arm.generates or not arm.has_weights:

@@ -187,8 +187,7 @@ def predict(
         with timed(seconds, "classify"):
             answered = fitted.answer(split["text"].tolist())
         answers.append(_predictions_of(answered, fitted, split, spec.candidates, rule))
-        right = float(np.mean([is_right(each) for each in answers[-1]])) if answers[-1] else 0.0
-        log.info("%s: %d samples, %.1f%% right", arm, len(answers[-1]), 100 * right)
+        log.info("%s: %d samples%s", arm, len(answers[-1]), _share_right(answers[-1]))
     whole = [each for answered in answers for each in answered]
     record = StepRecord(
         step="predict",
@@ -203,6 +202,21 @@ def predict(
         peak_allocated=peak_allocated(device),
     )
     return answers, record
+
+
+def _share_right(predictions: Sequence[Prediction]) -> str:
+    """The share of right answers as the end of a sentence, empty where no sample has a label, as with new texts."""
+    known = has_label(predictions)
+    if not any(known):
+        return ""
+    right = float(np.mean([is_right(each) for each, is_known in zip(predictions, known, strict=True) if is_known]))
+    return f", {100 * right:.1f}% right" + ("" if all(known) else f" of {sum(known)} with a label")
+
+
+def has_label(predictions: Sequence[Prediction]) -> list[bool]:
+    """Which answers can be held against a label; an empty set is one where another sample has labels."""
+    any_labels = any(each.label for each in predictions)
+    return [any_labels and (bool(each.label) or each.labels is not None) for each in predictions]
 
 
 def _predictions_of(

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from slingshot.artifacts.labels import Label, write_labels
-from slingshot.artifacts.predictions import read_predictions
+from slingshot.artifacts.predictions import Prediction, read_predictions, set_fields
 from slingshot.artifacts.records import read_step_record
+from slingshot.config.specs import PredictFittedSpec
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
 from slingshot.rivals import tfidf
+from slingshot.rivals.fitting import has_label, predict
 from slingshot.rivals.kept_objects import write_object
 from slingshot.rivals.pipeline import load_fitted
 from tests.rival_steps import SCRIPTS, commands_of, fit_and_answer
@@ -119,3 +121,27 @@ def test_tfidf_is_fitted_and_answers_without_torch(data: Path, tmp_path: Path) -
     )
     for program, words in commands_of(data, tmp_path, {"rival": "tfidf"}):
         subprocess.run([sys.executable, "-c", code, str(SCRIPTS / program), *words], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [([""] * 4, ": 4 samples"), (["L0", "", "", ""], " right of 1 with a label"), (["L0"] * 4, "% right")],
+)
+def test_a_share_of_right_answers_is_of_samples_with_a_label(
+    outputs: list[Path], caplog: pytest.LogCaptureFixture, labels: list[str], expected: str
+) -> None:
+    """New texts have no labels: 0.0% right would be said of answers that nobody judged."""
+    asked = samples(40, 2).head(4).assign(label=labels)
+    with caplog.at_level("INFO", logger="slingshot.rivals.fitting"):
+        spec = PredictFittedSpec.model_validate(read_step_record(outputs[0] / "predict.json").spec)
+        predict(spec, "baseline/tfidf", outputs[0] / "fitted", [asked], "cpu")
+    assert caplog.messages[-1].startswith("baseline/tfidf: 4 samples") and caplog.messages[-1].endswith(expected)
+
+
+def test_an_empty_set_is_no_label_where_no_sample_has_one() -> None:
+    def answered(*sets: list[str]) -> list[Prediction]:
+        fixed = {"raw": "", "prompt_tokens": 0, "new_tokens": 0}
+        return [Prediction(sample_id=str(n), **set_fields(labels, []), **fixed) for n, labels in enumerate(sets)]
+
+    assert has_label(answered([], [])) == [False, False]
+    assert has_label(answered([], ["A"])) == [True, True]
