@@ -46,6 +46,7 @@ from slingshot.artifacts.records import read_step_record  # noqa: E402
 from slingshot.config.specs import PredictSpec  # noqa: E402
 from slingshot.deployment.new_texts import read_new_texts, write_as_split  # noqa: E402
 from slingshot.deployment.plain import choose_plainly, encode_plainly, write_plainly  # noqa: E402
+from slingshot.deployment.prompt_files import read_exported_prompt  # noqa: E402
 
 TEXTS = 50
 ARMS = ("slm/writes", "slm/chooses", "embedding/minilm", "encoder/minilm-tuned", "baseline/tfidf")
@@ -184,9 +185,8 @@ def plain_answers(study: Path, arm: str, new: Path, dtype: str) -> list[str]:
 
         fitted = load_fitted(folder)
         return [fitted.labels[place] for place in fitted.answer(texts).probabilities.argmax(axis=1)]
-    spec = PredictSpec.model_validate(read_step_record(results.arm(arm).record("predict")).spec)
-    answer = choose_plainly if spec.head == "classify" else write_plainly
-    return answer(folder, [{"text": text} for text in texts], spec, results, dtype)
+    answer = write_plainly if (folder / "generation_config.json").exists() else choose_plainly
+    return answer(folder, texts, dtype)
 
 
 def served_answers(study: Path, arm: str, new: Path, given: argparse.Namespace) -> list[str]:
@@ -195,6 +195,8 @@ def served_answers(study: Path, arm: str, new: Path, given: argparse.Namespace) 
     folder = results.arm(arm).export
     spec = PredictSpec.model_validate(read_step_record(results.arm(arm).record("predict")).spec)
     kept = spec.model_dump(mode="json", include={"prompt", "generation", "few_shot", "labels", "level"})
+    exported = read_exported_prompt(folder)
+    kept["prompt"] |= {"system": exported.system or "", "user": exported.user}
     with serving(given.serve, folder, given.packages) as url, tempfile.TemporaryDirectory() as scratch:
         split, out = Path(scratch) / "new.parquet", Path(scratch) / "predictions.jsonl"
         write_as_split(split, read_new_texts(str(new), ["text"]).texts, None)
@@ -238,10 +240,11 @@ def serving(command: str, folder: Path, packages: Path | None) -> Iterator[str]:
 
 
 def report(what: str, answered: list[Prediction], others: list[str]) -> None:
-    """One line: how many answers differ, of how many, and how many kinds of answers there were."""
-    unlike = sum(one.raw != other for one, other in zip(answered, others, strict=True))
+    """One line: how many answers differ, of how many whose text was not cut, and how many kinds there were."""
+    whole = [(one.raw, other) for one, other in zip(answered, others, strict=True) if not one.truncated]
+    unlike = sum(one != other for one, other in whole)
     print(
-        f"  {unlike} of {len(answered)} differ: {what} ({len({one.raw for one in answered})} different answers)",
+        f"  {unlike} of {len(whole)} differ: {what} ({len({one for one, _ in whole})} different answers)",
         flush=True,
     )
 

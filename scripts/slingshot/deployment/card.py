@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from slingshot.artifacts.dataset import read_dataset
@@ -9,32 +10,57 @@ from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.metrics import Metrics, Score, read_metrics
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.config.arms import Arm
-from slingshot.config.specs import PredictSpec
+
+MODEL_LICENCE = (
+    "The weights are under the licence of their base model. Cite the base model, the data set, and Slingshot."
+)
+
+EMBEDDING_LICENCE = (
+    "The network in network/ is under the licence of its base model. The classifier was fitted on the train texts; "
+    "this card grants no licence for them or for it. Cite the base model, the data set, and Slingshot."
+)
+
+FITTED_LICENCE = (
+    "There is no base model. The pipeline was fitted on the train texts; this card grants no licence for them or "
+    "for it. Cite the data set, and Slingshot."
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What an exported folder was made from. `loader`: the library that loads it by itself, as the hub names it;
+    `status`: how it was made, where that is not the study's word for it."""
+
+    card: ModelCard | None  # of the base model; None for what needs none
+    loader: str | None
+    licence: str
+    status: str | None = None
 
 
 def card_of_export(
-    arm: Arm, card: ModelCard | None, files: ArmFiles, results: ResultFiles, use: list[str], notes: list[str]
+    arm: Arm,
+    origin: Origin,
+    files: ArmFiles,
+    results: ResultFiles,
+    use: list[str],
+    notes: list[str],
+    doubt: str | None = None,
 ) -> str:
-    """README.md of the exported folder, with the front matter that the Hugging Face hub reads.
+    """README.md of the exported folder, with the front matter that the Hugging Face hub reads, where there is any.
 
     Args:
-        card: of the base model; None for what needs none.
         use: lines that say how to ask it (`use_of_...`).
         notes: what a reader should know beside the scores.
+        doubt: why the scores may not hold for the folder.
     """
-    metrics, dataset = read_metrics(files.metrics), read_dataset(results.data.dataset)
+    metrics, dataset, card = read_metrics(files.metrics), read_dataset(results.data.dataset), origin.card
     hub = card.source.get("hub") if card else None  # the front matter may name a model of the hub alone
     base = hub or (card.source.get("wheel") or card.source.get("folder") or card.name if card else None)
-    front = [
-        "---",
-        *([f"base_model: {hub}"] if hub else []),
-        *(["library_name: transformers"] if card else []),
-        "---",
-    ]
+    facts = [f"base_model: {hub}"] if hub else []
+    facts += [f"library_name: {origin.loader}"] if origin.loader else []
     lines = [
-        *front,
-        "",
-        f"# {metrics.model_name}, {metrics.training_status}",
+        *(["---", *facts, "---", ""] if facts else []),
+        f"# {metrics.model_name}, {origin.status or metrics.training_status}",
         "",
         f"The arm `{arm.path}` of a Slingshot study"
         + (f"; base model {base} at revision {card.revision}." if card else "."),
@@ -47,6 +73,7 @@ def card_of_export(
         "| --- | --- |",
         *[f"| {name} | {_with_interval(score)} |" for name, score in _scores(metrics).items()],
         "",
+        *([f"**Warning:** {doubt}.", ""] if doubt else []),
         f"Data: {_origin(dataset)}; {dataset['splits']['train']['samples']} train samples.",
         "",
         "## Use",
@@ -61,7 +88,7 @@ def card_of_export(
         "",
         "## Licence and citation",
         "",
-        "The weights are under the licence of their base model. Cite the base model, the data set, and Slingshot.",
+        origin.licence,
     ]
     return "\n".join(lines) + "\n"
 
@@ -93,13 +120,17 @@ def _origin(dataset: dict[str, Any]) -> str:
     return f"{name} at {source['revision']}" if source.get("revision") else str(name)
 
 
-def use_of_writer(spec: PredictSpec, merged: bool) -> list[str]:
-    """How to ask a model that writes its answer."""
+def use_of_writer(window: int, new_tokens: int, merged: bool) -> list[str]:
+    """How to ask a model that writes its answer; `window`: tokens of a prompt at most."""
     what = "This folder" if merged else "This adapter, on its base model,"
     lines = [
-        f"{what} answers one text at a time: the messages of prompt.yaml, put into the tokenizer's chat template, "
-        f"greedy decoding, {spec.generation.max_new_tokens} new tokens at most (generation_config.json). "
-        + _window(spec),
+        f"{what} answers one text at a time: {_MESSAGES}, greedy decoding, {new_tokens} new tokens at most "
+        f"(generation_config.json). {_changed_texts(window)} It writes freely: scores called constrained are of "
+        "answers that scripts/answer.py alone gives.",
+        "",
+        "```python",
+        *_MAKE_MESSAGES,
+        "```",
     ]
     if not merged:
         return lines
@@ -107,21 +138,22 @@ def use_of_writer(spec: PredictSpec, merged: bool) -> list[str]:
         *lines,
         "",
         "```bash",
-        f"vllm serve . --max-model-len {spec.prompt.max_tokens + spec.generation.max_new_tokens}",
-        "ollama create my-coder -f Modelfile",
+        f"vllm serve . --max-model-len {window + new_tokens}  # is sent these messages",
+        "ollama create my-coder -f Modelfile  # is sent the text alone: the prompt is in the Modelfile",
         "```",
     ]
 
 
-def use_of_classifier(spec: PredictSpec) -> list[str]:
+def use_of_classifier(window: int) -> list[str]:
     """How to ask a model with a head over labels, exported as transformers' classifier."""
     return [
-        "It chooses one of its labels by the last token of a prompt: the messages of prompt.yaml, put into the "
-        "tokenizer's chat template with the answer's turn opened. " + _window(spec),
+        f"It chooses one of its labels by the last token of a prompt: {_MESSAGES} with the answer's turn opened. "
+        + _changed_texts(window),
         "",
         "```python",
         "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
         "",
+        *_MAKE_MESSAGES,
         'tokenizer = AutoTokenizer.from_pretrained(".")',
         'model = AutoModelForSequenceClassification.from_pretrained(".")',
         "inputs = tokenizer.apply_chat_template(",
@@ -148,5 +180,24 @@ def use_of_pipeline() -> list[str]:
     ]
 
 
-def _window(spec: PredictSpec) -> str:
-    return f"A prompt of more than {spec.prompt.max_tokens} tokens lost the middle of its text in the study."
+_MESSAGES = (
+    "the messages of prompt.yaml with the text in the place of `{{ text }}`, put into the tokenizer's chat template "
+    "(without one: the messages, each followed by a blank line)"
+)
+
+_MAKE_MESSAGES = [
+    "import yaml",
+    "",
+    'prompt = yaml.safe_load(open("prompt.yaml", encoding="utf-8"))',
+    'messages = [{"role": "system", "content": prompt["system"]}] if prompt["system"] is not None else []',
+    'for example in prompt.get("examples", []):',
+    '    messages += [{"role": role, "content": example[role]} for role in ("user", "assistant")]',
+    'messages.append({"role": "user", "content": prompt["user"].replace("{{ text }}", text)})',
+]
+
+
+def _changed_texts(window: int) -> str:
+    return (
+        f"A prompt of more than {window} tokens lost the middle of its text in the study, and control tokens in a text "
+        "(`<|im_start|>`) were broken up by a blank."
+    )

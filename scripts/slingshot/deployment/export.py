@@ -8,25 +8,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.model_card import ModelCard, read_model_card
 from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.records import StepRecord
+from slingshot.artifacts.splits import columns_of_samples, read_samples
 from slingshot.config.arms import Arm
 from slingshot.config.specs import PredictSpec
 from slingshot.config.study import load_study
 from slingshot.core.errors import StudyError
 from slingshot.core.files import write_json, write_text
+from slingshot.core.terminal import show
+from slingshot.deployment.agreement import Agreement, reason_of
 from slingshot.deployment.answer import read_arm_record
-from slingshot.deployment.card import card_of_export, use_of_classifier, use_of_writer
+from slingshot.deployment.card import MODEL_LICENCE, Origin, card_of_export, use_of_classifier, use_of_writer
 from slingshot.deployment.gguf_file import write_gguf
 from slingshot.deployment.pipelines import write_pipeline
-from slingshot.deployment.plain import choose_plainly, label_lists, samples_of, write_plainly
+from slingshot.deployment.plain import choose_plainly, plain_prompts, write_plainly
+from slingshot.deployment.prompt_files import ExportedPrompt, check_exportable, fill_prompt, modelfile
 from slingshot.generation.cached_answers import ran_unquantized
-from slingshot.generation.predict import examples_of
+from slingshot.generation.predict import examples_of, make_prompts, tokens_of_answer, within_context
 from slingshot.prompting.chat_template import ChatTemplate
+from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.prompter import Prompter
 from slingshot.study.steps import arm_of
 
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
+
+MOST_PROMPTS = 100  # test samples whose prompts are made again by transformers alone
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,16 @@ class Exported:
     trained: str  # how the weights were quantized that the adapter was trained on; none, too, without an adapter
     answered: str  # how those were quantized that the study's answers came from
     merged: bool
+    record: StepRecord
     notes: list[str] = field(default_factory=list)
+    doubt: str | None = None  # of the scores on its card
+    samples: list[dict[str, Any]] = field(default_factory=list)  # to compare answers to
+
+    @property
+    def new_tokens(self) -> int:
+        """Of an answer with the thought before it."""
+        generation = self.spec.generation
+        return generation.max_new_tokens + (generation.thinking_tokens if generation.thinking else 0)
 
     @property
     def classifies(self) -> bool:
@@ -87,12 +102,15 @@ def export(job: ExportJob) -> None:
     target = job.folder.with_name(job.folder.name + ".unfinished")
     shutil.rmtree(target, ignore_errors=True)
     if not arm.generates or not arm.has_weights:
-        notes = write_pipeline(target, arm, files, results, job.check)
+        notes, doubt = write_pipeline(target, arm, files, results, job.check)
     else:
-        notes = _write_model_folder(target, _exported(arm, files, results, record, job.merge), job)
+        notes, doubt = _write_model_folder(target, _exported(arm, files, results, record, job.merge), job)
     shutil.rmtree(job.folder, ignore_errors=True)
     target.rename(job.folder)
     log.info("%s: exported to %s; %s", arm.path, job.folder, "; ".join(notes) or "nothing compared")
+    if doubt:
+        log.warning("warning: %s", doubt)
+        show(f"warning: {doubt}")
 
 
 def _exported(arm: Arm, files: ArmFiles, results: ResultFiles, record: StepRecord, merge: bool) -> Exported:
@@ -110,30 +128,34 @@ def _exported(arm: Arm, files: ArmFiles, results: ResultFiles, record: StepRecor
         trained=trained,
         answered="none" if ran_unquantized(record.notes) else spec.quantization,
         merged=trained == "none" or merge,
+        record=record,
     )
 
 
-def _write_model_folder(target: Path, exported: Exported, job: ExportJob) -> list[str]:
-    """Everything of a language model's folder; returns the notes of its card.
+def _write_model_folder(target: Path, exported: Exported, job: ExportJob) -> tuple[list[str], str | None]:
+    """Everything of a language model's folder; returns the notes of its card, and what puts its scores in doubt.
 
     Raises:
-        StudyError: an answer of transformers differs where none may; the folder is kept.
+        StudyError: a prompt or an answer of transformers differs where none may; the folder is kept.
     """
+    check_exportable(exported.arm.path, exported.spec)
     target.mkdir(parents=True)
-    notes = exported.notes
     _write_weights(target, exported)
-    prompter = _write_tokenizer(target, exported)
-    _write_settings(target, exported, prompter)
+    _write_tokenizer(target, exported)
+    prompt = _write_settings(target, exported)
     if exported.merged and job.check:
         _compare_answers(target, exported, job.check)
     if job.gguf:
         if not exported.merged or exported.classifies:
             raise StudyError("--gguf needs merged weights of a model that writes its answers")
         write_gguf(target, target / "model.gguf")
-    use = use_of_classifier(exported.spec) if exported.classifies else use_of_writer(exported.spec, exported.merged)
-    card = card_of_export(exported.arm, exported.card, exported.files, exported.results, use, notes)
+    tokens = (prompt.max_tokens, exported.new_tokens)
+    use = use_of_classifier(tokens[0]) if exported.classifies else use_of_writer(*tokens, exported.merged)
+    loader = "transformers" if exported.merged else "peft"
+    origin = Origin(exported.card, loader, MODEL_LICENCE)
+    card = card_of_export(exported.arm, origin, exported.files, exported.results, use, exported.notes, exported.doubt)
     write_text(target / "README.md", card)
-    return notes
+    return exported.notes, exported.doubt
 
 
 def _write_weights(target: Path, exported: Exported) -> None:
@@ -173,64 +195,85 @@ def _write_model(model: PreTrainedModel, target: Path) -> None:
     model.save_pretrained(target, safe_serialization=True)
 
 
-def _write_tokenizer(target: Path, exported: Exported) -> Prompter:
+def _write_tokenizer(target: Path, exported: Exported) -> None:
     """The tokenizer, its template with the arguments fixed that the study used."""
+    from slingshot.models.loading import load_tokenizer
+
+    tokenizer = load_tokenizer(exported.card)
+    if tokenizer.chat_template:
+        tokenizer.chat_template = ChatTemplate(tokenizer, exported.spec.generation.thinking).fixed_source
+    tokenizer.save_pretrained(target)
+
+
+def _study_prompter(exported: Exported, lists: LabelLists) -> Prompter:
+    """What built the study's prompts, its window within the model's context."""
+    from slingshot.generation.allowed_answers import allowed_answers
     from slingshot.models.loading import generation_end_ids, load_tokenizer
 
-    spec = exported.spec
-    tokenizer = load_tokenizer(exported.card)
-    lists = label_lists(spec, exported.results)
-    prompter = Prompter(tokenizer, spec.prompt, lists, spec.generation.thinking, generation_end_ids(exported.card))
-    if tokenizer.chat_template:
-        tokenizer.chat_template = ChatTemplate(tokenizer, spec.generation.thinking).fixed_source
-    tokenizer.save_pretrained(target)
-    return prompter
+    spec, card = exported.spec, exported.card
+    thinks = spec.generation.thinking
+    prompter = Prompter(load_tokenizer(card), spec.prompt, lists, thinks, generation_end_ids(card))
+    decodes = spec.generation.constrained or spec.generation.candidates
+    trie = allowed_answers(prompter, lists.labels, spec) if decodes else None
+    lead = prompter.thought_end_ids if thinks else ()
+    return within_context(prompter, card, tokens_of_answer(spec, trie, lead), exported.record)
 
 
-def _write_settings(target: Path, exported: Exported, prompter: Prompter) -> None:
-    """The prompt as a file and, for a model that writes, greedy decoding and a Modelfile for Ollama."""
-    spec = exported.spec
-    prompt: dict[str, Any] = {
-        "system": spec.prompt.system,
-        "user": spec.prompt.user,
-        "answer": spec.prompt.answer,
-        "max_tokens": spec.prompt.max_tokens,
-    }
-    if spec.prompt.several is not None:
-        prompt["several"] = spec.prompt.several.model_dump()
-    if spec.few_shot.k and spec.few_shot.selection == "random":
-        lists = label_lists(spec, exported.results)
-        examples = examples_of([""], spec, exported.results.data.train, lists)[0]
-        prompt["examples"] = [{"text": each.text, "answer": each.answer} for each in examples]
+def _write_settings(target: Path, exported: Exported) -> ExportedPrompt:
+    """The prompt as a file and, for a model that writes, greedy decoding and a Modelfile for Ollama.
+
+    Raises:
+        StudyError: transformers makes other prompts of the folder than the study's.
+    """
+    spec, train = exported.spec, exported.results.data.train
+    lists = LabelLists(spec.prompt, read_labels(exported.results.data.labels), list)  # ranks no candidates
+    prompter = _study_prompter(exported, lists)
+    examples = examples_of([""], spec, train, lists)[0] if spec.few_shot.k else []
+    if examples:
         exported.notes.append("prompt.yaml holds train texts as worked examples: it is as confidential as these are")
-    elif spec.few_shot.k:
-        exported.notes.append("the worked examples are train texts near each new one: only scripts/answer.py has them")
-    write_text(target / "prompt.yaml", yaml.safe_dump(prompt, sort_keys=False, allow_unicode=True))
+    prompt = fill_prompt(spec, prompter.template, prompter.window, lists.of([""])[0], examples)
+    prompt.write(target)
+    exported.samples = _same_prompts(target, exported, prompter, lists)
     if exported.classifies:
-        return
-    new_tokens = spec.generation.max_new_tokens
-    if spec.generation.thinking:
-        new_tokens += spec.generation.thinking_tokens
+        return prompt
+    end_ids = prompter.end_ids
     write_json(
         target / "generation_config.json",
-        {"do_sample": False, "max_new_tokens": new_tokens, "eos_token_id": prompter.end_ids},
+        {"do_sample": False, "max_new_tokens": exported.new_tokens, "eos_token_id": end_ids},
     )
     if exported.merged:
-        write_text(target / "Modelfile", modelfile(spec, new_tokens))
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(target, trust_remote_code=False)
+        write_text(target / "Modelfile", modelfile(tokenizer, prompt, exported.new_tokens, end_ids))
+    return prompt
 
 
-def modelfile(spec: PredictSpec, new_tokens: int) -> str:
-    """What `ollama create` reads: weights, greedy decoding, window and system prompt."""
-    system = spec.prompt.system.strip().replace('"""', '"')
-    lines = [
-        "# ollama create NAME -f Modelfile",
-        "FROM .",
-        "PARAMETER temperature 0",
-        f"PARAMETER num_predict {new_tokens}",
-        f"PARAMETER num_ctx {spec.prompt.max_tokens + new_tokens}",
-        f'SYSTEM """{system}"""',
+def _same_prompts(target: Path, exported: Exported, prompter: Prompter, lists: LabelLists) -> list[dict[str, Any]]:
+    """Test samples whose prompts transformers makes of the folder as the study made them.
+
+    Those are left out whose text the study had to change: to cut its middle, or to break up control tokens.
+
+    Raises:
+        StudyError: another prompt differs.
+    """
+    spec, data = exported.spec, exported.results.data
+    samples = read_samples(data.test, columns_of_samples(spec.prompt.several is not None))[:MOST_PROMPTS]
+    prompts = make_prompts(prompter, samples, spec, data.train, lists)
+    pairs = [
+        (sample, prompt.ids)
+        for sample, prompt in zip(samples, prompts, strict=True)
+        if not prompt.truncated and prompter.template.as_text(sample["text"]) == sample["text"]
     ]
-    return "\n".join(lines) + "\n"
+    plain = plain_prompts(target, [sample["text"] for sample, _ in pairs])
+    unlike = sum(ids != found for (_, ids), found in zip(pairs, plain, strict=True))
+    if unlike:
+        raise StudyError(
+            f"{exported.arm.path} cannot be exported: transformers makes another prompt of its prompt file and chat "
+            f"template than the study had ({unlike} of {len(pairs)} test samples), as where a prompt has a condition "
+            "or a filter on {{ text }}, or a template rewrites worked examples; answer with scripts/answer.py"
+        )
+    return [sample for sample, _ in pairs]
 
 
 def _compare_answers(folder: Path, exported: Exported, count: int) -> None:
@@ -244,16 +287,20 @@ def _compare_answers(folder: Path, exported: Exported, count: int) -> None:
             "not compared: the study closes a thought after its tokens, which plain generate does not"
         )
         return
-    samples = samples_of(exported.results.data.test, exported.spec)[:count]
+    samples = exported.samples[:count]
+    if not samples:
+        exported.notes.append("not compared: the study cut the text of every test sample that was looked at")
+        return
     expected = {each.sample_id: each.raw for each in read_predictions(exported.files.predictions)}
     answer = choose_plainly if exported.classifies else write_plainly
-    found = answer(folder, samples, exported.spec, exported.results, exported.dtype)
-    unlike = sum(text != expected[sample["sample_id"]] for sample, text in zip(samples, found, strict=True))
-    exported.notes.append(
-        f"{len(samples) - unlike} of {len(samples)} test samples answered by plain transformers as in the study"
-    )
-    if unlike and exported.is_exact:
+    found = answer(folder, [sample["text"] for sample in samples], exported.dtype)
+    alike = sum(text == expected[sample["sample_id"]] for sample, text in zip(samples, found, strict=True))
+    reason = reason_of(exported.dtype, exported.trained, exported.answered)
+    agreement = Agreement(alike, len(samples), "plain transformers", reason)
+    exported.notes.append(agreement.note)
+    exported.doubt = agreement.doubt
+    if agreement.unlike and exported.is_exact:
         raise StudyError(
-            f"{unlike} of {len(samples)} answers of the exported model differ from {exported.files.predictions}: "
-            f"{folder} is kept to be looked at"
+            f"{agreement.unlike} of {len(samples)} answers of the exported model differ from "
+            f"{exported.files.predictions}: {folder} is kept to be looked at"
         )

@@ -6,13 +6,21 @@ import shutil
 from pathlib import Path
 
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
-from slingshot.artifacts.model_card import read_model_card
+from slingshot.artifacts.model_card import ModelCard, read_model_card
 from slingshot.artifacts.predictions import SET_SEPARATOR, read_predictions
 from slingshot.artifacts.splits import read_samples
 from slingshot.config.arms import Arm
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, write_json, write_text
-from slingshot.deployment.card import card_of_export, use_of_pipeline
+from slingshot.deployment.agreement import Agreement, reason_of_embedding
+from slingshot.deployment.card import (
+    EMBEDDING_LICENCE,
+    FITTED_LICENCE,
+    MODEL_LICENCE,
+    Origin,
+    card_of_export,
+    use_of_pipeline,
+)
 from slingshot.deployment.plain import encode_plainly
 from slingshot.rivals.pipeline import load_fitted, read_pipeline
 from slingshot.rivals.set_answers import answered_sets
@@ -24,8 +32,10 @@ WORDS_OF_TEXTS = (
 )
 
 
-def write_pipeline(target: Path, arm: Arm, files: ArmFiles, results: ResultFiles, check: int) -> list[str]:
-    """Write the folder, answer test samples with it, and return the notes of its card.
+def write_pipeline(
+    target: Path, arm: Arm, files: ArmFiles, results: ResultFiles, check: int
+) -> tuple[list[str], str | None]:
+    """Write the folder, and answer test samples with it; returns the notes of its card, and a doubt of its scores.
 
     Raises:
         StudyError: there is no pipeline, or an answer differs from the study's.
@@ -33,11 +43,24 @@ def write_pipeline(target: Path, arm: Arm, files: ArmFiles, results: ResultFiles
     if not files.fitted.is_dir():
         raise StudyError(f"{arm.path} has no weights and no fitted pipeline of its own: there is nothing to export")
     copy_pipeline(files.fitted, target)
-    notes = [WORDS_OF_TEXTS] if read_pipeline(target).rival == "tfidf" else []
+    rival = read_pipeline(target).rival
+    notes, doubt = [WORDS_OF_TEXTS] if rival == "tfidf" else [], None
     if check:
-        notes.append(compare_answers(target, files, results, check))
-    write_text(target / "README.md", card_of_export(arm, None, files, results, use_of_pipeline(), notes))
-    return notes
+        agreement = compare_answers(target, files, results, check)
+        notes.append(agreement.note)
+        doubt = agreement.doubt
+    origin = origin_of(rival, read_model_card(results.model_card(arm.model)) if arm.has_weights else None)
+    write_text(target / "README.md", card_of_export(arm, origin, files, results, use_of_pipeline(), notes, doubt))
+    return notes, doubt
+
+
+def origin_of(rival: str, card: ModelCard | None) -> Origin:
+    """What a pipeline was made from; `card`: of its network, which only an encoder trained."""
+    if rival == "encoder":
+        return Origin(card, "transformers", MODEL_LICENCE)
+    if rival == "embedding":
+        return Origin(card, None, EMBEDDING_LICENCE, "untrained, with a classifier fitted on its embeddings")
+    return Origin(None, None, FITTED_LICENCE, "with a classifier fitted on the train texts")
 
 
 def copy_pipeline(fitted: Path, target: Path) -> None:
@@ -70,8 +93,8 @@ def _name_labels(target: Path) -> None:
     write_json(target / "config.json", config)
 
 
-def compare_answers(target: Path, files: ArmFiles, results: ResultFiles, count: int) -> str:
-    """Answer test samples with the exported folder alone, an encoder by plain transformers; says how many are alike.
+def compare_answers(target: Path, files: ArmFiles, results: ResultFiles, count: int) -> Agreement:
+    """Answer test samples with the exported folder alone, an encoder by plain transformers.
 
     Raises:
         StudyError: an answer differs, of what answers in float32.
@@ -96,11 +119,7 @@ def compare_answers(target: Path, files: ArmFiles, results: ResultFiles, count: 
         else:
             found = [SET_SEPARATOR.join(codes) for codes in answered_sets(probabilities, fitted.labels, rule)]
     unlike = sum(label != expected[sample["sample_id"]].code for sample, label in zip(samples, found, strict=True))
-    if unlike and not _rounds_by_batch(target, rival):
+    dtype = read_json(target / "network.json")["settings"]["dtype"] if rival == "embedding" else "float32"
+    if unlike and dtype == "float32":  # in 16 bits an answer may hang on the other texts of its batch
         raise StudyError(f"{unlike} of {len(samples)} answers of {target} differ from {files.predictions}")
-    return f"{len(samples) - unlike} of {len(samples)} test samples answered by {by} as in the study"
-
-
-def _rounds_by_batch(target: Path, rival: str) -> bool:
-    """Whether the answer to a text may hang on the others of its batch: a network in 16 bits embeds it."""
-    return rival == "embedding" and read_json(target / "network.json")["settings"]["dtype"] != "float32"
+    return Agreement(len(samples) - unlike, len(samples), by, reason_of_embedding(dtype))
