@@ -45,7 +45,7 @@ from slingshot.artifacts.predictions import Prediction, read_predictions  # noqa
 from slingshot.artifacts.records import read_step_record  # noqa: E402
 from slingshot.config.specs import PredictSpec  # noqa: E402
 from slingshot.deployment.new_texts import read_new_texts, write_as_split  # noqa: E402
-from slingshot.deployment.plain import choose_plainly, encode_plainly, write_plainly  # noqa: E402
+from slingshot.deployment.plain import choose_plainly, encode_plainly, plain_prompts, write_plainly  # noqa: E402
 from slingshot.deployment.prompt_files import read_exported_prompt  # noqa: E402
 
 TEXTS = 50
@@ -186,7 +186,7 @@ def plain_answers(study: Path, arm: str, new: Path, dtype: str) -> list[str]:
         fitted = load_fitted(folder)
         return [fitted.labels[place] for place in fitted.answer(texts).probabilities.argmax(axis=1)]
     answer = write_plainly if (folder / "generation_config.json").exists() else choose_plainly
-    return answer(folder, texts, dtype)
+    return answer(folder, plain_prompts(folder, texts), dtype)
 
 
 def served_answers(study: Path, arm: str, new: Path, given: argparse.Namespace) -> list[str]:

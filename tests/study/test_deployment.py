@@ -77,6 +77,17 @@ def test_standard_input_takes_a_dialogue_on_each_line(study):
         command, input="my sugar is up\nmy lower back hurts\n", capture_output=True, text=True, check=True
     )
     assert [json.loads(line)["code"] for line in done.stdout.splitlines()] == ["E119", "M545"]
+    assert "2 texts answered" in done.stderr and "% right" not in done.stderr  # nobody gave labels
+
+
+def test_answers_are_held_against_the_labels_that_there_are(study, tmp_path):
+    (tmp_path / "new.csv").write_text("said,noted,right\nmy sugar is up,,E119\n,my lower back hurts,\n")
+    done = small_study.program(
+        f"scripts/answer.py --study {study} --arm baseline/tfidf --text said --text noted --label right "
+        f"{tmp_path / 'new.csv'}"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 samples, 100.0% right of 1 with a label" in done.stderr and "1 of 1 equal the label given" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -128,6 +139,7 @@ def test_a_fitted_pipeline_is_exported_with_its_card(handed_over):
     card = (folder / "README.md").read_text()
     assert "exact match" in card and "10 of 10 test samples answered by this folder as in the study" in card
     assert "holds words and pairs of words of the train texts" in card
+    assert card.startswith("# TF-IDF, with a classifier fitted on the train texts\n")
 
 
 @pytest.mark.slow  # 30 s; the archive itself is tested beside

@@ -15,7 +15,7 @@ from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, write_json
 from slingshot.deployment import export as exporting
 from slingshot.deployment.export import ExportJob, export
-from slingshot.deployment.plain import choose_plainly, write_plainly
+from slingshot.deployment.plain import choose_plainly, plain_prompts, write_plainly
 from slingshot.deployment.prompt_files import read_exported_prompt, render_messages
 from slingshot.study.shown_prompt import show_prompt
 from tests.workflow import small_study
@@ -77,7 +77,7 @@ def test_the_folder_alone_answers_as_the_study(study, arm):
     folder, texts = exported(study, arm)
     answer = choose_plainly if arm == "slm/d" else write_plainly
     expected = [each.raw for each in read_predictions(ResultFiles(study / "results").arm(arm).predictions)]
-    assert answer(folder, texts[:5], "float32") == expected[:5]
+    assert answer(folder, plain_prompts(folder, texts[:5]), "float32") == expected[:5]
     assert "10 of 10 test samples answered by plain transformers as in the study" in (folder / "README.md").read_text()
 
 
@@ -107,7 +107,7 @@ def test_other_answers_in_16_bits_are_a_warning(study, tmp_path, monkeypatch, ca
     write_json(record, read_json(record) | {"dtype": "bfloat16"})
     expected = [each.raw for each in read_predictions(ResultFiles(other / "results").arm("slm/c").predictions)]
     found = [*expected[:6], *["?" * 9] * 4]
-    monkeypatch.setattr(exporting, "write_plainly", lambda folder, texts, dtype: found)
+    monkeypatch.setattr(exporting, "write_plainly", lambda folder, prompts, dtype: found)
     export(ExportJob(study=other, arm="slm/c", folder=tmp_path / "exported"))
     doubt = "4 of 10 test samples got another answer from this folder than in the study"
     assert f"**Warning:** {doubt}" in (tmp_path / "exported/README.md").read_text()

@@ -27,7 +27,7 @@ FITTED_LICENCE = (
 
 
 @dataclass(frozen=True)
-class Origin:
+class FolderOrigin:
     """What an exported folder was made from. `loader`: the library that loads it by itself, as the hub names it;
     `status`: how it was made, where that is not the study's word for it."""
 
@@ -39,7 +39,7 @@ class Origin:
 
 def card_of_export(
     arm: Arm,
-    origin: Origin,
+    origin: FolderOrigin,
     files: ArmFiles,
     results: ResultFiles,
     use: list[str],

@@ -6,7 +6,7 @@ import logging
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
@@ -20,9 +20,9 @@ from slingshot.config.study import load_study
 from slingshot.core.errors import StudyError
 from slingshot.core.files import write_json, write_text
 from slingshot.core.terminal import show
-from slingshot.deployment.agreement import Agreement, reason_of
 from slingshot.deployment.answer import read_arm_record
-from slingshot.deployment.card import MODEL_LICENCE, Origin, card_of_export, use_of_classifier, use_of_writer
+from slingshot.deployment.card import MODEL_LICENCE, FolderOrigin, card_of_export, use_of_classifier, use_of_writer
+from slingshot.deployment.compared_answers import ComparedAnswers, reason_of
 from slingshot.deployment.gguf_file import write_gguf
 from slingshot.deployment.pipelines import write_pipeline
 from slingshot.deployment.plain import choose_plainly, plain_prompts, write_plainly
@@ -70,7 +70,7 @@ class Exported:
     record: StepRecord
     notes: list[str] = field(default_factory=list)
     doubt: str | None = None  # of the scores on its card
-    samples: list[dict[str, Any]] = field(default_factory=list)  # to compare answers to
+    prompts: list[tuple[str, list[int]]] = field(default_factory=list)  # of test samples by their ids
 
     @property
     def new_tokens(self) -> int:
@@ -152,7 +152,7 @@ def _write_model_folder(target: Path, exported: Exported, job: ExportJob) -> tup
     tokens = (prompt.max_tokens, exported.new_tokens)
     use = use_of_classifier(tokens[0]) if exported.classifies else use_of_writer(*tokens, exported.merged)
     loader = "transformers" if exported.merged else "peft"
-    origin = Origin(exported.card, loader, MODEL_LICENCE)
+    origin = FolderOrigin(exported.card, loader, MODEL_LICENCE)
     card = card_of_export(exported.arm, origin, exported.files, exported.results, use, exported.notes, exported.doubt)
     write_text(target / "README.md", card)
     return exported.notes, exported.doubt
@@ -230,10 +230,12 @@ def _write_settings(target: Path, exported: Exported) -> ExportedPrompt:
     prompter = _study_prompter(exported, lists)
     examples = examples_of([""], spec, train, lists)[0] if spec.few_shot.k else []
     if examples:
-        exported.notes.append("prompt.yaml holds train texts as worked examples: it is as confidential as these are")
+        exported.notes.append(
+            "the prompt's files hold train texts as worked examples: they are as confidential as these are"
+        )
     prompt = fill_prompt(spec, prompter.template, prompter.window, lists.of([""])[0], examples)
     prompt.write(target)
-    exported.samples = _same_prompts(target, exported, prompter, lists)
+    exported.prompts = _same_prompts(target, exported, prompter, lists)
     if exported.classifies:
         return prompt
     end_ids = prompter.end_ids
@@ -249,31 +251,40 @@ def _write_settings(target: Path, exported: Exported) -> ExportedPrompt:
     return prompt
 
 
-def _same_prompts(target: Path, exported: Exported, prompter: Prompter, lists: LabelLists) -> list[dict[str, Any]]:
-    """Test samples whose prompts transformers makes of the folder as the study made them.
+def _same_prompts(
+    target: Path, exported: Exported, prompter: Prompter, lists: LabelLists
+) -> list[tuple[str, list[int]]]:
+    """Test samples with their prompts: first those that transformers makes of the folder as the study made them.
 
-    Those are left out whose text the study had to change: to cut its middle, or to break up control tokens.
+    Behind them stand, as the study made them, those whose text it had to change: to cut its middle, or to break up
+    control tokens.
 
     Raises:
         StudyError: another prompt differs.
     """
     spec, data = exported.spec, exported.results.data
     samples = read_samples(data.test, columns_of_samples(spec.prompt.several is not None))[:MOST_PROMPTS]
-    prompts = make_prompts(prompter, samples, spec, data.train, lists)
-    pairs = [
-        (sample, prompt.ids)
-        for sample, prompt in zip(samples, prompts, strict=True)
+    pairs = list(zip(samples, make_prompts(prompter, samples, spec, data.train, lists), strict=True))
+    whole = [
+        (sample, prompt)
+        for sample, prompt in pairs
         if not prompt.truncated and prompter.template.as_text(sample["text"]) == sample["text"]
     ]
-    plain = plain_prompts(target, [sample["text"] for sample, _ in pairs])
-    unlike = sum(ids != found for (_, ids), found in zip(pairs, plain, strict=True))
+    changed = [pair for pair in pairs if pair not in whole]
+    if changed:
+        exported.notes.append(
+            f"the study cut the text of {len(changed)} of {len(pairs)} test samples, or broke up control tokens in it, "
+            "which a reader of this folder has to do, too"
+        )
+    plain = plain_prompts(target, [sample["text"] for sample, _ in whole])
+    unlike = sum(prompt.ids != found for (_, prompt), found in zip(whole, plain, strict=True))
     if unlike:
         raise StudyError(
             f"{exported.arm.path} cannot be exported: transformers makes another prompt of its prompt file and chat "
-            f"template than the study had ({unlike} of {len(pairs)} test samples), as where a prompt has a condition "
+            f"template than the study had ({unlike} of {len(whole)} test samples), as where a prompt has a condition "
             "or a filter on {{ text }}, or a template rewrites worked examples; answer with scripts/answer.py"
         )
-    return [sample for sample, _ in pairs]
+    return [(sample["sample_id"], prompt.ids) for sample, prompt in [*whole, *changed]]
 
 
 def _compare_answers(folder: Path, exported: Exported, count: int) -> None:
@@ -287,20 +298,17 @@ def _compare_answers(folder: Path, exported: Exported, count: int) -> None:
             "not compared: the study closes a thought after its tokens, which plain generate does not"
         )
         return
-    samples = exported.samples[:count]
-    if not samples:
-        exported.notes.append("not compared: the study cut the text of every test sample that was looked at")
-        return
+    prompts = exported.prompts[:count]
     expected = {each.sample_id: each.raw for each in read_predictions(exported.files.predictions)}
     answer = choose_plainly if exported.classifies else write_plainly
-    found = answer(folder, [sample["text"] for sample in samples], exported.dtype)
-    alike = sum(text == expected[sample["sample_id"]] for sample, text in zip(samples, found, strict=True))
+    found = answer(folder, [ids for _, ids in prompts], exported.dtype)
+    alike = sum(text == expected[sample] for (sample, _), text in zip(prompts, found, strict=True))
     reason = reason_of(exported.dtype, exported.trained, exported.answered)
-    agreement = Agreement(alike, len(samples), "plain transformers", reason)
-    exported.notes.append(agreement.note)
-    exported.doubt = agreement.doubt
-    if agreement.unlike and exported.is_exact:
+    compared = ComparedAnswers(alike, len(prompts), "plain transformers", reason)
+    exported.notes.append(compared.note)
+    exported.doubt = compared.doubt
+    if compared.unlike and exported.is_exact:
         raise StudyError(
-            f"{agreement.unlike} of {len(samples)} answers of the exported model differ from "
+            f"{compared.unlike} of {len(prompts)} answers of the exported model differ from "
             f"{exported.files.predictions}: {folder} is kept to be looked at"
         )

@@ -12,15 +12,15 @@ from slingshot.artifacts.splits import read_samples
 from slingshot.config.arms import Arm
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json, write_json, write_text
-from slingshot.deployment.agreement import Agreement, reason_of_embedding
 from slingshot.deployment.card import (
     EMBEDDING_LICENCE,
     FITTED_LICENCE,
     MODEL_LICENCE,
-    Origin,
+    FolderOrigin,
     card_of_export,
     use_of_pipeline,
 )
+from slingshot.deployment.compared_answers import ComparedAnswers, reason_of_embedding
 from slingshot.deployment.plain import encode_plainly
 from slingshot.rivals.pipeline import load_fitted, read_pipeline
 from slingshot.rivals.set_answers import answered_sets
@@ -54,13 +54,13 @@ def write_pipeline(
     return notes, doubt
 
 
-def origin_of(rival: str, card: ModelCard | None) -> Origin:
+def origin_of(rival: str, card: ModelCard | None) -> FolderOrigin:
     """What a pipeline was made from; `card`: of its network, which only an encoder trained."""
     if rival == "encoder":
-        return Origin(card, "transformers", MODEL_LICENCE)
+        return FolderOrigin(card, "transformers", MODEL_LICENCE)
     if rival == "embedding":
-        return Origin(card, None, EMBEDDING_LICENCE, "untrained, with a classifier fitted on its embeddings")
-    return Origin(None, None, FITTED_LICENCE, "with a classifier fitted on the train texts")
+        return FolderOrigin(card, None, EMBEDDING_LICENCE, "untrained, with a classifier fitted on its embeddings")
+    return FolderOrigin(None, None, FITTED_LICENCE, "with a classifier fitted on the train texts")
 
 
 def copy_pipeline(fitted: Path, target: Path) -> None:
@@ -93,7 +93,7 @@ def _name_labels(target: Path) -> None:
     write_json(target / "config.json", config)
 
 
-def compare_answers(target: Path, files: ArmFiles, results: ResultFiles, count: int) -> Agreement:
+def compare_answers(target: Path, files: ArmFiles, results: ResultFiles, count: int) -> ComparedAnswers:
     """Answer test samples with the exported folder alone, an encoder by plain transformers.
 
     Raises:
@@ -122,4 +122,4 @@ def compare_answers(target: Path, files: ArmFiles, results: ResultFiles, count: 
     dtype = read_json(target / "network.json")["settings"]["dtype"] if rival == "embedding" else "float32"
     if unlike and dtype == "float32":  # in 16 bits an answer may hang on the other texts of its batch
         raise StudyError(f"{unlike} of {len(samples)} answers of {target} differ from {files.predictions}")
-    return Agreement(len(samples) - unlike, len(samples), by, reason_of_embedding(dtype))
+    return ComparedAnswers(len(samples) - unlike, len(samples), by, reason_of_embedding(dtype))

@@ -1,6 +1,6 @@
 """Answers of an exported folder by transformers alone: its own model class, tokenizer, `generate` and prompt.yaml.
 
-Nothing of the study has a part in it: what it gives is what a reader of the folder gets.
+Nothing of the study has a part in it: what it gives of `plain_prompts` is what a reader of the folder gets.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 from slingshot.deployment.prompt_files import prompt_ids, read_exported_prompt
 
 
-def write_plainly(folder: Path, texts: Sequence[str], dtype: str) -> list[str]:
-    """The raw answers of transformers' own `generate` to texts, one prompt at a time."""
+def write_plainly(folder: Path, prompts: Sequence[Sequence[int]], dtype: str) -> list[str]:
+    """The raw answers of transformers' own `generate` to prompts, one at a time."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -22,16 +22,16 @@ def write_plainly(folder: Path, texts: Sequence[str], dtype: str) -> list[str]:
     ).eval()
     answers = []
     with torch.inference_mode():
-        for prompt in plain_prompts(folder, texts):
+        for prompt in prompts:
             ids = torch.tensor([prompt])
             out = model.generate(ids, attention_mask=torch.ones_like(ids), pad_token_id=0)
             answers.append(str(tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)))
     return answers
 
 
-def choose_plainly(folder: Path, texts: Sequence[str], dtype: str) -> list[str]:
+def choose_plainly(folder: Path, prompts: Sequence[Sequence[int]], dtype: str) -> list[str]:
     """The labels that transformers' own ForSequenceClassification model gives, one prompt at a time."""
-    return _likeliest(folder, plain_prompts(folder, texts), dtype)
+    return _likeliest(folder, prompts, dtype)
 
 
 def encode_plainly(folder: Path, texts: Sequence[str], length: int) -> list[str]:

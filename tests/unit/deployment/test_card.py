@@ -10,8 +10,8 @@ from slingshot.artifacts.metrics import Score
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.config.arms import Arm
 from slingshot.deployment import card as cards
-from slingshot.deployment.agreement import Agreement, reason_of, reason_of_embedding
 from slingshot.deployment.card import card_of_export
+from slingshot.deployment.compared_answers import ComparedAnswers, reason_of, reason_of_embedding
 from slingshot.deployment.pipelines import origin_of
 
 NETWORK = ModelCard(
@@ -60,13 +60,13 @@ def test_an_encoder_is_finetuned_and_transformers_loads_it(write_card):
 
 @pytest.mark.parametrize(("alike", "compared", "doubts"), [(9, 10, False), (8, 10, True), (0, 1, True), (0, 0, False)])
 def test_fewer_than_nine_of_ten_alike_are_doubted(alike, compared, doubts):
-    agreement = Agreement(alike, compared, "plain transformers", reason_of("bfloat16", "none", "none"))
+    agreement = ComparedAnswers(alike, compared, "plain transformers", reason_of("bfloat16", "none", "none"))
     assert agreement.note == f"{alike} of {compared} test samples answered by plain transformers as in the study"
     assert bool(agreement.doubt) == doubts
 
 
 def test_a_doubt_stands_under_the_scores(write_card):
-    doubt = Agreement(6, 10, "plain transformers", reason_of("bfloat16", "none", "none")).doubt
+    doubt = ComparedAnswers(6, 10, "plain transformers", reason_of("bfloat16", "none", "none")).doubt
     assert doubt.startswith(
         "4 of 10 test samples got another answer from this folder than in the study, so the study's"
     )

@@ -8,7 +8,7 @@ LEAST_ALIKE = 0.9  # share of compared answers; below it the card warns
 
 
 @dataclass(frozen=True)
-class Agreement:
+class ComparedAnswers:
     """Answers compared with the study's. `reason`: why some may differ, as far as it is known."""
 
     alike: int
