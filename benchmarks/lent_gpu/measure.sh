@@ -65,7 +65,8 @@ peers() {
 }
 
 parts() {
-    said parts "${ours[@]}" "$benchmarks/engine_parts.py" --out "$out/parts.json" --groups answering training --prompts 256 --steps 4
+    said parts "${ours[@]}" "$benchmarks/engine_parts.py" --out "$out/parts.json" --groups answering training \
+        --prompts 256 --steps 4
 }
 
 finetuning() {
@@ -77,9 +78,11 @@ finetuning() {
 }
 
 cards() { # smaller cards, and what trades speed for something
-    said cards "${ours[@]}" "$benchmarks/finetuning.py" --out "$out/cards" --variants ours nf4 deterministic \
-        --cards 32 24 16 --seconds 280
-    said checkpointing "$environments/unsloth/bin/python" "$benchmarks/finetuning.py" --out "$out/cards" \
+    said cards "${ours[@]}" "$benchmarks/finetuning.py" --out "$out/cards" --variants ours nf4 --cards 32 24 16 \
+        --seconds 280
+    said deterministic "${ours[@]}" "$benchmarks/finetuning.py" --out "$out/deterministic" \
+        --variants deterministic --cards
+    said checkpointing "$environments/unsloth/bin/python" "$benchmarks/finetuning.py" --out "$out/checkpointing" \
         --variants unsloth_checkpointing --seconds 200
 }
 
