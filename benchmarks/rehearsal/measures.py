@@ -46,7 +46,8 @@ def model_steps(folder: Path, share: float) -> list[dict[str, Any]]:
     """A row per model step, in the order in which they ended."""
     rows: list[dict[str, Any]] = []
     ended_before = None
-    for path in sorted(process_files(folder), key=lambda path: path.stat().st_mtime):
+    ended_steps = filter(Path.exists, process_files(folder))
+    for path in sorted(ended_steps, key=lambda path: path.stat().st_mtime):
         process = read_process_record(path)
         if process.exit_code:
             continue
@@ -61,11 +62,10 @@ def model_steps(folder: Path, share: float) -> list[dict[str, Any]]:
 
 
 def process_files(folder: Path) -> list[Path]:
-    """Those of the language models' steps that have ended: of every arm of the study, other seeds' and designs' too."""
+    """What language models' steps leave as they end: of every arm of the study, other seeds' and designs' too."""
     results = ResultFiles(folder / "results")
     arms = [results.arm(arm.path) for arm in arms_of(load_study(folder / "config.yaml")) if arm.generates]
-    named = [files.process(step) for arm in arms for files in (arm, arm.validation) for step in WORK]
-    return [path for path in named if path.exists()]
+    return [files.process(step) for arm in arms for files in (arm, arm.validation) for step in WORK]
 
 
 def measures(process: ProcessRecord, record: StepRecord) -> dict[str, Any]:

@@ -59,11 +59,11 @@ def run_study(given: argparse.Namespace) -> int:
 
 def watch(snakemake: subprocess.Popen[bytes], given: argparse.Namespace, start: float) -> None:
     """Until Snakemake ends: write down what each ended step left, and stop it when the time is over."""
-    known = 0
+    files, known = process_files(given.folder), 0
     while snakemake.poll() is None:
         time.sleep(0.5)
         seconds = time.monotonic() - start
-        ended = len(process_files(given.folder))
+        ended = sum(path.exists() for path in files)
         if given.output and ended > known:
             write_json(given.output, summary(given.folder, seconds, given.memory_gb, finished=False))
             known = ended

@@ -4,8 +4,8 @@
 - the rotary embedding, `apply_rotary_pos_emb` in the family's module of transformers, becomes one Triton kernel that
   works in place, for layers that are not merged (merged_layers.py).
 
-Each bought 8 to 19% more answers per second before layers were merged (benchmarks/README.md). Triton comes with
-torch's CUDA builds; where it is missing, a network keeps its own rotation.
+One buys 13% more answers per second on an H200, the other bought 7% on an H100 before layers were merged
+(benchmarks/README.md). Triton comes with torch's CUDA builds; where it is missing, a network keeps its own rotation.
 """
 
 from __future__ import annotations
