@@ -134,7 +134,7 @@ def no_graphs() -> Iterator[None]:
 PARTS_OF_ANSWERING: dict[str, Change] = {
     "merged layers": replaced("slingshot.nn.merged_layers", "merge_layers", lambda model: []),
     "one kernel per norm": replaced("slingshot.nn.fast_modules", "_is_rms_norm", lambda module: False),
-    "the Triton kernel of the rotation": replaced("slingshot.nn.fast_modules", "triton", None),
+    "the Triton kernel of the rotation": replaced("slingshot.nn.fast_modules", "_HALVES", set()),
     "CUDA graphs": no_graphs,
 }
 

@@ -18,42 +18,15 @@ from typing import TYPE_CHECKING, Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slingshot.nn import layer_kernels
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-try:
-    import triton
-    import triton.language as tl
-except ImportError:
-    triton = None
 
 # Families whose rotary embedding turns a head's first half against its second.
 _HALVES = {"llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"}
 
 _ROTATION = "apply_rotary_pos_emb"
-
-if triton is not None:
-
-    @triton.jit
-    def _rotate_kernel(  # type: ignore[no-untyped-def]
-        states,
-        cos,
-        sin,
-        heads,
-        HEADS: tl.constexpr,  # noqa: N803
-        HALF: tl.constexpr,  # noqa: N803
-    ):
-        token = tl.program_id(0).to(tl.int64)
-        head, at = tl.arange(0, HEADS)[:, None], tl.arange(0, HALF)[None, :]
-        inside = (head < heads) & (at < HALF)
-        place = states + token * heads * 2 * HALF + head * 2 * HALF + at
-        first, second = tl.load(place, mask=inside, other=0.0), tl.load(place + HALF, mask=inside, other=0.0)
-        angle = token * 2 * HALF + at
-        cos_first, cos_second = tl.load(cos + angle).to(tl.float32), tl.load(cos + angle + HALF).to(tl.float32)
-        sin_first, sin_second = tl.load(sin + angle).to(tl.float32), tl.load(sin + angle + HALF).to(tl.float32)
-        one, other = first.to(tl.float32), second.to(tl.float32)
-        tl.store(place, (one * cos_first - other * sin_first).to(first.dtype), mask=inside)
-        tl.store(place + HALF, (other * cos_second + one * sin_second).to(first.dtype), mask=inside)
 
 
 def replace_modules(model: PreTrainedModel) -> None:
@@ -61,7 +34,8 @@ def replace_modules(model: PreTrainedModel) -> None:
     for module in model.modules():
         if _is_rms_norm(module):
             module.forward = partial(_rms_norm, module)
-    if triton is None or model.device.type != "cuda" or model.config.get_text_config().model_type not in _HALVES:
+    has_kernel = layer_kernels.triton is not None and model.device.type == "cuda"
+    if not has_kernel or model.config.get_text_config().model_type not in _HALVES:
         return
     home = sys.modules[type(model).__module__]
     original = getattr(home, _ROTATION, None)
@@ -99,11 +73,5 @@ def _rotate(
         return original(query, key, cos, sin, *more)
     cos, sin = cos.contiguous(), sin.contiguous()
     for states in (query, key):
-        rotate_(states, cos, sin)
+        layer_kernels.rotate_(states, cos, sin)
     return query, key
-
-
-def rotate_(states: Tensor, cos: Tensor, sin: Tensor) -> None:
-    """Turn (1, heads, tokens, head size), tokens outermost in memory, by angles (1, tokens, head size), in place."""
-    _, heads, tokens, size = states.shape
-    _rotate_kernel[(tokens,)](states, cos, sin, heads, HEADS=triton.next_power_of_2(heads), HALF=size // 2, num_warps=4)

@@ -18,6 +18,7 @@ SMALLEST_SCALE = 1e-12
 WIDEST = 32_768  # numbers of a row that one program holds
 
 if triton is not None:
+    from slingshot.nn.layer_kernels import silu_product
 
     @triton.jit
     def _store_in_e4m3(out, scales, row, width, numbers, SMALLEST: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
@@ -67,11 +68,9 @@ if triton is not None:
         row = tl.program_id(0).to(tl.int64)
         at = tl.arange(0, BLOCK)
         inside = at < width
-        given = tl.load(gate_up + row * 2 * width + at, mask=inside, other=0.0)
-        factor = tl.load(gate_up + row * 2 * width + width + at, mask=inside, other=0.0).to(tl.float32)
-        wide = given.to(tl.float32)
-        activated = (wide * tl.sigmoid(wide)).to(given.dtype).to(tl.float32)
-        product = (activated * factor).to(given.dtype).to(tl.float32)
+        gate = tl.load(gate_up + row * 2 * width + at, mask=inside, other=0.0)
+        up = tl.load(gate_up + row * 2 * width + width + at, mask=inside, other=0.0)
+        product = silu_product(gate, up).to(tl.float32)
         _store_in_e4m3(out, scales, row, width, product, SMALLEST, BLOCK)
 
 

@@ -1,4 +1,4 @@
-"""Triton kernels for what stands between the matrix products of a merged decoder layer (merged_layers.py)."""
+"""Triton kernels for what stands between the matrix products of a decoder layer: the rotation and the activation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,34 @@ except ImportError:
 _ACTIVATED_AT_ONCE = 1024
 
 if triton is not None:
+
+    @triton.jit
+    def turned_halves(place, cos, sin, angle, inside, HALF: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
+        """Heads turned by a token's angles, their first and their second half, of the heads' type."""
+        first, second = tl.load(place, mask=inside, other=0.0), tl.load(place + HALF, mask=inside, other=0.0)
+        cos_first, cos_second = tl.load(cos + angle).to(tl.float32), tl.load(cos + angle + HALF).to(tl.float32)
+        sin_first, sin_second = tl.load(sin + angle).to(tl.float32), tl.load(sin + angle + HALF).to(tl.float32)
+        one, other = first.to(tl.float32), second.to(tl.float32)
+        turned_first = (one * cos_first - other * sin_first).to(first.dtype)
+        turned_second = (other * cos_second + one * sin_second).to(first.dtype)
+        return turned_first, turned_second
+
+    @triton.jit
+    def silu_product(gate, up):  # type: ignore[no-untyped-def]
+        """silu(gate) * up, of gate's type; rounded between the two as two kernels of torch round."""
+        wide = gate.to(tl.float32)
+        activated = (wide * tl.sigmoid(wide)).to(gate.dtype).to(tl.float32)
+        return (activated * up.to(tl.float32)).to(gate.dtype)
+
+    @triton.jit
+    def _rotate_kernel(states, cos, sin, heads, HEADS: tl.constexpr, HALF: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
+        token = tl.program_id(0).to(tl.int64)
+        head, at = tl.arange(0, HEADS)[:, None], tl.arange(0, HALF)[None, :]
+        inside = (head < heads) & (at < HALF)
+        place = states + token * heads * 2 * HALF + head * 2 * HALF + at
+        first, second = turned_halves(place, cos, sin, token * 2 * HALF + at, inside, HALF)
+        tl.store(place, first, mask=inside)
+        tl.store(place + HALF, second, mask=inside)
 
     @triton.jit
     def _rotate_and_store_kernel(  # type: ignore[no-untyped-def]
@@ -33,17 +61,11 @@ if triton is not None:
         states += token * (heads + 2 * key_heads) * 2 * HALF
         first_key = row * key_heads * 2 * HALF
         number = tl.arange(0, HALF)[None, :]
-        angle = token * 2 * HALF + number
-        cos_first, cos_second = tl.load(cos + angle).to(tl.float32), tl.load(cos + angle + HALF).to(tl.float32)
-        sin_first, sin_second = tl.load(sin + angle).to(tl.float32), tl.load(sin + angle + HALF).to(tl.float32)
         head = tl.arange(0, TURNED)[:, None]
         is_query, is_key = head < heads, (head >= heads) & (head < heads + key_heads)
         place = head * 2 * HALF + number
-        first = tl.load(states + place, mask=is_query | is_key, other=0.0)
-        second = tl.load(states + place + HALF, mask=is_query | is_key, other=0.0)
-        one, other = first.to(tl.float32), second.to(tl.float32)
-        turned_first = (one * cos_first - other * sin_first).to(first.dtype)
-        turned_second = (other * cos_second + one * sin_second).to(first.dtype)
+        angle = token * 2 * HALF + number
+        turned_first, turned_second = turned_halves(states + place, cos, sin, angle, is_query | is_key, HALF)
         tl.store(states + place, turned_first, mask=is_query)
         tl.store(states + place + HALF, turned_second, mask=is_query)
         into = first_key + place - heads * 2 * HALF
@@ -60,10 +82,14 @@ if triton is not None:
         at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
         inside = at < width
         gate = tl.load(gate_up + token * 2 * width + at, mask=inside, other=0.0)
-        up = tl.load(gate_up + token * 2 * width + width + at, mask=inside, other=0.0).to(tl.float32)
-        wide = gate.to(tl.float32)
-        activated = (wide * tl.sigmoid(wide)).to(gate.dtype).to(tl.float32)  # rounded as two kernels of torch round
-        tl.store(out + token * width + at, (activated * up).to(gate.dtype), mask=inside)
+        up = tl.load(gate_up + token * 2 * width + width + at, mask=inside, other=0.0)
+        tl.store(out + token * width + at, silu_product(gate, up), mask=inside)
+
+
+def rotate_(states: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """Turn (1, heads, tokens, head size), tokens outermost in memory, by angles (1, tokens, head size), in place."""
+    _, heads, tokens, size = states.shape
+    _rotate_kernel[(tokens,)](states, cos, sin, heads, HEADS=triton.next_power_of_2(heads), HALF=size // 2, num_warps=4)
 
 
 def rotate_and_store(

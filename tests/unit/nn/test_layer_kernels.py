@@ -20,21 +20,39 @@ def drawn(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape))).to(DEVICE, torch.bfloat16)
 
 
+def angles(tokens: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    half = drawn(tokens, size // 2)
+    return torch.cat([half, half], -1).cos(), torch.cat([half, half], -1).sin()
+
+
+def turned(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """(tokens, heads, head size), in float32 as the formula has it."""
+    half = states.shape[-1] // 2
+    first, second = states.float().chunk(2, -1)
+    cos, sin = cos[:, None, :half].float(), sin[:, None, :half].float()
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1).bfloat16()
+
+
+@pytest.mark.parametrize(("heads", "size"), [(9, 64), (8, 128), (1, 16)])
+def test_heads_turn_in_place(heads, size):
+    states, (cos, sin) = drawn(5, heads, size), angles(5, size)
+    expected = turned(states, cos, sin)
+    layer_kernels.rotate_(states.transpose(0, 1)[None], cos[None], sin[None])
+    torch.testing.assert_close(states, expected)
+
+
 @pytest.mark.parametrize(("heads", "key_heads", "size"), [(9, 3, 64), (32, 8, 128), (4, 4, 16)])
 def test_queries_turn_in_place_and_keys_and_values_go_to_their_rows(heads, key_heads, size):
     tokens, rows = 5, 11
     states = drawn(tokens, heads + 2 * key_heads, size)
-    half = drawn(tokens, size // 2)
-    cos, sin = (torch.cat([part, part], -1) for part in (half.cos(), half.sin()))
-    first, second = states[:, : heads + key_heads].float().chunk(2, -1)
-    wide_cos, wide_sin = cos[:, None, : size // 2].float(), sin[:, None, : size // 2].float()
-    turned = torch.cat([first * wide_cos - second * wide_sin, second * wide_cos + first * wide_sin], -1).bfloat16()
+    cos, sin = angles(tokens, size)
+    expected = turned(states[:, : heads + key_heads], cos, sin)
     value = states[:, heads + key_heads :].clone()
     keys, values = torch.zeros(2, rows, key_heads, size, dtype=torch.bfloat16, device=DEVICE)
     at = torch.tensor([7, 0, 10, 3, 4], device=DEVICE)
     layer_kernels.rotate_and_store(states, cos, sin, at, keys, values, heads)
-    torch.testing.assert_close(states[:, :heads], turned[:, :heads])
-    torch.testing.assert_close(keys[at], turned[:, heads:])
+    torch.testing.assert_close(states[:, :heads], expected[:, :heads])
+    torch.testing.assert_close(keys[at], expected[:, heads:])
     assert torch.equal(values[at], value)
     assert not keys[[1, 2, 5, 6, 8, 9]].any() and not values[[1, 2, 5, 6, 8, 9]].any()
 
