@@ -98,14 +98,19 @@ rehearsal() { # 43 GB of weights in main memory
         --output "$out/rehearsal24.json" --cores 4 --memory-gb 24
 }
 
+mts() { # the splits of MTS-Dialog and SmolLM2, for the next two
+    study fp8_mts mts 42 results/data/train.parquet results/models/smollm2.json
+}
+
 fp8() { # finetuning with frozen weights in e4m3: rates alone on the card, then losses
     said fp8 "${ours[@]}" "$benchmarks/finetuning.py" --out "$out/fp8" --variants ours fp8 --seconds 200 --cards
-    study fp8_mts mts 42 results/data/train.parquet results/models/smollm2.json
+    mts
     said fp8_loss "${ours[@]}" "$benchmarks/fp8_training.py" --study "$here/rivals/fp8_mts/mts" \
         --out "$out/fp8_loss.json" --steps 200 --seeds 0 1 2 --together 6
 }
 
-shapes() { # after `fp8`, whose data and model it takes
+shapes() {
+    mts
     local results=$here/rivals/fp8_mts/mts/results dtype
     for dtype in float32 bfloat16; do
         said "shapes_$dtype" timeout 200 "${ours[@]}" "$benchmarks/batch_shapes.py" --dtype "$dtype" --device cuda \

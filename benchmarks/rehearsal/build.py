@@ -81,6 +81,8 @@ def config_of(given: argparse.Namespace, weights: Path) -> dict[str, Any]:
             model["source"] = {"folder": str(weights / name)}
             if given.tiny:
                 model.pop("quantization", None)
+    seeds = config["designs"]["seeds"]
+    seeds["models"] = [name for name in seeds["models"] if name in given.models]
     config["finetune"]["epochs"] = given.epochs
     config["report"] = {"title": "Rehearsal: random weights, true size; the scores mean nothing"}
     if given.test_only:
