@@ -189,7 +189,7 @@ def accumulate_gradients(trainer: Trainer, batch: Sequence[Sample], epoch: int) 
     """Accumulate a batch's gradients micro-batch by micro-batch, without waiting for the device.
 
     The loss is the mean over the batch's completion tokens, however it is cut. Out of memory, the batch starts again
-    with half the token budget, or with more activations recomputed.
+    with a smaller token budget, or with more activations recomputed.
 
     Raises:
         StudyError: not even the longest sample fits.
