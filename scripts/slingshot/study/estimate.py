@@ -66,24 +66,20 @@ def with_evaluations(tokens_per_second: float, evaluation: float) -> float:
 
 
 # Rates to go by until the study has its own; the sources say where the runs are described.
-ANSWERED = "Llama-3.1-8B's shape without candidates, on an H100 (docs/answering.md)"
+ANSWERED = "Llama-3.1-8B's shape without candidates, on an H200 (docs/answering.md)"
 
-ANSWERED_3B = "Llama-3.2-3B's shape with a merged adapter, without candidates, on an H100 (docs/answering.md)"
+REHEARSED = "true shapes, on an H200 (benchmarks/rehearsal/README.md)"
 
-TRAINED = "Llama-3.2-3B's shape, on an H100 (docs/finetuning.md)"
+TRAINED = "Llama-3.2-3B's shape, on an H200 (benchmarks/README.md)"
 
 MEASURED = (
-    # Samples/s times 1,185 tokens (1,169 of the prompt, 16 answered); of a process of 55.1 s 9.7 s were neither
-    # prefill nor decoding, and 4-bit weights take 0.3 s longer to load. A 3B's process takes no more.
-    Rate("predict", "Llama-3.1-8B", 8e9, "none", "GPU", 33.3 * 1185, 9.7, ANSWERED),
-    Rate("predict", "Llama-3.1-8B", 8e9, "nf4", "GPU", 30.8 * 1185, 10.0, ANSWERED),
-    Rate("predict", "Llama-3.2-3B", 3e9, "none", "GPU", 66.4 * 1185, 9.7, ANSWERED_3B),
-    # Besides, in finetune.py as a whole: 27.3 s of its own and 2.7 s until weights and samples are read; up to 16 s
-    # more where nothing is compiled yet.
-    Rate("finetune", "Llama-3.2-3B", 3e9, "none", "GPU", with_evaluations(36_265, 3.4), 46.0, TRAINED),
-    Rate(
-        "finetune", "Llama-3.2-3B", 3e9, "nf4", "GPU", with_evaluations(36_902, 3.5), 46.3, f"{TRAINED}, flash-attn-4"
-    ),
+    # 1,537 prompts of 1,169 tokens with 16 answered in 46.9 s of prefill and decoding; in fp8 512 in 9.6 s.
+    Rate("predict", "Llama-3.1-8B", 8e9, "none", "GPU", 1537 * 1185 / 46.9, 20.7, ANSWERED),
+    Rate("predict", "Llama-3.1-8B", 8e9, "fp8", "GPU", 512 * 1185 / 9.6, 20.7, ANSWERED),
+    Rate("predict", "Llama-3.1-8B", 8e9, "nf4", "GPU", 33_300, 24.6, REHEARSED),
+    Rate("predict", "Llama-3.2-3B", 3e9, "none", "GPU", 67_300, 17.5, REHEARSED),
+    Rate("finetune", "Llama-3.2-3B", 3e9, "none", "GPU", with_evaluations(37_389, 3.4), 44.8, TRAINED),
+    Rate("finetune", "Llama-3.2-3B", 3e9, "nf4", "GPU", with_evaluations(36_432, 3.5), 44.8, TRAINED),
 )
 
 
