@@ -141,11 +141,9 @@ def question(evidence: Evidence, outcome: Outcome, winners: Sequence[str]) -> st
 
 def form(evidence: Evidence, outcome: Outcome, constrained: Verdict | None) -> str:
     """Whether the large arms answered in form, and what is left of the outcome where only known labels are allowed."""
-    paths = dict.fromkeys(pair.second for pair in evidence.primary)
-    arms = [evidence.arms[path] for path in paths]
-    if evidence.answer == "constrained" or not arms:
+    large = best_large_of_pairs(evidence)
+    if evidence.answer == "constrained" or large is None:
         return ""
-    large = evidence.best_of(arms)
     parsable = large.scores["parsable"].value
     unread = (
         f"Only {percent(parsable)} of the answers of {evidence.named(large)} could be read. "
@@ -169,6 +167,12 @@ def form(evidence: Evidence, outcome: Outcome, constrained: Verdict | None) -> s
     if unread:
         return f"{unread}So form counts as much as knowledge: set generation.constrained: true to tell them apart."
     return ""
+
+
+def best_large_of_pairs(evidence: Evidence) -> ArmSummary | None:
+    """The arm of highest score that the question sets small ones against; None without such pairs."""
+    paths = dict.fromkeys(pair.second for pair in evidence.primary)
+    return evidence.best_of([evidence.arms[path] for path in paths]) if paths else None
 
 
 OUTCOMES: dict[Outcome, str] = {

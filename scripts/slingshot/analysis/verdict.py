@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slingshot.analysis.evidence import READABLE, Evidence, counted, listed, percent, points, span
-from slingshot.analysis.headline import headline
+from slingshot.analysis.headline import best_large_of_pairs, headline
 from slingshot.artifacts.comparison import ArmSummary, Outcome, PairComparison, Verdict
 
 SIDES = ("small", "large")
@@ -155,7 +155,7 @@ def caveats_of(evidence: Evidence, best: ArmSummary | None) -> list[str]:
         caveats += caveats_on_rivals(evidence, arm)
     for arm in models:
         parsable = arm.scores["parsable"].value
-        if evidence.answer == "free" and parsable < READABLE:
+        if evidence.answer == "free" and parsable < READABLE and arm != best_large_of_pairs(evidence):  # in the remarks
             caveats.append(
                 f"From {percent(1 - parsable)} of the answers of {evidence.named(arm)} no label could be read."
             )

@@ -155,11 +155,12 @@ def test_a_few_seeds_of_an_equal_recipe_seldom_win() -> None:
     assert wrong <= 7  # of 50 at 5%: more with a chance under 1%
 
 
-def test_caveats_name_the_treatment_of_arms_that_the_sentence_is_about() -> None:
+def test_answers_that_cannot_be_read_are_told_once_per_arm_with_its_treatment() -> None:
     arms = [
-        Simulated("llm/a", right_first(200, 20)),
+        Simulated("llm/a", right_first(200, 20), parsable=0.6),
         Simulated("slm/c", right_first(200, 120)),
         Simulated("llm/a/shots5", right_first(200, 30), 0.5, design="few_shot", shots=5),
     ]
-    caveats = judge_arms(arms)[0].caveats
-    assert caveats == ["From 50.0% of the answers of a (8B, untrained, 5 examples) no label could be read."]
+    verdict, _ = judge_arms(arms)
+    assert "Only 50.0% of the answers of a (8B, untrained, 5 examples) could be read." in told_by(verdict)
+    assert verdict.caveats == ["From 40.0% of the answers of a (8B, untrained) no label could be read."]
