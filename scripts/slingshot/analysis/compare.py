@@ -125,8 +125,9 @@ def judge_both(
             spec.cost.currency,
         )
 
-    constrained = judge(evidence("constrained")) if "constrained" in compared else None
-    return judge(evidence("free"), constrained), constrained
+    free = evidence("free")
+    constrained = judge(evidence("constrained"), free=free) if "constrained" in compared else None
+    return judge(free, constrained), constrained
 
 
 def designs_of(

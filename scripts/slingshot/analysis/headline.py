@@ -12,18 +12,21 @@ ONE_SIZE = 1.5  # models whose sizes differ by less than this factor are of near
 
 
 def headline(
-    evidence: Evidence, outcome: Outcome, winners: Sequence[str], constrained: Verdict | None
+    evidence: Evidence, outcome: Outcome, winners: Sequence[str], constrained: Verdict | None, recommended: str = ""
 ) -> tuple[ArmSummary | None, str, list[str]]:
     """The competing arm of the highest score, the headline, and what belongs to it.
 
     Args:
         constrained: the verdict on constrained answers; None where there is none, or this is it
+        recommended: what stands beside this headline and is not repeated in it
     """
     if not evidence.competing:
         return None, "No verdict: no arm that competes has results yet.", []
     best = evidence.best_of(evidence.competing)
     opening = "With only known labels allowed: " if evidence.answer == "constrained" else ""
-    lead = f"{opening}{recommendation(evidence, best, winners)} {question(evidence, outcome, winners)}"
+    advice = recommendation(evidence, best, winners)
+    sentences = [*([advice] if advice != recommended else []), question(evidence, outcome, winners)]
+    lead = f"{opening}{' '.join(sentences)}"
     form_and_more = form(evidence, outcome, constrained), sizes(evidence, outcome), seeds(evidence, best)
     return best, lead, [*rivals_in_words(evidence, best), *filter(None, form_and_more)]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slingshot.analysis.evidence import READABLE, Evidence, counted, listed, percent, points, span
-from slingshot.analysis.headline import best_large_of_pairs, headline
+from slingshot.analysis.headline import best_large_of_pairs, headline, recommendation
 from slingshot.artifacts.comparison import ArmSummary, Outcome, PairComparison, Verdict
 
 SIDES = ("small", "large")
 
 
-def judge(evidence: Evidence, constrained: Verdict | None = None) -> Verdict:
+def judge(evidence: Evidence, constrained: Verdict | None = None, free: Evidence | None = None) -> Verdict:
     """Weigh the primary pairs: finetuned small arms against large ones, however these are used.
 
     specialization: a small arm is significantly better than every large one. size: an untrained large arm than every
@@ -20,9 +20,13 @@ def judge(evidence: Evidence, constrained: Verdict | None = None) -> Verdict:
 
     Args:
         constrained: the verdict on constrained answers, which the headline sets beside that on free ones
+        free: the evidence of free answers, where this is the verdict beside theirs, which repeats no recommendation
     """
     outcome, winners = outcome_of(evidence)
-    best, sentence, remarks = headline(evidence, outcome, winners, constrained)
+    recommended = ""
+    if free is not None and free.competing:
+        recommended = recommendation(free, free.best_of(free.competing), outcome_of(free)[1])
+    best, sentence, remarks = headline(evidence, outcome, winners, constrained, recommended)
     return Verdict(
         outcome=outcome,
         sentence=sentence,

@@ -62,6 +62,8 @@ def test_knowledge_and_form_are_told_apart(forced: int, told: str) -> None:
     assert "Only 5.0% of the answers of a (8B, untrained) could be read." in told_by(verdict)
     assert told in told_by(verdict)
     assert constrained is not None and told_by(constrained).startswith("With only known labels allowed: ")
+    best = "Use a (8B, untrained): it answers 95.0%" if forced == 190 else "Use c (3B, finetuned): it answers 75.0%"
+    assert (best in told_by(constrained)) == (best not in told_by(verdict))  # advice stands once where it is the same
 
 
 def test_unreadable_answers_without_constrained_ones_say_how_to_tell_them_apart() -> None:
