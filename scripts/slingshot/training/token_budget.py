@@ -134,16 +134,22 @@ def graphs_where_launches_dominate(trainer: Trainer) -> StepGraphs | None:
     device, longest = trainer.workers.device, longest_of(trainer.samples, trainer.validation)
     if device.type != "cuda" or trainer.path.multiple_of == 1 or trainer.recipe.deterministic or trainer.recomputed:
         return None
-    tokens = min(trainer.token_budget, trainer.recipe.batch_size * longest)
-    try:
-        probe_step(trainer, tokens)  # compiles
-        bound = is_launch_bound(lambda: probe_step(trainer, tokens), lambda: torch.cuda.synchronize(device))
+    if rotary_meets_batch(trainer.model.config.get_text_config()):
+        return None
+    try:  # more tokens are more work for as many launches: where few keep the device busy, many do
+        most = min(trainer.token_budget, trainer.recipe.batch_size * longest)
+        bound = all(step_waits_for_launches(trainer, tokens) for tokens in sorted({longest, most}))
     except torch.cuda.OutOfMemoryError:  # a step that needs more than there is finds its own way out
         release_memory(device)
         return None
-    if not bound or rotary_meets_batch(trainer.model.config.get_text_config()):
-        return None
-    return StepGraphs(trainer.path, trainer.dropout, trained_parameters(trainer), longest)
+    return StepGraphs(trainer.path, trainer.dropout, trained_parameters(trainer), longest) if bound else None
+
+
+def step_waits_for_launches(trainer: Trainer, tokens: int) -> bool:
+    """Whether a step of about `tokens` tokens waits for the host to launch its kernels."""
+    probe_step(trainer, tokens)  # compiles
+    device = trainer.workers.device
+    return is_launch_bound(lambda: probe_step(trainer, tokens), lambda: torch.cuda.synchronize(device))
 
 
 def probe_step(trainer: Trainer, tokens: int) -> int:

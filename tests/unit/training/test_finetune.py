@@ -22,9 +22,10 @@ from slingshot.core.hashing import digest_of_file
 from slingshot.nn import lora
 from slingshot.nn.adapter_files import read_adapter
 from slingshot.training import finetune as finetuning
-from slingshot.training import forward_paths, schedule
+from slingshot.training import forward_paths, schedule, token_budget
 from slingshot.training import samples as training_samples
 from slingshot.training.answer_scores import micro_f1, share_equal
+from slingshot.training.batches import Sample
 from slingshot.training.checkpoints import newest_checkpoint
 from slingshot.training.finetune import finetune
 from slingshot.training.state import FinetuneJob, State, Trainer
@@ -321,6 +322,21 @@ def test_on_a_gpu_a_small_budget_rather_recomputes_than_shrinks(monkeypatch):
     assert shrink_budget(trainer, samples) == 3_750 and trainer.recomputed == 1
     trainer.budget_is_free, trainer.token_budget, trainer.recomputed = False, 2_048, 0
     assert shrink_budget(trainer, samples) == 1_536 and trainer.recomputed == 0  # set, or an attempt's
+
+
+@pytest.mark.parametrize(
+    ("bound", "asked"), [({}, [12]), ({12}, [12, 48]), ({12, 48}, [12, 48])], ids=["large", "fills up", "small"]
+)
+def test_whether_launches_dominate_is_asked_of_few_tokens_first(monkeypatch, bound, asked):
+    samples = [Sample(str(at), (5,) * 11, (6,), False) for at in range(4)]
+    trainer = trainer_of(samples)
+    trainer.workers = dataclasses.replace(trainer.workers, device=torch.device("cuda:0"))
+    trainer.path = dataclasses.replace(trainer.path, multiple_of=16)
+    stepped = []
+    monkeypatch.setattr(token_budget, "probe_step", lambda trainer, tokens: stepped.append(tokens))
+    monkeypatch.setattr(token_budget, "is_launch_bound", lambda work, wait: stepped[-1] in bound)
+    graphs = token_budget.graphs_where_launches_dominate(trainer)
+    assert stepped == asked and (graphs is not None) == (bound == set(asked))
 
 
 def test_not_even_one_sample_is_an_error_that_says_what_to_do():
