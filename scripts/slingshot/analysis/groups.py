@@ -83,11 +83,13 @@ def groups_of(split: pd.DataFrame) -> Groups:
 def design_effect(values: Floats, groups: Groups) -> float:
     """Variance of the mean of n values over that of n independent ones (Kish 1965, *Survey Sampling*), at least 1.
 
-    Estimated by the variance of group totals. Where all values are the same it says nothing; then the largest effect
-    that the groups' sizes allow is assumed.
+    Estimated by the variance of group totals. Where all values are the same, or all are of one group, it says nothing;
+    then the largest effect that the groups' sizes allow is assumed.
     """
-    if not groups.matter or groups.count < 2:
+    if not groups.matter:
         return 1.0
+    if groups.count < 2:
+        return groups.largest_effect
     around = values - values.mean()
     alone = float(np.sum(around**2))
     if alone <= 1e-12 * len(values):

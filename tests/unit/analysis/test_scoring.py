@@ -16,6 +16,7 @@ from slingshot.analysis.scoring import (
     proportion,
     ranked_scores,
 )
+from slingshot.analysis.significance import paired_difference
 from slingshot.artifacts.predictions import Candidate, Prediction
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -110,6 +111,18 @@ def test_shares_of_groups_cover_and_say_their_design_effect(correlation: float) 
     assert covered / 300 >= 0.92
     assert naive < covered
     assert 1.3 < np.mean(effects) < 4
+
+
+def test_many_samples_of_one_group_are_one_sample() -> None:
+    """7,500 of 10,000 right in one group had the interval 69 to 80%, and a difference of 75 points 0 to 80."""
+    right, wrong = np.arange(10_000) % 4 != 0, np.zeros(10_000, dtype=bool)
+    found = proportion(right, 0.95, Groups(np.zeros(10_000, dtype=np.int64), 1))
+    assert found.design_effect == 10_000
+    assert found.low < 0.05
+    assert found.high > 0.95
+    difference = paired_difference(right, wrong, 0.95, Groups(np.zeros(10_000, dtype=np.int64), 1))
+    assert difference.low < -0.9
+    assert difference.high > 0.95
 
 
 def test_groups_of_one_member_are_no_groups() -> None:
