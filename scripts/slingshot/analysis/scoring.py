@@ -258,15 +258,16 @@ def hierarchical(
 def hierarchical_counts(answered: ReadAnswers, truths: Sequence[str], system: LabelSystem) -> Floats:
     """Shape (n, 3): nodes of the tree that answer and truth share, that the answer has, that the truth has.
 
-    An answer that could not be read is wrong at every level: it counts as one with as many nodes as the truth and none
-    of them shared. Left out it would not lower precision: 10% right and the rest unreadable would be perfect.
+    An answer that could not be read, or that the tree does not have, is wrong at every level: it counts as one with as
+    many nodes as the truth and none of them shared. Left out it would not lower precision: 10% right and the rest
+    unreadable would be perfect.
     """
     tree, rows = tree_of(system), []
     assert tree is not None, "plain labels have no ancestors"
     for answer, truth in zip(answered, truths, strict=True):
         asked = tree.lineage(truth)
         predicted = tree.lineage(answer) if answer else frozenset()
-        rows.append((len(predicted & asked), len(predicted) if answer else len(asked), len(asked)))
+        rows.append((len(predicted & asked), len(predicted or asked), len(asked)))
     return np.array(rows, dtype=np.float64)
 
 

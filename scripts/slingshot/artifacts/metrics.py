@@ -50,8 +50,8 @@ class LevelScores(Record):
 
 
 class HierarchicalScores(Record):
-    """Over codes with all their ancestors (Kiritchenko et al. 2006). An answer that could not be read counts as a wrong
-    one with as many ancestors as the truth."""
+    """Over codes with all their ancestors (Kiritchenko et al. 2006). An answer that could not be read, or that is no
+    code of the tree, counts as a wrong one with as many ancestors as the truth."""
 
     precision: Score
     recall: Score

@@ -84,10 +84,11 @@ def test_hierarchical_scores_of_0_and_1_have_a_width(shared: float) -> None:
         assert score.high - score.low > 0.1
 
 
-def test_what_cannot_be_read_is_wrong_in_the_tree_too() -> None:
-    """10% right and 90% unreadable was a precision of 1."""
+@pytest.mark.parametrize("missed", [None, "E1399", "banana"])
+def test_what_cannot_be_read_or_is_no_code_is_wrong_in_the_tree_too(missed: str | None) -> None:
+    """10% right and 90% unreadable, or of no code, was a precision of 1."""
     truths = ["I10", "J069"] * 10
-    given = ["I10", "J069", *[None] * 18]
+    given = ["I10", "J069", *[missed] * 18]
     precision, recall, f1 = hierarchical_f1(hierarchical_counts(given, truths, "icd10cm").sum(axis=0)[None])[0]
     assert precision == pytest.approx(0.1)
     assert recall == pytest.approx(0.1)
