@@ -338,20 +338,31 @@ def chapter_title(chapter: str, system: LabelSystem) -> str | None:
 def confusion_of(
     lifted: dict[ScoredLevel, tuple[list[str], list[str]]], by_name: dict[str, Label], system: LabelSystem
 ) -> Confusion | None:
-    """Chapters against chapters, or plain labels against plain labels where they are few."""
+    """Chapters against chapters, or plain labels against plain labels where they are few.
+
+    An answer that is no label of the study, or no code of the tree, has neither: it stands in the last column.
+    """
     plain = system == "plain"
     level: ScoredLevel = "label" if plain else "chapter"
     truths, given = lifted[level]
-    labels = sorted(set(truths) | (set(given) - {NO_ANSWER}), key=lambda label: (len(label), label))
-    if plain:
-        labels = [label for label in labels if label in by_name]
-        if len(labels) > LARGEST_PLAIN_CONFUSION:
-            return None
+    answered = {label for label in given if (label in by_name if plain else in_tree(label, level, system))}
+    labels = sorted(set(truths) | answered, key=lambda label: (len(label), label))
+    if plain and len(labels) > LARGEST_PLAIN_CONFUSION:
+        return None
     kept = [answer if answer in labels else NO_ANSWER for answer in given]
     pairs = Counter(zip(truths, kept, strict=True))
     counts = [[pairs[truth, answer] for answer in (*labels, NO_ANSWER)] for truth in labels]
     titles = [chapter_title(label, system) or label for label in labels]
     return Confusion(level=level, labels=labels, titles=titles, counts=counts)
+
+
+def in_tree(label: str, level: ScoredLevel, system: LabelSystem) -> bool:
+    """Whether the code tree has the label at a level; what has no ancestor there stands for itself and is not in it."""
+    tree = tree_of(system)
+    try:
+        return tree is not None and level != "label" and tree.describe(label, level) is not None
+    except KeyError:
+        return False
 
 
 def ranked_scores(predictions: Sequence[Prediction], groups: Groups, confidence: float) -> RankedScores | None:

@@ -72,7 +72,10 @@ class Confusion(Record):
     level: ScoredLevel
     labels: list[str] = Field(description="of the rows, and of all columns but the last")
     titles: list[str] = Field(description="what the labels mean, in the same order; the label itself where unknown")
-    counts: list[list[int]] = Field(description="len(labels) rows of len(labels) + 1: the last column is no answer")
+    counts: list[list[int]] = Field(
+        description="len(labels) rows of len(labels) + 1: the last column is no answer, or one that is no label of the "
+        "study or code of the tree"
+    )
 
 
 class PrecisionRecall(Record):

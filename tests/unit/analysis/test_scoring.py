@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from slingshot.analysis.groups import Groups, groups_of, independent
 from slingshot.analysis.scoring import (
+    confusion_of,
     hierarchical_counts,
     hierarchical_f1,
     jackknifed,
@@ -17,6 +18,7 @@ from slingshot.analysis.scoring import (
     ranked_scores,
 )
 from slingshot.analysis.significance import paired_difference
+from slingshot.artifacts.labels import Label
 from slingshot.artifacts.predictions import Candidate, Prediction
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -93,6 +95,18 @@ def test_what_cannot_be_read_or_is_no_code_is_wrong_in_the_tree_too(missed: str 
     assert precision == pytest.approx(0.1)
     assert recall == pytest.approx(0.1)
     assert f1 == pytest.approx(0.1)
+
+
+def test_an_answer_that_is_no_code_or_label_makes_no_row_of_the_confusion() -> None:
+    """`E1399` was a chapter of its own, with a row and a column."""
+    found = confusion_of({"chapter": (["4", "4", "9"], ["4", "E1399", "10"])}, {}, "icd10cm")
+    assert found is not None
+    assert found.labels == ["4", "9", "10"]
+    assert found.counts == [[1, 0, 0, 1], [0, 0, 1, 0], [0, 0, 0, 0]]
+    known = {label: Label(label=label, train_samples=1) for label in ("a", "b")}
+    plain = confusion_of({"label": (["a", "a"], ["b", "c"])}, known, "plain")
+    assert plain is not None
+    assert (plain.labels, plain.counts) == (["a", "b"], [[0, 1, 1], [0, 0, 0]])
 
 
 @pytest.mark.parametrize("correlation", [0.3, 0.9])
