@@ -75,8 +75,9 @@ def paired_difference(
 
     Right or wrong: Tango's score interval (1998, Statistics in Medicine 17:891), which keeps its width where no pair or
     every pair differs, with Student's quantile, over n divided by the design effect of the groups. It is widened where
-    it would leave out a difference that the exact test does not reject: so the interval holds 0 if `paired_p` is above
-    1 - confidence. Scores between 0 and 1: `mean_interval`, widened to 0 likewise.
+    it would leave out a difference that the exact test does not reject, and, without groups, ends where that test's own
+    does where that alone leaves out 0: so it holds 0 if `paired_p` is above 1 - confidence, and without groups only
+    then. Scores between 0 and 1: `mean_interval`, widened to 0 likewise.
     """
     groups = groups or independent(len(first))
     each = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
@@ -87,7 +88,8 @@ def paired_difference(
         low, high = tango(only_first / effect, only_second / effect, n / effect, critical(confidence, groups))
         if not groups.matter:
             least, most = conditional_interval(only_first, only_second, n, confidence)
-            low, high = min(low, least), max(high, most)
+            low = least if low <= 0 < least else min(low, least)  # Tango's may hold 0 where the exact test rejects
+            high = most if most < 0 <= high else max(high, most)
         method: Literal["tango", "student"] = "tango"
     else:
         low, high = mean_interval(each, 1.0, groups, confidence)

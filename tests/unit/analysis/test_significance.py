@@ -44,12 +44,12 @@ def test_the_paired_interval_covers_the_true_difference(n, only_first, only_seco
     assert covered / 600 >= 0.93
 
 
-@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.9875])
-def test_the_interval_holds_0_exactly_where_the_exact_test_does_not_reject(confidence):
-    """11 to 3 of 300 had p = 0.057 and an interval above 0."""
-    for only_first in range(30):
-        for only_second in range(only_first + 1):
-            first, second = np.zeros((2, 300), dtype=bool)
+@pytest.mark.parametrize(("n", "confidence"), [(300, 0.9), (300, 0.95), (300, 0.9875), (45, 0.9975), (20, 0.995)])
+def test_the_interval_holds_0_exactly_where_the_exact_test_does_not_reject(n, confidence):
+    """11 to 3 of 300 had p = 0.057 and an interval above 0; 9 to 0 of 20 at 0.995 p = 0.004 and one that held 0."""
+    for only_first in range(min(30, n + 1)):
+        for only_second in range(min(only_first, n - only_first) + 1):
+            first, second = np.zeros((2, n), dtype=bool)
             first[:only_first] = second[only_first : only_first + only_second] = True
             found = paired_difference(first, second, confidence)
             holds_zero = found.low <= 0 <= found.high
