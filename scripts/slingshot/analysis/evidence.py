@@ -127,7 +127,8 @@ def turned(pair: PairComparison) -> PairComparison:
 
 
 def _negative(difference: Difference) -> Difference:
-    return difference.model_copy(update={"value": -difference.value, "low": -difference.high, "high": -difference.low})
+    ends = {"value": -difference.value, "low": -difference.high, "high": -difference.low}
+    return difference.model_copy(update={name: end + 0.0 for name, end in ends.items()})  # minus 0 reads as a loss
 
 
 def percent(share: float) -> str:

@@ -28,13 +28,14 @@ def headline(
     sentences = [*([advice] if advice != recommended else []), question(evidence, outcome, winners)]
     lead = f"{opening}{' '.join(sentences)}"
     form_and_more = form(evidence, outcome, constrained), sizes(evidence, outcome), seeds(evidence, best)
-    return best, lead, [*rivals_in_words(evidence, best), *filter(None, form_and_more)]
+    return best, lead, [*ties(evidence, best), *rivals_in_words(evidence, best), *filter(None, form_and_more)]
 
 
 def recommendation(evidence: Evidence, best: ArmSummary, winners: Sequence[str]) -> str:
     """`Use` an arm that is shown to be better than what it was compared with, else only the highest score."""
     n, score = best.score.n, percent(evidence.score(best))
-    shown = (best.arm in winners or best.side == "rival") and not unbeaten(evidence, best)
+    compared = best.arm in winners or (best.side == "rival" and len(evidence.competing) > 1)
+    shown = compared and not unbeaten(evidence, best)
     opening = "Use" if shown else f"Highest score of {counted(len(evidence.competing), 'arm')}:"
     found = f"it answers {score} of {n:,} test dialogues exactly"
     if best.estimand == "micro_f1":
@@ -42,6 +43,14 @@ def recommendation(evidence: Evidence, best: ArmSummary, winners: Sequence[str])
     return (
         f"{opening} {evidence.named(best)}: {found}{evidence.seeds_of(best)}{cost_in_words(best, evidence.currency)}."
     )
+
+
+def ties(evidence: Evidence, best: ArmSummary) -> list[str]:
+    """Arms of the best one's side with the same score: that it is named first is the order of the config."""
+    score = evidence.score(best)
+    same = [arm for arm in evidence.competing if arm.side == best.side and arm.arm != best.arm]
+    names = [evidence.named(arm) for arm in same if evidence.score(arm) == score]
+    return [f"The same score: {listed(names)}."] if names else []
 
 
 def unbeaten(evidence: Evidence, best: ArmSummary) -> list[ArmSummary]:
@@ -161,14 +170,17 @@ def form(evidence: Evidence, outcome: Outcome, constrained: Verdict | None) -> s
                 f"outcome is {OUTCOMES[constrained.outcome]}."
             )
         if constrained.outcome == outcome:
-            why = ": it is knowledge, not form" if outcome in ("specialization", "size", "both") else ""
+            why = ": it is knowledge, not form" if outcome in DECIDED else ""
             return f"{unread}The outcome is the same with only known labels allowed{why}."
+        reversed_ = "specialization" in (outcome, constrained.outcome) and {outcome, constrained.outcome} <= DECIDED
+        # That one outcome is significant and the other is not does not show that they differ.
+        why = "so form decides here" if reversed_ else "so it may be form that decides"
         return (
-            f"{unread}With only known labels allowed the outcome is {OUTCOMES[constrained.outcome]}, so form decides "
-            "here: compare both verdicts."
+            f"{unread}With only known labels allowed the outcome is {OUTCOMES[constrained.outcome]}, {why}: "
+            "compare both verdicts."
         )
     if unread:
-        return f"{unread}So form counts as much as knowledge: set generation.constrained: true to tell them apart."
+        return f"{unread}So form counts beside knowledge: set generation.constrained: true to tell them apart."
     return ""
 
 
@@ -177,6 +189,8 @@ def best_large_of_pairs(evidence: Evidence) -> ArmSummary | None:
     paths = dict.fromkeys(pair.second for pair in evidence.primary)
     return evidence.best_of([evidence.arms[path] for path in paths]) if paths else None
 
+
+DECIDED: set[Outcome] = {"specialization", "size", "both"}  # one side beats the other
 
 OUTCOMES: dict[Outcome, str] = {
     "specialization": "specialization",

@@ -122,8 +122,8 @@ def facts_of(evidence: Evidence) -> list[str]:
         own = [p for p in primary if evidence.arms[p.first].design is None and evidence.arms[p.second].design is None]
         grown = f" Without the designs' arms it would be {len(own)}." if 0 < len(own) < len(primary) == size else ""
         correction = (
-            f"each p-value is multiplied by {size} (Bonferroni), so one pair must reach p <= {level / size:.2g} "
-            f"instead of {level:.2g}.{grown}"
+            f"each p-value is multiplied by {size} (Bonferroni), so one pair must reach p <= {level / size:.3g} "
+            f"instead of {level:.3g}.{grown}"
             if size > 1
             else "one pair needs no correction."
         )

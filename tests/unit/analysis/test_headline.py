@@ -48,8 +48,8 @@ def test_a_linear_baseline_that_equals_the_best_model_is_named() -> None:
     ("forced", "told"),
     [
         (60, "The outcome is the same with only known labels allowed: it is knowledge, not form."),
-        (150, "With only known labels allowed the outcome is undecided, so form decides here"),
-        (190, "With only known labels allowed the outcome is size, so form decides here"),
+        (150, "With only known labels allowed the outcome is undecided, so it may be form that decides: compare"),
+        (190, "With only known labels allowed the outcome is size, so form decides here: compare"),
     ],
 )
 def test_knowledge_and_form_are_told_apart(forced: int, told: str) -> None:
@@ -189,3 +189,27 @@ def test_declared_pairs_without_results_are_said_beside_the_verdict() -> None:
     verdict, _ = judge_both(spec, summaries_of(outcomes, spec, {}, independent(300)), {"free": compared})
     assert "1 of 2 declared pairs of a finetuned small and a large arm has no results yet" in verdict.caveats[0]
     assert not any("no results yet" in caveat for caveat in judge_arms(there)[0].caveats)
+
+
+def test_an_arm_that_stands_alone_is_not_recommended() -> None:
+    alone = told_by(judge_arms([Simulated("baseline/tfidf", right_first(100, 20))])[0])
+    assert alone.startswith("Highest score of 1 arm: TF-IDF: it answers 20.0%")
+
+
+def test_arms_of_one_score_are_named_and_their_difference_has_no_minus() -> None:
+    arms = [
+        Simulated("llm/a", right_first(200, 10)),
+        Simulated("slm/c", right_first(200, 150)),
+        Simulated("slm/d", right_first(200, 150)),
+    ]
+    assert "The same score: d (3B, finetuned)." in told_by(judge_arms(arms)[0])
+    rivals = [Simulated("baseline/tfidf", right_first(100, 50)), Simulated("encoder/e", ~right_first(100, 50))]
+    told = told_by(judge_arms(rivals)[0])
+    assert "The same score: e." in told and "e 50.0% (difference +0.0 points, −20.3 to +20.3)" in told
+    assert "The same score" not in told_by(judge_arms(arms[:2])[0])
+
+
+def test_the_corrected_level_is_not_rounded_up() -> None:
+    """0.05 / 4 was written as 0.013, which p = 0.0128 reaches and yet is not significant."""
+    arms = [Simulated(path, right_first(100, 10)) for path in ("llm/a", "llm/b", "slm/c", "slm/d")]
+    assert any("must reach p <= 0.0125 instead of 0.05" in fact for fact in judge_arms(arms)[0].facts)
