@@ -166,7 +166,6 @@ def describe_answering(step: StepRecord) -> list[str]:
 def describe_scoring(comparison: Comparison) -> str:
     answer = comparison.verdict.answer
     pairs = [pair for pair in comparison.comparisons if pair.family == "primary" and pair.answer == answer]
-    plural = "s" if len(pairs) != 1 else ""
     test = "exact McNemar tests" if comparison.estimand == "exact_match" else "sign flips of samples"
     if any(pair.difference.design_effect is not None for pair in pairs):
         test += ", of whole groups,"
@@ -177,10 +176,13 @@ def describe_scoring(comparison: Comparison) -> str:
         f"{level(comparison.confidence)} intervals (Wilson's for shares, jackknife for averages over labels)."
     ]
     if pairs:
+        declared = pairs[0].family_size
+        counted = f"{len(pairs)} of {declared}" if len(pairs) < declared else f"{declared}"
+        were = "were" if len(pairs) > 1 else "was"
+        corrected = f" with Bonferroni's correction for {declared} and simultaneous intervals" if declared > 1 else ""
         sentences.append(
-            f"{len(pairs)} primary comparison{plural} of a finetuned small and a large model, declared by the config, "
-            f"{'were' if plural else 'was'} tested on the same samples by {test} with Bonferroni's correction and "
-            "simultaneous intervals."
+            f"{counted} primary comparison{'s' if declared > 1 else ''} of a finetuned small and a large model, "
+            f"declared by the config, {were} tested on the same samples by {test}{corrected}."
         )
     return " ".join(sentences)
 

@@ -81,9 +81,9 @@ def arm_table(comparison: Comparison, columns: Sequence[tuple[str, str, str]]) -
         cost, mean = arm.cost, arm.seed_means.get("free")
         row |= {
             "seeds": mean.runs if mean else None,
-            "exact_match_mean_of_seeds": mean.value if mean else None,
-            "exact_match_mean_of_seeds_low": mean.low if mean else None,
-            "exact_match_mean_of_seeds_high": mean.high if mean else None,
+            f"{comparison.estimand}_mean_of_seeds": mean.value if mean else None,
+            f"{comparison.estimand}_mean_of_seeds_low": mean.low if mean else None,
+            f"{comparison.estimand}_mean_of_seeds_high": mean.high if mean else None,
             "training_device_seconds": cost.training.device_seconds if cost and cost.training else None,
             "device_seconds_per_1000_dialogues": cost.per_1000_dialogues.device_seconds if cost else None,
             "energy_wh_per_1000_dialogues": cost.per_1000_dialogues.energy_wh if cost else None,

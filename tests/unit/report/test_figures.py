@@ -152,6 +152,12 @@ def test_the_forest_marks_significance_and_puts_the_verdicts_pairs_first(results
     assert plot.layout.annotations[-1].text.startswith("slm/llama3b − llm/llama8b")  # the last row is the highest
 
 
+def test_the_forest_names_its_level_unrounded(results: Results) -> None:
+    """97.5% was written as 98%."""
+    table = figures.forest(forest_pairs(results.comparison), 0.975).table
+    assert table.columns[2] == "Difference, points [simultaneous 97.5% interval]"
+
+
 def test_a_long_training_curve_is_thinned_and_says_so() -> None:
     log = [{"step": step, "loss": float(step)} for step in range(1, 1001)]
     figure = cost_figures.training_curves(

@@ -12,6 +12,7 @@ from slingshot.report.methods import (
     describe_answering,
     describe_data,
     describe_finetune,
+    describe_scoring,
     describe_source,
     methods_of,
 )
@@ -69,6 +70,20 @@ def test_methods_name_every_arm_and_the_samples(results: Results) -> None:
     assert "Exact match on 40 test samples with 95% intervals" in text
     assert "{'" not in text and "None" not in text
     assert tables_of(results)["methods.txt"].rstrip("\n").split("\n\n") == methods_of(results)
+
+
+def test_methods_count_the_pairs_that_the_correction_counts(results: Results) -> None:
+    """Where arms had no results yet, the pairs that are there were called all, and one pair corrected."""
+    comparison = results.comparison
+    assert "4 primary comparisons" in describe_scoring(comparison)
+    assert "with Bonferroni's correction for 4 and simultaneous intervals" in describe_scoring(comparison)
+    primary = [pair for pair in comparison.comparisons if pair.family == "primary"]
+    few = describe_scoring(comparison.model_copy(update={"comparisons": primary[:3]}))
+    assert "3 of 4 primary comparisons" in few and "correction for 4" in few
+    one = primary[0].model_copy(update={"family_size": 1})
+    alone = describe_scoring(comparison.model_copy(update={"comparisons": [one]}))
+    assert "1 primary comparison of a finetuned small and a large model, declared by the config, was tested" in alone
+    assert "Bonferroni" not in alone
 
 
 def test_methods_say_what_the_config_asked_for(results: Results) -> None:

@@ -56,6 +56,7 @@ def test_the_tables_have_the_scores_of_sets(shown: tuple[Results, Page, str]) ->
     for key in ("micro_f1", "macro_f1_code_set", "examples_f1", "precision_at_5", "recall_at_15", "category_micro_f1"):
         assert key in heading
     assert "weighted_f1" not in heading and "top_1" not in heading
+    assert "micro_f1_mean_of_seeds" in heading and "exact_match_mean_of_seeds" not in heading
     assert "Micro F1 &" in tables["arms.tex"]
     label, n, *f1 = tables["labels.csv"].splitlines()[1].split(",")
     assert int(n) == sum(label in set(each) for each in results.test["labels"])

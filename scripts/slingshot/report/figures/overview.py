@@ -31,9 +31,9 @@ from slingshot.report.formats import (
     MISSING,
     count,
     difference,
+    level,
     number,
     p_value,
-    percent,
     sentence_case,
     with_interval,
 )
@@ -276,7 +276,7 @@ def forest(pairs: Sequence[PairComparison], confidence: float, measure: str = "e
     # The text has a column of its own; report.js puts it above the intervals where the page is narrow.
     layout.xaxis.update(title="difference, percentage points", domain=[min(0.62, 6.6 * longest / 760), 1])
     layout.yaxis.update(visible=False, range=[-0.6, len(rows) - 0.1])
-    columns = ["First", "Second", f"Difference, points [simultaneous {percent(confidence, 0)}% interval]"]
+    columns = ["First", "Second", f"Difference, points [simultaneous {level(confidence)} interval]"]
     columns += ["Only first right", "Only second right", "p", "p (adjusted)", "n"]
     texts = " ".join(f"{pair.first} minus {pair.second}: {difference(pair.simultaneous)}." for pair in pairs[:20])
     alt = f"Paired differences of {measure} in percentage points. {texts}"
