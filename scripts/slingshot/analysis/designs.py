@@ -271,17 +271,20 @@ def seeds_of(model: str, scored: Sequence[Scored], statistics: Statistics, group
         runs=[SeedRun(arm=each.path, seed=each.seed, exact_match=each.exact_match) for each in runs],
         mean=mean_of_runs(answers, statistics.confidence, groups),
         between_seeds=float(shares.std(ddof=1)),
-        between_samples=_standard_error(answers, share),
+        between_samples=_standard_error(answers, share, groups),
         against={path: Estimate(value=each.value, low=each.low, high=each.high) for path, each in against.items()},
     )
 
 
-def _standard_error(answers: Sequence[Floats], share: float) -> float:
-    """Of one run's score over test samples: the binomial's where each is right or wrong, else by the samples' parts."""
-    n = len(answers[0])
-    if all(np.isin(each, (0, 1)).all() for each in answers):
-        return float(np.sqrt(share * (1 - share) / n))
-    return float(np.sqrt(np.mean([each.var() for each in answers]) / n))
+def _standard_error(answers: Sequence[Floats], share: float, groups: Groups) -> float:
+    """Of one run's score over test samples, in whole groups where there are groups.
+
+    The variance of an answer is the binomial's where each is right or wrong, else that of the samples' parts.
+    """
+    binary = all(np.isin(each, (0, 1)).all() for each in answers)
+    variance = share * (1 - share) if binary else np.mean([each.var() for each in answers])
+    effect = np.mean([design_effect(each, groups) for each in answers])
+    return float(np.sqrt(variance * effect / len(answers[0])))
 
 
 def _seed_runs(model: str, scored: Sequence[Scored]) -> list[Scored]:

@@ -15,7 +15,7 @@ from slingshot.analysis import learning_curve
 from slingshot.analysis.curve_shapes import fit_best_shape
 from slingshot.analysis.designs import Scored, contrast, seeds_of
 from slingshot.analysis.designs import findings as findings_of
-from slingshot.analysis.groups import independent
+from slingshot.analysis.groups import Groups, independent
 from slingshot.analysis.scoring import proportion
 from slingshot.analysis.significance import paired_difference
 from slingshot.artifacts.comparison import DesignFindings, Estimate
@@ -311,6 +311,15 @@ def test_seeds_and_samples_are_told_apart() -> None:
     against = variation.against["llm/l"]
     assert against.value == pytest.approx(np.mean(shares) - shares[0])
     assert against.low < 0 < against.high
+
+
+def test_the_variation_between_samples_counts_groups() -> None:
+    """100 groups of 4 that are each of one mind: half are right, so one run's standard error is 5 points, not 2.5."""
+    right = np.repeat(np.arange(100) % 2 == 0, 4)
+    runs = [scored("slm/s", right), scored("slm/s/seed1", right, "seeds")]
+    found = findings_of(runs, STATISTICS, Groups(np.repeat(np.arange(100), 4), 100))
+    assert found is not None
+    assert found.seeds[0].between_samples == pytest.approx(0.05, rel=0.01)
 
 
 def test_equal_seeds_leave_the_variation_between_samples() -> None:
