@@ -39,6 +39,15 @@ class Groups:
         """The design effect if all members of a group were alike: the mean size of a sample's group."""
         return float(np.sum(self.sizes**2) / len(self.index))
 
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of a variance over groups: one less than as many groups of one size tell as much.
+
+        Kish's effective number, n^2 / sum of squared sizes. It is the number of groups where they are equally large;
+        with one of them large, a count of all would promise more than the variance, which that one dominates, can hold.
+        """
+        return max(len(self.index) / self.largest_effect - 1, 1.0)
+
     @cached_property
     def members(self) -> csr_matrix:
         """Shape (count, n): 1 where a sample is of a group."""
@@ -83,8 +92,9 @@ def groups_of(split: pd.DataFrame) -> Groups:
 def design_effect(values: Floats, groups: Groups) -> float:
     """Variance of the mean of n values over that of n independent ones (Kish 1965, *Survey Sampling*), at least 1.
 
-    Estimated by the variance of group totals. Where all values are the same, or all are of one group, it says nothing;
-    then the largest effect that the groups' sizes allow is assumed.
+    Estimated by leaving out each group in turn (Efron and Stein 1981): a large group pulls the mean towards itself, so
+    its total's distance from it alone is too small. Where all values are the same, or all are of one group, it says
+    nothing; then the largest effect that the groups' sizes allow is assumed.
     """
     if not groups.matter:
         return 1.0
@@ -94,5 +104,6 @@ def design_effect(values: Floats, groups: Groups) -> float:
     alone = float(np.sum(around**2))
     if alone <= 1e-12 * len(values):
         return groups.largest_effect
-    together = float(np.sum(groups.sums(around) ** 2)) * groups.count / (groups.count - 1)
+    moved = groups.sums(around) / (1 - groups.sizes / len(values))
+    together = float(np.sum(moved**2)) * (groups.count - 1) / groups.count
     return max(1.0, together / alone)

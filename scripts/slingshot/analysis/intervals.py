@@ -30,8 +30,8 @@ class Jackknifed:
 
 
 def critical(confidence: float, groups: Groups) -> float:
-    """Student's two-sided quantile with one degree of freedom less than there are groups."""
-    return student_quantile((1 + confidence) / 2, max(groups.count - 1, 1))
+    """Student's two-sided quantile with the groups' degrees of freedom: of n single samples n - 1."""
+    return student_quantile((1 + confidence) / 2, groups.freedom)
 
 
 def score_interval(share: float, n: float, quantile: float) -> tuple[float, float]:

@@ -139,7 +139,7 @@ def proportion(correct: Correct, confidence: float, groups: Groups | None = None
     """A share with Wilson's score interval (1927), which holds near 0 and 1 where the bootstrap collapses.
 
     Groups count as the number of independent samples that would give the same variance: n over the design effect, with
-    Student's quantile of as many degrees of freedom as there are groups but one.
+    Student's quantile of the groups' degrees of freedom.
     """
     n, groups = len(correct), groups or independent(len(correct))
     share = int(np.sum(correct)) / n

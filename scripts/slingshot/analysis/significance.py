@@ -218,7 +218,7 @@ def _spread_of(first: Sequence[Floats], second: Sequence[Floats], groups: Groups
     return _Spread(
         value=float(each.mean()),
         center=center,
-        parts=((variance, max(groups.count - 1.0, 1.0)), *seeds),
+        parts=((variance, groups.freedom), *seeds),
         n=len(each),
         effect=design_effect(each, groups) if groups.matter else None,
     )

@@ -128,6 +128,26 @@ def test_shares_of_groups_cover_and_say_their_design_effect(correlation: float) 
     assert 1.3 < np.mean(effects) < 4
 
 
+def test_groups_of_unequal_size_cover_too() -> None:
+    """Counted as 101 groups, one of 100 beside 100 single samples covered 0.76, and a difference 0.75."""
+    generator = np.random.default_rng(5)
+    groups = Groups(np.concatenate([np.arange(100), np.full(100, 100)]), 101)
+    assert groups.freedom == pytest.approx(200**2 / (100 + 100**2) - 1)
+    covered = differences = 0
+
+    def hits(below: float) -> NDArray[np.bool_]:
+        shared = generator.normal(size=101)[groups.index]
+        return np.sqrt(0.9) * shared + np.sqrt(0.1) * generator.normal(size=200) < below
+
+    for _ in range(200):
+        first, second = hits(0.0), hits(-0.6745)  # half are right, and a quarter
+        share, difference = proportion(first, 0.95, groups), paired_difference(first, second, 0.95, groups)
+        covered += share.low <= 0.5 <= share.high
+        differences += difference.low <= 0.25 <= difference.high
+    assert covered / 200 >= 0.92
+    assert differences / 200 >= 0.92
+
+
 def test_many_samples_of_one_group_are_one_sample() -> None:
     """7,500 of 10,000 right in one group had the interval 69 to 80%, and a difference of 75 points 0 to 80."""
     right, wrong = np.arange(10_000) % 4 != 0, np.zeros(10_000, dtype=bool)
