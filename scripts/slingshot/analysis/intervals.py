@@ -54,7 +54,7 @@ def jackknife(function: Function, features: Floats | csr_matrix, groups: Groups)
     if groups.count < 2:
         return Jackknifed(values, values[None], np.zeros_like(values))
     parts = groups.sums(features)
-    rows = max(1, BLOCK_BYTES // (8 * total.shape[1]))
+    rows = max(1, BLOCK_BYTES // (8 * max(total.shape[1], 1)))
     left_out = np.concatenate(
         [function(total - _dense(parts[start : start + rows])) for start in range(0, groups.count, rows)]
     )

@@ -374,7 +374,7 @@ def ranked_scores(predictions: Sequence[Prediction], groups: Groups, confidence:
     having = counts > 0
     probabilities = np.exp([each.candidates[0].log_probability for each in predictions if each.candidates])
     correct, among = ranks[having] == 0, groups.among(having)
-    judged = len(correct) > 1
+    judged = among.count > 1  # one group alone has no pair of samples that tell of chance
     return RankedScores(
         top_1=proportion(ranks < 1, confidence, groups),
         top_3=proportion(ranks < 3, confidence, groups) if counts.max() >= 3 else None,

@@ -173,7 +173,7 @@ def macro_precision_recall_f1(sums: Floats) -> Floats:
     """Shape (m, 3 labels) of summed features to the means over the labels of precision, recall and F1."""
     shared, answered, true = np.split(sums, 3, axis=1)
     scores = (_divided(shared, answered), _divided(shared, true), _divided(2 * shared, answered + true))
-    return np.stack([score.mean(axis=1) for score in scores], axis=1)
+    return np.stack([score.sum(axis=1) / max(score.shape[1], 1) for score in scores], axis=1)  # 0 of no label at all
 
 
 def _macro(true: csr_matrix, predicted: csr_matrix, groups: Groups, confidence: float) -> PrecisionRecall:

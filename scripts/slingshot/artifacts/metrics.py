@@ -173,7 +173,7 @@ class RankedScores(Record):
     without_candidates: int = Field(description="samples")
     brier: Score | None = Field(
         description="mean squared distance of the best candidate's probability and whether it is right; null with "
-        "fewer than 2 samples with candidates"
+        "fewer than 2 samples with candidates, or where all are of one group"
     )
     brier_parts: BrierParts | None
     calibration_error: Score | None = Field(

@@ -192,3 +192,11 @@ def test_a_sample_without_candidates_is_missed_and_hides_no_score() -> None:
     assert holed.brier.n == 19
     assert holed.top_5 is None
     assert ranked_scores([predicted(0, "a", [])], independent(1), 0.95) is None
+
+
+def test_probabilities_of_one_group_are_not_judged() -> None:
+    """Its calibration error was 0.0, as no pair of samples of different groups is there."""
+    given = [predicted(number, "a", ["b", "a"]) for number in range(20)]
+    found = ranked_scores(given, Groups(np.zeros(20, dtype=np.int64), 1), 0.95)
+    assert found is not None
+    assert (found.brier, found.brier_parts, found.calibration_error) == (None, None, None)

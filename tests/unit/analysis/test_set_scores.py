@@ -174,3 +174,13 @@ def test_intervals_of_micro_f1_and_its_difference_cover_as_they_say(labels: int,
             difference.low <= expected[0] - expected[1] <= difference.high,
         ]
     assert (covered / repeats >= 0.93 - 4 * math.sqrt(0.93 * 0.07 / repeats)).all(), covered / repeats
+
+
+def test_a_split_of_empty_sets_has_scores() -> None:
+    """Macro F1 over no label was a division by 0."""
+    truths: Sets = [[], [], []]
+    found = set_scores(truths, [[], ["a"], None], None, {"a": 5}, None, independent(3), 0.95)
+    assert found.exact_match.value == pytest.approx(1 / 3)
+    assert found.macro.f1.value == found.micro.f1.value == 0
+    difference = macro_f1_difference(truths, [[], ["a"], None], truths, independent(3), 0.95)
+    assert difference.low < difference.value == 0 < difference.high
