@@ -13,6 +13,7 @@ import pytest
 from slingshot.config.arms import Arm
 from slingshot.core.files import read_json, write_json
 from slingshot.report.figures.designs import front_of, total_seconds
+from slingshot.report.figures.overview import unit_of
 from slingshot.report.page import Page, make_page
 from slingshot.report.results import read_results
 from tests import results_tree
@@ -125,6 +126,17 @@ def test_no_arm_off_the_front_is_cheaper_and_better_than_one_on_it(tree: Tree) -
     for arm in arms:
         beaten = any(costs[each.arm] <= costs[arm.arm] and score(each) > score(arm) for each in arms)
         assert (arm.arm in front) == (not beaten)
+
+
+def test_seconds_of_a_gpu_and_of_a_cpu_have_a_front_each(tree: Tree, page: Page) -> None:
+    """TF-IDF's few CPU seconds kept every arm below its score off the front of GPU seconds."""
+    arms = [arm for arm in read_results(tree.folder).comparison.arms if total_seconds(arm)]
+    costs = {arm.arm: total_seconds(arm) or 0.0 for arm in arms}
+    drawn = page.figures["pareto_front"]
+    fronts = {trace.name: len(trace.x) for trace in drawn.plot.data if trace.mode == "lines"}
+    of = {unit: [arm for arm in arms if unit_of(arm.cost) == unit] for unit in ("GPU", "CPU")}
+    assert fronts == {f"Pareto front, {unit}": len(front_of(each, costs)) for unit, each in of.items()}
+    assert "can't be compared" in drawn.notes[0]
 
 
 def test_a_plain_study_shows_no_design(tmp_path: Path) -> None:

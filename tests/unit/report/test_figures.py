@@ -187,11 +187,12 @@ def test_training_that_was_not_measured_counts_as_unknown_not_as_free(results: R
     figure = cost_figures.cumulative_cost(results.comparison.model_copy(update={"arms": arms}), "GPU")
     assert figure is not None
     assert [trace.name for trace in figure.plot.data] == [
-        "llm/llama8b",
-        "llm/mistral7b",
-        "slm/llama3b",
-        "baseline/tfidf",
+        "llm/llama8b (GPU)",
+        "llm/mistral7b (GPU)",
+        "slm/llama3b (GPU)",
+        "baseline/tfidf (CPU)",
     ]
+    assert "can't be compared" in figure.notes[0]
 
 
 def test_lines_of_cost_cross_at_the_break_even(results: Results) -> None:

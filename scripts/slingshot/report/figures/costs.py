@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from slingshot.artifacts.comparison import ArmSummary, Comparison
 from slingshot.artifacts.cost import MemoryRow
-from slingshot.report.figures.overview import serving_seconds
+from slingshot.report.figures.overview import serving_seconds, unit_of
 from slingshot.report.figures.style import (
     NEUTRAL,
     PAPER,
@@ -99,27 +99,32 @@ def cumulative_cost(comparison: Comparison, unit: str) -> Figure | None:
     known = [arm for arm in comparison.arms if _training_seconds(arm) is not None and serving_seconds(arm.cost)]
     if not known:
         return None
+    mixed = len({unit_of(arm.cost) for arm in known}) > 1
     entries = [entry for entry in comparison.break_even if entry.resource == "device_seconds"]
     volumes = _volumes([entry.dialogues for entry in entries if entry.dialogues])
     styles = styles_of(comparison.arms)
-    traces = [_cost_line(arm, styles[arm.arm], volumes, unit) for arm in known]
+    names = {arm.arm: f"{arm.arm} ({unit_of(arm.cost)})" if mixed else arm.arm for arm in known}
+    traces = [_cost_line(arm, names[arm.arm], styles[arm.arm], volumes) for arm in known]
     layout = layout_of(380 + 8 * len(known), showlegend=True)
     layout.xaxis.update(title="dialogues", **log_ticks(volumes))
     spent = [_spent(arm, volume) for arm in known for volume in (volumes[0], volumes[-1])]
     layout.yaxis.update(title=f"{unit} seconds, training included", **log_ticks(spent))
     columns = ["Arm", f"Training, {unit} s", f"Per 1,000 dialogues, {unit} s", "After 1,000", "After 100,000"]
     rows = [
-        [arm.arm, number(_training_seconds(arm)), number(serving_seconds(arm.cost))]
+        [names[arm.arm], number(_training_seconds(arm)), number(serving_seconds(arm.cost))]
         + [number(_spent(arm, volume)) for volume in (1_000, 100_000)]
         for arm in known
     ]
     alt = f"{unit} seconds of finetuning and serving over the number of dialogues; the table holds the numbers."
-    return Figure("cumulative_cost", plot_of(traces, layout), alt, Table(columns, rows))
+    apart = "Seconds of a GPU and of a CPU can't be compared: a crossing of a line of each says nothing."
+    notes = [apart] if mixed else []
+    return Figure("cumulative_cost", plot_of(traces, layout), alt, Table(columns, rows), notes)
 
 
 def _training_seconds(arm: ArmSummary) -> float | None:
-    """Device seconds of finetuning, 0 for an arm that needs none, None where they are not known."""
-    if arm.cost is None:
+    """Device seconds of finetuning, 0 for an arm that needs none; None where they are not known or of another unit than
+    those of serving."""
+    if arm.cost is None or unit_of(arm.cost) is None:
         return None
     if not arm.finetuned:
         return 0.0
@@ -137,14 +142,15 @@ def _volumes(break_even: Sequence[int]) -> list[float]:
     return [10 * (last / 10) ** (step / steps) for step in range(steps + 1)]
 
 
-def _cost_line(arm: ArmSummary, style: ArmStyle, volumes: Sequence[float], unit: str) -> go.Scatter:
+def _cost_line(arm: ArmSummary, name: str, style: ArmStyle, volumes: Sequence[float]) -> go.Scatter:
+    shown = f"<b>{plain(arm.arm)}</b><br>%{{x:,.0f}} dialogues: %{{y:,.0f}} {unit_of(arm.cost)} s<extra></extra>"
     return go.Scatter(
         x=volumes,
         y=[_spent(arm, volume) for volume in volumes],
         mode="lines",
-        name=plain(arm.arm),
+        name=plain(name),
         line=style.line(),
-        hovertemplate=f"<b>{plain(arm.arm)}</b><br>%{{x:,.0f}} dialogues: %{{y:,.0f}} {unit} s<extra></extra>",
+        hovertemplate=shown,
     )
 
 

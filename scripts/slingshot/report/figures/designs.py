@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from slingshot.artifacts.comparison import ArmSummary, Comparison, DesignFindings, LinePoint, MeasuredCurve, TrainSize
 from slingshot.artifacts.metrics import Score
-from slingshot.report.figures.overview import AXIS, serving_seconds
+from slingshot.report.figures.overview import AXIS, serving_seconds, unit_of
 from slingshot.report.figures.style import (
     COLORS,
     KINDS,
@@ -236,18 +236,23 @@ def _row(
 def pareto(comparison: Comparison, unit: str) -> Figure | None:
     """The estimand over the seconds of training and serving, and the arms that no other beats in both.
 
-    None where fewer than two arms' costs are known.
+    Seconds of a GPU and of a CPU have a front each. None where fewer than two arms' costs are known.
     """
     costs = {arm.arm: cost for arm in comparison.arms if (cost := total_seconds(arm))}
     known = [arm for arm in comparison.arms if arm.arm in costs]
     if len(known) < 2:
         return None
-    front = front_of(known, costs)
-    traces = [_front_line(front, costs)]
+    fronts = {
+        of: front_of([arm for arm in known if unit_of(arm.cost) == of], costs)
+        for of in dict.fromkeys(unit_of(arm.cost) or unit for arm in known)
+    }
+    mixed = len(fronts) > 1
+    traces = [_front_line(front, costs, f", {of}" if mixed else "") for of, front in fronts.items()]
     for kind, finetuned in product(KINDS, (False, True)):
         chosen = [arm for arm in known if (arm.kind, arm.finetuned) == (kind, finetuned)]
         if chosen:
-            traces.append(_costed(chosen, costs, unit, styles_of(comparison.arms)))
+            traces.append(_costed(chosen, costs, styles_of(comparison.arms)))
+    front = [arm for each in fronts.values() for arm in each]
     names = {arm.arm for arm in front}
     layout = layout_of(430, showlegend=True, annotations=[_name_beside(arm, costs) for arm in front])
     layout.xaxis.update(
@@ -255,21 +260,32 @@ def pareto(comparison: Comparison, unit: str) -> Figure | None:
     )
     layout.yaxis.update(title=f"{comparison.measure}, %", rangemode="tozero")
     rows = [
-        [arm.arm, number(costs[arm.arm]), with_interval(_score(arm)), "yes" if arm.arm in names else ""]
+        [
+            f"{arm.arm} ({unit_of(arm.cost)})" if mixed else arm.arm,
+            number(costs[arm.arm]),
+            with_interval(_score(arm)),
+            "yes" if arm.arm in names else "",
+        ]
         for arm in sorted(known, key=lambda arm: costs[arm.arm])
     ]
-    alt = (
-        f"{sentence_case(comparison.measure)} over {unit} seconds of training and serving {SERVED:,} dialogues. "
-        f"On the Pareto front: {', '.join(arm.arm for arm in front)}."
+    alt = f"{sentence_case(comparison.measure)} over {unit} seconds of training and serving {SERVED:,} dialogues. " + (
+        " ".join(
+            f"On the Pareto front{f' of {of} seconds' if mixed else ''}: {', '.join(arm.arm for arm in each)}."
+            for of, each in fronts.items()
+        )
     )
     table = Table(["Arm", f"{unit} seconds", f"{sentence_case(comparison.measure)}, %", "On the front"], rows)
-    return Figure("pareto_front", plot_of(traces, layout), alt, table)
+    notes = ["Seconds of a GPU and of a CPU can't be compared: each has a front of its own."] if mixed else []
+    return Figure("pareto_front", plot_of(traces, layout), alt, table, notes)
 
 
 def total_seconds(arm: ArmSummary) -> float | None:
-    """Device seconds of finetuning and of answering SERVED dialogues; None where either was not measured."""
+    """Device seconds of finetuning and of answering SERVED dialogues.
+
+    None where either was not measured, or one was on a GPU and the other on a CPU.
+    """
     serving = serving_seconds(arm.cost)
-    if not serving or arm.cost is None or (arm.finetuned and arm.cost.training is None):
+    if not serving or arm.cost is None or (arm.finetuned and arm.cost.training is None) or unit_of(arm.cost) is None:
         return None
     trained = arm.cost.training.device_seconds if arm.cost.training else 0
     return (trained or 0) + serving * SERVED / 1000
@@ -284,20 +300,18 @@ def front_of(arms: Sequence[ArmSummary], costs: dict[str, float]) -> list[ArmSum
     return front
 
 
-def _front_line(front: Sequence[ArmSummary], costs: dict[str, float]) -> go.Scatter:
+def _front_line(front: Sequence[ArmSummary], costs: dict[str, float], of: str) -> go.Scatter:
     return go.Scatter(
         x=[costs[arm.arm] for arm in front],
         y=[100 * _score(arm).value for arm in front],
         mode="lines",
-        name="Pareto front",
+        name=f"Pareto front{of}",
         line={"color": AXIS, "width": 1.5, "dash": "dot", "shape": "hv"},
         hoverinfo="skip",
     )
 
 
-def _costed(
-    arms: Sequence[ArmSummary], costs: dict[str, float], unit: str, styles: Mapping[str, ArmStyle]
-) -> go.Scatter:
+def _costed(arms: Sequence[ArmSummary], costs: dict[str, float], styles: Mapping[str, ArmStyle]) -> go.Scatter:
     """Arms of one kind, whose hue they have, and treatment."""
     kind, finetuned = arms[0].kind, arms[0].finetuned
     return go.Scatter(
@@ -312,7 +326,7 @@ def _costed(
             "symbol": symbol_of(kind, finetuned),
         },
         text=[
-            f"<b>{plain(arm.arm)}</b><br>{number(costs[arm.arm])} {unit} s"
+            f"<b>{plain(arm.arm)}</b><br>{number(costs[arm.arm])} {unit_of(arm.cost)} s"
             f"<br>{arm.measure} {with_interval(_score(arm))} %"
             for arm in arms
         ],

@@ -52,6 +52,12 @@ def serving_seconds(cost: ArmCost | None) -> float | None:
     return cost.per_1000_dialogues.device_seconds if cost else None
 
 
+def unit_of(cost: ArmCost | None) -> str | None:
+    """Whose seconds an arm took, GPU or CPU; None where its steps ran on both, as such seconds do not add up."""
+    units = {step.unit for step in (cost.training, cost.predict) if step} if cost else set()
+    return units.pop().upper() if len(units) == 1 else None
+
+
 def size_against_score(comparison: Comparison, unit: str) -> Figure:
     """The estimand over parameters; the marker's area is the cost of serving."""
     arms = comparison.arms
