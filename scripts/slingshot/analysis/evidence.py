@@ -28,7 +28,16 @@ class Evidence:
 
     @property
     def competing(self) -> list[ArmSummary]:
-        return [arm for arm in self.arms.values() if arm.competes]
+        return [arm for arm in self.arms.values() if arm.competes and self._answers(arm)]
+
+    def _answers(self, arm: ArmSummary) -> bool:
+        """Whether the arm answers in this way: not so one without constrained answers, e.g. behind an endpoint.
+
+        The one answer of a rival or of a head over labels stands for both ways.
+        """
+        if self.answer == "free" or arm.side == "rival" or f"constrained_{arm.estimand or 'exact_match'}" in arm.scores:
+            return True
+        return any(arm.arm in (pair.first, pair.second) for pair in self.pairs)
 
     @property
     def models(self) -> list[ArmSummary]:

@@ -10,6 +10,7 @@ from slingshot.analysis.groups import independent
 from slingshot.analysis.headline import amount
 from slingshot.analysis.pairs import compare_pairs, pairs_of
 from slingshot.artifacts.cost import ArmCost, ServingCost, StepCost
+from slingshot.artifacts.metrics import AnswerKind
 from slingshot.config.reporting import Cost
 from slingshot.config.specs import CompareSpec
 from tests.unit.analysis.simulated_arms import (
@@ -172,6 +173,32 @@ def test_constrained_answers_have_their_own_mean_over_seeds() -> None:
     assert "36.7% of 300 test dialogues exactly (mean of 2 seeds)" in told_by(free)
     assert constrained is not None
     assert "56.7% of 300 test dialogues exactly (mean of 2 seeds)" in told_by(constrained)
+
+
+def test_an_arm_without_constrained_answers_leads_no_constrained_verdict() -> None:
+    """The free score of an arm behind an endpoint was given under `With only known labels allowed`."""
+    there = [
+        Simulated("llm/a", right_first(300, 60), constrained=right_first(300, 70)),
+        Simulated("llm/b", right_first(300, 250)),
+        Simulated("slm/c", right_first(300, 150), constrained=right_first(300, 160)),
+    ]
+    outcomes = [each.outcome for each in there]
+    arms = [each.arm for each in outcomes]
+    spec = CompareSpec(
+        arms=arms,
+        result_keys={each.path: each.path for each in outcomes},
+        ensemble_weights="equal",
+        statistics=SETTINGS,
+        cost=Cost(),
+    )
+    pairs = pairs_of(arms, outcomes)
+    kinds: tuple[AnswerKind, ...] = ("free", "constrained")
+    compared = {kind: compare_pairs(pairs, kind, LABELS, SETTINGS) for kind in kinds}
+    free, constrained = judge_both(spec, summaries_of(outcomes, spec, {}, independent(300)), compared)
+    assert free.best == "llm/b"
+    assert constrained is not None
+    assert constrained.best == "slm/c"
+    assert "it answers 53.3% of 300" in constrained.sentence
 
 
 def test_declared_pairs_without_results_are_said_beside_the_verdict() -> None:
