@@ -227,10 +227,11 @@ def _by_frequency(
     present = np.asarray(true.sum(axis=0)).ravel() > 0
     found = []
     for low, high in FREQUENCIES:
-        chosen = (low <= frequency) & (frequency <= (high if high < math.inf else frequency.max(initial=0))) & present
-        if chosen.any():
+        chosen = (low <= frequency) & (frequency <= (high if high < math.inf else frequency.max(initial=0)))
+        asked = int((chosen & present).sum())
+        if asked:  # a label that is answered and never true is an error among those of its frequency
             here = _micro(true[:, chosen], predicted[:, chosen], np.zeros(true.shape[0]), groups, confidence)
-            found.append(FrequencyScores(train_samples=span(low, high), labels=int(chosen.sum()), micro=here))
+            found.append(FrequencyScores(train_samples=span(low, high), labels=asked, micro=here))
     return found
 
 

@@ -93,10 +93,10 @@ class AtRank(Record):
 
 
 class FrequencyScores(Record):
-    """Micro scores over the labels that stand so often in train."""
+    """Micro scores over all of the study's labels that stand so often in train."""
 
     train_samples: str
-    labels: int
+    labels: int = Field(description="those of them that are true of a test sample")
     micro: PrecisionRecall
 
 

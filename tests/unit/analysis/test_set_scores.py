@@ -117,6 +117,18 @@ def test_by_frequency_parts_add_up() -> None:
     assert scored(3).micro.recall.value == pytest.approx(counts[0] / counts[2])
 
 
+def test_a_label_that_is_answered_and_never_true_is_an_error_of_its_frequency() -> None:
+    """Over the labels of test alone the rare ones had a precision of 1 and an F1 of 1."""
+    truths: Sets = [["rare"], ["rare"], ["common"], ["common"]]
+    answers: Sets = [["rare", "odd"], ["rare", "odd"], ["common"], ["common", "odd"]]
+    train = {"rare": 2, "odd": 3, "common": 60}
+    rare, common = set_scores(truths, answers, None, train, None, independent(4), 0.95).by_train_frequency
+    assert (rare.train_samples, rare.labels) == ("1-4", 1)
+    assert rare.micro.precision.value == pytest.approx(2 / 5)
+    assert rare.micro.f1.value == pytest.approx(4 / 7)
+    assert common.micro.f1.value == 1
+
+
 def test_differences_have_the_sign_and_size_of_the_scores() -> None:
     truths, good, _, train = drawn(1, noise=0.1)
     bad = drawn(1, noise=0.6)[1]
