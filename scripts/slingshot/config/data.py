@@ -28,7 +28,11 @@ SplitName = Literal["train", "validation", "test"]
 Column = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 
 # What people write where nothing stands, whatever its case.
-NULLS = ("null", "none", "nan", "nat", "na", "n/a", "n.a.", "#n/a", "<na>", "-", "--", "\N{EM DASH}")
+_WORDS = ("null", "none", "nan", "nat", "na", "n/a", "n.a.", "#n/a", "<na>", "-", "--", "\N{EM DASH}")
+
+_WORKBOOK_ERRORS = ("#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!")
+
+NULLS = (*_WORDS, *_WORKBOOK_ERRORS)
 
 # How data sets name their splits.
 SPLIT_NAMES: dict[str, SplitName] = {

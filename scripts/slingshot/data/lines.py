@@ -1,4 +1,4 @@
-"""Rows of text files: CSV, TSV, JSON Lines; and of workbooks."""
+"""Rows of text files: CSV, TSV, JSON Lines."""
 
 from __future__ import annotations
 
@@ -259,37 +259,3 @@ def _by_name(path: Path, number: int, row: dict[str, Any], names: Sequence[str])
             raise StudyError(f"{path}, line {number}: the key {name!r} stands there twice; remove one of them")
         written[name] = key
     return written
-
-
-def workbook_rows(path: Path, names: Sequence[str], sheet: str | None) -> Iterator[list[Any]]:
-    """Values of the wanted columns of a workbook's sheet, its first row being the header.
-
-    Raises:
-        StudyError: no such sheet, several with rows and none named, or a missing column.
-    """
-    import openpyxl  # slow to import, and only this source needs it
-
-    with open_bytes(path) as content:
-        try:
-            book = openpyxl.load_workbook(io.BytesIO(content.read()), read_only=True, data_only=True)
-        except (KeyError, ValueError, OSError) as error:
-            raise StudyError(f"{path} is not a whole workbook ({error}); save it again, or as CSV in UTF-8") from None
-    with_rows = [each.title for each in book.worksheets if _first_row(each)]
-    if sheet is None and len(with_rows) != 1:
-        raise StudyError(
-            f"{path} has {len(with_rows)} sheets with rows ({', '.join(with_rows)}): set data.source.sheet"
-        )
-    if sheet is not None and sheet not in with_rows:
-        raise StudyError(f"data.source.sheet: {path} has no sheet {sheet!r} with rows; it has {', '.join(with_rows)}")
-    rows = book[sheet or with_rows[0]].iter_rows(values_only=True)
-    header = ["" if cell is None else str(cell) for cell in next(rows)]
-    written = resolve_columns(names, header, path.name)
-    positions = [header.index(written[name]) for name in names]
-    for row in rows:
-        cells = [row[position] if position < len(row) else None for position in positions]
-        if any(cell is not None for cell in row):
-            yield cells
-
-
-def _first_row(sheet: Any) -> bool:
-    return any(cell is not None for row in sheet.iter_rows(max_row=1, values_only=True) for cell in row)

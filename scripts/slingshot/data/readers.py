@@ -16,8 +16,9 @@ from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_file
 from slingshot.data.formats import COMPRESSED_SUFFIXES, SUFFIXES, is_data, kind_of_content
 from slingshot.data.hub import hub_rows
-from slingshot.data.lines import How, delimited_rows, json_rows, workbook_rows
+from slingshot.data.lines import How, delimited_rows, json_rows
 from slingshot.data.tables import Batch, LineCount, Rows, batched, parquet_batches
+from slingshot.data.workbooks import workbook_rows
 
 
 def wanted_columns(columns: Columns) -> list[str]:
