@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +22,8 @@ from slingshot.data.tables import LineCount, resolve_columns
 LONGEST_FIELD = 16 * 2**20  # bytes; a longer one is a quotation mark that was never closed
 
 LONGEST_LINE = 64 * 2**20  # signs
+
+_LOOKED_THROUGH = 20  # lines in which a header that is not the first is looked for
 
 _TWICE = "\0twice"  # no column has this name
 
@@ -112,7 +115,16 @@ def _header(path: Path, names: Sequence[str], separator: str, encoding: str) -> 
                     f"{path} has {called} between its fields, not {SEPARATORS[separator]}: set data.source.separator: "
                     f"{json.dumps(other)}"
                 )
+        _refuse_a_late_header(path, names, separator, encoding)
     return header
+
+
+def _refuse_a_late_header(path: Path, names: Sequence[str], separator: str, encoding: str) -> None:
+    """Stop where a title, a remark or Excel's `sep=,` stands before the header."""
+    with _opened(path, encoding, newline="") as lines:
+        for number, line in enumerate(islice(lines, _LOOKED_THROUGH), start=1):
+            if set(names) <= {name.strip().strip('"') for name in line.split(separator)}:
+                raise StudyError(f"{path}: its header stands in line {number}: remove the lines before it")
 
 
 def _each_line_is_a_row(path: Path, width: int, encoding: str) -> bool:
@@ -122,12 +134,15 @@ def _each_line_is_a_row(path: Path, width: int, encoding: str) -> bool:
 
 def _rows_of_lines(path: Path, width: int, encoding: str, count: LineCount) -> Iterator[list[str]]:
     """Rows of a TSV whose every line is one."""
+    feeds = False
     with _opened(path, encoding, newline="") as lines:
         for number, line in enumerate(lines):
             count.lines += 1
             if not number:
-                count.header = 1
+                count.header, feeds = 1, line.endswith("\n")
             elif line.strip():
+                if feeds:
+                    _refuse_a_lone_return(path, number + 1, line)
                 count.rows += 1
                 yield _fields(line.rstrip("\r\n"), width)
             else:
@@ -154,8 +169,11 @@ def _rows_of_quoted(path: Path, swallowed: Swallowed, encoding: str, count: Line
             next(reader, [])
             count.header = count.lines = reader.line_num
             start = reader.line_num + 1
+            feeds = bool(raw) and raw[-1].endswith("\n")
             raw.clear()
             for row in reader:
+                if row and feeds:
+                    _refuse_a_lone_return(path, start, raw[-1])
                 if row and len(row) != swallowed.width:
                     raise StudyError(
                         f"{path}, line {start}: {len(row)} fields where the header has {swallowed.width}; fix or "
@@ -174,6 +192,15 @@ def _rows_of_quoted(path: Path, swallowed: Swallowed, encoding: str, count: Line
         except csv.Error as error:
             raise StudyError(f"{path}, line {start}: {_csv_fault(error)}") from None
     swallowed.refuse(path, count)
+
+
+def _refuse_a_lone_return(path: Path, number: int, line: str) -> None:
+    """Stop where a carriage return within an unquoted text would make two rows of one."""
+    if line.endswith("\r"):
+        raise StudyError(
+            f"{path}, line {number}: ends in a carriage return (CR) alone, unlike the header's line, so it and the "
+            "next may be one row; put the text in quotes, or write a blank for the sign"
+        )
 
 
 def _remembered(lines: Iterable[str], raw: list[str]) -> Iterator[str]:

@@ -350,3 +350,29 @@ def test_another_separator_is_read_where_it_is_named(tmp_path: Path) -> None:
     for separator in (";", "|", "\t"):
         path = written(tmp_path / "a.csv", CSV.replace(",", separator))
         assert read(path, separator=separator) == ROWS
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_a_carriage_return_within_an_unquoted_text_makes_no_second_row(tmp_path: Path, name: str, end: str) -> None:
+    separator = {"a.csv": ",", "a.tsv": "\t"}[name]
+    rows = [("label", "text"), ("x", "a b"), ("y", "I fell.\rHe said"), ("x", "c")]
+    lines = [separator.join(row) for row in rows]
+    lines[2] += f"{separator}so"  # each of its two lines has all fields
+    message = r"line 3: ends in a carriage return \(CR\) alone.*put the text in quotes"
+    assert_refused(tmp_path, name, end.join(lines), message)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_carriage_returns_that_end_every_line_or_stand_in_quotes_are_read(tmp_path: Path, name: str) -> None:
+    separator = {"a.csv": ",", "a.tsv": "\t"}[name]
+    content = f"label{separator}text\nx{separator}a\ny{separator}b\n"
+    for end in ("\r", "\r\n"):
+        assert len(read(written(tmp_path / name, content.replace("\n", end)))) == 2
+    assert len(read(written(tmp_path / name, f'{content}z{separator}"c\rd"\n'))) == 3
+
+
+@pytest.mark.parametrize("before", ["# exported in 2024", "sep=,", '"a title, with a comma"', ""])
+def test_lines_before_the_header_are_an_error_that_names_its_line(tmp_path: Path, before: str) -> None:
+    message = "its header stands in line 2: remove the lines before it"
+    assert_refused(tmp_path, "a.csv", f'{before}\n"text",label\na,x\n', message)
