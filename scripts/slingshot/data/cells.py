@@ -1,6 +1,6 @@
 """Cells that hold a name: a label, a group, a description, a split. What is written there, and what stands for nothing.
 
-Texts are cleaned in cleaning.py; here a value becomes one visible line that two rows can be compared by.
+Texts are cleaned in cleaning.py; here a name becomes one visible line that two rows can be compared by.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +28,8 @@ DESCRIPTION_FORM = "description joined, decoded or left out: not one text"
 
 SEVERAL = "several labels in one row"
 
+NOT_TEXT = "text is not a string"
+
 NOT_A_NAME = "label is an object or bytes that are not UTF-8"
 
 _LONGEST_LITERAL = 20_000  # signs of a list that Python's own parser is asked to read
@@ -36,7 +38,9 @@ _SIDE_BY_SIDE = re.compile(r"""['"]\s+['"]""")  # ['E119' 'I10'], as NumPy print
 
 _QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
 
-_FLOAT = re.compile(r"^(-?\d+)\.0+$")
+_FLOAT = re.compile(r"^(-?\d+)\.0$")  # as programs write 1.0; more zeros are somebody's own
+
+_PADDED_FLOAT = re.compile(r"^(-?\d+)\.0+$")
 
 # Soft hyphens, zero-width blanks, marks of direction, byte order marks, halves of surrogate pairs.
 _INVISIBLE = re.compile(
@@ -78,22 +82,44 @@ def is_null(text: str, nulls: Collection[str] = NULLS) -> bool:
     return text.casefold() in _null_words(tuple(nulls))
 
 
-def plain_value(value: Any, nulls: Collection[str] = ()) -> tuple[str | None, list[str]]:
+def text_value(cells: Sequence[Any], nulls: Collection[str] = NULLS) -> str:
+    """The text of a row: its cells joined by a blank line, a list of turns line by line; "" where nothing stands.
+
+    Raises:
+        ValueError: a cell is no text.
+    """
+    parts = []
+    for cell in cells:
+        if isinstance(cell, list) and all(isinstance(turn, str) for turn in cell):
+            cell = "\n".join(cell)
+        if cell is None or cell != cell:  # NaN is what pandas writes for nothing
+            continue
+        if not isinstance(cell, str):
+            raise ValueError(NOT_TEXT)
+        if not is_null(cell.strip(), nulls):
+            parts.append(cell)
+    return "\n\n".join(parts)
+
+
+def plain_value(value: Any, nulls: Collection[str] = (), as_written: bool = False) -> tuple[str | None, list[str]]:
     """A label's cell as one visible text, or None where it is empty, and what had to be changed for that.
 
     A list of one is its element, whether a list or written as `['A047']`; a whole number is written without `.0`.
+
+    Args:
+        as_written: keep `.0`, where other labels have decimals
 
     Raises:
         ValueError: several labels stand in the cell, or something that is no name.
     """
     changes = []
     if isinstance(value, list | tuple):
-        value = _only(list(value))
+        value = _only(list(value), as_written)
         changes.append(FROM_LIST)
     elif isinstance(value, str) and (parts := _written_list(value, bare_commas=False)) is not None:
-        value = _only(parts)
+        value = _only(parts, as_written)
         changes.append(FROM_LIST)
-    text, how = _name(value)
+    text, how = _name(value, None if as_written else _FLOAT)
     if how == "not":
         raise ValueError(NOT_A_NAME)
     if text is None or is_null(text, nulls):
@@ -102,11 +128,14 @@ def plain_value(value: Any, nulls: Collection[str] = ()) -> tuple[str | None, li
     return text, changes
 
 
-def label_values(value: Any, separator: str | None, nulls: Collection[str] = ()) -> tuple[list[str], list[str]]:
+def label_values(
+    value: Any, separator: str | None, nulls: Collection[str] = (), as_written: bool = False
+) -> tuple[list[str], list[str]]:
     """A cell's labels, each one visible text, in their order, and what had to be changed.
 
     Args:
         separator: between the labels of a text that is no list
+        as_written: keep `.0`, where other labels have decimals
 
     Raises:
         ValueError: a label is no name.
@@ -117,7 +146,7 @@ def label_values(value: Any, separator: str | None, nulls: Collection[str] = ())
         parts = listed
     else:
         parts = value.split(separator) if isinstance(value, str) and separator else [value]
-    found = [plain_value(part, nulls) for part in parts]
+    found = [plain_value(part, nulls, as_written) for part in parts]
     changes = [change for _, changed in found for change in changed]
     return [text for text, _ in found if text is not None], list(dict.fromkeys(changes))
 
@@ -166,7 +195,7 @@ def group_value(value: Any, nulls: Collection[str] = NULLS) -> tuple[str | None,
     """
     if isinstance(value, list | tuple):
         value = _only(list(value))
-    text, how = _name(value)
+    text, how = _name(value, _PADDED_FLOAT)
     if how == "not":
         raise ValueError(NOT_A_NAME)
     if text is None or is_null(text, nulls):
@@ -189,8 +218,12 @@ def description_value(value: Any, nulls: Collection[str] = NULLS) -> tuple[str |
     return text, changes
 
 
-def _name(value: Any) -> tuple[str | None, str]:
-    """A scalar as one visible text, and how that was had: "as is", "float", "unseen", or "not" where it is no name."""
+def _name(value: Any, whole: re.Pattern[str] | None = _FLOAT) -> tuple[str | None, str]:
+    """A scalar as one visible text, and how that was had: "as is", "float", "unseen", or "not" where it is no name.
+
+    Args:
+        whole: what is read as a whole number
+    """
     if isinstance(value, bytes):
         try:
             value = value.decode("utf-8")
@@ -204,18 +237,18 @@ def _name(value: Any) -> tuple[str | None, str]:
         return str(int(value)), "float"  # written 1e+16
     raw = str(value)
     text = visible(raw)
-    if match := _FLOAT.match(text):
+    if whole is not None and (match := whole.match(text)):
         return match[1], "float"
     return text or None, "as is" if " ".join(raw.split()) == text else "unseen"
 
 
-def _only(values: list[Any]) -> Any:
+def _only(values: list[Any], as_written: bool = False) -> Any:
     """The one distinct value of a list; None of an empty one.
 
     Raises:
         ValueError: it holds several, or something that is no name.
     """
-    found = [_name(value) for value in values if value is not None]
+    found = [_name(value, None if as_written else _FLOAT) for value in values if value is not None]
     if any(how == "not" for _, how in found):
         raise ValueError(NOT_A_NAME)
     names = list(dict.fromkeys(name for name, _ in found))

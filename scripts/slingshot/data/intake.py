@@ -20,8 +20,18 @@ from slingshot.config.data import SPLIT_NAMES, Data
 from slingshot.data import cleaning as texts
 from slingshot.data import foreign_codes, leakage
 from slingshot.data import labels as labelling
-from slingshot.data.cells import description_value, group_value, is_null, label_values, plain_value, shown, visible
+from slingshot.data.cells import (
+    FROM_FLOAT,
+    description_value,
+    group_value,
+    label_values,
+    plain_value,
+    shown,
+    text_value,
+    visible,
+)
 from slingshot.data.code_trees import tree_of
+from slingshot.data.decimals import LOST_ZEROS, has_decimals, zeros_are_lost
 from slingshot.data.labels import Target
 from slingshot.data.near_duplicates import Sketches
 from slingshot.data.tables import Batch, Rows
@@ -29,8 +39,6 @@ from slingshot.data.tables import Batch, Rows
 log = logging.getLogger(__name__)
 
 NO_TEXT = "no text"
-
-NOT_TEXT = "text is not a string"
 
 NO_SPLIT = "no split, or one that split.values does not name"
 
@@ -92,6 +100,9 @@ class Intake:
     spool: Spool
     sketches: Sketches
     first_text: int = 0  # of the sketches, where several sources share them
+    as_written: bool = False  # labels keep their `.0`
+    whole_numbers: bool = False  # some label had a `.0` that was taken away, or is kept as a number
+    decimals: bool = False  # some label is a number with decimals
     rows_read: int = 0
     may_be_icd9: int = 0  # rows whose code is ICD-10-CM's, but could be ICD-9-CM's
     dropped: Tally = field(default_factory=Tally)
@@ -157,15 +168,18 @@ class Bucket:
             self._rows, self._texts = [], []
 
 
-def take_in(rows: Rows, data: Data, scratch: Path, sketches: Sketches | None = None) -> Intake:
+def take_in(
+    rows: Rows, data: Data, scratch: Path, sketches: Sketches | None = None, as_written: bool = False
+) -> Intake:
     """Read, clean and remember every row; count those that are dropped or changed.
 
     Args:
         sketches: of an earlier source, to be continued, so that near-duplicates are found between the two
+        as_written: `401.0` is no whole number, as other labels have decimals
     """
     similarity = data.split.near_duplicate_similarity
     sketches = sketches or Sketches(scratch, REPORTED_SIMILARITY if similarity is None else similarity)
-    taken = Intake(Spool(scratch, rows.size), sketches, sketches.texts)
+    taken = Intake(Spool(scratch, rows.size), sketches, sketches.texts, as_written)
     logged = time.monotonic()
     for batch in rows.batches:
         sketches.add([words for words in _take_batch(taken, batch, data) if words])
@@ -206,7 +220,7 @@ def _take_batch(taken: Intake, batch: Batch, data: Data) -> Iterator[list[str]]:
         label = label_cells[number]
         reason = (
             _clean_text(row, [cells[number] for cells in text_cells], data)
-            or _find_target(row, label, data)
+            or _find_target(row, label, data, taken)
             or _find_group(row, group_cells[number], data)
             or (_find_part(row, split_cells[number], data) if data.split.given else None)
         )
@@ -223,17 +237,10 @@ def _take_batch(taken: Intake, batch: Batch, data: Data) -> Iterator[list[str]]:
 
 def _clean_text(row: Row, cells: list[Any], data: Data) -> str | None:
     """Join and clean the text; returns the reason where there is none."""
-    parts = []
-    for cell in cells:
-        if isinstance(cell, list) and all(isinstance(turn, str) for turn in cell):
-            cell = "\n".join(cell)
-        if cell is None or cell != cell:  # NaN is what pandas writes for nothing
-            continue
-        if not isinstance(cell, str):
-            return NOT_TEXT
-        if not is_null(cell.strip(), data.nulls):
-            parts.append(cell)
-    row.raw_text = "\n\n".join(parts)
+    try:
+        row.raw_text = text_value(cells, data.nulls)
+    except ValueError as error:
+        return str(error)
     text, row.changes = texts.clean(row.raw_text)
     if not texts.has_words(text):
         return NO_TEXT
@@ -241,17 +248,20 @@ def _clean_text(row: Row, cells: list[Any], data: Data) -> str | None:
     return None
 
 
-def _find_target(row: Row, cell: Any, data: Data) -> str | None:
+def _find_target(row: Row, cell: Any, data: Data, taken: Intake) -> str | None:
     """Find what the label stands for; returns the reason where it stands for nothing."""
     if data.several is not None:
-        return _find_targets(row, cell, data)
+        return _find_targets(row, cell, data, taken)
     try:
-        value, changes = plain_value(cell, data.nulls)
+        value, changes = plain_value(cell, data.nulls, taken.as_written)
     except ValueError as error:
         return str(error)
     if value is None:
         return labelling.NO_LABEL
     row.raw_label = str(cell)
+    _see_numbers(taken, [value], isinstance(cell, int) or FROM_FLOAT in changes)
+    if (taken.as_written or has_decimals(value)) and zeros_are_lost(cell, data.labels):
+        return LOST_ZEROS
     row.target, change = labelling.target_of(value, data.labels, data.level)
     if row.target is None:
         return change
@@ -259,14 +269,21 @@ def _find_target(row: Row, cell: Any, data: Data) -> str | None:
     return None
 
 
-def _find_targets(row: Row, cell: Any, data: Data) -> str | None:
+def _see_numbers(taken: Intake, values: list[str], whole: bool) -> None:
+    """Remember whether whole numbers and numbers with decimals are among the labels: then `.0` means something."""
+    taken.whole_numbers |= whole
+    taken.decimals |= any(map(has_decimals, values))
+
+
+def _find_targets(row: Row, cell: Any, data: Data, taken: Intake) -> str | None:
     """Find the set that a cell stands for. A label that stands for nothing is left out and counted."""
     assert data.several is not None
     row.raw_label = str(cell)
     try:
-        values, changes = label_values(cell, data.several.separator, data.nulls)
+        values, changes = label_values(cell, data.several.separator, data.nulls, taken.as_written)
     except ValueError as error:
         return str(error)
+    _see_numbers(taken, values, FROM_FLOAT in changes)
     if not values and not data.several.allow_empty:
         return labelling.NO_LABEL
     row.target, more, left_out = labelling.target_of_set(values, data.labels, data.level)

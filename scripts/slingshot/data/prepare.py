@@ -63,8 +63,7 @@ def prepare(spec: PrepareDataSpec, study: Path, files: DataFiles) -> dict[str, A
     data = _with_tree(spec.data, study)
     scratch = files.folder
     scratch.mkdir(parents=True, exist_ok=True)
-    rows = read_rows(data.source, data.columns, study, code_test(data.labels))
-    taken = take_in(rows, data, scratch)
+    rows, taken = _read(data, study, scratch)
     refuse_losses(taken, data)
     main = Source(taken, make_plan(taken, data), data, rows)
     labels = label_set(main)
@@ -86,6 +85,20 @@ def prepare(spec: PrepareDataSpec, study: Path, files: DataFiles) -> dict[str, A
         write_json(others[1], report)
         write_json(others[2], examples.found({name: each.taken for name, each in sets.items()}))
     return report
+
+
+def _read(data: Data, study: Path, scratch: Path) -> tuple[Rows, Intake]:
+    """Read the source. Where `401.0` stands beside `401.9`, which is known at its end only, it is read again."""
+
+    def open_source() -> Rows:
+        return read_rows(data.source, data.columns, study, code_test(data.labels))
+
+    rows = open_source()
+    taken = take_in(rows, data, scratch)
+    if taken.decimals and taken.whole_numbers:
+        rows = open_source()
+        taken = take_in(rows, data, scratch, as_written=True)
+    return rows, taken
 
 
 def _with_tree(data: Data, study: Path) -> Data:
@@ -114,7 +127,7 @@ def _test_set(name: str, data: Data, study: Path, scratch: Path, main: Intake) -
         }
     )
     rows = read_rows(as_read.source, as_read.columns, study, code_test(as_read.labels))
-    taken = take_in(rows, as_read, scratch, main.sketches)
+    taken = take_in(rows, as_read, scratch, main.sketches, main.as_written)
     return Source(taken, plan_test_set(taken, as_read, name, own.max_samples), as_read, rows)
 
 

@@ -14,6 +14,7 @@ from slingshot.config.study import Study
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
 from slingshot.data.cells import is_null, plain_value
+from slingshot.data.decimals import has_decimals
 from slingshot.data.labels import target_of
 from slingshot.data.lines import How
 from slingshot.data.readers import read_file, source_files, wanted_columns
@@ -68,7 +69,9 @@ def label_faults(key: str, batch: Batch, column: str, system: LabelSystem, data:
     """Whether too many of the first labels are not of the system: of all rows, that is an error of prepare_data."""
     if system == "plain" or data.several is not None:
         return []
-    labels = [text for cell in batch.columns[column] if (text := _label(cell, data.nulls)) is not None]
+    cells = batch.columns[column]
+    as_written = any(has_decimals(str(cell)) for cell in cells)
+    labels = [text for cell in cells if (text := _label(cell, data.nulls, as_written)) is not None]
     wrong = [label for label in labels if target_of(label, system, data.level)[0] is None]
     if not labels or len(wrong) <= data.max_dropped_share * len(labels):
         return []
@@ -79,9 +82,9 @@ def label_faults(key: str, batch: Batch, column: str, system: LabelSystem, data:
     ]
 
 
-def _label(cell: Any, nulls: Sequence[str]) -> str | None:
+def _label(cell: Any, nulls: Sequence[str], as_written: bool) -> str | None:
     try:
-        text, _ = plain_value(cell, nulls)
+        text, _ = plain_value(cell, nulls, as_written)
     except ValueError:
         return None
     return None if text is None or is_null(text, nulls) else text

@@ -13,7 +13,7 @@ from slingshot.config.data import Columns, Data, FileData
 from slingshot.config.specs import PrepareDataSpec
 from slingshot.core.errors import StudyError
 from slingshot.data import prepare as dataset
-from slingshot.data.intake import NOT_TEXT
+from slingshot.data.cells import NOT_TEXT
 from tests.unit.data.medsynth_rows import MEDSYNTH, make_dialogue, make_rows, prepare_rows
 
 PROGRAM = Path(dataset.__file__).parents[2] / "prepare_data.py"
