@@ -44,7 +44,7 @@ from slingshot.artifacts.layout import ResultFiles  # noqa: E402
 from slingshot.artifacts.predictions import Prediction, read_predictions  # noqa: E402
 from slingshot.artifacts.records import read_step_record  # noqa: E402
 from slingshot.config.specs import PredictSpec  # noqa: E402
-from slingshot.deployment.new_texts import read_new_texts, write_as_split  # noqa: E402
+from slingshot.deployment.new_texts import Wanted, read_new_texts, write_as_split  # noqa: E402
 from slingshot.deployment.plain import choose_plainly, encode_plainly, plain_prompts, write_plainly  # noqa: E402
 from slingshot.deployment.prompt_files import read_exported_prompt  # noqa: E402
 
@@ -177,7 +177,7 @@ def plain_answers(study: Path, arm: str, new: Path, dtype: str) -> list[str]:
     """The answers of the exported folder, as somebody who has nothing else would get them."""
     results = ResultFiles(study / "results")
     folder = results.arm(arm).export
-    texts = read_new_texts(str(new), ["text"]).texts  # cleaned, as answer.py has them
+    texts = read_new_texts(str(new), Wanted(["text"])).texts  # cleaned, as answer.py has them
     if arm.startswith("encoder"):
         return encode_plainly(folder, texts, json.loads((folder / "classes.json").read_text())["length"])
     if not arm.startswith("slm"):
@@ -199,7 +199,7 @@ def served_answers(study: Path, arm: str, new: Path, given: argparse.Namespace) 
     kept["prompt"] |= {"system": exported.system or "", "user": exported.user}
     with serving(given.serve, folder, given.packages) as url, tempfile.TemporaryDirectory() as scratch:
         split, out = Path(scratch) / "new.parquet", Path(scratch) / "predictions.jsonl"
-        write_as_split(split, read_new_texts(str(new), ["text"]).texts, None)
+        write_as_split(split, read_new_texts(str(new), Wanted(["text"])).texts, None)
         asked = {**kept, "source": {"api": url, "model": str(folder), "sends_texts": True}}
         options = {
             "spec": json.dumps(asked), "arm": "llm/served", "labels": results.data.labels,

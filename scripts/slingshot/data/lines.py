@@ -106,17 +106,29 @@ def _header(path: Path, names: Sequence[str], separator: str, encoding: str) -> 
             header = next(csv.reader(lines, delimiter=separator, strict=True), [])
         except csv.Error as error:
             raise StudyError(f"{path}, line 1: {_csv_fault(error)}") from None
-    present = {name.strip() for name in header}
-    if not set(names) <= present:
-        for other, called in SEPARATORS.items():
-            fields = {name.strip().strip('"') for name in first.split(other)}
-            if other != separator and len(fields) > 1 and set(names) <= fields:
-                raise StudyError(
-                    f"{path} has {called} between its fields, not {SEPARATORS[separator]}: set data.source.separator: "
-                    f"{json.dumps(other)}"
-                )
+    if not set(names) <= {name.strip() for name in header}:
+        if other := _other_separator(first, names, separator):
+            raise StudyError(
+                f"{path} has {SEPARATORS[other]} between its fields, not {SEPARATORS[separator]}: set "
+                f"data.source.separator: {json.dumps(other)}"
+            )
         _refuse_a_late_header(path, names, separator, encoding)
     return header
+
+
+def separator_of(path: Path, names: Sequence[str], usual: str, encoding: str) -> str | None:
+    """The separator under which a file's header has all the names, where that is not the usual one; else None."""
+    with _opened(path, encoding, newline="") as lines:
+        first = next(lines, "")
+    return None if set(names) <= _names(first, usual) else _other_separator(first, names, usual)
+
+
+def _other_separator(header: str, names: Sequence[str], usual: str) -> str | None:
+    return next((other for other in SEPARATORS if other != usual and set(names) <= _names(header, other)), None)
+
+
+def _names(header: str, separator: str) -> set[str]:
+    return {name.strip().strip('"').strip() for name in header.split(separator)} if separator in header else set()
 
 
 def _refuse_a_late_header(path: Path, names: Sequence[str], separator: str, encoding: str) -> None:

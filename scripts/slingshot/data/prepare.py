@@ -60,7 +60,7 @@ def prepare(spec: PrepareDataSpec, study: Path, files: DataFiles) -> dict[str, A
     Raises:
         StudyError: a source cannot be read, or what is left of it makes no study.
     """
-    data = _with_tree(spec.data, study)
+    data = with_tree(spec.data, study)
     scratch = files.folder
     scratch.mkdir(parents=True, exist_ok=True)
     rows, taken = _read(data, study, scratch)
@@ -101,7 +101,7 @@ def _read(data: Data, study: Path, scratch: Path) -> tuple[Rows, Intake]:
     return rows, taken
 
 
-def _with_tree(data: Data, study: Path) -> Data:
+def with_tree(data: Data, study: Path) -> Data:
     """The data section with paths of code trees as seen from here."""
     labels = _labels_from(data.labels, study)
     sets = {

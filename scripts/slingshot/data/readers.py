@@ -16,7 +16,7 @@ from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_file
 from slingshot.data.formats import COMPRESSED_SUFFIXES, SUFFIXES, is_data, kind_of_content
 from slingshot.data.hub import hub_rows
-from slingshot.data.lines import How, delimited_rows, json_rows
+from slingshot.data.lines import How, delimited_rows, json_rows, separator_of
 from slingshot.data.tables import Batch, LineCount, Rows, batched, parquet_batches
 from slingshot.data.workbooks import workbook_rows
 
@@ -129,3 +129,22 @@ def read_file(
     else:
         separator = source.separator or ("\t" if kind == ".tsv" else ",")
         yield from batched(path.name, names, delimited_rows(path, names, separator, source.encoding, how, count))
+
+
+def source_as_found(path: Path, names: Sequence[str], source: FileData | None = None) -> FileData:
+    """How to read a file that no config describes: with the separator under which its header has the names.
+
+    Args:
+        source: encoding and sheet, where they are not what the file's name says
+
+    Raises:
+        StudyError: the file is of no kind that can be read.
+    """
+    source = (source or FileData(path=path.name)).model_copy(update={"path": path.name})
+    kind = kind_of_content(path, source.encoding)
+    if kind not in (".csv", ".tsv"):
+        return source
+    names = [name.strip() for name in names]
+    return source.model_copy(
+        update={"separator": separator_of(path, names, "\t" if kind == ".tsv" else ",", source.encoding)}
+    )

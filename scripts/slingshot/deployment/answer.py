@@ -28,9 +28,11 @@ from slingshot.config.specs import AskSpec, PredictFittedSpec, PredictSpec
 from slingshot.config.study import Study, load_study
 from slingshot.core.errors import StudyError
 from slingshot.core.files import replacing, without_formula, write_json
+from slingshot.data.decimals import has_decimals
+from slingshot.data.prepare import with_tree
 from slingshot.deployment.commands import command_for
 from slingshot.deployment.drift import Drift, describe_drift, measure_drift
-from slingshot.deployment.new_texts import STANDARD_INPUT, is_split, read_new_texts, write_as_split
+from slingshot.deployment.new_texts import STANDARD_INPUT, Wanted, is_split, read_new_texts, write_as_split
 from slingshot.deployment.review import Review, review_of
 from slingshot.rivals.fitting import has_label, predict
 from slingshot.study.steps import arm_of
@@ -78,7 +80,10 @@ def answer(job: AnswerJob) -> None:
         else:
             named = study.data.columns.text
             text = job.text or ([named] if isinstance(named, str) else named)
-            new = read_new_texts(job.source, text, job.identifier, job.label, study.data.several)
+            data, names = with_tree(study.data, job.study), [name.strip() for name in text]
+            new = read_new_texts(
+                job.source, Wanted(names, job.identifier, job.label, data, _keeps_zeros(results.data.labels))
+            )
             write_as_split(split, new.texts, new.labels, new.sets)
             rows, labelled, identifiers, texts = new.rows, new.labels is not None, new.identifiers, new.texts
             if new.empty_rows:
@@ -93,6 +98,11 @@ def answer(job: AnswerJob) -> None:
         write_predictions(job.predictions, predictions)
     found = measure_drift(texts, predictions, results, arm)
     report(predictions, labelled, found, review, job)
+
+
+def _keeps_zeros(labels: Path) -> bool:
+    """Whether the study read `401.0` as it is written, as other labels have decimals."""
+    return labels.exists() and any(has_decimals(each.label) for each in read_labels(labels))
 
 
 def _first(rows: Sequence[int]) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,15 @@ import pyarrow
 import pyarrow.parquet
 
 from slingshot.artifacts.splits import LABELS, SCHEMA
-from slingshot.config.data import NULLS, Several
+from slingshot.config.data import Data, FileData
 from slingshot.core.errors import StudyError
 from slingshot.core.files import replacing
 from slingshot.core.hashing import digest_of_text
-from slingshot.data.cells import label_values
+from slingshot.data.cells import label_values, plain_value, text_value
 from slingshot.data.cleaning import clean, has_words
 from slingshot.data.formats import is_data
-from slingshot.data.readers import read_file
+from slingshot.data.labels import target_of
+from slingshot.data.readers import read_file, source_as_found
 
 STANDARD_INPUT = "-"
 
@@ -42,6 +43,28 @@ class NewTexts:
         return len(self.texts)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is read of a file, and how the study read its own.
+
+    Args:
+        text: the columns that make up a dialogue, joined by a blank line
+        identifier, label: columns to keep beside it
+        data: the study's own source and labels, paths as seen from here
+        as_written: whether the study's labels keep `.0`, as others have decimals
+    """
+
+    text: Sequence[str]
+    identifier: str | None = None
+    label: str | None = None
+    data: Data = field(default_factory=lambda: Data(source=FileData(path="new.csv"), labels="plain"))
+    as_written: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        return list(dict.fromkeys([*self.text, *filter(None, (self.identifier, self.label))]))
+
+
 def is_split(path: Path) -> bool:
     """Whether a file is a split that prepare_data wrote."""
     if path.suffix != ".parquet" or not path.is_file():
@@ -49,38 +72,27 @@ def is_split(path: Path) -> bool:
     return pyarrow.parquet.read_schema(path).names in (SCHEMA.names, [*SCHEMA.names, LABELS.name])
 
 
-def read_new_texts(
-    source: str,
-    text: Sequence[str],
-    identifier: str | None = None,
-    label: str | None = None,
-    several: Several | None = None,
-) -> NewTexts:
-    """Read texts and clean them.
+def read_new_texts(source: str, wanted: Wanted) -> NewTexts:
+    """Read texts and clean them, as the study's own were read.
 
     Args:
         source: a file (CSV, TSV, JSON Lines, Parquet, a workbook; packed or not), or - for standard input, which
             holds JSON Lines, or plain text with a dialogue on each line.
-        text: the columns that make up a dialogue, joined by a blank line.
-        identifier, label: columns to keep beside it.
-        several: how a cell holds a set of labels; None where it holds one label.
 
     Raises:
         StudyError: the input is missing or broken, lacks a column, or holds no text.
     """
     if source == STANDARD_INPUT:
-        return _from_standard_input(text, identifier, label, several)
+        return _from_standard_input(wanted)
     path = Path(source)
     if not path.exists():
         raise StudyError(f"{source} is missing; name a file with the dialogues, or - for standard input")
     if not is_data(path):
         raise StudyError(f"{source} is of no known kind: give a .csv, .tsv, .jsonl, .parquet or .xlsx file")
-    return _read(path, text, identifier, label, several)
+    return _read(path, wanted)
 
 
-def _from_standard_input(
-    text: Sequence[str], identifier: str | None, label: str | None, several: Several | None
-) -> NewTexts:
+def _from_standard_input(wanted: Wanted) -> NewTexts:
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "standard input.jsonl"
         with kept.open("wb") as copy:
@@ -89,43 +101,75 @@ def _from_standard_input(
             raise StudyError("standard input is empty")
         lines = kept.read_text(encoding="utf-8").splitlines()
         if not next((line for line in lines if line.strip()), "").lstrip().startswith("{"):
-            rows = [json.dumps({text[0]: line}) for line in lines if line.strip()]
+            rows = [json.dumps({wanted.text[0]: line}) for line in lines if line.strip()]
             kept.write_text("\n".join(rows) + "\n", encoding="utf-8")
-        return _read(kept, text, identifier, label, several)
+        return _read(kept, wanted)
 
 
-def _read(
-    path: Path, text: Sequence[str], identifier: str | None, label: str | None, several: Several | None
-) -> NewTexts:
-    names = list(dict.fromkeys([*text, *filter(None, (identifier, label))]))
-    found = NewTexts([], [], [] if identifier else None, [] if label else None, [], [] if several else None)
-    for batch in read_file(path, names):
+def _read(path: Path, wanted: Wanted) -> NewTexts:
+    """In UTF-8 and of the workbook's only sheet; where that fails, in the encoding and of the sheet of the study."""
+    own = wanted.data.source if isinstance(wanted.data.source, FileData) else None
+    plain = FileData(path=path.name)
+    try:
+        return _read_as(path, plain, wanted)
+    except StudyError:
+        if own is None or (own.encoding, own.sheet) == (plain.encoding, plain.sheet):
+            raise
+        return _read_as(path, own, wanted)
+
+
+def _read_as(path: Path, source: FileData, wanted: Wanted) -> NewTexts:
+    data, several = wanted.data, wanted.data.several is not None
+    found = NewTexts(
+        [], [], [] if wanted.identifier else None, [] if wanted.label else None, [], [] if several else None
+    )
+    for batch in read_file(path, wanted.names, source_as_found(path, wanted.names, source)):
         for offset in range(len(batch)):
             row = batch.first_row + offset
-            parts = [batch.columns[name][offset] for name in text]
-            cleaned, _ = clean("\n\n".join(part for part in parts if isinstance(part, str) and part.strip()))
+            try:
+                cleaned, _ = clean(text_value([batch.columns[name][offset] for name in wanted.text], data.nulls))
+            except ValueError:  # a number or an object
+                cleaned = ""
             if not has_words(cleaned):
                 found.empty_rows.append(row)
                 continue
             found.rows.append(row)
             found.texts.append(cleaned)
+            cell = batch.columns[wanted.label][offset] if wanted.label else None
             if found.identifiers is not None:
-                found.identifiers.append(batch.columns[str(identifier)][offset])
+                found.identifiers.append(batch.columns[str(wanted.identifier)][offset])
             if found.labels is not None:
-                found.labels.append(str(batch.columns[str(label)][offset] or ""))
-            if found.sets is not None and several is not None:
-                value = batch.columns[label][offset] if label else []
-                found.sets.append(_set_of(value, several, f"{path.name}, row {row}"))
+                found.labels.append("" if several else _label_of(cell, wanted))
+            if found.sets is not None:
+                found.sets.append(_set_of(cell, wanted, f"{path.name}, row {row}"))
     if not found.texts:
-        raise StudyError(f"{path.name} holds no text in {', '.join(text)}")
+        raise StudyError(f"{path.name} holds no text in {', '.join(wanted.text)}")
     return found
 
 
-def _set_of(value: Any, several: Several, where: str) -> list[str]:
+def _label_of(cell: Any, wanted: Wanted) -> str:
+    """The label as the study writes it: a code without dots, or its category; what is none of its labels as it is."""
     try:
-        return list(dict.fromkeys(label_values(value, several.separator, NULLS)[0]))
+        written, _ = plain_value(cell, wanted.data.nulls, wanted.as_written)
+    except ValueError:
+        return str(cell)
+    return "" if written is None else _known_as(written, wanted.data)
+
+
+def _set_of(cell: Any, wanted: Wanted, where: str) -> list[str]:
+    several = wanted.data.several
+    if cell is None or several is None:
+        return []
+    try:
+        written, _ = label_values(cell, several.separator, wanted.data.nulls, wanted.as_written)
     except ValueError as error:
-        raise StudyError(f"{where}: {value!r} is no set of labels: {error}") from None
+        raise StudyError(f"{where}: {cell!r} is no set of labels: {error}") from None
+    return list(dict.fromkeys(_known_as(each, wanted.data) for each in written))
+
+
+def _known_as(label: str, data: Data) -> str:
+    target, _ = target_of(label, data.labels, data.level)
+    return target.label if target else label
 
 
 def write_as_split(

@@ -17,7 +17,7 @@ from slingshot.config.rivals import PredictionColumns
 from slingshot.config.specs import ImportPredictionsSpec
 from slingshot.core.errors import StudyError
 from slingshot.data.cells import label_values
-from slingshot.data.readers import read_file
+from slingshot.data.readers import read_file, source_as_found
 from slingshot.prompting.answers import AnswerReader
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def _read(path: Path, columns: PredictionColumns, several: bool) -> dict[str, Gi
     key_column = columns.sample_id or columns.text or ""
     names = [key_column, columns.answer, *([columns.candidates] if columns.candidates else [])]
     rows: dict[str, GivenAnswer] = {}
-    for batch in read_file(path, names):
+    for batch in read_file(path, names, source_as_found(path, names)):
         for index in range(len(batch)):
             written = {name: batch.columns[name][index] for name in names}
             where = f"{path.name}, row {batch.first_row + index}"

@@ -45,6 +45,12 @@ def test_answers_by_text_match_whatever_the_blanks(tmp_path):
     assert [each.code for each in found] == LABELS
 
 
+def test_answers_are_read_with_the_separator_that_has_their_columns(tmp_path):
+    content = 'id;code;note\n1a;J069;"a, b"\n2b;N390;\n3c;M545;c\n'
+    found = imported(tmp_path, "vendor.csv", content, columns={"sample_id": "id", "answer": "code"})
+    assert [each.code for each in found] == LABELS
+
+
 def test_candidates_with_probabilities_are_ranked(tmp_path):
     content = 'id,answer,more\n1a,J069,"N390:0.2 J06.9:0.7 nonsense:0.1"\n2b,N390,\n3c,M545,M545:1.0\n'
     columns = {"sample_id": "id", "candidates": "more"}
