@@ -14,6 +14,7 @@ from slingshot.config.data import Data, Split
 from slingshot.core.errors import StudyError
 from slingshot.data import foreign_codes, icd10
 from slingshot.data import labels as labelling
+from slingshot.data.cells import SEVERAL
 from slingshot.data.code_trees import tree_of
 from slingshot.data.intake import EXAMPLES, Intake
 from slingshot.data.near_duplicates import merge
@@ -59,6 +60,8 @@ def refuse_losses(taken: Intake, data: Data, source: str = "data.source") -> Non
         tree = tree_of(data.labels)
         version = tree.code_set_version() if tree else ""
         hint += f" (codes are checked against {version}; other labels need data.labels: plain or {{tree: file.csv}})"
+    if SEVERAL in taken.dropped.reasons:
+        hint += ' (where texts have several labels each, set data.several: {}, or {separator: ";"})'
     if labelling.NO_LABEL in taken.dropped.reasons and data.nulls:
         hint += " (what counts as no label is data.nulls)"
     raise StudyError(

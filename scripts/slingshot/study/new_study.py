@@ -7,18 +7,19 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from slingshot.config.data import Data
+from slingshot.config.data import NULLS, Data, FileData
 from slingshot.config.study import parse_study
 from slingshot.core.errors import StudyError
-from slingshot.data.cells import is_null
+from slingshot.data.cells import SEVERAL, label_values, plain_value
 from slingshot.data.labels import target_of
 from slingshot.data.lines import How
-from slingshot.data.readers import read_file, source_files
+from slingshot.data.readers import read_file, source_as_found, source_files
 
 CODE_SHARE = 0.9  # of the labels that are ICD-10-CM codes, from which on the study takes them for codes
 
@@ -26,16 +27,23 @@ USUAL_SHARE = Data.model_fields["max_dropped_share"].default  # of rows that may
 
 MOST_DISTINCT = 0.5  # labels per row, above which a column is more likely one of texts or of ids
 
+# What may stand between the codes of a cell, the likeliest first.
+_BETWEEN_CODES = (";", "|", ",", "/", "+", " ")
+
 # What files of published splits have in their names.
 _SPLITS = (("train", "train"), ("validation", r"valid|(^|[^a-z])(val|dev)([^a-z]|$)"), ("test", "test"))
 
 _DATA = """\
 # Made by `make study`. Every key: docs/config.md
 data:
-  source: {{path: {path}}}
+  source: {{path: {path}{separator}}}
   columns: {{text: {text}, label: {label}}}
   labels: {labels}
   split: {{train: 0.7, validation: 0.15, test: 0.15, seed: 42}}
+"""
+
+_SEVERAL = """\
+  several: {{{separator}}} # texts have several labels each
 """
 
 _UNLABELLED = """\
@@ -91,15 +99,23 @@ def write_study(folder: Path, data: Path, text: str, label: str, has_gpu: bool) 
     if config.exists():
         raise StudyError(f"{config} is there already: choose another NAME, or edit the file")
     files, typed = source_files(data, str(data), "the folder that make runs in"), shlex.quote(str(folder))
-    labels = _labels_of(files, text, label)
-    unlabelled = labels.pop("", 0)
-    rows = labels.total() + unlabelled
-    coded = _are_codes(labels)
+    text, label = text.strip(), label.strip()
+    source = source_as_found(files[0], [text, label])
+    labels = _labels_of(files, text, label, source)
+    rows, unlabelled = labels.rows, labels.rows - labels.labelled
+    coded = _are_codes(labels.counts)
     shown = os.path.relpath(data.resolve(), folder.resolve())
     path = shown if shown.count("../") <= 2 else str(data.resolve())
     written = _DATA.format(
-        path=_quoted(path), text=_quoted(text), label=_quoted(label), labels="icd10cm" if coded else "plain"
+        path=_quoted(path),
+        separator=f", separator: {json.dumps(source.separator)}" if source.separator else "",
+        text=_quoted(text),
+        label=_quoted(label),
+        labels="icd10cm" if coded else "plain",
     )
+    if labels.several:
+        between = labels.separator
+        written += _SEVERAL.format(separator=f"separator: {json.dumps(between)}" if between else "")
     if unlabelled > USUAL_SHARE * rows:
         written += _UNLABELLED.format(share=min(1.0, unlabelled / rows + USUAL_SHARE), count=unlabelled, rows=rows)
     written += _RIVALS.format(device="cuda" if has_gpu else "cpu") + (_LARGE if has_gpu else _SMALL)
@@ -110,9 +126,10 @@ def write_study(folder: Path, data: Path, text: str, label: str, has_gpu: bool) 
     return "\n".join(
         [
             f"{config}: {rows:,} rows, {f'{unlabelled:,} of them without a label, ' if unlabelled else ''}"
-            f"{len(labels):,} different labels ({kind}), "
+            f"{len(labels.counts):,} different labels ({kind}{', several in a row' if labels.several else ''}), "
             f"{'a GPU' if has_gpu else 'no GPU'} found",
-            *find_hints(labels, coded),
+            *find_hints(labels.counts, coded),
+            *find_header_hint(labels, coded),
             *find_split_hint(files),
             "next:",
             f"  snakemake --directory {typed} data                  # the splits, what was dropped, what leaks",
@@ -134,7 +151,22 @@ def find_hints(labels: Counter[str], coded: bool) -> list[str]:
         found.append("there is one label only: nothing can be told apart; is LABEL the right column?")
     elif not coded and len(labels) > MOST_DISTINCT * labels.total():
         found.append(f"{len(labels):,} labels on {labels.total():,} rows: is LABEL the right column?")
+    found += [] if coded else _find_sets(labels)
     return [f"note: {each}" for each in found]
+
+
+def _find_sets(labels: Counter[str]) -> list[str]:
+    """Plain labels that look like several: parted at a sign, there are fewer of them."""
+    for between in (";", "|"):
+        joined = sum(count for name, count in labels.items() if between in name)
+        parted = {part.strip() for name in labels for part in name.split(between)}
+        if joined > USUAL_SHARE * labels.total() and len(parted) < len(labels):
+            example = next(name for name in labels if between in name)
+            return [
+                f"labels such as {example!r} look like several: if they are, set data.several: {{separator: "
+                f"{json.dumps(between)}}}"
+            ]
+    return []
 
 
 def find_split_hint(files: Sequence[Path]) -> list[str]:
@@ -149,17 +181,71 @@ def find_split_hint(files: Sequence[Path]) -> list[str]:
     ]
 
 
-def _labels_of(files: Sequence[Path], text: str, label: str) -> Counter[str]:
-    """How often each label stands in the data; an empty one is a row without a label."""
-    return Counter(
-        "" if cell is None or is_null(str(cell).strip()) else str(cell).strip()
-        for file in files
-        for cell in _cells(file, text, label)
-    )
+@dataclass(frozen=True)
+class LabelsFound:
+    """The labels of a file.
+
+    Args:
+        rows, labelled: all rows, and those that have a label
+        counts: how often each label stands there
+        first: the label of the first row, "" for none
+        several: whether rows have several labels
+        separator: what stands between these; None where they are lists
+    """
+
+    rows: int
+    labelled: int
+    counts: Counter[str]
+    first: str = ""
+    several: bool = False
+    separator: str | None = None
 
 
-def _cells(file: Path, text: str, label: str) -> Iterator[object]:
-    for batch in read_file(file, [text, label], None, How(label)):
+def find_header_hint(labels: LabelsFound, coded: bool) -> list[str]:
+    """What to know of a first row that may be a second header: its label is no other row's, as hardly any is."""
+    alone = sum(1 for count in labels.counts.values() if count == 1)
+    if labels.counts[labels.first] != 1 or alone > max(1, USUAL_SHARE * labels.labelled):
+        return []
+    if coded and target_of(labels.first, "icd10cm", "code")[0] is not None:
+        return []
+    return [f"note: no other row has the label of the first one, {labels.first!r}; a second header must be removed"]
+
+
+def _labels_of(files: Sequence[Path], text: str, label: str, source: FileData) -> LabelsFound:
+    """How often each label stands in the data, in lists or between separators, too."""
+    cells = Counter(_parts_of(cell) for file in files for cell in _cells(file, text, label, source))
+    first = next((parts[0] if parts else "" for parts in cells), "")
+    rows, labelled = cells.total(), cells.total() - cells[()]
+    lists = sum(count for parts, count in cells.items() if len(set(parts)) > 1)
+    if lists > USUAL_SHARE * labelled:
+        return LabelsFound(rows, labelled, _counted(cells), first, several=True)
+    counts = Counter({parts[0]: count for parts, count in cells.items() if len(set(parts)) == 1})
+    for between in _BETWEEN_CODES:
+        several = sum(count for name, count in counts.items() if between in name)
+        parted = _counted({tuple(label_values(name, between, NULLS)[0]): count for name, count in counts.items()})
+        if several > USUAL_SHARE * labelled and _are_codes(parted):
+            return LabelsFound(rows, labelled, parted, first, several=True, separator=between)
+    return LabelsFound(rows, labelled, counts, first)
+
+
+def _parts_of(cell: object) -> tuple[str, ...]:
+    """The labels of a cell: none, one, or those of a list."""
+    try:
+        value, _ = plain_value(cell, NULLS)
+    except ValueError as error:
+        return tuple(label_values(cell, None, NULLS)[0]) if str(error) == SEVERAL else (str(cell),)
+    return () if value is None else (value,)
+
+
+def _counted(cells: Mapping[tuple[str, ...], int]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for parts, count in cells.items():
+        counts.update(dict.fromkeys(parts, count))
+    return counts
+
+
+def _cells(file: Path, text: str, label: str, source: FileData) -> Iterator[object]:
+    for batch in read_file(file, [text, label], source, How(label)):
         yield from batch.columns[label]
 
 
@@ -170,4 +256,5 @@ def _are_codes(labels: Counter[str]) -> bool:
 
 def _quoted(value: str) -> str:
     """A text as YAML reads it back inside braces."""
-    return value if re.fullmatch(r"[A-Za-z_./][\w ./-]*", value) and value == value.strip() else json.dumps(value)
+    is_plain = re.fullmatch(r"[A-Za-z_./][\w ./-]*", value) and yaml.safe_load(value) == value
+    return value if is_plain else json.dumps(value, ensure_ascii=False)
