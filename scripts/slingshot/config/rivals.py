@@ -124,7 +124,7 @@ class PredictionColumns(Spec):
 class ImportedPredictions(Spec):
     """Answers of any system, or of a second human coder, read from a file."""
 
-    file: str = Field(description="CSV, JSON Lines, JSON or Parquet, relative to the study's folder")
+    file: str = Field(description="CSV, TSV, JSON Lines, Parquet or a workbook, relative to the study's folder")
     columns: PredictionColumns = PredictionColumns(sample_id="sample_id")
     name: str | None = Field(None, description="the name in tables and pictures; null: the key")
     human: bool = Field(False, description="a human coder: the agreement is shown as the ceiling")

@@ -126,7 +126,8 @@ def _test_set(name: str, data: Data, study: Path, scratch: Path, main: Intake) -
             "split": data.split.model_copy(update={"method": "stratified", "drop_leaked": False}),
         }
     )
-    rows = read_rows(as_read.source, as_read.columns, study, code_test(as_read.labels))
+    key = f"data.test_sets.{name}.columns" if own.columns else "data.columns"
+    rows = read_rows(as_read.source, as_read.columns, study, code_test(as_read.labels), key)
     taken = take_in(rows, as_read, scratch, main.sketches, main.as_written)
     return Source(taken, plan_test_set(taken, as_read, name, own.max_samples), as_read, rows)
 

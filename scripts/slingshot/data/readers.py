@@ -17,7 +17,7 @@ from slingshot.core.hashing import digest_of_file
 from slingshot.data.formats import COMPRESSED_SUFFIXES, SUFFIXES, is_data, kind_of_content
 from slingshot.data.hub import hub_rows
 from slingshot.data.lines import How, delimited_rows, json_rows, separator_of
-from slingshot.data.tables import Batch, LineCount, Rows, batched, parquet_batches
+from slingshot.data.tables import Batch, ColumnError, LineCount, Rows, batched, parquet_batches
 from slingshot.data.workbooks import workbook_rows
 
 
@@ -29,12 +29,17 @@ def wanted_columns(columns: Columns) -> list[str]:
 
 
 def read_rows(
-    source: HubData | FileData, columns: Columns, study: Path, is_label: Callable[[str], bool] | None = None
+    source: HubData | FileData,
+    columns: Columns,
+    study: Path,
+    is_label: Callable[[str], bool] | None = None,
+    key: str = "data.columns",
 ) -> Rows:
     """Open a source.
 
     Args:
         is_label: whether a cell can only be a label, to find rows that a quotation mark has swallowed
+        key: of `columns` in the config, for messages
 
     Raises:
         StudyError: the source is missing, empty, broken, in a wrong encoding, or lacks a column; for a local file
@@ -42,7 +47,8 @@ def read_rows(
     """
     names = wanted_columns(columns)
     if isinstance(source, HubData):
-        return hub_rows(source, names)
+        rows = hub_rows(source, names)
+        return replace(rows, batches=naming(key, rows.batches))
     parts = [(None, source.path)] if isinstance(source.path, str) else [*source.path.items()]
     files: list[tuple[str | None, Path]] = []
     digests: dict[str, str] = {}
@@ -61,7 +67,15 @@ def read_rows(
         for (part, path), shown in zip(files, digests, strict=True)
         for batch in read_file(path, names, source, how, counts.setdefault(shown, LineCount()))
     )
-    return Rows({"path": source.path, "files": digests}, size, batches, counts)
+    return Rows({"path": source.path, "files": digests}, size, naming(key, batches), counts)
+
+
+def naming(key: str, batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Batches whose columns the config names under a key, which is said where one of them is at fault."""
+    try:
+        yield from batches
+    except ColumnError as error:
+        raise StudyError(f"{key}: {error}") from None
 
 
 def source_files(path: Path, name: str, counted_from: str = "the study's folder") -> list[Path]:

@@ -20,6 +20,10 @@ from slingshot.data.formats import open_bytes
 ROWS_PER_BATCH = 1024
 
 
+class ColumnError(StudyError):
+    """A file lacks a column, has it twice, or has objects in it; says which, but not which key names it."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """Rows of one file: a list of values for each column, and the number of the first row (from 1).
@@ -68,7 +72,7 @@ def resolve_columns(names: Sequence[str], present: Sequence[str], where: str) ->
     """Map each wanted name to the column's name as written, which may have spaces around it.
 
     Raises:
-        StudyError: a column is missing (the nearest name is suggested), or two have its name.
+        ColumnError: a column is missing (the nearest name is suggested), or two have its name.
     """
     written: dict[str, str] = {}
     for name in present:
@@ -76,14 +80,12 @@ def resolve_columns(names: Sequence[str], present: Sequence[str], where: str) ->
     count = Counter(name.strip() for name in present)
     for name in names:
         if count[name] > 1:
-            raise StudyError(
-                f"data.columns: {where} has {count[name]} columns of the name {name!r}; rename all but one of them"
-            )
+            raise ColumnError(f"{where} has {count[name]} columns of the name {name!r}; rename all but one of them")
         if name not in written:
             near = [other for other in written if other.casefold() == name.casefold()]
             near = near or difflib.get_close_matches(name, list(written), n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(map(repr, written))}"
-            raise StudyError(f"data.columns: {where} has no column {name!r}; {hint}")
+            raise ColumnError(f"{where} has no column {name!r}; {hint}")
     return {name: written[name] for name in names}
 
 
@@ -143,14 +145,14 @@ def refuse_objects(schema: pyarrow.Schema, written: dict[str, str], where: str) 
     """Refuse columns whose cells are records or maps: nothing says which part is meant.
 
     Raises:
-        StudyError: names the column and its type.
+        ColumnError: names the column and its type.
     """
     for name in written.values():
         kind = schema.field(name).type
         inner = kind.value_type if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind) else kind
         if pyarrow.types.is_struct(inner) or pyarrow.types.is_map(inner) or pyarrow.types.is_union(inner):
-            raise StudyError(
-                f"data.columns: {where} has objects in the column {name.strip()!r} ({kind}); write the part that is "
+            raise ColumnError(
+                f"{where} has objects in the column {name.strip()!r} ({kind}); write the part that is "
                 "meant into a column of its own"
             )
 

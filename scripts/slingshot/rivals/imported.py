@@ -16,7 +16,9 @@ from slingshot.artifacts.splits import LABELS, read_split
 from slingshot.config.rivals import PredictionColumns
 from slingshot.config.specs import ImportPredictionsSpec
 from slingshot.core.errors import StudyError
+from slingshot.core.terminal import say
 from slingshot.data.cells import label_values
+from slingshot.data.formats import SUFFIXES, is_data
 from slingshot.data.readers import read_file, source_as_found
 from slingshot.prompting.answers import AnswerReader
 
@@ -32,7 +34,13 @@ def import_file(spec: ImportPredictionsSpec, study: Path, test: Path, labels: Pa
     columns = ("sample_id", "text", "label", *([LABELS.name] if spec.several else []))
     split = read_split(test, columns)
     names = [label.label for label in read_labels(labels)]
-    write_predictions(predictions, import_predictions(spec, study, split, names))
+    found = import_predictions(spec, study, split, names)
+    if unread := [each for each in found if each.raw and each.code is None]:
+        say(
+            f"{len(unread)} of {len(found)} answers hold no label of the study and count as wrong, e.g. "
+            f"{unread[0].raw[:100]!r} ({unread[0].sample_id})"
+        )
+    write_predictions(predictions, found)
 
 
 def import_predictions(
@@ -78,6 +86,9 @@ def _read(path: Path, columns: PredictionColumns, several: bool) -> dict[str, Gi
     key_column = columns.sample_id or columns.text or ""
     names = [key_column, columns.answer, *([columns.candidates] if columns.candidates else [])]
     rows: dict[str, GivenAnswer] = {}
+    if not is_data(path):
+        hint = ": write one object per line (jq -c '.[]') and name it .jsonl" if path.suffix == ".json" else ""
+        raise StudyError(f"{path.name} must end in {', '.join(SUFFIXES)}, which may be packed{hint}")
     for batch in read_file(path, names, source_as_found(path, names)):
         for index in range(len(batch)):
             written = {name: batch.columns[name][index] for name in names}

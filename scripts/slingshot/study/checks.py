@@ -17,7 +17,7 @@ from slingshot.data.cells import is_null, plain_value
 from slingshot.data.decimals import has_decimals
 from slingshot.data.labels import target_of
 from slingshot.data.lines import How
-from slingshot.data.readers import read_file, source_files, wanted_columns
+from slingshot.data.readers import naming, read_file, source_files, wanted_columns
 from slingshot.data.tables import Batch
 from slingshot.study.estimate import instruction_words
 
@@ -38,17 +38,18 @@ def find_faults(study: Study, folder: Path, results: Path) -> list[str]:
 
 def data_faults(data: Data, folder: Path) -> list[str]:
     """Columns that local files lack, and labels that are not of the study's system, by each file's first rows."""
-    sources: list[tuple[str, Any, Columns, LabelSystem]] = [("data", data.source, data.columns, data.labels)]
+    sources: list[tuple[str, Any, Columns | None, LabelSystem]] = [("data", data.source, data.columns, data.labels)]
     sources += [
-        (f"data.test_sets.{name}", one.source, one.columns or data.columns, one.labels or data.labels)
+        (f"data.test_sets.{name}", one.source, one.columns, one.labels or data.labels)
         for name, one in data.test_sets.items()
     ]
     faults = []
-    for key, source, columns, system in sources:
+    for key, source, own, system in sources:
+        columns, named = (data.columns, "data.columns") if own is None else (own, f"{key}.columns")
         if not isinstance(source, FileData):
             continue
         try:
-            for batch in first_batches(source, columns, folder):
+            for batch in naming(named, first_batches(source, columns, folder)):
                 faults += label_faults(key, batch, columns.label.strip(), system, data)
         except StudyError as error:
             faults.append(str(error))

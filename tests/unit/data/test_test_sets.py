@@ -173,3 +173,12 @@ def test_a_page_of_many_labels_stays_short(tmp_path: Path) -> None:
     write_data_page(files)
     assert "The 200 commonest of 400 labels" in files.page.read_text()
     assert files.page.stat().st_size < 200_000
+
+
+def test_a_column_that_a_further_test_set_lacks_is_named_by_its_own_key(tmp_path: Path) -> None:
+    source = written(tmp_path / "b.jsonl", [{"note": dialogue(1), "code": "L0"}])
+    hospital = ExternalSet(source=source, columns=Columns(text="notes", label="code"))
+    with pytest.raises(StudyError, match=r"^data\.test_sets\.hospital_b\.columns: b\.jsonl has no column 'notes'; did"):
+        run(tmp_path, rows(), test_sets={"hospital_b": hospital})
+    with pytest.raises(StudyError, match=r"^data\.columns: rows\.jsonl has no column 'txt'; did you mean text\?"):
+        run(tmp_path, rows(), columns=Columns(text="txt"))

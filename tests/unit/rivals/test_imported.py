@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from slingshot.artifacts.labels import Label, write_labels
 from slingshot.config.specs import ImportPredictionsSpec
 from slingshot.core.errors import StudyError
-from slingshot.rivals.imported import import_predictions
+from slingshot.rivals.imported import import_file, import_predictions
 
 TEST = pd.DataFrame(
     {
@@ -69,7 +70,7 @@ def test_candidates_with_probabilities_are_ranked(tmp_path):
         ("id,answer\n1a,J069\n3c,M545\n", {}, r"answers 2 of 3 test samples; the first without an answer is 2b"),
         ("id,answer\n7,J069\n", {}, r"answers no sample_id of the test split"),
         ("id,answer\n1a,J069\n1a,N390\n", {}, r"v\.csv, row 2 answers a sample again, and in another way"),
-        ("id,code\n1a,J069\n", {}, r"answer"),
+        ("id,code\n1a,J069\n", {}, r"^v\.csv has no column 'answer'; it has 'id', 'code'"),
         (
             "id,answer,more\n1a,J069,J069:2\n",
             {"columns": {"sample_id": "id", "candidates": "more"}},
@@ -86,3 +87,25 @@ def test_a_sample_without_an_answer_counts_as_wrong_where_that_is_allowed(tmp_pa
     columns = {"sample_id": "id"}
     found = imported(tmp_path, "v.csv", "id,answer\n1a,J069\n", columns=columns, allow_missing=True)
     assert [each.code for each in found] == ["J069", None, None]
+
+
+def test_a_file_of_no_known_kind_is_refused(tmp_path):
+    with pytest.raises(StudyError, match=r"v\.json must end in \.csv.*: write one object per line \(jq -c '\.\[\]'\)"):
+        imported(tmp_path, "v.json", "[]", columns={"sample_id": "id"})
+
+
+def test_answers_that_no_label_can_be_read_from_are_said(tmp_path, caplog):
+    TEST.to_parquet(tmp_path / "test.parquet")
+    (tmp_path / "v.csv").write_text("id,answer\n1a,J069\n2b,who knows\n3c,\n")
+    write_labels(tmp_path / "labels.json", [Label(label=name, train_samples=1) for name in LABELS])
+    spec = {"file": "v.csv", "file_digest": "", "allow_missing": False, "labels": "icd10cm", "level": "code"}
+    spec |= {"columns": {"sample_id": "id"}}
+    with caplog.at_level("INFO"):
+        import_file(
+            ImportPredictionsSpec.model_validate(spec),
+            tmp_path,
+            tmp_path / "test.parquet",
+            tmp_path / "labels.json",
+            tmp_path / "predictions.jsonl",
+        )
+    assert "1 of 3 answers hold no label of the study and count as wrong, e.g. 'who knows' (2b)" in caplog.text
