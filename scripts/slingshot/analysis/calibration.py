@@ -1,4 +1,4 @@
-"""Is a probability what it says? The Brier score, its parts, and a calibration error without the bias of small bins."""
+"""How well probabilities are calibrated: Brier score, its parts, a calibration error without the bias of small bins."""
 
 from __future__ import annotations
 

@@ -26,21 +26,21 @@ class DeclaredPair:
 
 
 def side_of(arm: Arm) -> Side:
-    """The arm's side of the study's question; whatever is on neither is a rival to both."""
+    """The arm's side of the study's question; an arm on neither side is a rival to both."""
     return SIDES.get(arm.kind, "rival") if arm.generates else "rival"
 
 
 def competes(arm: Arm) -> bool:
     """Whether the arm may be recommended: any way to use a model on all of train.
 
-    Not so a repetition with another seed, a part of train, an untrained small model, or a human coder.
+    Arms with another seed, arms on a part of train, untrained small models and human coders may not.
     """
     whole = arm.seed is None and arm.train_size is None
     return whole and not arm.human and (side_of(arm) != "small" or arm.finetuned)
 
 
 class Treated(Protocol):
-    """What tells whether an arm repeats another: an `Arm` or its summary."""
+    """What `repeats` needs of an arm: an `Arm` has it, and so has its summary."""
 
     @property
     def kind(self) -> str: ...

@@ -1,4 +1,4 @@
-"""Samples that belong together (dialogues of one patient, rewordings of one case) are no independent evidence."""
+"""Groups of samples that are no independent evidence: dialogues of one patient, rewordings of one case."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def of_names(names: NDArray[np.generic]) -> Groups:
 
 
 def groups_of(split: pd.DataFrame) -> Groups:
-    """A split's groups by its column `group`; a sample without one stands for itself."""
+    """A split's groups by its column `group`; a sample without one is a group of its own."""
     n = len(split)
     if "group" not in split:
         return independent(n)

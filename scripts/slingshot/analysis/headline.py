@@ -115,7 +115,8 @@ def rivals_in_words(evidence: Evidence, best: ArmSummary) -> list[str]:
 
 
 def _advice(best: ArmSummary, other: ArmSummary) -> str:
-    """What to do with two arms that can't be told apart: begin with what is no language model, as it is lighter."""
+    """What to do with two arms that do not differ significantly: try the one that is no language model first, as it
+    is cheaper."""
     return "try that first" if best.side != "rival" and other.side == "rival" else "undecided"
 
 

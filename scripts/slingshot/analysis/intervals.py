@@ -35,7 +35,7 @@ def critical(confidence: float, groups: Groups) -> float:
 
 
 def score_interval(share: float, n: float, quantile: float) -> tuple[float, float]:
-    """Wilson's score interval (1927, JASA 22:209) of a share over n samples; n may be an effective, broken number."""
+    """Wilson's score interval (1927, JASA 22:209) of a share over n samples; n may be effective, so fractional."""
     middle = (share + quantile**2 / (2 * n)) / (1 + quantile**2 / n)
     reach = quantile / (1 + quantile**2 / n) * np.sqrt(share * (1 - share) / n + quantile**2 / (4 * n**2))
     return max(min(float(middle - reach), share), 0.0), min(max(float(middle + reach), share), 1.0)
@@ -75,8 +75,8 @@ def jackknife_interval(
 
     An effective sample size n* = v (1 - v) / variance makes it wide enough for whatever the score is (Korn and Graubard
     1998, Survey Methodology 24:193, do so for shares in samples of clusters), and the score interval keeps its width
-    near 0 and 1. Where the variance is 0 the samples say nothing of it: then as for a share whose groups are each of
-    one mind.
+    near 0 and 1. Where the variance is 0 it cannot be estimated: the interval is then that of a share whose value is
+    the same for all members of a group.
 
     Args:
         capped: n* is at most the number of samples, so that no average over labels is surer than a share would be: rare

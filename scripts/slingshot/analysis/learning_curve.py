@@ -16,7 +16,7 @@ from slingshot.artifacts.comparison import LinePoint, PowerLaw, TrainingNoise, T
 from slingshot.artifacts.metrics import Score
 from slingshot.core.distributions import student_quantile
 
-ASSUMED_NOISE = 0.02  # between seeds, a share, where nothing says it
+ASSUMED_NOISE = 0.02  # standard deviation between seeds, a share, where no runs with several seeds measure it
 
 FEWEST_SIZES = 3  # as many as the power law has parameters
 
@@ -132,7 +132,8 @@ def training_noise(shape: FittedShape, seeds: Sequence[float]) -> TrainingNoise:
 def fits_well(shape: FittedShape, errors: Floats, n: int, noise: TrainingNoise) -> bool:
     """Whether the best shape predicts held-out sizes within twice the noise of a point, of test samples and training.
 
-    Where no seeds say the training noise, ASSUMED_NOISE stands for it: distances from the curve would excuse it.
+    Where no seeds measure the training noise, ASSUMED_NOISE is used: noise estimated from the distances to the curve
+    would accept any curve.
     """
     training = noise.deviation if noise.source == "seeds" else ASSUMED_NOISE
     point = math.sqrt(float(np.mean(errors * (1 - errors))) / n + training**2)

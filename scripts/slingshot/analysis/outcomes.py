@@ -39,7 +39,10 @@ class Outcome:
         return self.arm.path
 
     def way(self, kind: AnswerKind) -> AnswerKind | None:
-        """How the arm answers where `kind` is asked for: the one answer of what writes nothing stands for both."""
+        """The kind of answer that is used where `kind` is asked for; None where the arm has none.
+
+        An arm that writes nothing has one answer, which counts as free and as constrained.
+        """
         if kind in self.metrics.answers:
             return kind
         return "free" if self.classifies or not self.arm.generates else None

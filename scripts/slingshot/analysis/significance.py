@@ -22,7 +22,7 @@ from slingshot.core.distributions import (
     student_quantile,
 )
 
-FLIPPED = 1_000  # totals of broken numbers, at most, whose signs are tried
+FLIPPED = 1_000  # fractional totals, at most, whose signs are flipped at random
 
 FLIPS = 20_000  # random signs tried where the exact distribution can't be counted
 
@@ -107,7 +107,7 @@ def paired_difference(
 
 
 def tango(only_first: float, only_second: float, n: float, quantile: float) -> tuple[float, float]:
-    """All differences d of paired shares that the score test does not reject; the counts may be broken numbers.
+    """All differences d of paired shares that the score test does not reject; the counts may be fractional.
 
     The test's variance at d is (2 q + d (1 - d)) / n, with q the likeliest share of pairs that the second arm alone has
     right, given d.
@@ -159,7 +159,7 @@ def sign_flip_p(totals: Floats) -> float:
         chances = _signed_sums(sizes.astype(np.int64))
         reached = np.abs(np.arange(len(chances)) - len(chances) // 2) >= round(observed)
         return float(min(chances[reached].sum(), 1.0))
-    if len(sizes) > FLIPPED:  # the sum of so many random signs is normal
+    if len(sizes) > FLIPPED:  # a sum of this many terms with random signs is close to normal
         return 2 * normal_above(observed / np.sqrt(np.sum(sizes**2)))
     generator = np.random.default_rng(len(sizes))
     sums = np.concatenate(
@@ -179,7 +179,7 @@ def _signed_sums(sizes: NDArray[np.int64]) -> Floats:
 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:
-    """Two-sided p of McNemar's exact test (McNemar 1947): are both arms equally often alone in the right?"""
+    """Two-sided p of McNemar's exact test (McNemar 1947): is each arm equally often the only one that is right?"""
     fewer, both = min(only_first, only_second), only_first + only_second
     return min(1.0, 2 * float(binomial_up_to(fewer, both, 0.5)))
 

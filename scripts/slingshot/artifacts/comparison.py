@@ -56,7 +56,7 @@ class ArmSummary(Record):
     scores: dict[str, Score] = Field(
         description="exact_match, micro_f1, macro_f1, weighted_f1, parsable, known always; valid, category_accuracy, "
         "block_accuracy, chapter_accuracy, hierarchical_f1, top_1, top_3, top_5, brier, calibration_error, "
-        "constrained_exact_match where they exist; of sets those of report/tables.py's SCORES"
+        "constrained_exact_match where they exist; of sets those of report/tables.py's SET_SCORES"
     )
     seed_means: dict[AnswerKind, SeedMean] = Field(
         default={},

@@ -48,7 +48,7 @@ class StepCost(Record):
     note: str | None = Field(
         None, description="e.g. that an earlier run measured it, as this one's answers were cached"
     )
-    latency_q95: float | None = Field(None, description="likewise, of the slowest 5% the fastest")
+    latency_q95: float | None = Field(None, description="likewise, the 95% quantile")
 
 
 class ServingCost(Record):

@@ -1,4 +1,4 @@
-"""What an arm's answers are worth: scores at each level of the code tree, each with its interval."""
+"""metrics.json: an arm's scores at each level of the code tree, each with its interval."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class AtRank(Record):
 
 
 class FrequencyScores(Record):
-    """Micro scores over all of the study's labels that stand so often in train."""
+    """Micro scores over all of the study's labels in one range of train samples per label."""
 
     train_samples: str
     labels: int = Field(description="those of them that are true of a test sample")

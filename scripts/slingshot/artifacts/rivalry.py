@@ -35,7 +35,7 @@ class SelectiveCoding(Record):
 
 
 class FrequencyGroup(Record):
-    """The test samples whose label stands in train so often, and which arm answers them best."""
+    """The test samples whose label has N train samples, N in one range, and which arm answers them best."""
 
     group: str = Field(description="0: unseen in train; else a range of train samples per label")
     n: int

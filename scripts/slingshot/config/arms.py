@@ -87,9 +87,9 @@ class Arm(Spec):
 
     @property
     def rules(self) -> list[str]:
-        """The workflow's rules that make what it is known by, in their order: answers on test, or a candidate's merits.
+        """The workflow's rules that make its result, in order: answers to test, or a candidate's validation score.
 
-        Snakemake's rules constrain their arms by it, and the report draws its graph from it.
+        Snakemake's rules constrain their `arm` wildcard by it, and the report draws its graph from it.
         """
         if not self.steps:
             return ["import_predictions"]
@@ -210,8 +210,8 @@ MOST_NAME = 120  # characters; a file's name may have 255
 def _name_of(setting: dict[str, Any]) -> str:
     """A setting in letters, digits and `._=-` alone: it becomes a folder and a word of a shell's command.
 
-    What another character had to be left out of, or is too long, ends in a digest of the whole, so that no two
-    settings share a name.
+    A name that lost a character or was cut at MOST_NAME ends in a digest of the whole setting, so that no two settings
+    share a name.
     """
     name = "_".join(f"{key.rpartition('.')[2]}-{value}" for key, value in setting.items())
     safe = re.sub(r"[^A-Za-z0-9._=-]+", "-", name)[:MOST_NAME].strip("-.")

@@ -55,8 +55,8 @@ Encoding = Annotated[str, AfterValidator(lambda name: _text_encoding(name))]
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy, scikit-learn and torch all take
 
-# Every number of a config has both bounds (tests/unit/config/test_bounds.py): beyond them it is a slip of the hand that
-# would end hours later in an overflow, an empty memory or a job that never ends.
+# Every number of a config has both bounds (tests/unit/config/test_bounds.py): beyond them it is a typing error that
+# would show hours later, as an overflow, as memory that runs out or as a job that never ends.
 MOST_SAMPLES = 10**9  # samples, steps
 
 MOST_TOKENS = 10**7  # of a prompt or an answer; no model reads more today
@@ -92,7 +92,7 @@ LabelSystem = Literal["icd10cm", "plain"] | TreeLabels
 
 
 def tagged_by_key(*keys: str) -> Discriminator:
-    """Tell a union's members apart by the key that only they have."""
+    """Distinguish a union's members by the key that only they have."""
 
     def tag(value: Any) -> str | None:
         present = value if isinstance(value, dict) else getattr(value, "__dict__", {})

@@ -33,7 +33,7 @@ from slingshot.core.errors import StudyError
 class StepSpec(Spec):
     """All that a step's result depends on, besides its input files."""
 
-    code: str = Field("", description="digest of what the step's program means (provenance.code_digest)")
+    code: str = Field("", description="digest of what the step's program means (core.code_digest)")
 
 
 class PrepareDataSpec(StepSpec):

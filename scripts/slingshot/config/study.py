@@ -1,6 +1,6 @@
 """The study as typed specs: what config.yaml may say, with every default filled in.
 
-A step gets exactly the part of the study that it uses, as one of the `*Spec` models here, so that a changed
+A step gets exactly the part of the study that it uses, as one of the `*Spec` models in specs.py, so that a changed
 key reruns the steps that it concerns and no other. Nothing in this module touches a model or a data set.
 """
 

@@ -1,4 +1,4 @@
-"""A full disk, in whatever words a library says so: which folder it is, what is free there, and what is needed."""
+"""Errors that mean a full disk, whichever library raises them, as one sentence: the folder, what is free and needed."""
 
 from __future__ import annotations
 

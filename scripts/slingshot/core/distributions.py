@@ -1,5 +1,5 @@
-"""Quantiles and tails of distributions, by scipy.special: to import scipy.stats takes half a second, and many of a
-study's steps take two or three."""
+"""Quantiles and tails of distributions, by scipy.special: importing scipy.stats takes half a second, in steps of which
+many take two or three seconds."""
 
 from __future__ import annotations
 

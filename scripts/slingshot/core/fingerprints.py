@@ -36,7 +36,7 @@ def fingerprint(path: Path, what: str, memory: Path) -> str:
 
 
 def digests_of_files(files: Sequence[Path], memory: Path) -> dict[Path, str]:
-    """SHA-256 of each file, in their order. Those that `memory` does not know are read side by side."""
+    """SHA-256 of each file, in their order. Those that `memory` does not know are read in threads."""
     known = _remembered(memory)
     keys = {file: _key(file) for file in files}
     unknown = {key: file for file, key in keys.items() if key not in known}

@@ -17,7 +17,7 @@ from slingshot.core.terminal import STEP_VARIABLE, show
 
 log = logging.getLogger(__name__)
 
-# A person is told after a few seconds, and then seldom enough that several steps at once stay readable.
+# The terminal shows a first line after some seconds, then few enough that several steps at once stay readable.
 SECONDS_TO_FIRST_SHOWN, SECONDS_BETWEEN_SHOWN = 10.0, 60.0
 
 

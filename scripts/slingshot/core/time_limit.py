@@ -1,4 +1,4 @@
-"""A limit on the time that code of others may take."""
+"""A limit on the time that a block may take, for code of other libraries that can hang."""
 
 from __future__ import annotations
 

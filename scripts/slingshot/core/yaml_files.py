@@ -61,7 +61,7 @@ def refuse_templates(value: Any, path: Path | str) -> None:
 
 
 class TwiceError(ValueError):
-    """A key stands twice in one mapping; YAML itself takes the last without a word."""
+    """A key stands twice in one mapping; YAML itself takes the last silently."""
 
 
 def _check(node: yaml.Node, where: str, known: dict[int, int], above: tuple[int, ...]) -> int:

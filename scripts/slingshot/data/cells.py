@@ -1,4 +1,4 @@
-"""Cells that hold a name: a label, a group, a description, a split. What is written there, and what stands for nothing.
+"""Cells that hold a name (a label, a group, a description, a split), and cells that hold none.
 
 Texts are cleaned in cleaning.py; here a name becomes one visible line that two rows can be compared by.
 """
@@ -32,7 +32,7 @@ NOT_TEXT = "text is not a string"
 
 NOT_A_NAME = "label is an object or bytes that are not UTF-8"
 
-_LONGEST_LITERAL = 20_000  # signs of a list that Python's own parser is asked to read
+_LONGEST_LITERAL = 20_000  # characters of a list that Python's own parser is asked to read
 
 _SIDE_BY_SIDE = re.compile(r"""['"]\s+['"]""")  # ['E119' 'I10'], as NumPy prints an array
 
@@ -64,7 +64,7 @@ def shown(value: Any, looks_plain: bool = False) -> str:
     """A value as a message may print it: what can't be seen is escaped.
 
     Args:
-        looks_plain: escape each sign outside ASCII, too, as a Cyrillic E looks like a Latin one
+        looks_plain: escape each character outside ASCII, too, as a Cyrillic E looks like a Latin one
     """
     text = str(value)
     if looks_plain and text.isprintable() and not text.isascii():
@@ -78,7 +78,7 @@ def _null_words(nulls: tuple[str, ...]) -> frozenset[str]:
 
 
 def is_null(text: str, nulls: Collection[str] = NULLS) -> bool:
-    """Whether a cell says in words that nothing stands in it: `NULL`, `nan`, `N/A`, `-`."""
+    """Whether a cell's text means that it is empty: `NULL`, `nan`, `N/A`, `-`."""
     return text.casefold() in _null_words(tuple(nulls))
 
 

@@ -26,7 +26,7 @@ from slingshot.data.code_trees import Entry
 
 _FIFTH = re.compile(r"_5$")
 
-_LONGEST = 6  # signs of a code with its dot: no modifier lengthens a code of five places
+_LONGEST = 6  # characters of a code with its dot: no modifier lengthens a code of five places
 
 
 @dataclass(frozen=True)

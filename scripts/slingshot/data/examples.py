@@ -15,7 +15,7 @@ PAIRS = 10
 
 SAMPLES_PER_SPLIT = 3
 
-LONGEST_EXCERPT = 4000  # signs of a text that the page shows
+LONGEST_EXCERPT = 4000  # characters of a text that the page shows
 
 
 class Examples:

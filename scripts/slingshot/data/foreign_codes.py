@@ -1,7 +1,7 @@
-"""Codes of other systems, told by their form, so that none is read as ICD-10-CM.
+"""Codes of other systems, recognized by their form, so that none is read as ICD-10-CM.
 
-A form that two systems share (`K86` is a disease of the pancreas in ICD-10-CM and hypertension in ICPC-2) can't be
-told here: what a column holds as a whole is judged in planning.py.
+A form that two systems share (`K86` is a disease of the pancreas in ICD-10-CM and hypertension in ICPC-2) decides
+nothing here: what a column holds as a whole is judged in planning.py.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def system_of(code: str) -> str | None:
 
 
 def has_form(code: str) -> bool:
-    """Whether a code, in capitals, is written as ICD-10-CM writes codes: a dot, if any, after the third sign."""
+    """Whether a code, in capitals, is written as ICD-10-CM writes codes: a dot, if any, after the third character."""
     return _MODERN.fullmatch(code) is not None
 
 

@@ -56,7 +56,7 @@ DESCRIPTIONS_PER_LABEL = 20
 
 REPORTED_SIMILARITY = 0.8  # of near-duplicates, where the study does not group by them
 
-_EXCERPT = 240  # signs of a changed text that the data page shows
+_EXCERPT = 240  # characters of a changed text that the data page shows
 
 _BUCKET_BYTES = 32 * 2**20
 

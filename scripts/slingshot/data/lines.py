@@ -21,7 +21,7 @@ from slingshot.data.tables import LineCount, resolve_columns
 
 LONGEST_FIELD = 16 * 2**20  # bytes; a longer one is a quotation mark that was never closed
 
-LONGEST_LINE = 64 * 2**20  # signs
+LONGEST_LINE = 64 * 2**20  # characters
 
 _LOOKED_THROUGH = 20  # lines in which a header that is not the first is looked for
 
@@ -45,12 +45,12 @@ def _opened(path: Path, encoding: str, newline: str | None = None) -> Iterator[I
 
 
 def _bounded(path: Path, lines: IO[str]) -> Iterator[str]:
-    """Lines of at most LONGEST_LINE signs: a small packed file may hold one of many gigabytes."""
+    """Lines of at most LONGEST_LINE characters: a small packed file may hold one of many gigabytes."""
     number = 0
     while line := lines.readline(LONGEST_LINE):
         number += 1
         if len(line) == LONGEST_LINE:
-            raise StudyError(f"{path}, line {number} has more than {LONGEST_LINE:,} signs: is it a table at all?")
+            raise StudyError(f"{path}, line {number} has more than {LONGEST_LINE:,} characters: is it a table at all?")
         yield line
 
 
@@ -87,7 +87,7 @@ def delimited_rows(
         swallowed = Swallowed(separator, len(header), at, how.is_label)
         rows = _rows_of_quoted(path, swallowed, encoding, count)
     for row in rows:
-        if row == header:  # of a file that others were appended to, with their headers
+        if row == header:  # files were joined with their headers
             count.rows, count.header = count.rows - 1, count.header + 1
         else:
             yield [row[position] for position in positions]

@@ -114,7 +114,7 @@ class WordHashes(dict[str, int]):
 
 
 def signatures(texts: Sequence[list[str]], hashes: WordHashes | None = None) -> NDArray[np.uint32]:
-    """MinHash values, one row of PERMUTATIONS a text; as datasketch.MinHash computes them from the shingles' hashes."""
+    """MinHash values (texts, PERMUTATIONS), as datasketch.MinHash computes them from the shingles' hashes."""
     from datasketch import MinHash  # slow to import, and not always needed
 
     multiplier, offset = MinHash(num_perm=PERMUTATIONS, seed=1).permutations
@@ -193,7 +193,7 @@ def _similar(
 ) -> NDArray[np.bool_]:
     """Whether each pair's estimated Jaccard similarity reaches the threshold.
 
-    One byte of two different values is the same by chance once in 256; the estimate is freed from that.
+    One byte of two different values is the same by chance once in 256; the estimate is corrected for that.
     """
     result = np.empty(len(left), bool)
     for start in range(0, len(left), _PAIRS_PER_BLOCK):

@@ -85,8 +85,8 @@ def _refuse_other_systems(taken: Intake, data: Data, source: str) -> None:
     if known_by_category > data.max_dropped_share * taken.rows_read:
         raise StudyError(
             f"{source}: {known_by_category} of {taken.rows_read} codes are not in {icd10.code_set_version()}, only "
-            f"their first three signs are, more than data.max_dropped_share = {data.max_dropped_share:g} allows: is it "
-            f"ICD-10-GM, ICD-10 (WHO) or another release? If so, {fix}"
+            f"their first three characters are, more than data.max_dropped_share = {data.max_dropped_share:g} allows: "
+            f"is it ICD-10-GM, ICD-10 (WHO) or another release? If so, {fix}"
         )
 
 
@@ -254,7 +254,7 @@ def _count(taken: Intake, reason: str, samples: Hashes) -> None:
 
 
 def _ambiguous(text_number: Numbers, sample: Hashes) -> dict[str, Any]:
-    """Texts that stand there with different labels: nothing can tell these apart."""
+    """Texts that occur with different labels: no model can answer all their samples rightly."""
     _, number, count = np.unique(text_number, return_inverse=True, return_counts=True)
     several = count[number] > 1
     return {

@@ -53,7 +53,7 @@ def describe_power(n: int, group_sizes: Sequence[int] = ()) -> dict[str, object]
     """What dataset.json says of a test split of n samples, for one pair of arms.
 
     Args:
-        group_sizes: how many of them belong together, one number per group; none: each stands for itself
+        group_sizes: samples per group; empty: each sample is independent
     """
     alike = samples_if_alike(group_sizes) if group_sizes else n
 
@@ -71,7 +71,7 @@ def describe_power(n: int, group_sizes: Sequence[int] = ()) -> dict[str, object]
 
 
 def samples_if_alike(group_sizes: Sequence[int]) -> int:
-    """As many independent samples tell as much where all members of a group are alike: n^2 / sum of squared sizes
+    """Effective number of samples if all members of a group are alike: n^2 / sum of squared group sizes
     (Kish 1965, the design effect of unequal clusters)."""
     return int(sum(group_sizes) ** 2 // sum(size**2 for size in group_sizes))
 

@@ -174,7 +174,7 @@ def _deal_singles(
     order = singles[np.lexsort((hashes[singles], labels[singles]))]
     starts = np.flatnonzero(np.r_[True, labels[order][1:] != labels[order][:-1]])
     by_label = np.split(order, starts[1:])
-    by_label.sort(key=lambda samples: int(hashes[samples[0]]))  # no alphabet in who carries to whom
+    by_label.sort(key=lambda samples: int(hashes[samples[0]]))  # the carry goes in random, not alphabetical order
     carry = np.zeros(len(wanted))
     for samples in by_label:
         label = labels[samples[0]]

@@ -27,7 +27,7 @@ from slingshot.data.tables import Rows
 
 UNSEEN_NAMED = 50
 
-MUCH_PRINTED = 0.2  # a share of texts that print their own label above which every score is in doubt
+MUCH_PRINTED = 0.2  # share of texts that print their own label from which on every score is in doubt
 
 
 def describe(
@@ -227,7 +227,7 @@ def _unseen(plan: Plan, labels: list[Label]) -> dict[str, Any]:
     return {"labels": len(unseen), "samples": samples, "first": named}
 
 
-ALIKE = 0.85  # of difflib's ratio, from which two labels are written almost alike
+ALIKE = 0.85  # least ratio of difflib at which two labels are written almost alike
 
 USUAL_SAMPLES = 10  # of a label that another may be a slip of
 
@@ -320,5 +320,6 @@ def misspelt_labels(report: dict[str, Any]) -> list[str]:
 
 
 def _meant(label: str) -> str:
-    """Alike for labels that differ as others do on purpose: "type II" and "type I", hypo- and hypertension."""
+    """A label without what distinguishes labels on purpose ("type II" from "type I", hypo- from hypertension), so that
+    such pairs come out equal and are not taken for slips."""
     return re.sub(r"\b[ivx]+\b", "i", label.casefold()).replace("hypo", "hyper")

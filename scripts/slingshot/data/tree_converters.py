@@ -82,8 +82,8 @@ _ICD9_LINE = re.compile(r"^\s*\"?([0-9]{3}|V[0-9]{2}|E[0-9]{3})\.?([0-9]{0,2})\"
 def _from_icd9cm(path: Path) -> Iterator[Entry]:
     """A code, with or without its dot, and its description on each line; categories are made where they are missing.
 
-    CMS gives out billable codes only, in Latin-1 (copies are often UTF-8). Their categories (three signs, four with E)
-    get the description of their only code, or none.
+    CMS gives out billable codes only, in Latin-1 (copies are often UTF-8). Their categories (three characters, four
+    with E) get the description of their only code, or none.
     """
     rows: dict[str, tuple[str, str]] = {}
     for line in _text(path.read_bytes(), "latin-1").splitlines():
@@ -245,7 +245,7 @@ def _text(content: bytes, otherwise: str) -> str:
 def _from_order_file(path: Path) -> Iterator[Entry]:
     """ICD-10-CM's order file: number, code without dot, header or billable, short and long description, in columns.
 
-    It holds no blocks and chapters: those of the release that comes with simple-icd-10-cm stand in.
+    It holds no blocks and chapters: those of the release that comes with simple-icd-10-cm are used instead.
     """
     above: list[str] = []
     known: set[str] = set()

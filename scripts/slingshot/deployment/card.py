@@ -28,8 +28,8 @@ FITTED_LICENCE = (
 
 @dataclass(frozen=True)
 class FolderOrigin:
-    """What an exported folder was made from. `loader`: the library that loads it by itself, as the hub names it;
-    `status`: how it was made, where that is not the study's word for it."""
+    """What an exported folder was made from. `loader`: the library that loads it without Slingshot, as the hub names
+    it; `status`: how it was made, where the arm's training status does not say."""
 
     card: ModelCard | None  # of the base model; None for what needs none
     loader: str | None

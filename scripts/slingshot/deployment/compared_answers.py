@@ -1,4 +1,4 @@
-"""How many answers of an exported folder are the study's, and when that is so few that its scores are in doubt."""
+"""How many answers of an exported folder equal the study's, and when they are so few that its scores are in doubt."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from slingshot.config.arms import Arm
 
 MOST_TRAIN_TEXTS = 20_000  # nearest neighbours among more change little and take minutes
 
-# What is said aloud: a share of unknown words or of abstentions this much above the study's own.
+# A share of unknown words, or of answers without a code, this much above the study's own is a warning.
 NOTABLE = 0.05
 
 

@@ -204,7 +204,7 @@ def answer_all(
 
 
 def count_kept(keys: Mapping[str, list[str]], kept: Mapping[str, Any], record: StepRecord) -> None:
-    """How many samples need no request, or only some of theirs."""
+    """Count, in the record, the samples that need no request and those that need only some of theirs."""
     for parts in zip(*keys.values(), strict=True):
         there = sum(key in kept for key in parts)
         record.cached_samples += there == len(parts)

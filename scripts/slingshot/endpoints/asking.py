@@ -32,7 +32,7 @@ class Request:
 
     @property
     def tokens(self) -> int:
-        """About as many as the request and its answer take."""
+        """About how many tokens the request and its answer take."""
         characters = sum(len(message["content"]) for message in self.body["messages"])
         return characters // CHARACTERS_PER_TOKEN + int(self.body.get("max_tokens", 0))
 
@@ -129,7 +129,7 @@ def _ask_one(
 def _ask_again(
     client: Client, request: Request, retries: int, pace: Pace, stopped: threading.Event, tally: RequestTally
 ) -> Reply | RequestError:
-    """Ask until there is an answer or no further try is due."""
+    """Ask until there is an answer or no try is left."""
     failure = STOPPED
     for attempt in range(retries + 1):
         pace.wait_turn(request.tokens, stopped)

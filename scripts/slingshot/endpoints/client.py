@@ -123,7 +123,7 @@ class Client:
             raise RequestError("malformed reply", self._clean(str(error)), retry=True) from None
 
     def _sorted(self, error: Any, body: Mapping[str, Any], seconds: float) -> Exception:
-        """A refused request as what can be done about it."""
+        """The exception for a request that the endpoint refused, by what helps: a retry, a change, or the user."""
         status, message = error.status_code, self._clean(_message_of(error))
         code = str(getattr(error, "code", None) or "")
         where = f"{self.source.api} ({self.source.model})"

@@ -281,7 +281,7 @@ def _targets(modules: Any) -> Any:
 
 
 def _counts_otherwise(path: str) -> bool:
-    """Whether a key is read together with others, below. A loader's or an evaluation's batch size is not training's."""
+    """Whether _migrate_batch or _migrate_warmup reads a key. Other batch sizes than training's are not read."""
     section, _, leaf = path.rpartition(".")
     if leaf == "batch_size":
         return section in ("", "training")

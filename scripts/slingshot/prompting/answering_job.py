@@ -9,9 +9,9 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class AnsweringJob:
-    """Whose answers, from which files, into which. `choice`: choose_prompt's file, where the arm's prompt is chosen.
+    """The arm that answers, the files it reads and those it writes.
 
-    `force`: answers that are kept from earlier are made again.
+    `choice` is choose_prompt's file, where the arm's prompt is chosen; `force` makes answers again that were kept.
     """
 
     arm: str
@@ -26,5 +26,5 @@ class AnsweringJob:
 
     @property
     def is_forced(self) -> bool:
-        """Whether kept answers count for nothing, as the command line or the environment says."""
+        """Whether kept answers are ignored, as the command line or SLINGSHOT_FORCE=1 asks for."""
         return self.force or os.environ.get("SLINGSHOT_FORCE") == "1"

@@ -147,7 +147,7 @@ class AnswerReader:
     # ------------------------------------------------------------------ the rules, in their order
 
     def _exact(self, text: str) -> str | None:
-        """`_whole` without labels that were only begun: where lines follow, none was cut."""
+        """As `_whole`, but a label that breaks off is not completed: the token limit can only cut an answer's end."""
         if self._codes is not None or text in self._labels:
             return self._whole(text)
         words = words_of(text.strip(_AROUND))

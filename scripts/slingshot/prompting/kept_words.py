@@ -1,4 +1,4 @@
-"""Does a prompt, as its tokens say it back, hold its dialogue? A tokenizer or a template can lose words in silence."""
+"""Whether a prompt's tokens, decoded, still hold its dialogue: a tokenizer or a template can lose words silently."""
 
 from __future__ import annotations
 

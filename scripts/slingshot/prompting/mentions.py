@@ -36,7 +36,7 @@ Words = tuple[str, ...]
 def plain_form(text: str) -> str:
     """One way to write what typography and Unicode write in several: dashes, quotes, blanks, composed letters.
 
-    Long blanks are cut to one: patterns that look for them from each of their signs would take hours.
+    Long blanks are cut to one: a pattern that is tried again at each of their characters would take hours.
     """
     text = _LONG_BLANK.sub(lambda blank: "\n\n" if "\n" in blank[0] else " ", text)
     composed = text if text.isascii() else unicodedata.normalize("NFKC", text.translate(_FORMS)).translate(_FORMS)

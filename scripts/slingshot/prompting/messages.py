@@ -1,4 +1,4 @@
-"""A dialogue as the messages of a chat, before any template or endpoint puts them into a form of its own."""
+"""A dialogue as the messages of a chat, before a chat template or an endpoint renders them."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Tokens:
 
 
 class Prompter:
-    """Builds prompts and completions for one tokenizer; a prompt in training and in evaluation is the same ids.
+    """Builds prompts and completions for one tokenizer; a prompt has the same ids in training and in evaluation.
 
     Args:
         lists: what prompts show of the labels; needed where they have `{{ labels }}` or `{{ candidates }}`.

@@ -39,8 +39,8 @@ class Shown:
 
 
 def default_prompt(system: LabelSystem, folder: Path, several: bool = False) -> Path:
-    """The prompt that a study takes which names no file: its own prompts/SYSTEM.yaml, else the house's; where samples
-    have several labels, SYSTEM_set.yaml."""
+    """The prompt file of a study that names none: SYSTEM.yaml in the study's prompts/, else in the package's; where
+    samples have several labels, SYSTEM_set.yaml."""
     name = f"{system if isinstance(system, str) else 'tree'}{'_set' if several else ''}.yaml"
     own = folder / "prompts" / name
     return own if own.exists() else HOUSE_PROMPTS / name

@@ -1,4 +1,4 @@
-"""What a model thinks before it answers: told apart from the answer by the marks that model families use."""
+"""What a model thinks before it answers, separated from the answer by the marks that model families use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>(.*?)(?=<\|end\|>
 
 @dataclass(frozen=True)
 class Spoken:
-    """`answer` is what is left to read; `finished` is false where the thought never ended, so that nothing is."""
+    """A model's output in two parts. Where the thought never ended, `finished` is false and `answer` empty."""
 
     thinking: str | None
     answer: str
@@ -33,7 +33,7 @@ class Spoken:
 
 
 def split_thinking(text: str, opened: bool = False) -> Spoken:
-    """Tell what was thought from what is answered.
+    """Separate what was thought from what is answered.
 
     Args:
         text: what a model wrote, its special tokens included where they mark the channels of gpt-oss.

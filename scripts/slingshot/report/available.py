@@ -45,7 +45,7 @@ def report_available(study_folder: Path, results: Path, available: Path) -> None
 
 
 def _why_not(study: Study, folder: Path, results: ResultFiles, arm: Arm) -> str:
-    """what_is_missing, where a file that can't be read counts as missing, too."""
+    """As what_is_missing; a file that can't be read counts as missing, too."""
     try:
         return what_is_missing(study, folder, results, arm)
     except (StudyError, OSError, ValueError, LookupError, TypeError) as error:

@@ -90,7 +90,7 @@ def _column(samples: pd.DataFrame, name: str) -> list[str]:
 
 
 def _coded(values: Sequence[str]) -> dict[str, Any]:
-    """Values that repeat, as a list of the distinct ones and an index a sample."""
+    """Values that repeat, as a list of the distinct ones and an index per sample."""
     distinct = {value: index for index, value in enumerate(dict.fromkeys(values))}
     return {"values": list(distinct), "index": [distinct[value] for value in values]}
 

@@ -1,7 +1,7 @@
 """The report: everything that results/ says, as one HTML file that opens from the disk without a network.
 
-The page's texts stand in report_template/. Whatever comes from data, models or the config is escaped there by Jinja,
-and in JSON by `script_json`; the page's policy allows no script but its own two, which it knows by digest.
+The page's texts are in template/. All that comes from data, models or the config is escaped there by Jinja, and in
+JSON by `script_json`; the page's policy allows no script but its own two, which it knows by digest.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def load_embedder(card: ModelCard, settings: EmbeddingSettings, device: str) -> 
 
 @dataclass(frozen=True)
 class FittedEmbedding:
-    """slingshot.rivals.pipeline.Fitted."""
+    """A classifier of embedded texts as an arm: a slingshot.rivals.pipeline.Fitted."""
 
     embedder: Embedder
     scaler: Any

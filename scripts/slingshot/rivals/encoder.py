@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FittedEncoder:
-    """slingshot.rivals.pipeline.Fitted. `length` is the most tokens of an input."""
+    """A finetuned encoder as an arm: a slingshot.rivals.pipeline.Fitted. `length`: tokens of an input at most."""
 
     tokenizer: Any
     network: Any

@@ -92,7 +92,7 @@ class Fitted(Protocol):
     def answer(self, texts: Sequence[str]) -> Answered: ...
 
     def save(self, folder: Path) -> None:
-        """Write everything that `load` needs into an existing folder."""
+        """Write everything that `load_rival` needs into an existing folder."""
 
 
 class Rival(Protocol):

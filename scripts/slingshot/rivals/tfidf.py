@@ -142,7 +142,7 @@ def fit(
 ) -> Classifier:
     """Fit on train with the setting that does best on validation.
 
-    Of the settings whose hits on validation lie within a standard error of the most, the one of highest likelihood.
+    Of the settings whose hits on validation are within a standard error of the best, the one of highest likelihood.
 
     Raises:
         StudyError: train holds one label only.
@@ -324,7 +324,7 @@ def _fit_descent(
 
 @dataclass(frozen=True)
 class FittedTfidf:
-    """The classifier as an arm: slingshot.rivals.pipeline.Fitted."""
+    """The classifier as an arm: a slingshot.rivals.pipeline.Fitted."""
 
     classifier: Classifier
 

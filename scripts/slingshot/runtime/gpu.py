@@ -1,4 +1,4 @@
-"""The GPUs of this machine: which there are, what they hold, and whose turn it is. No torch."""
+"""The GPUs of this machine: which there are, what they hold, and which process may use them. Imports no torch."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ class Launch:
         gpus_wanted: devices that it needs; more than `gpus` is an error.
         lock: the file that no two processes may make at a time.
         log: takes all that the command prints; None: it prints where the launcher does.
-        must_stop: asked again and again: is the workflow that asked for the step gone?
-        tries: so often it is run before its failure counts; each try receives its number with --attempt.
+        must_stop: called several times a second: whether the workflow that asked for the step is gone.
+        tries: how many times it is run before its failure counts; each try receives its number with --attempt.
         attempt: number of the first try, by the workflow's own count.
     """
 

@@ -36,7 +36,7 @@ def exclusive_lock(path: Path | str, holder: str, while_waiting: Callable[[], No
 
 
 class Patience:
-    """Waits in short, uneven moments, and logs what for once per `seconds_between_lines`."""
+    """Sleeps for short random times, and logs the reason once per `seconds_between_lines`."""
 
     def __init__(self, reason: str, seconds_between_lines: float = 60) -> None:
         self._reason, self._every, self._said = reason, seconds_between_lines, -float("inf")

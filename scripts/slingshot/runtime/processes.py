@@ -39,7 +39,7 @@ class Ended:
 
 
 def watch_end(process: int) -> Callable[[], bool]:
-    """A question to ask again and again: has the process with this id ended? A zombie has."""
+    """A function that says whether the process with this id has ended, for calling again and again; a zombie has."""
     try:
         descriptor = os.pidfd_open(process)  # not fooled by a new process under an old id
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""One arm's answers on several GPUs of a machine: a process for each, every N-th sample, then one file as ever."""
+"""One arm's answers on several GPUs of a machine: a process per GPU takes every N-th sample; the files are merged."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ log = logging.getLogger("launch")
 
 
 def bring_to_present(folder: Path) -> int:
-    """Give each file and folder inside `folder` whose time stamp lies in the future the present one; how many.
+    """Set time stamps of the future, of all files and folders inside `folder`, to the present; returns how many.
 
     What is linked is left alone. Content, and so what reruns, does not change: the profile compares by content.
     """

@@ -1,4 +1,4 @@
-"""What a dry run can know to go wrong before anything has run: data, windows of prompts, devices."""
+"""Faults that a dry run can find before anything has run: in data, windows of prompts, devices."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from slingshot.study.estimate import instruction_words
 
 
 def find_faults(study: Study, folder: Path, results: Path) -> list[str]:
-    """Sentences, each on a step that cannot end well; empty where none is known to fail.
+    """One sentence per step that is known to fail; empty where none is.
 
     Args:
         folder: the study's, which paths in the config start from
@@ -119,7 +119,7 @@ def _known_of_data(results: Path) -> tuple[list[str], int]:
 
 
 def quantization_faults(study: Study) -> list[str]:
-    """Models in weights that only a GPU multiplies, on a device that is none."""
+    """Models whose quantized weights only a GPU multiplies, where hardware.device is cpu."""
     return [
         f"{name}: quantization: {model.quantization} needs a GPU, and its hardware.device is {model.hardware.device}; "
         "leave quantization out, or set unquantized_without_gpu: true"
@@ -141,7 +141,7 @@ def fp8_faults(study: Study) -> list[str]:
 
 
 def describe_devices(study: Study, arms: Sequence[str], has_gpu: bool) -> str:
-    """What to say of arms that are to run on a GPU where this machine shows none; empty where none is."""
+    """A note on arms that are to run on a GPU where this machine shows none; empty where there are no such arms."""
     wanting = [] if has_gpu else [arm for arm in arms_of(study) if arm.path in arms and _wants_gpu(study, arm)]
     if not wanting:
         return ""

@@ -10,7 +10,7 @@ from slingshot.config.study import INHERITED_BY, Study
 
 
 def scored_arms(study: Study) -> list[Arm]:
-    """The arms that are read on the test split: all but the candidates of a sweep."""
+    """The arms that are read on the test split: all but the candidates of a sweep or of prompts."""
     return [arm for arm in arms_of(study) if not arm.candidate]
 
 

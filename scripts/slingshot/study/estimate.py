@@ -1,8 +1,8 @@
 """What the model steps of a plan will cost, before any of it runs: jobs and GPU hours by design, from measured rates.
 
 Time goes by tokens: the samples a step sees, times a dialogue's tokens, over a measured rate. First come the rates of
-this study's own finished steps, then MEASURED; a rate of another model is scaled by parameters. Whatever was not
-measured is said, and hours without a rate are a question mark.
+this study's own finished steps, then MEASURED; a rate of another model is scaled by parameters. The text names each
+rate's source; a step without any rate shows a question mark for its hours.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Volume:
     tokens: float  # of a prompt on average, for a model that has no count of its own
     source: str
     by_model: dict[str, float] = field(default_factory=dict)  # counted, or with the model's own instruction
-    test_if_alike: int | None = None  # test samples that tell as much where the members of a group are alike
+    test_if_alike: int | None = None  # effective number of test samples if the members of each group are alike
 
     def tokens_of(self, model: str) -> float:
         """Tokens of a model's prompt on average, its instruction included."""
@@ -146,7 +146,7 @@ def table(study: Study, jobs: Sequence[Job], results: Path) -> str:
 
 
 def without_models(study: Study, rivals: Sequence[str], results: Path) -> str:
-    """What to say of a plan that fits rivals alone; empty where it does not even that."""
+    """The text for a plan that runs no model step: it names the rivals to fit; empty where there are none."""
     if not rivals:
         return ""
     lines = [
@@ -392,5 +392,5 @@ def in_splits(samples: Sequence[int]) -> str:
 
 
 def jobs_of(needed: Iterable[tuple[str, str | None, str | None]]) -> list[Job]:
-    """Rules with their arm and further test set as jobs; rules without an arm are left out."""
+    """Triples of rule, arm and further test set as jobs; rules without an arm are left out."""
     return [Job(rule, arm, test_set) for rule, arm, test_set in needed if arm is not None]

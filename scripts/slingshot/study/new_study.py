@@ -148,7 +148,7 @@ def find_hints(labels: Counter[str], coded: bool) -> list[str]:
             "for; put their names into the column first"
         )
     if len(labels) == 1:
-        found.append("there is one label only: nothing can be told apart; is LABEL the right column?")
+        found.append("there is one label only: there is nothing to distinguish; is LABEL the right column?")
     elif not coded and len(labels) > MOST_DISTINCT * labels.total():
         found.append(f"{len(labels):,} labels on {labels.total():,} rows: is LABEL the right column?")
     found += [] if coded else _find_sets(labels)
@@ -170,13 +170,13 @@ def _find_sets(labels: Counter[str]) -> list[str]:
 
 
 def find_split_hint(files: Sequence[Path]) -> list[str]:
-    """What to know of files named after splits: they are put together and dealt anew unless the config says else."""
+    """A note on files named after splits: they are put together and split again unless the config says otherwise."""
     named = {name: [file.name for file in files if re.search(pattern, file.name, re.I)] for name, pattern in _SPLITS}
     if not named["train"] or not named["test"]:
         return []
     paths = ", ".join(f"{name}: {found[0]}" for name, found in named.items() if found)
     return [
-        f"note: files are named after splits, and all are put together and split anew; to keep published splits set "
+        f"note: files are named after splits, and all are put together and split again; to keep published splits set "
         f"data.source.path: {{{paths}}} and data.split: {{method: source}}"
     ]
 

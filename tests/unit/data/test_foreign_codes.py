@@ -126,7 +126,7 @@ def test_a_column_of_icd9_is_refused_though_some_codes_could_be_icd10(tmp_path: 
 
 def test_a_column_known_by_its_categories_alone_is_refused(tmp_path: Path) -> None:
     codes = ["E11.90", "I10.00", "J18.99"] * 10 + ["A04.7"] * 10
-    with pytest.raises(StudyError, match=r"30 of 40 codes are not in ICD-10-CM 2026 .* only their first three signs"):
+    with pytest.raises(StudyError, match=r"30 of 40 codes are not in ICD-10-CM 2026 .* their first three characters"):
         run(tmp_path, codes, level="category", max_dropped_share=0.05)
 
 

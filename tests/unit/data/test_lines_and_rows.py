@@ -89,7 +89,7 @@ def test_a_header_that_comes_again_is_no_row(tmp_path: Path) -> None:
 def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "LONGEST_LINE", 1000)
     written(tmp_path / "a.csv.gz", gzip.compress(b"text,label\n" + b"x" * 5000))
-    with pytest.raises(StudyError, match=r"a.csv.gz, line 2 has more than 1,000 signs: is it a table at all"):
+    with pytest.raises(StudyError, match=r"a.csv.gz, line 2 has more than 1,000 characters: is it a table at all"):
         read(tmp_path / "a.csv.gz")
 
 

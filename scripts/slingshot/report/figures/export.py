@@ -47,7 +47,7 @@ def write_figures(figures: Sequence[Figure], folder: Path | str) -> list[Path]:
     except Exception as error:  # a browser fails in its own ways, and the page is written already
         words = " ".join(str(error).split())[:200] or type(error).__name__
         log.warning("%s: no SVG files, as %s failed (%s); the report itself is complete", folder, browser, words)
-        for process in set(_descendants(os.getpid())) - before:  # a browser that hangs heeds nothing less
+        for process in set(_descendants(os.getpid())) - before:  # a browser that hangs ignores a SIGTERM
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         return []

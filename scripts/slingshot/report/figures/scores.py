@@ -84,7 +84,7 @@ def plot_levels(
     """One row per arm, from below, one symbol per level; an arm may lack levels."""
     traces = []
     for place, level in enumerate(levels):
-        # Levels of an arm are staggered, so that intervals which overlap can be told apart.
+        # Levels of an arm are staggered, so that overlapping intervals stay readable.
         shift = 0.2 * ((len(levels) - 1) / 2 - place)
         having = [(row + shift, arm, scores[arm][level]) for row, arm in enumerate(scores) if level in scores[arm]]
         traces.append(level_trace(level, having))

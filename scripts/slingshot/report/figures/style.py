@@ -1,6 +1,6 @@
 """What the report's figures share: their record, colours, layout and the escaping of texts.
 
-Colours and symbols tell kinds of arms apart on a light and on a dark ground, in print and to the colour-blind
+Colours and symbols distinguish kinds of arms on a light and on a dark ground, in print and for the colour-blind
 (after Okabe and Ito 2008); no figure needs colour alone. Texts from data and models are escaped, as Plotly reads
 some HTML.
 """
@@ -20,7 +20,7 @@ import plotly.graph_objects as go
 from slingshot.artifacts.comparison import ArmSummary
 from slingshot.report.formats import number
 
-# One meaning a colour: the hue is an arm's kind, its shade the arm, in every figure. What is no arm is neutral.
+# One meaning per colour: the hue is an arm's kind, its shade the arm, in every figure. What is no arm is neutral.
 COLORS = {
     "llm": "#2f75b5",
     "slm": "#d1580b",
@@ -101,7 +101,7 @@ def layout_of(height: int, **settings: Any) -> go.Layout:
 
 
 def plot_of(traces: Iterable[Any], layout: go.Layout) -> go.Figure:
-    """A figure whose traces bear names of their own: else Plotly gives them random ones."""
+    """A figure whose traces have fixed ids: Plotly would give them random ones."""
     plot = go.Figure(data=list(traces), layout=layout)
     for index, trace in enumerate(plot.data):
         trace.uid = f"trace{index}"
@@ -153,7 +153,7 @@ class ArmStyle:
 
 
 def styles_of(arms: Sequence[ArmSummary]) -> dict[str, ArmStyle]:
-    """Arm to its style: three shades and four dashes tell twelve arms of one kind apart."""
+    """Arm to its style: three shades and four dashes distinguish twelve arms of one kind."""
     styles: dict[str, ArmStyle] = {}
     count: Counter[str] = Counter()
     for arm in arms:
