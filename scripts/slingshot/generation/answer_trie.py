@@ -1,7 +1,7 @@
 """Which answers may be given: a trie over token ids, as arrays that a device can walk without asking the host.
 
 Node 0 is the root. A path from the root spells one label's answer, its end token included, so that a code that is
-the beginning of another (E11, E119) is told apart by where it ends.
+the beginning of another (E11, E119) differs from it by its end token.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Answers that were paid for once: one SQLite file per model, shared by its arms and by processes that run at once."""
+"""Computed answers, kept: one SQLite file per model, shared by its arms and by processes that run at the same time."""
 
 from __future__ import annotations
 

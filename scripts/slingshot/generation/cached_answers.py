@@ -97,7 +97,7 @@ def answer_all(
     """
     known = {} if force else cache.get(key for named in keys.values() for key in named)
     samples = len(keys["free"])
-    missing: dict[tuple[str, ...], dict[str, int]] = {}  # parts that are lacking to the samples that lack them
+    missing: dict[tuple[str, ...], dict[str, int]] = {}  # missing parts to the samples that miss them
     for index in range(samples):
         lacking = tuple(part for part in keys if keys[part][index] not in known)
         alike = missing.get(lacking, {})

@@ -30,7 +30,7 @@ SHORTEST_SHARED_PREFIX = 16
 
 @dataclass(frozen=True)
 class Network:
-    """A causal language model, taken apart: what turns ids into hidden states, and those into logits."""
+    """A causal language model in its parts: what turns ids into hidden states, and what turns those into logits."""
 
     model: PreTrainedModel
     decoder: Any
@@ -134,7 +134,7 @@ def take_apart(model: PreTrainedModel) -> Network:
 
 
 def _logit_factor(config: Any) -> float | None:
-    """What Granite (which divides) and Cohere multiply their logits with; None: they stay as they are."""
+    """The factor of the logits in Granite (the inverse of its divisor) and Cohere; None in other families."""
     if getattr(config, "logits_scaling", None):
         return 1 / float(config.logits_scaling)
     scale = getattr(config, "logit_scale", None)
@@ -199,7 +199,7 @@ def make_engine(
 
 
 def plan_groups(needs: Sequence[int], which: Sequence[int], sizes: Sizes) -> list[list[int]]:
-    """Deal prompts, in their order, to groups that the pool holds and that are about equally large.
+    """Distribute prompts, in their order, over groups of about equal size that the pool holds.
 
     Args:
         needs: rows of the pool that each prompt needs.

@@ -1,4 +1,4 @@
-"""Predictions of runs that ended: asked for once more, they come without a tokenizer, torch or a model.
+"""Predictions of finished runs: the same run again returns them without a tokenizer, torch or a model.
 
 The cache of answers has a key per prompt, and prompts have to be made to know them: that costs the imports of
 transformers and torch. A finished run is kept beside them under the digest of all that its predictions depend on.
@@ -15,7 +15,7 @@ from slingshot.artifacts.predictions import Prediction
 from slingshot.artifacts.records import StepRecord
 from slingshot.generation.cache import PredictionCache
 
-# What a record says of its answers, however they were come by.
+# What a record says of its answers, whether they were computed or kept.
 KEPT = ("notes", "warnings", "dtype", "answers_key")
 
 

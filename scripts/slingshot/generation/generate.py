@@ -1,6 +1,6 @@
 """Answers of a model to prompts: greedy, each sample on its own, as fast as the device and its memory allow.
 
-Two ways lead to the same answers. The packed one (packed_generation) takes every model whose attention transformers
+Two ways lead to the same answers. The packed one (engine.py) takes every model whose attention transformers
 lets us supply; the plain one is transformers' own `generate` over batches of similar length, for everything else.
 """
 

@@ -96,7 +96,7 @@ def _continuously(
     sizes: packed_generation.Sizes,
     stats: GenerationStats,
 ) -> Iterator[Answers]:
-    """Long free answers, one place after the other; `waiting` loses what is answered, or keeps what memory denied."""
+    """Long free answers, one place after the other; `waiting` loses what is answered and keeps what did not fit."""
     steps = decoding.max_new_tokens
     stats.token_budget = sizes.row_tokens
     try:

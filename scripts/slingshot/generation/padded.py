@@ -36,7 +36,7 @@ def generate_padded(
 ) -> Iterator[Answers]:
     """Answer by transformers' generate, longest prompts first; a batch that does not fit is halved."""
     if model.device.type == "cuda":
-        torch.backends.cuda.enable_cudnn_sdp(False)  # it makes a plan for every new shape
+        torch.backends.cuda.enable_cudnn_sdp(False)  # cuDNN makes a plan for every new shape
     budget = halved(memory.token_budget or _plain_budget(model), memory.attempt)
     stats.token_budget = budget
     waiting = _batches(prompts, decoding.max_new_tokens, budget)

@@ -1,4 +1,4 @@
-"""Predictions from what a model decoded: text out of tokens, labels out of text."""
+"""Predictions from what a model decoded: tokens to text, text to labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory of the device that a step runs on: how much of it may be taken, is free, was taken; the way into it."""
+"""The memory of the device that a step runs on: its limit, what is free, the peak; and copies to the device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def limit_memory(device: torch.device, memory_gb: float | None) -> None:
-    """Let this process take no more than `memory_gb` (10^9 bytes) of a GPU: a stand-in for a smaller card."""
+    """Let this process take no more than `memory_gb` (10^9 bytes) of a GPU, as if it were a smaller card."""
     if device.type == "cuda" and memory_gb is not None:
         index = torch.cuda.current_device() if device.index is None else device.index
         total = torch.cuda.get_device_properties(index).total_memory
@@ -37,8 +37,8 @@ def release_memory(device: torch.device | str) -> None:
 
 
 def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """A copy on the device. The way to a GPU leads through pinned memory, else the copy would wait for all that the
-    GPU still has to do.
+    """A copy on the device. To a GPU it goes through pinned memory, since a copy from pageable memory waits for all
+    work that is queued there.
     """
     if torch.device(device).type != "cuda" or tensor.is_cuda:
         return tensor.to(device)

@@ -1,4 +1,4 @@
-"""Is a folder a whole model that transformers reads as it was stored? Judged from the files alone, without torch."""
+"""Whether a folder holds a whole model that transformers reads as it was stored, by its files alone, without torch."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _PURE = ("GGUFReader", "get_tensor_name_map")  # transformers imports them from 
 
 @contextmanager
 def parsed_once() -> Iterator[None]:
-    """Within the block what transformers asks of a GGUF again is remembered."""
+    """Within the block transformers parses a GGUF and makes its table of tensor names once."""
     import gguf
 
     own = {name: getattr(gguf, name) for name in _PURE}

@@ -168,7 +168,8 @@ def _from_pretrained(
     return model, loaded
 
 
-# Heads over a network's hidden states that are drawn anew where a task of its own follows, and pools that it may lack.
+# Heads over hidden states, which are drawn at random where a network gets a task of its own, and poolers, which it may
+# lack.
 _HEADS = re.compile(r"(^|\.)(pooler|classifier|pre_classifier|score|head)\.")
 
 

@@ -1,4 +1,4 @@
-"""LoRA adapters as files in peft's format, and folding one into its base model's weights, where it costs nothing."""
+"""LoRA adapters as files in peft's format, and merging one into its base model's weights, where it costs no time."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _merge_into_experts(model: PreTrainedModel, weight: str, down: Tensor, up: T
 def note_of_other_weights(folder: Path, quantization: str) -> str | None:
     """A note where an adapter was trained on weights quantized otherwise than those that it is put on; None: alike.
 
-    What it learned to make up for, the other weights do not have.
+    The adapter compensates for the quantization error of the weights that it was trained on, which the others lack.
     """
     weights = trained_on(folder)
     if weights in (None, "none", quantization):

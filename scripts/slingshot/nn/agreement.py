@@ -1,4 +1,4 @@
-"""Whether our way through a network computes what the network's own forward does: looked at before it is trusted.
+"""Whether our way through a network computes what the network's own forward does, compared before it is used.
 
 Two orders of the same sums differ. By how much, the network itself says: its own logits of a sequence are held against
 its own logits of the same sequence in a padded batch, and of embeddings that differ in their last bit (a processor may
@@ -21,7 +21,8 @@ from slingshot.nn.supported_layers import window_of
 
 TIMES_NOISE = 2
 
-# What is allowed at least, where rounding happens to move little; and at most, however noisy the network is.
+# Bounds of the allowed distance: not less, as rounding may happen to move little, and not more, however noisy the
+# network is.
 _LEAST = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 5e-3, torch.bfloat16: 3e-2}
 _MOST = 0.15
 

@@ -1,9 +1,9 @@
 """Low-rank adapters on the experts of a mixture that lie in one tensor, (experts, out, in), as peft adapts parameters.
 
 Each expert e gets W_e + s B_e A_e. The sum is made whenever the layer reads its weights, so it costs memory and time
-for all experts, also for those that no token meets; and there is no dropout, which cannot be told apart from W there.
-In files the factors lie as peft's `target_parameters` reads them: A (experts * rank, in), rows of one expert together;
-B (out, rank * experts), the experts innermost.
+for all experts, also for those that no token meets; and there is no dropout, as the adapter's part of the product is
+not computed apart from that of W. In files the factors lie as peft's `target_parameters` reads them: A (experts * rank,
+in), rows of one expert together; B (out, rank * experts), the experts innermost.
 """
 
 from __future__ import annotations

@@ -195,8 +195,8 @@ def _last_layers(model: PreTrainedModel, count: int) -> tuple[str, ...]:
 
 
 def _is_linear(module: nn.Module) -> bool:
-    """A linear layer that computes nothing else: torch's own, one of bitsandbytes, or a family's that multiplies by
-    its weight in its own words. A router may inherit from nn.Linear, too, and return something else."""
+    """Whether a module is a linear layer and nothing more: torch's own, one of bitsandbytes, or a family's class
+    that multiplies by its weight. A router may inherit from nn.Linear, too, and return something else."""
     if not isinstance(module, nn.Linear):
         return False
     if type(module).forward is nn.Linear.forward or type(module).__module__.startswith("bitsandbytes."):

@@ -23,7 +23,7 @@ class NetworkSizes:
 
 
 def sizes_of(config: Any) -> NetworkSizes:
-    """Read a config of transformers; what it does not say is what its family takes for granted."""
+    """Read a config of transformers; what it leaves out has its family's usual value."""
     config = config.get_text_config()
     hidden = _first(config, "hidden_size", "n_embd", "d_model") or 0
     heads = _first(config, "num_attention_heads", "n_head", "num_heads") or 1

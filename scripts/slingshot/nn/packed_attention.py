@@ -47,7 +47,7 @@ def unsupported(model: PreTrainedModel, longest: int) -> str | None:
 
 
 def use_packed_attention(model: PreTrainedModel) -> None:
-    """Make the model's attention the packed one; `own_attention` undoes it for a while."""
+    """Make the model's attention the packed one; `attending_by` puts another in its place within a block."""
     AttentionInterface.register(NAME, _packed_attention)
     model.set_attn_implementation(NAME)
 

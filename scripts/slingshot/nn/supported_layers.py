@@ -1,4 +1,4 @@
-"""Which models our attention can stand in for: all of whose layers attend, to everything before or to a window of it,
+"""Which models our attention can replace: those whose layers all attend to every earlier token or to a window of them,
 and pass nothing to their attention that ours does not know."""
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class UnknownAttentionArgumentError(StudyError):
 
 
 def unsupported_layers(model: PreTrainedModel, longest: int) -> str | None:
-    """Why our attention cannot stand in for this model's with sequences of up to `longest` tokens; None: it can."""
+    """Why our attention cannot replace this model's for sequences of up to `longest` tokens; None: it can."""
     config = model.config.get_text_config()
     if not getattr(model, "_supports_attention_backend", False):
         return "its attention cannot be replaced"

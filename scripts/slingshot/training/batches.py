@@ -31,7 +31,7 @@ class Packed:
     """A micro-batch: sequences laid end to end, the last of them possibly filler that nothing learns from.
 
     `scored` are the positions whose next token is learned, `targets` those next tokens, `owner` the index of the
-    sample that each belongs to. `row_keys` seed dropout, one per token: see lora.keep_mask.
+    sample that each belongs to. `row_keys` seed dropout, one per token: see nn.lora.keep_mask.
     """
 
     sample_ids: tuple[str, ...]

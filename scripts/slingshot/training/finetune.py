@@ -1,7 +1,7 @@
 """The finetuning recipe, from top to bottom: LoRA on completions, packed, restartable.
 
-`finetune` reads like the story that it is. Its result depends on the spec and the input files alone: how many tokens
-go at once, on how many processes and how often the run was killed change at most the rounding of sums.
+Read `finetune` first: it calls the other parts in order. Its result depends on the spec and the input files alone: how
+many tokens go at once, on how many processes and how often the run was killed change at most the rounding of sums.
 """
 
 from __future__ import annotations
@@ -368,7 +368,7 @@ def answer_greedily(
 
 @contextmanager
 def catch_termination() -> Iterator[Callable[[], bool]]:
-    """Turn SIGTERM (a scheduler's warning) into a wish to stop, heard between two steps."""
+    """Let SIGTERM (a scheduler's warning) stop the training between two steps: yields whether one has arrived."""
     told: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
     try:

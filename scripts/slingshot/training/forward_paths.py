@@ -1,7 +1,7 @@
-"""Which way a micro-batch takes through a model: the fastest that the model allows and that computes what it computes.
+"""Which way a micro-batch takes through a model: the fastest that the model allows and that gives the model's logits.
 
 1. merged layers, compiled (fused_layers): families of the Llama kind, on a GPU;
-2. transformers' own forward with packed attention: whatever lets its attention be replaced, and every CPU;
+2. transformers' own forward with packed attention: models whose attention can be replaced, and every CPU;
 3. transformers' own forward, a sequence at a time: everything else.
 
 All three give the same logits but for rounding, adapters and their dropout included. Before the first two are taken,

@@ -1,4 +1,4 @@
-"""The samples that a finetune learns from and is judged by: chosen, cut to their window, put in tokens."""
+"""The samples that a finetune learns from and is judged by: chosen, cut to their window, tokenized."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class SplitRow(TypedDict):
 
 
 class SampleEncoder(Protocol):
-    """What this module needs of prompts.Prompter."""
+    """What this module needs of prompting.prompter.Prompter."""
 
     @property
     def end_ids(self) -> list[int]: ...

@@ -59,7 +59,7 @@ class Trainer:
     steps: int
     budget_is_free: bool = False  # the token budget was neither set nor halved by an earlier attempt
     recomputed: float = 0  # share of activations that the backward pass redoes: less memory, more time
-    graphs: StepGraphs | None = None  # micro-batches as CUDA graphs, where launching kernels is the time
+    graphs: StepGraphs | None = None  # micro-batches as CUDA graphs, where launching kernels takes most of the time
     started: float = field(default_factory=time.monotonic)  # when this process began its work
     ahead: tuple[tuple[list[Sample], int, int], list[Packed]] | None = None  # batch, epoch, budget: its micro-batches
 

@@ -1,4 +1,5 @@
-"""A micro-batch's forward and backward pass as one CUDA graph, for networks so small that launches are the time.
+"""A micro-batch's forward and backward pass as one CUDA graph, for networks so small that launching kernels takes
+most of the time.
 
 A graph has fixed shapes, and micro-batches do not: each is padded to a bucket of tokens (at most an eighth more),
 sequences and scored tokens. The padding is sequences of their own that no sample sees and a loss that counts nothing,
@@ -26,7 +27,7 @@ from slingshot.training.loss import add_gradients, token_losses
 
 log = logging.getLogger(__name__)
 
-LAUNCH_BOUND = 0.8  # share of a micro-batch's time after which a host that is still launching is what is waited for
+LAUNCH_BOUND = 0.8  # share of a micro-batch's time: where launching takes longer, the device waits for the host
 
 MOST_GRAPHS = 24  # buckets; the rest runs the plain way
 

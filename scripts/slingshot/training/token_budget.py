@@ -1,4 +1,4 @@
-"""How many tokens a micro-batch may have: from free memory and a measured probe, not from luck."""
+"""How many tokens a micro-batch may have, from free memory and measured probe steps."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ DETERMINISTIC_BUDGET = 8192  # the same on every card, since how samples are pac
 
 
 def find_token_budget(trainer: Trainer, job: FinetuneJob) -> int:
-    """Tokens a micro-batch: what was asked for, else what two probe steps and the free memory say."""
+    """Tokens per micro-batch: what was asked for, else what two probe steps and the free memory say."""
     longest = longest_of(trainer.samples, trainer.validation)
     device = trainer.workers.device
     if job.token_budget is not None:
@@ -139,7 +139,7 @@ def graphs_where_launches_dominate(trainer: Trainer) -> StepGraphs | None:
     try:  # more tokens are more work for as many launches: where few keep the device busy, many do
         most = min(trainer.token_budget, trainer.recipe.batch_size * longest)
         bound = all(step_waits_for_launches(trainer, tokens) for tokens in sorted({longest, most}))
-    except torch.cuda.OutOfMemoryError:  # a step that needs more than there is finds its own way out
+    except torch.cuda.OutOfMemoryError:  # the training step itself handles an error like this
         release_memory(device)
         return None
     return StepGraphs(trainer.path, trainer.dropout, trained_parameters(trainer), longest) if bound else None
