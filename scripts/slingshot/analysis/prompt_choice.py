@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from slingshot.analysis.set_scores import micro_f1_values
 from slingshot.artifacts.layout import ResultFiles
-from slingshot.artifacts.predictions import Prediction, read_predictions
+from slingshot.artifacts.predictions import Prediction, is_right, read_predictions
 from slingshot.config.specs import ChoosePromptSpec
 from slingshot.core.errors import StudyError
 from slingshot.core.files import write_json
@@ -34,6 +34,6 @@ def choose_prompt(spec: ChoosePromptSpec, results: ResultFiles, arm: str) -> Non
 
 def _score(predictions: Sequence[Prediction]) -> float:
     if predictions[0].labels is None:
-        return sum(prediction.code == prediction.label for prediction in predictions) / len(predictions)
+        return sum(map(is_right, predictions)) / len(predictions)
     truths, answers = [each.labels or [] for each in predictions], [each.codes for each in predictions]
     return float(micro_f1_values(truths, answers).mean())

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from slingshot.analysis.designs import Scored
+from slingshot.analysis.ensemble import has_candidates
 from slingshot.analysis.groups import Correct, Groups
 from slingshot.analysis.outcomes import Outcome
 from slingshot.analysis.scoring import FREQUENCIES, proportion, span
@@ -30,12 +31,8 @@ def selective_of(outcomes: Sequence[Outcome], statistics: Statistics, groups: Gr
             groups,
         )
         for outcome in outcomes
-        if outcome.validation and _rank(outcome.validation) and _rank(outcome.predictions)
+        if outcome.validation and has_candidates(outcome.validation) and has_candidates(outcome.predictions)
     ]
-
-
-def _rank(predictions: Sequence[object]) -> bool:
-    return any(getattr(prediction, "candidates", ()) for prediction in predictions)
 
 
 def frequency_groups(

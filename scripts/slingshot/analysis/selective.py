@@ -10,21 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from slingshot.analysis.groups import Groups
+from slingshot.analysis.groups import Correct, Floats, Groups
 from slingshot.analysis.scoring import proportion
 from slingshot.artifacts.predictions import Prediction
 from slingshot.artifacts.rivalry import CoveragePoint, SelectiveCoding
 
 CURVE_POINTS = 100
 
-Floats = NDArray[np.float64]
 
-Flags = NDArray[np.bool_]
-
-
-def certainty(predictions: Sequence[Prediction]) -> tuple[Floats, Flags]:
+def certainty(predictions: Sequence[Prediction]) -> tuple[Floats, Correct]:
     """Each sample's probability of the best candidate (0 without one), and whether that is the label: (samples,)."""
     best = [prediction.candidates[0] if prediction.candidates else None for prediction in predictions]
     probability = np.array([np.exp(one.log_probability) if one else 0.0 for one in best])
@@ -32,7 +27,7 @@ def certainty(predictions: Sequence[Prediction]) -> tuple[Floats, Flags]:
     return probability, np.array(right, dtype=bool)
 
 
-def fitted_threshold(probability: Floats, right: Flags, wanted: float) -> float | None:
+def fitted_threshold(probability: Floats, right: Correct, wanted: float) -> float | None:
     """The lowest probability at which those at least as likely are right as often as wanted; None: there is none.
 
     >>> fitted_threshold(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, True, False, True]), 0.75)
@@ -46,7 +41,7 @@ def fitted_threshold(probability: Floats, right: Flags, wanted: float) -> float 
     return float(sorted_probability[reached[-1]]) if len(reached) else None
 
 
-def curve_of(probability: Floats, right: Flags) -> list[CoveragePoint]:
+def curve_of(probability: Floats, right: Correct) -> list[CoveragePoint]:
     """Coverage and precision over all thresholds, from the surest sample on; equal probabilities come together."""
     order = np.argsort(-probability, kind="stable")
     precision = np.cumsum(right[order]) / np.arange(1, len(order) + 1)

@@ -33,10 +33,6 @@ from slingshot.report.formats import MISSING, count, difference, number, percent
 SERVED = 1_000  # dialogues that the cost of an arm is reckoned for
 
 
-def _score(arm: ArmSummary) -> Score:
-    return arm.score
-
-
 def learning_curves(comparison: Comparison, designs: DesignFindings) -> Figure | None:
     """The estimand over train size with the fitted curves; arms without training lie across as bands."""
     if not designs.curves:
@@ -52,7 +48,7 @@ def learning_curves(comparison: Comparison, designs: DesignFindings) -> Figure |
     layout = layout_of(
         460,
         showlegend=True,
-        shapes=[shape for arm in untrained for shape in _band(_score(arm), styles[arm.arm].color)],
+        shapes=[shape for arm in untrained for shape in _band(arm.score, styles[arm.arm].color)],
         annotations=[_band_label(arm) for arm in untrained],
     )
     sizes = sorted({point.train_samples for curve in designs.curves for point in curve.points})
@@ -116,7 +112,7 @@ def _band_label(arm: ArmSummary) -> dict[str, Any]:
         "xref": "paper",
         "x": 0.005,
         "xanchor": "left",
-        "y": 100 * _score(arm).value,
+        "y": 100 * arm.score.value,
         "yanchor": "bottom",
         "text": plain(arm.arm),
         "showarrow": False,
@@ -144,13 +140,13 @@ def interaction(comparison: Comparison, designs: DesignFindings) -> Figure | Non
         traces.append(
             go.Scatter(
                 x=[shift, 1 + shift],
-                y=[100 * _score(arm).value for arm in ends],
-                error_y=error_bars([_score(arm) for arm in ends]),
+                y=[100 * arm.score.value for arm in ends],
+                error_y=error_bars([arm.score for arm in ends]),
                 mode="lines+markers",
                 name=f"{plain(gain.model)}{size}",
                 line=style_of_model(gain.model, comparison.arms).line(),
                 marker={"size": 10, "symbol": ["square", "circle"]},
-                text=[f"<b>{plain(arm.arm)}</b><br>{arm.measure} {with_interval(_score(arm))} %" for arm in ends],
+                text=[f"<b>{plain(arm.arm)}</b><br>{arm.measure} {with_interval(arm.score)} %" for arm in ends],
                 hovertemplate="%{text}<extra></extra>",
             )
         )
@@ -160,8 +156,8 @@ def interaction(comparison: Comparison, designs: DesignFindings) -> Figure | Non
     rows = [
         [
             gain.model,
-            with_interval(_score(arms[gain.untrained])),
-            with_interval(_score(arms[gain.finetuned])),
+            with_interval(arms[gain.untrained].score),
+            with_interval(arms[gain.finetuned].score),
             difference(gain.difference),
         ]
         for gain in designs.gains
@@ -263,7 +259,7 @@ def pareto(comparison: Comparison, unit: str) -> Figure | None:
         [
             f"{arm.arm} ({unit_of(arm.cost)})" if mixed else arm.arm,
             number(costs[arm.arm]),
-            with_interval(_score(arm)),
+            with_interval(arm.score),
             "yes" if arm.arm in names else "",
         ]
         for arm in sorted(known, key=lambda arm: costs[arm.arm])
@@ -294,8 +290,8 @@ def total_seconds(arm: ArmSummary) -> float | None:
 def front_of(arms: Sequence[ArmSummary], costs: dict[str, float]) -> list[ArmSummary]:
     """Arms than which no other costs less and scores at least as high (Pareto's front), by rising cost."""
     front: list[ArmSummary] = []
-    for arm in sorted(arms, key=lambda arm: (costs[arm.arm], -_score(arm).value)):
-        if not front or _score(arm).value > _score(front[-1]).value:
+    for arm in sorted(arms, key=lambda arm: (costs[arm.arm], -arm.score.value)):
+        if not front or arm.score.value > front[-1].score.value:
             front.append(arm)
     return front
 
@@ -303,7 +299,7 @@ def front_of(arms: Sequence[ArmSummary], costs: dict[str, float]) -> list[ArmSum
 def _front_line(front: Sequence[ArmSummary], costs: dict[str, float], of: str) -> go.Scatter:
     return go.Scatter(
         x=[costs[arm.arm] for arm in front],
-        y=[100 * _score(arm).value for arm in front],
+        y=[100 * arm.score.value for arm in front],
         mode="lines",
         name=f"Pareto front{of}",
         line={"color": AXIS, "width": 1.5, "dash": "dot", "shape": "hv"},
@@ -316,8 +312,8 @@ def _costed(arms: Sequence[ArmSummary], costs: dict[str, float], styles: Mapping
     kind, finetuned = arms[0].kind, arms[0].finetuned
     return go.Scatter(
         x=[costs[arm.arm] for arm in arms],
-        y=[100 * _score(arm).value for arm in arms],
-        error_y=error_bars([_score(arm) for arm in arms]) | {"color": COLORS[kind]},
+        y=[100 * arm.score.value for arm in arms],
+        error_y=error_bars([arm.score for arm in arms]) | {"color": COLORS[kind]},
         mode="markers",
         name=group_name(kind, finetuned),
         marker={
@@ -327,7 +323,7 @@ def _costed(arms: Sequence[ArmSummary], costs: dict[str, float], styles: Mapping
         },
         text=[
             f"<b>{plain(arm.arm)}</b><br>{number(costs[arm.arm])} {unit_of(arm.cost)} s"
-            f"<br>{arm.measure} {with_interval(_score(arm))} %"
+            f"<br>{arm.measure} {with_interval(arm.score)} %"
             for arm in arms
         ],
         hovertemplate="%{text}<extra></extra>",
@@ -340,7 +336,7 @@ def _name_beside(arm: ArmSummary, costs: dict[str, float]) -> dict[str, Any]:
     left = math.log10(costs[arm.arm]) < low + (high - low) / 3
     return {
         "x": math.log10(costs[arm.arm]),
-        "y": 100 * _score(arm).value,
+        "y": 100 * arm.score.value,
         "xshift": 8 if left else -8,
         "yshift": 8,
         "xanchor": "left" if left else "right",

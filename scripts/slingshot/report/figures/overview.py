@@ -81,17 +81,13 @@ def size_against_score(comparison: Comparison, unit: str) -> Figure:
     measure = comparison.measure
     layout.yaxis.update(title=f"{measure}, %", rangemode="tozero")
     rows = [
-        [arm.arm, arm.size or MISSING, with_interval(_score(arm)), count(_score(arm).n), number(costs[arm.arm])]
+        [arm.arm, arm.size or MISSING, with_interval(arm.score), count(arm.score.n), number(costs[arm.arm])]
         for arm in arms
     ]
     columns = ["Arm", "Parameters", f"{sentence_case(measure)}, %", "n", f"{unit} s per 1,000 dialogues"]
-    texts = [f"{arm.arm}{f' ({arm.size})' if arm.size else ''}: {with_interval(_score(arm))}." for arm in arms]
+    texts = [f"{arm.arm}{f' ({arm.size})' if arm.size else ''}: {with_interval(arm.score)}." for arm in arms]
     alt = f"{sentence_case(measure)} in percent over model size. {' '.join(texts)}"
     return Figure("size_against_score", plot_of(traces, layout), alt, Table(columns, rows))
-
-
-def _score(arm: ArmSummary) -> Any:
-    return arm.score
 
 
 def _dodged(arms: Sequence[ArmSummary]) -> dict[str, float]:
@@ -123,14 +119,14 @@ def _markers(
     known = [costs[arm.arm] for arm in arms]
     texts = [
         f"<b>{plain(arm.arm)}</b><br>{plain(arm.name)}, {plain(arm.size)}"
-        f"<br>{arm.measure} {with_interval(_score(arm))} %, n = {count(_score(arm).n)}"
+        f"<br>{arm.measure} {with_interval(arm.score)} %, n = {count(arm.score.n)}"
         f"<br>{number(cost)} {unit} s per 1,000 dialogues"
         for arm, cost in zip(arms, known, strict=True)
     ]
     return go.Scatter(
         x=[places[arm.arm] for arm in arms],
-        y=[100 * _score(arm).value for arm in arms],
-        error_y=error_bars([_score(arm) for arm in arms]) | {"color": COLORS[kind]},  # one colour per trace in Plotly
+        y=[100 * arm.score.value for arm in arms],
+        error_y=error_bars([arm.score for arm in arms]) | {"color": COLORS[kind]},  # one colour per trace in Plotly
         mode="markers",
         name=group_name(kind, finetuned),
         marker={
@@ -168,16 +164,16 @@ def _arm_labels(arms: Sequence[ArmSummary], places: Mapping[str, float], beaten:
     A thin line leads from each name to its marker.
     """
     low, high = _size_range(arms)
-    top = max((100 * _score(arm).high for arm in arms), default=100)
+    top = max((100 * arm.score.high for arm in arms), default=100)
     labels = []
     for cluster in _clusters(arms, 0.16 * (high - low)):
-        cluster = sorted(cluster, key=lambda arm: -_score(arm).value)
+        cluster = sorted(cluster, key=lambda arm: -arm.score.value)
         column = math.log10(max(places[arm.arm] for arm in cluster)) + 0.045 * (high - low)
-        heights = _spread([100 * _score(arm).value for arm in cluster], 0.05 * top)
+        heights = _spread([100 * arm.score.value for arm in cluster], 0.05 * top)
         labels += [
             {
                 "x": math.log10(places[arm.arm]),
-                "y": 100 * _score(arm).value,
+                "y": 100 * arm.score.value,
                 "ax": column,
                 "ay": height,
                 "axref": "x",
@@ -220,7 +216,7 @@ def _spread(wanted: Sequence[float], gap: float) -> list[float]:
 
 def _unsized_band(arm: ArmSummary, color: str) -> list[dict[str, Any]]:
     """A line and its interval across the plot: an arm that has no size."""
-    score = _score(arm)
+    score = arm.score
     across = {"xref": "paper", "x0": 0, "x1": 1, "yref": "y", "layer": "below"}
     low, middle, high = 100 * score.low, 100 * score.value, 100 * score.high
     return [
@@ -233,7 +229,7 @@ def _unsized_label(arm: ArmSummary, beaten: Set[str]) -> dict[str, Any]:
     return {
         "xref": "paper",
         "x": 0.005,
-        "y": 100 * _score(arm).value,
+        "y": 100 * arm.score.value,
         "yanchor": "bottom",
         "xanchor": "left",
         "text": plain(_named(arm, beaten) + (" (size unknown)" if arm.kind in ("llm", "slm") else "")),
