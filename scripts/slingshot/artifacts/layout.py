@@ -11,6 +11,8 @@ from slingshot.config.arms import Arm
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_SETTINGS = "adapter_config.json"
 
+PIPELINE = "pipeline.json"  # of a rival's files, which rival wrote them
+
 
 @dataclass(frozen=True)
 class ArmFiles:
@@ -46,7 +48,7 @@ class ArmFiles:
     @property
     def pipeline(self) -> Path:
         """Says which rival wrote `fitted`, with its labels and settings."""
-        return self.fitted / "pipeline.json"
+        return self.fitted / PIPELINE
 
     @property
     def export(self) -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from slingshot.artifacts.labels import read_labels
+from slingshot.artifacts.layout import PIPELINE
 from slingshot.artifacts.model_card import read_model_card
 from slingshot.artifacts.predictions import Prediction, is_right, write_predictions
 from slingshot.artifacts.records import StepRecord, timed
@@ -23,7 +24,6 @@ from slingshot.core.files import write_json, write_jsonl
 from slingshot.core.hashing import digest_of_file, digest_of_text
 from slingshot.data.splitting import stratified_order
 from slingshot.rivals.pipeline import (
-    PIPELINE,
     Answered,
     FitJob,
     Fitted,

@@ -17,14 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
+from slingshot.artifacts.layout import PIPELINE
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.artifacts.predictions import Candidate, Prediction, in_one_text, ranked, set_fields
 from slingshot.artifacts.records import Record, describe_fault
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
 from slingshot.rivals.set_answers import SetRule, answered_sets, indicators_of
-
-PIPELINE = "pipeline.json"
 
 
 @dataclass(frozen=True)

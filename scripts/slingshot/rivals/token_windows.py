@@ -20,6 +20,10 @@ TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 131_072}  # padding included
 
 RESERVED_POSITIONS = 2  # RoBERTa and its kin count positions from 2
 
+GAP = " ... "  # in the place of a text's middle
+
+GAP_TOKENS = 4  # that GAP takes at most in our families
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -92,12 +96,6 @@ def without_middle(tokenizer: PreTrainedTokenizerBase, text: str, length: int) -
     head, tail = (room + 1) // 2, room // 2
     ending = text[offsets[-tail][0] :] if tail else ""
     return f"{text[: offsets[head - 1][1]]}{GAP}{ending}", True
-
-
-GAP, GAP_TOKENS = (
-    " ... ",
-    4,
-)  # in the place of the middle; at most 4 tokens in our families
 
 
 def batches_by_length(rows: Sequence[Sequence[int]], tokens: int) -> Iterator[list[int]]:
