@@ -195,11 +195,16 @@ def _before_the_command() -> Callable[[], None]:
     def prepare() -> None:
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        die_with_parent()
         if os.getppid() != parent:  # it died before the line above
             os._exit(1)
 
     return prepare
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process, a fresh child, when its parent ends."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _prctl(option: int, value: int) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +17,7 @@ from slingshot.artifacts.shards import interleave, merged_step
 from slingshot.core.errors import StudyError
 from slingshot.core.files import write_text
 from slingshot.generation.predict import PredictJob
-from slingshot.runtime.processes import PR_SET_PDEATHSIG
+from slingshot.runtime.processes import die_with_parent
 
 PROGRAM = Path(__file__).parents[2] / "predict.py"
 
@@ -41,7 +39,7 @@ def predict_on_gpus(job: PredictJob, gpus: int) -> None:
             part = replace(job, predictions=shard.predictions, record=shard.record("predict"), shard=(number, gpus))
             shard.folder.mkdir(parents=True)
             processes.append(_start(part, shard.folder / "spec.json", device))
-        failed = [number for number, process in enumerate(processes, 1) if _ended(process, processes)]
+        failed = [number for number, process in enumerate(processes, 1) if _wait_for(process, processes)]
         if failed:
             message = f"{job.arm}: process {failed[0]} of {gpus} failed; see its messages above"
             # An error of the study would only come again; a death may not: the launcher then tries another time.
@@ -66,9 +64,8 @@ def devices_of(device: str, count: int) -> list[str | None]:
 def _start(job: PredictJob, spec: Path, device: str | None) -> subprocess.Popen[bytes]:
     spec.write_text(job.spec.model_dump_json(), encoding="utf-8")
     environment = os.environ if device is None else os.environ | {"CUDA_VISIBLE_DEVICES": device}
-    return subprocess.Popen(
-        [sys.executable, str(PROGRAM), "--spec", f"@{spec}", *_options(job)], env=environment, preexec_fn=_die_with
-    )
+    command = [sys.executable, str(PROGRAM), "--spec", f"@{spec}", *_options(job)]
+    return subprocess.Popen(command, env=environment, preexec_fn=die_with_parent)
 
 
 def _options(job: PredictJob) -> list[str]:
@@ -94,12 +91,8 @@ def _options(job: PredictJob) -> list[str]:
     return [*written, "--force"] if job.force else written
 
 
-def _die_with() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _ended(process: subprocess.Popen[bytes], others: Sequence[subprocess.Popen[bytes]]) -> bool:
-    """Whether the process failed; the others are then stopped."""
+def _wait_for(process: subprocess.Popen[bytes], others: Sequence[subprocess.Popen[bytes]]) -> bool:
+    """Wait for a process; returns whether it failed, and then stops the others."""
     if process.wait() == 0:
         return False
     for other in others:
