@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 
+from slingshot.config.models import parameters_of
 from slingshot.core.errors import StudyError
 
 SMALLEST_LLM = 7_000_000_000  # parameters: 7B and 8B are large, 3B is small, as the earlier pipeline had it
-
-UNITS = {"K": 10**3, "M": 10**6, "B": 10**9}
 
 _SIZE = re.compile(r"(?<![0-9A-Za-z.])(\d+(?:\.\d+)?)([MB])(?![0-9A-Za-z])", re.IGNORECASE)  # 4k is a context
 
@@ -29,4 +27,4 @@ def size_of(name: str, stated: str | None = None, remedy: str = "write it as a r
 
 def is_large(size: str) -> bool:
     """Whether a model of this size is an LLM here: from 7B on."""
-    return Decimal(size[:-1]) * UNITS[size[-1]] >= SMALLEST_LLM
+    return parameters_of(size) >= SMALLEST_LLM
