@@ -29,6 +29,7 @@ from slingshot.deployment.plain import choose_plainly, plain_prompts, write_plai
 from slingshot.deployment.prompt_files import ExportedPrompt, check_exportable, fill_prompt, modelfile
 from slingshot.generation.cached_answers import ran_unquantized
 from slingshot.generation.predict import examples_of, make_prompts, tokens_of_answer, within_context
+from slingshot.prompting.answering_job import longest_answer
 from slingshot.prompting.chat_template import ChatTemplate
 from slingshot.prompting.label_lists import LabelLists
 from slingshot.prompting.prompter import Prompter
@@ -74,9 +75,8 @@ class Exported:
 
     @property
     def new_tokens(self) -> int:
-        """Of an answer with the thought before it."""
-        generation = self.spec.generation
-        return generation.max_new_tokens + (generation.thinking_tokens if generation.thinking else 0)
+        """Tokens of an answer at most, with the thought before it."""
+        return longest_answer(self.spec.generation)
 
     @property
     def classifies(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +96,7 @@ def fill_prompt(
     spec: PredictSpec, template: ChatTemplate, window: int, shown: Shown | None, examples: Sequence[Example]
 ) -> ExportedPrompt:
     """The study's prompt with labels, form of the answer and worked examples filled in."""
-    examples = [
-        replace(each, text=template.as_text(each.text), answer=template.as_text(each.answer)) for each in examples
-    ]
+    examples = template.examples_as_text(examples)
     messages = chat_messages(spec.prompt, _MARK, examples, not template.keeps_system, shown)
     system = messages.pop(0)["content"] if messages[0]["role"] == "system" else None
     said = [message["content"] for message in messages]

@@ -34,13 +34,14 @@ from slingshot.endpoints.schema import (
     answer_schema,
     label_of,
     labels_listed,
+    lists_labels,
     rank_labels,
     rank_listed,
     written_labels,
 )
 from slingshot.endpoints.use import describe_use
 from slingshot.generation.cache import PredictionCache
-from slingshot.prompting.answering_job import AnsweringJob
+from slingshot.prompting.answering_job import AnsweringJob, longest_answer
 from slingshot.prompting.answers import AnswerReader
 from slingshot.prompting.choices import with_choice
 from slingshot.prompting.examples import choose_examples
@@ -147,10 +148,10 @@ def make_requests(
 ) -> dict[str, list[Request]]:
     """The requests of each part: `free`, and `listed` where constrained answers or candidates are wanted."""
     generation, several = spec.generation, spec.prompt.several is not None
-    answer_tokens = generation.max_new_tokens + (generation.thinking_tokens if generation.thinking else 0)
+    answer_tokens = longest_answer(generation)
     shared = {"model": spec.source.model, "temperature": 0, **spec.source.parameters}
     fields: dict[str, dict[str, Any]] = {"free": {"max_tokens": answer_tokens}}
-    if (generation.constrained or generation.candidates) and generation.vocabulary == "study":
+    if lists_labels(generation):
         longest = max(map(len, written), default=0)
         fields["listed"] = {
             "max_tokens": max(answer_tokens * (2 if several else 1), longest + JSON_TOKENS),  # a list has quotes, too

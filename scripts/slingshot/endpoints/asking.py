@@ -13,12 +13,11 @@ from slingshot.config.endpoints import Asking
 from slingshot.endpoints.client import Client, RequestError
 from slingshot.endpoints.pacing import Pace, wait_after
 from slingshot.endpoints.replies import Reply
+from slingshot.prompting.messages import GAP
 
 SHARES_KEPT = (0.75, 0.5, 0.25, 0.1)  # of a dialogue that is too long for the model's window, one after the other
 
 CHARACTERS_PER_TOKEN = 4  # a guess for pacing alone
-
-GAP = " [...] "
 
 STOPPED = RequestError("stopped", "the step ended before", retry=False)
 

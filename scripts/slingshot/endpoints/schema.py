@@ -13,6 +13,7 @@ from slingshot.artifacts.in_list import InList
 from slingshot.artifacts.labels import Label
 from slingshot.artifacts.predictions import Candidate
 from slingshot.config.base import AnswerForm
+from slingshot.config.recipe import Generation
 from slingshot.endpoints.replies import TokenChoice
 from slingshot.prompting.right_answers import written_answer
 
@@ -25,6 +26,11 @@ _LIST = re.compile(r'\{\s*"answers"\s*:\s*\[')
 _ITEM = re.compile(r'[\s,]*"')  # what opens the next answer of a list
 
 JSON_TOKENS = 16  # for the schema's own characters around an answer
+
+
+def lists_labels(generation: Generation) -> bool:
+    """Whether samples get a second request, whose answer comes from the list of labels."""
+    return (generation.constrained or generation.candidates > 0) and generation.vocabulary == "study"
 
 
 def written_labels(labels: Sequence[Label], form: AnswerForm) -> dict[str, str]:

@@ -6,6 +6,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from slingshot.config.recipe import Generation
+
+
+def longest_answer(generation: Generation) -> int:
+    """Tokens that an answer may have, the thought before it included."""
+    return generation.max_new_tokens + (generation.thinking_tokens if generation.thinking else 0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnsweringJob:

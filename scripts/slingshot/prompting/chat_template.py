@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import jinja2.sandbox
 
 from slingshot.core.errors import StudyError
-from slingshot.prompting.messages import Message
+from slingshot.prompting.messages import Example, Message
 from slingshot.prompting.thinking import THOUGHT_MARKS, closing_mark, closing_mark_in, opens_thinking
 
 if TYPE_CHECKING:
@@ -62,6 +64,10 @@ class ChatTemplate:
                     while token in text:
                         text = text.replace(token, f"{first} {token[1:]}")
         return text
+
+    def examples_as_text(self, examples: Sequence[Example]) -> list[Example]:
+        """`as_text` of worked examples, their texts and their answers."""
+        return [replace(each, text=self.as_text(each.text), answer=self.as_text(each.answer)) for each in examples]
 
     @cached_property
     def keeps_system(self) -> bool:

@@ -10,6 +10,8 @@ from slingshot.prompting.template import Shown, fill_template
 
 Message = dict[str, str]
 
+GAP = " [...] "  # in the place of a dialogue's middle that did not fit
+
 
 @dataclass(frozen=True)
 class Example:

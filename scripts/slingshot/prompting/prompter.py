@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,14 +12,12 @@ from slingshot.core.errors import StudyError
 from slingshot.prompting.chat_template import ChatTemplate
 from slingshot.prompting.kept_words import LEAST_KEPT, share_kept
 from slingshot.prompting.label_lists import LabelLists
-from slingshot.prompting.messages import Example, Message, chat_messages
+from slingshot.prompting.messages import GAP, Example, Message, chat_messages
 from slingshot.prompting.right_answers import LINE_END, written_answer
 from slingshot.prompting.template import LEAST_ROOM, Shown, uses_labels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-GAP = " [...] "
 
 _ANCHOR = 24  # characters of a prompt's end that an answer is tokenized with
 
@@ -74,10 +72,7 @@ class Prompter:
             StudyError: instruction and examples leave no room for the dialogue, or the prompt loses its words.
         """
         window, text = self.window, self.template.as_text(text)
-        examples = [
-            replace(each, text=self.template.as_text(each.text), answer=self.template.as_text(each.answer))
-            for each in examples
-        ]
+        examples = self.template.examples_as_text(examples)
         shown = shown or (self._lists.of([text])[0] if self._lists else None)
         ids = self._prompt_ids(text, examples, shown)
         if len(ids) <= window:
@@ -104,7 +99,7 @@ class Prompter:
         shown = self._lists.of(texts) if self._lists else [None] * len(texts)
         rendered = self.template.render(
             [
-                self._messages(self.template.as_text(text), self._as_text(some), lists)
+                self._messages(self.template.as_text(text), self.template.examples_as_text(some), lists)
                 for text, some, lists in zip(texts, chosen, shown, strict=True)
             ]
         )
@@ -254,12 +249,6 @@ class Prompter:
 
     def _is_special(self, token: int) -> bool:
         return token in self.tokenizer.all_special_ids or token in self.tokenizer.added_tokens_decoder
-
-    def _as_text(self, examples: Sequence[Example]) -> list[Example]:
-        return [
-            replace(each, text=self.template.as_text(each.text), answer=self.template.as_text(each.answer))
-            for each in examples
-        ]
 
     def _messages(self, text: str, examples: Sequence[Example], shown: Shown | None) -> list[Message]:
         return chat_messages(self._prompt, text, examples, not self.template.keeps_system, shown)

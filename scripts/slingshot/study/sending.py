@@ -12,6 +12,8 @@ from slingshot.config.models import Model
 from slingshot.config.study import Study
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
+from slingshot.endpoints.schema import lists_labels
+from slingshot.prompting.answering_job import longest_answer
 from slingshot.study.estimate import Job, Volume, volume_of
 
 ASKING_RULES = {"ask": "test", "ask_validation": "validation", "ask_test_set": ""}  # rule to the split that it answers
@@ -46,9 +48,9 @@ def _sentence(study: Study, job: Job, arm: Arm, volume: Volume | None, results: 
     if volume is None or samples is None:
         return f"  {arm.path}: {split} {where}"
     shots = model.few_shot.k if arm.shots is None else arm.shots
-    requests = samples * requests_per_sample(model)
+    requests = samples * (2 if lists_labels(model.generation) else 1)
     prompt = round(requests * (1 + shots) * volume.tokens_of(arm.model))
-    answers = requests * longest_answer(model)
+    answers = requests * longest_answer(model.generation)
     texts = f"{samples:,} texts of {split} in {requests:,} requests" + (
         f", each with {shots} of train" if shots else ""
     )
@@ -64,18 +66,6 @@ def _samples(job: Job, volume: Volume | None, results: Path) -> int | None:
     if volume is None:
         return None
     return volume.validation if ASKING_RULES[job.rule] == "validation" else volume.test
-
-
-def requests_per_sample(model: Model) -> int:
-    """One for the free answer, and one where constrained answers or candidates are wanted."""
-    generation = model.generation
-    return 2 if (generation.constrained or generation.candidates) and generation.vocabulary == "study" else 1
-
-
-def longest_answer(model: Model) -> int:
-    """Tokens that a request may have for its answer, thinking included."""
-    generation = model.generation
-    return generation.max_new_tokens + (generation.thinking_tokens if generation.thinking else 0)
 
 
 def _money(study: Study, model: Model, prompt: int, answers: int) -> str:
