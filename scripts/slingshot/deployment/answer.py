@@ -23,7 +23,6 @@ from slingshot.artifacts.predictions import Prediction, read_predictions, write_
 from slingshot.artifacts.records import StepRecord, read_step_record
 from slingshot.artifacts.splits import LABELS, read_samples, read_split
 from slingshot.config.arms import Arm
-from slingshot.config.endpoints import Asking
 from slingshot.config.specs import AskSpec, PredictFittedSpec, PredictSpec
 from slingshot.config.study import Study, load_study
 from slingshot.core.errors import StudyError
@@ -87,7 +86,8 @@ def answer(job: AnswerJob) -> None:
             write_as_split(split, new.texts, new.labels, new.sets)
             rows, labelled, identifiers, texts = new.rows, new.labels is not None, new.identifiers, new.texts
             if new.empty_rows:
-                log.warning("%d rows hold no text and get no answer, the first in row %d", *_first(new.empty_rows))
+                words = "%d rows hold no text and get no answer, the first in row %d"
+                log.warning(words, len(new.empty_rows), new.empty_rows[0])
         predictions = predict_split(study, job.study, results, arm, split, Path(scratch), job)
     review = review_of(results, arm.path)
     answers = rows_of(predictions, rows, identifiers, {each.label: each for each in read_labels(results.data.labels)})
@@ -96,17 +96,15 @@ def answer(job: AnswerJob) -> None:
     write_answers(job.output, answers)
     if job.predictions:
         write_predictions(job.predictions, predictions)
-    found = measure_drift(texts, predictions, results, arm)
-    report(predictions, labelled, found, review, job)
+    drift = measure_drift(texts, predictions, results, arm)
+    if job.drift:
+        write_json(job.drift, drift.model_dump(mode="json"))
+    log_answers(predictions, labelled, drift, review)
 
 
 def _keeps_zeros(labels: Path) -> bool:
     """Whether the study read `401.0` as it is written, as other labels have decimals."""
     return labels.exists() and any(has_decimals(each.label) for each in read_labels(labels))
-
-
-def _first(rows: Sequence[int]) -> tuple[int, int]:
-    return len(rows), rows[0]
 
 
 def predict_split(
@@ -136,7 +134,7 @@ def predict_split(
     if step == "ask":
         from slingshot.endpoints.ask import AskJob, ask
 
-        ask(AskJob(spec=_spec_of(AskSpec, record, arm), asking=_asking(study, arm), **shared))
+        ask(AskJob(spec=_spec_of(AskSpec, record, arm), asking=study.models[arm.model].asking, **shared))
         return read_predictions(out)
     from slingshot.generation.predict import PredictJob
     from slingshot.generation.predict import predict as predict_by_model
@@ -174,10 +172,6 @@ def _spec_of(model: Any, record: StepRecord, arm: Arm) -> Any:
             f"{arm.path}: its results are of another version of Slingshot, whose settings this one does not know; "
             "run the arm again, or answer with the version that made them"
         ) from None
-
-
-def _asking(study: Study, arm: Arm) -> Asking:
-    return getattr(study.models[arm.model], "asking", None) or Asking()
 
 
 def _by_pipeline(record: StepRecord, files: ArmFiles, arm: Arm, split: Path, device: str) -> list[Prediction]:
@@ -262,10 +256,8 @@ def _is_right(prediction: Prediction) -> bool:
     return codes is not None and set(codes) == set(prediction.labels)
 
 
-def report(
-    predictions: Sequence[Prediction], labelled: bool, drift: Drift, review: Review | None, job: AnswerJob
-) -> None:
-    """Say on standard error how many texts were answered, how sure, and how far they are from the study's own."""
+def log_answers(predictions: Sequence[Prediction], labelled: bool, drift: Drift, review: Review | None) -> None:
+    """Log how many texts were answered, how sure, and how far they are from the study's own."""
     read = sum(chosen_code(prediction) is not None for prediction in predictions)
     log.info("%d texts answered, a code read from %d", len(predictions), read)
     if review:
@@ -277,5 +269,3 @@ def report(
         log.info("%d of %d equal the label given", right, len(with_label))
     for line in describe_drift(drift):
         log.info(line)
-    if job.drift:
-        write_json(job.drift, drift.model_dump(mode="json"))
