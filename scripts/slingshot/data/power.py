@@ -13,7 +13,9 @@ POWER = 0.8
 
 CONFIDENCE = 0.95
 
-ASSUMED_DISCORDANCE = 0.3  # share of samples that one arm of a pair alone has right
+# Share of samples that one arm of a pair alone has right: the default of statistics.assumed_discordance, written here,
+# too, since dataset.json depends on it and the room config does not count in the code digest.
+ASSUMED_DISCORDANCE = 0.3
 
 DISCORDANCES = (0.1, ASSUMED_DISCORDANCE, 0.5)
 
