@@ -30,7 +30,7 @@ def hub_rows(source: HubData, names: list[str]) -> Rows:
 
     commit = resolve_commit(source)
     wanted = source.split if isinstance(source.split, str) else None
-    loaded = _told_in_one_sentence(source, lambda: datasets.load_dataset(source.hub, revision=commit, split=wanted))
+    loaded = _call_hub(source, lambda: datasets.load_dataset(source.hub, revision=commit, split=wanted))
     parts = loaded if isinstance(loaded, dict) else {wanted or "train": loaded}
     if isinstance(source.split, dict):
         absent = [name for name in source.split.values() if name not in parts]
@@ -67,13 +67,11 @@ def resolve_commit(source: HubData) -> str:
     """
     import huggingface_hub
 
-    info = _told_in_one_sentence(
-        source, lambda: huggingface_hub.HfApi().dataset_info(source.hub, revision=source.revision)
-    )
+    info = _call_hub(source, lambda: huggingface_hub.HfApi().dataset_info(source.hub, revision=source.revision))
     return str(info.sha)
 
 
-def _told_in_one_sentence(source: HubData, call: Callable[[], Any]) -> Any:
+def _call_hub(source: HubData, call: Callable[[], Any]) -> Any:
     """Do something on the hub; its many exceptions become one sentence that says what to do."""
     from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
     from huggingface_hub import errors

@@ -23,7 +23,7 @@ CODE_FORM = "code written with dots, spaces or small letters"
 
 CATEGORY_TAKEN = "code not in the code set, its category taken"
 
-SET_SEPARATOR = ";"  # between the labels of a set, in the column `label`; `labels` has them as a list
+MEMBER_SEPARATOR = ";"  # between the labels of a set, in the column `label`; `labels` has them as a list
 
 _APART = re.compile(r"[;,|/&+\s]+")
 
@@ -105,7 +105,7 @@ def target_of_set(values: Sequence[str], system: LabelSystem, level: Level) -> t
             continue
         members.setdefault(found.label, found)
         changes += [note] if note else []
-    name = SET_SEPARATOR.join(members)
+    name = MEMBER_SEPARATOR.join(members)
     return Target(label=name, code=name, members=tuple(members.values())), list(dict.fromkeys(changes)), left_out
 
 
@@ -127,7 +127,7 @@ def _may_be_code(code: str) -> bool:
     return len(code) >= icd10.CATEGORY_LENGTH and (foreign_codes.has_form(code) or bool(foreign_codes.system_of(code)))
 
 
-def refuse_twins(names: Iterable[str]) -> None:
+def refuse_confusable(names: Iterable[str]) -> None:
     """Refuse plain labels that no reader of answers could tell apart.
 
     Raises:

@@ -55,15 +55,15 @@ def _bounded(path: Path, lines: IO[str]) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class How:
+class LabelColumn:
     """What is known of a file's labels, to find rows that a quotation mark has swallowed."""
 
-    label: str | None = None  # its column
+    name: str | None = None
     is_label: Callable[[str], bool] = lambda cell: False  # whether a cell can only be a label, e.g. a code
 
 
 def delimited_rows(
-    path: Path, names: Sequence[str], separator: str, encoding: str, how: How, count: LineCount
+    path: Path, names: Sequence[str], separator: str, encoding: str, label_column: LabelColumn, count: LineCount
 ) -> Iterator[list[str]]:
     """Values of the wanted columns, a row at a time. Lines are counted as an editor counts them.
 
@@ -83,8 +83,9 @@ def delimited_rows(
     if separator == "\t" and _each_line_is_a_row(path, len(header), encoding):
         rows = _rows_of_lines(path, len(header), encoding, count)
     else:
-        at = positions[list(names).index(how.label)] if how.label is not None and how.label in names else None
-        swallowed = Swallowed(separator, len(header), at, how.is_label)
+        name = label_column.name
+        at = positions[list(names).index(name)] if name is not None and name in names else None
+        swallowed = Swallowed(separator, len(header), at, label_column.is_label)
         rows = _rows_of_quoted(path, swallowed, encoding, count)
     for row in rows:
         if row == header:  # files were joined with their headers

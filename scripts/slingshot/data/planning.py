@@ -35,7 +35,7 @@ class Plan:
     group: Hashes
     twins: Numbers  # the near-duplicate cluster of the text
     split: Parts  # -1 where max_samples leaves a sample out
-    several_labels: dict[str, Any]
+    ambiguous_texts: dict[str, Any]  # those that occur with different labels
     members: csr_matrix  # shape (n, labels): 1 where a sample has a label; one in each row where it has one alone
 
 
@@ -93,15 +93,8 @@ def _refuse_other_systems(taken: Intake, data: Data, source: str) -> None:
 def make_plan(taken: Intake, data: Data) -> Plan:
     """Work out samples, groups and splits on the remembered numbers alone."""
     names, target, of_rank = _targets(taken)
-    text, sample = np.frombuffer(taken.text_hash, np.uint64), np.frombuffer(taken.sample_hash, np.uint64)
-    part = np.frombuffer(taken.part, np.int8)
-
-    # A text's twins and its rows' groups bind all rows of the text, dropped duplicates included.
-    unique_text, first_row, text_number = np.unique(text, return_index=True, return_inverse=True)
-    twins = taken.sketches.clusters(first_row + taken.first_text, unique_text)
-    groups = _join_groups(text_number, twins, np.frombuffer(taken.group_hash, np.uint64), data)
-    group_key = _group_keys(groups[text_number], text, np.frombuffer(taken.group_hash, np.uint64), len(unique_text))
-
+    sample, part = np.frombuffer(taken.sample_hash, np.uint64), np.frombuffer(taken.part, np.int8)
+    text_number, twins, groups, group_key = _group_texts(taken, data)
     row = _kept_rows(taken, sample, part, target)
     refuse_losses(taken, data)
     members, group = of_rank[target[row]], groups[text_number[row]]
@@ -124,7 +117,7 @@ def make_plan(taken: Intake, data: Data) -> Plan:
         group=group_key[group],
         twins=twins[text_number[row]],
         split=_take_part(split, sample[row], label, data),
-        several_labels=_ambiguous(text_number[row], sample[row]),
+        ambiguous_texts=_ambiguous(text_number[row], sample[row]),
         members=members,
     )
 
@@ -134,11 +127,8 @@ def plan_test_set(taken: Intake, data: Data, name: str, most: int | None) -> Pla
     source = f"data.test_sets.{name}"
     refuse_losses(taken, data, source)
     _, target, of_rank = _targets(taken)
-    text, sample = np.frombuffer(taken.text_hash, np.uint64), np.frombuffer(taken.sample_hash, np.uint64)
-    unique_text, first_row, text_number = np.unique(text, return_index=True, return_inverse=True)
-    twins = taken.sketches.clusters(first_row + taken.first_text, unique_text)
-    groups = _join_groups(text_number, twins, np.frombuffer(taken.group_hash, np.uint64), data)
-    group_key = _group_keys(groups[text_number], text, np.frombuffer(taken.group_hash, np.uint64), len(unique_text))
+    sample = np.frombuffer(taken.sample_hash, np.uint64)
+    text_number, twins, groups, group_key = _group_texts(taken, data)
     row = _kept_rows(taken, sample, np.zeros(len(taken), np.int8), target)
     refuse_losses(taken, data, source)
     members = of_rank[target[row]]
@@ -153,7 +143,7 @@ def plan_test_set(taken: Intake, data: Data, name: str, most: int | None) -> Pla
         group=group_key[groups[text_number[row]]],
         twins=twins[text_number[row]],
         split=split,
-        several_labels=_ambiguous(text_number[row], sample[row]),
+        ambiguous_texts=_ambiguous(text_number[row], sample[row]),
         members=members,
     )
 
@@ -225,6 +215,19 @@ def leaked_samples(split: Parts, group: Numbers) -> NDArray[np.bool_]:
     """Samples of train in a group of validation or test, and samples of validation in a group of test."""
     in_test, in_validation = np.isin(group, group[split == 2]), np.isin(group, group[split == 1])
     return ((split == 0) & (in_validation | in_test)) | ((split == 1) & in_test)
+
+
+def _group_texts(taken: Intake, data: Data) -> tuple[Numbers, Numbers, Numbers, Hashes]:
+    """Each row's text as a number, each text's near-duplicate cluster and group, and each group's key.
+
+    A text's twins and its rows' groups bind all rows of the text, dropped duplicates included.
+    """
+    text, group_hash = np.frombuffer(taken.text_hash, np.uint64), np.frombuffer(taken.group_hash, np.uint64)
+    unique_text, first_row, text_number = np.unique(text, return_index=True, return_inverse=True)
+    twins = taken.sketches.clusters(first_row + taken.first_text, unique_text)
+    groups = _join_groups(text_number, twins, group_hash, data)
+    group_key = _group_keys(groups[text_number], text, group_hash, len(unique_text))
+    return text_number, twins, groups, group_key
 
 
 def _join_groups(text_number: Numbers, twins: Numbers, group_hash: Hashes, data: Data) -> Numbers:

@@ -139,7 +139,7 @@ def label_set(source: Source) -> list[Label]:
     by_name = {target.label: target for target in sorted(targets, key=lambda t: t.code, reverse=True)}
     names = sorted(by_name)
     if data.labels == "plain":
-        labelling.refuse_twins(names)
+        labelling.refuse_confusable(names)
     in_train = label_counts(plan, plan.split == 0)
     return [
         labelling.label_of(by_name[name], data.labels, data.level, _description(taken, name), int(count))

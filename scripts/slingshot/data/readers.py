@@ -16,7 +16,7 @@ from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_file
 from slingshot.data.formats import COMPRESSED_SUFFIXES, SUFFIXES, is_data, kind_of_content
 from slingshot.data.hub import hub_rows
-from slingshot.data.lines import How, delimited_rows, json_rows, separator_of
+from slingshot.data.lines import LabelColumn, delimited_rows, json_rows, separator_of
 from slingshot.data.tables import Batch, ColumnError, LineCount, Rows, batched, parquet_batches
 from slingshot.data.workbooks import workbook_rows
 
@@ -60,12 +60,12 @@ def read_rows(
             shown = path.relative_to(folder).as_posix()
             digests[shown if part is None else f"{part}: {shown}"] = digest_of_file(path)
     size = sum(path.stat().st_size for _, path in files)
-    how = How(columns.label.strip(), is_label or (lambda cell: False))
+    label_column = LabelColumn(columns.label.strip(), is_label or (lambda cell: False))
     counts: dict[str, LineCount] = {}
     batches = (
         replace(batch, part=part) if part else batch
         for (part, path), shown in zip(files, digests, strict=True)
-        for batch in read_file(path, names, source, how, counts.setdefault(shown, LineCount()))
+        for batch in read_file(path, names, source, label_column, counts.setdefault(shown, LineCount()))
     )
     return Rows({"path": source.path, "files": digests}, size, naming(key, batches), counts)
 
@@ -117,20 +117,21 @@ def read_file(
     path: Path,
     names: Sequence[str],
     source: FileData | None = None,
-    how: How | None = None,
+    label_column: LabelColumn | None = None,
     count: LineCount | None = None,
 ) -> Iterator[Batch]:
     """Batches of one file's columns `names`.
 
     Args:
         source: separator, encoding and sheet, where they are not what the file's name says
-        how: what a label is there
+        label_column: its name and what a label looks like, where that is known
         count: is filled in as the lines are read
 
     Raises:
         StudyError: the file is empty, broken, in a wrong encoding, or lacks a column.
     """
-    source, how, count = source or FileData(path=path.name), how or How(), count or LineCount()
+    source, count = source or FileData(path=path.name), count or LineCount()
+    label_column = label_column or LabelColumn()
     if path.stat().st_size == 0:
         raise StudyError(f"{path} is empty")
     kind = kind_of_content(path, source.encoding)
@@ -142,11 +143,13 @@ def read_file(
         yield from batched(path.name, names, workbook_rows(path, names, source.sheet))
     else:
         separator = source.separator or ("\t" if kind == ".tsv" else ",")
-        yield from batched(path.name, names, delimited_rows(path, names, separator, source.encoding, how, count))
+        yield from batched(
+            path.name, names, delimited_rows(path, names, separator, source.encoding, label_column, count)
+        )
 
 
 def source_as_found(path: Path, names: Sequence[str], source: FileData | None = None) -> FileData:
-    """How to read a file that no config describes: with the separator under which its header has the names.
+    """LabelColumn to read a file that no config describes: with the separator under which its header has the names.
 
     Args:
         source: encoding and sheet, where they are not what the file's name says

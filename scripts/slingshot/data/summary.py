@@ -79,7 +79,7 @@ def describe_rows(taken: Intake, plan: Plan) -> dict[str, Any]:
         },
         "dropped": taken.dropped.reasons,
         "changed": taken.changed.reasons,
-        "same_text_different_labels": plan.several_labels,
+        "same_text_different_labels": plan.ambiguous_texts,
     }
 
 

@@ -16,7 +16,7 @@ from slingshot.core.files import read_json
 from slingshot.data.cells import is_null, plain_value
 from slingshot.data.decimals import has_decimals
 from slingshot.data.labels import target_of
-from slingshot.data.lines import How
+from slingshot.data.lines import LabelColumn
 from slingshot.data.readers import naming, read_file, source_files, wanted_columns
 from slingshot.data.tables import Batch
 from slingshot.study.estimate import instruction_words
@@ -61,7 +61,7 @@ def first_batches(source: FileData, columns: Columns, folder: Path) -> Iterator[
     paths = [source.path] if isinstance(source.path, str) else list(source.path.values())
     for path in paths:
         file = source_files(folder / path, path)[0]
-        first = next(read_file(file, wanted_columns(columns), source, How(columns.label.strip())), None)
+        first = next(read_file(file, wanted_columns(columns), source, LabelColumn(columns.label.strip())), None)
         if first is not None:
             yield first
 

@@ -18,7 +18,7 @@ from slingshot.config.study import parse_study
 from slingshot.core.errors import StudyError
 from slingshot.data.cells import SEVERAL, label_values, plain_value
 from slingshot.data.labels import target_of
-from slingshot.data.lines import How
+from slingshot.data.lines import LabelColumn
 from slingshot.data.readers import read_file, source_as_found, source_files
 
 CODE_SHARE = 0.9  # of the labels that are ICD-10-CM codes, from which on the study takes them for codes
@@ -212,7 +212,7 @@ def find_header_hint(labels: LabelsFound, coded: bool) -> list[str]:
 
 
 def _labels_of(files: Sequence[Path], text: str, label: str, source: FileData) -> LabelsFound:
-    """How often each label stands in the data, in lists or between separators, too."""
+    """LabelColumn often each label stands in the data, in lists or between separators, too."""
     cells = Counter(_parts_of(cell) for file in files for cell in _cells(file, text, label, source))
     first = next((parts[0] if parts else "" for parts in cells), "")
     rows, labelled = cells.total(), cells.total() - cells[()]
@@ -245,7 +245,7 @@ def _counted(cells: Mapping[tuple[str, ...], int]) -> Counter[str]:
 
 
 def _cells(file: Path, text: str, label: str, source: FileData) -> Iterator[object]:
-    for batch in read_file(file, [text, label], source, How(label)):
+    for batch in read_file(file, [text, label], source, LabelColumn(label)):
         yield from batch.columns[label]
 
 
