@@ -34,7 +34,7 @@ def critical(confidence: float, groups: Groups) -> float:
     return student_quantile((1 + confidence) / 2, groups.freedom)
 
 
-def score_interval(share: float, n: float, quantile: float) -> tuple[float, float]:
+def wilson_interval(share: float, n: float, quantile: float) -> tuple[float, float]:
     """Wilson's score interval (1927, JASA 22:209) of a share over n samples; n may be effective, so fractional."""
     middle = (share + quantile**2 / (2 * n)) / (1 + quantile**2 / n)
     reach = quantile / (1 + quantile**2 / n) * np.sqrt(share * (1 - share) / n + quantile**2 / (4 * n**2))
@@ -84,7 +84,7 @@ def jackknife_interval(
     """
     n = len(groups.index)
     effective = value * (1 - value) / variance if variance > 0 and 0 < value < 1 else n / groups.largest_effect
-    return score_interval(value, min(effective, n) if capped else effective, critical(confidence, groups))
+    return wilson_interval(value, min(effective, n) if capped else effective, critical(confidence, groups))
 
 
 def mean_interval(values: Floats, extreme: float, groups: Groups, confidence: float) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix, hstack
 
 from slingshot.analysis.calibration import brier_parts, brier_score, calibration_bins, calibration_error
 from slingshot.analysis.groups import Correct, Floats, Groups, design_effect, groups_of, independent
-from slingshot.analysis.intervals import Function, critical, jackknife, jackknife_interval, score_interval
+from slingshot.analysis.intervals import Function, critical, jackknife, jackknife_interval, wilson_interval
 from slingshot.artifacts.labels import Label
 from slingshot.artifacts.metrics import (
     AnswerKind,
@@ -145,7 +145,7 @@ def proportion(correct: Correct, confidence: float, groups: Groups | None = None
     share = int(np.sum(correct)) / n
     effect = design_effect(correct.astype(float), groups)
     quantile = critical(confidence, groups) if groups.matter else normal_quantile((1 + confidence) / 2)
-    low, high = score_interval(share, n / effect, quantile)
+    low, high = wilson_interval(share, n / effect, quantile)
     return Score(value=share, low=low, high=high, n=n, method="wilson", design_effect=effect if groups.matter else None)
 
 

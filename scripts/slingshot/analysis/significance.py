@@ -85,7 +85,7 @@ def paired_difference(
     effect = design_effect(each, groups)
     if np.isin(each, (-1, 0, 1)).all():
         only_first, only_second = int(np.sum(each > 0)), int(np.sum(each < 0))
-        low, high = tango(only_first / effect, only_second / effect, n / effect, critical(confidence, groups))
+        low, high = tango_interval(only_first / effect, only_second / effect, n / effect, critical(confidence, groups))
         if not groups.matter:
             least, most = conditional_interval(only_first, only_second, n, confidence)
             low = least if low <= 0 < least else min(low, least)  # Tango's may hold 0 where the exact test rejects
@@ -106,7 +106,7 @@ def paired_difference(
     )
 
 
-def tango(only_first: float, only_second: float, n: float, quantile: float) -> tuple[float, float]:
+def tango_interval(only_first: float, only_second: float, n: float, quantile: float) -> tuple[float, float]:
     """All differences d of paired shares that the score test does not reject; the counts may be fractional.
 
     The test's variance at d is (2 q + d (1 - d)) / n, with q the likeliest share of pairs that the second arm alone has

@@ -20,7 +20,7 @@ from slingshot.analysis.significance import (
     paired_difference,
     paired_p,
     sign_flip_p,
-    tango,
+    tango_interval,
 )
 from slingshot.config.reporting import Statistics
 
@@ -67,14 +67,16 @@ def test_no_paired_interval_has_no_width(only_first, only_second):
 
 def test_tangos_interval_ends_where_his_score_test_rejects():
     """Each end is the difference that the score test of his formula rejects just so."""
-    low, high = tango(9, 2, 50, 1.959964)
+    low, high = tango_interval(9, 2, 50, 1.959964)
     for end in (low, high):
         b = 2 * 50 - 9 + 2
         linear = b * end - 11
         q = (np.sqrt(linear**2 + 8 * 50 * 2 * end * (1 - end)) - linear) / (4 * 50)
         score = (7 - 50 * end) / np.sqrt(50 * (2 * q + end * (1 - end)))
         assert abs(score) == pytest.approx(1.959964, abs=1e-5)
-    assert tango(0, 0, 30, 1.96) == pytest.approx((-(1.96**2) / (30 + 1.96**2), 1.96**2 / (30 + 1.96**2)), abs=1e-6)
+    assert tango_interval(0, 0, 30, 1.96) == pytest.approx(
+        (-(1.96**2) / (30 + 1.96**2), 1.96**2 / (30 + 1.96**2)), abs=1e-6
+    )
 
 
 def grouped_answers(generator, n, size, correlation, shares):
