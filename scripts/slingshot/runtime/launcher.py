@@ -17,7 +17,7 @@ from slingshot.runtime import gpu
 from slingshot.runtime.failures import forget_failure, remember_failure, remembered_failure
 from slingshot.runtime.locks import exclusive_lock
 from slingshot.runtime.processes import Ended, run_process
-from slingshot.runtime.processors import wait_policy
+from slingshot.runtime.processors import choose_wait_policy
 
 log = logging.getLogger("launch")
 
@@ -111,7 +111,7 @@ def _launch_once(job: Launch) -> ProcessRecord:
     with exclusive_lock(job.lock, job.name, while_waiting) as own:
         if job.gpus == 0:
             log.info("%s: begins on %s", job.name, processor_name())
-            environment = wait_policy(os.environ) | os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+            environment = choose_wait_policy(os.environ) | os.environ | {"CUDA_VISIBLE_DEVICES": ""}
             return _record(job, _run(job, environment, [own]))
         allowed = gpu.devices_allowed(os.environ.get("CUDA_VISIBLE_DEVICES"))
         with gpu.hold_gpus(job.gpus, allowed, job.name, while_waiting) as held:

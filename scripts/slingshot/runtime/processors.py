@@ -28,7 +28,7 @@ class Ticks(NamedTuple):
     all: int
 
 
-def wait_policy(environment: Mapping[str, str], seconds: float = 0.1, looks: int = 3) -> dict[str, str]:
+def choose_wait_policy(environment: Mapping[str, str], seconds: float = 0.1, looks: int = 3) -> dict[str, str]:
     """The environment variables for OpenMP's threads; none where somebody has set them, or for one thread.
 
     Cores are idle if they were so in one of a few looks: Snakemake may still be busy with what it just started.
@@ -38,7 +38,7 @@ def wait_policy(environment: Mapping[str, str], seconds: float = 0.1, looks: int
         return {}
     needed = (int(threads) if threads.isdecimal() else 2) - _MARGIN
     for _ in range(looks):
-        idle = idle_cores(seconds)
+        idle = measure_idle_cores(seconds)
         if idle is None:
             break
         if idle >= needed:
@@ -46,7 +46,7 @@ def wait_policy(environment: Mapping[str, str], seconds: float = 0.1, looks: int
     return ASLEEP
 
 
-def idle_cores(seconds: float) -> float | None:
+def measure_idle_cores(seconds: float) -> float | None:
     """How many of this process's cores had nothing to do over a span of time; None where the system does not say."""
     before = _times()
     time.sleep(seconds)

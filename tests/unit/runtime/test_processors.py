@@ -42,22 +42,22 @@ def watched(monkeypatch, tmp_path):
 )
 def test_threads_spin_on_idle_cores_alone(watched, cores, idle, policy):
     watched(cores)
-    assert processors.idle_cores(0.1) == pytest.approx(idle)
+    assert processors.measure_idle_cores(0.1) == pytest.approx(idle)
     watched(cores)
-    assert processors.wait_policy({}) == policy
-    assert processors.wait_policy({"OMP_NUM_THREADS": "8"}) == processors.ASLEEP
+    assert processors.choose_wait_policy({}) == policy
+    assert processors.choose_wait_policy({"OMP_NUM_THREADS": "8"}) == processors.ASLEEP
 
 
 @pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"])
 def test_what_somebody_has_set_stays(watched, name):
     watched({0: (0, 10), 1: (0, 10)})
-    assert processors.wait_policy({name: "1"}) == {}
+    assert processors.choose_wait_policy({name: "1"}) == {}
 
 
 def test_one_thread_waits_for_nobody(watched):
     watched({0: (0, 10), 1: (0, 10)})
-    assert processors.wait_policy({"OMP_NUM_THREADS": "1"}) == {}
-    assert processors.wait_policy({"OMP_NUM_THREADS": "2"}) == processors.SPINNING
+    assert processors.choose_wait_policy({"OMP_NUM_THREADS": "1"}) == {}
+    assert processors.choose_wait_policy({"OMP_NUM_THREADS": "2"}) == processors.SPINNING
 
 
 @pytest.mark.parametrize("text", [None, "", "cpu0 a b", "cpu0 1 2\n"])
@@ -66,4 +66,4 @@ def test_where_the_system_does_not_say_they_sleep(monkeypatch, tmp_path, text):
     if text is not None:
         path.write_text(text)
     monkeypatch.setattr(processors, "STAT", path)
-    assert processors.wait_policy({}, seconds=0.0) == processors.ASLEEP
+    assert processors.choose_wait_policy({}, seconds=0.0) == processors.ASLEEP
