@@ -238,7 +238,7 @@ def size_of(study: Study, arm: Arm) -> str | None:
     return study.networks[arm.model].size if arm.model in study.networks else None
 
 
-def told_apart(study: Study, arm: Arm) -> str:
+def distinct_name(study: Study, arm: Arm) -> str:
     """The name of what answers; with its key where another of the kind has the same, e.g. in another quantization.
 
     Compared as results.json writes names, in which a dot is an underscore.
@@ -254,7 +254,7 @@ def told_apart(study: Study, arm: Arm) -> str:
 
 def result_key(study: Study, arm: Arm) -> str:
     """The arm's key in results.json, as the earlier pipeline wrote it: `SLM_Llama-3_2-3B-Instruct_finetuned`."""
-    name = arm.model if arm.kind == "baseline" else told_apart(study, arm)
+    name = arm.model if arm.kind == "baseline" else distinct_name(study, arm)
     status = arm.training_status
     variant = arm.variant if arm.variant != status else None
     return "_".join(part for part in (arm.kind.upper(), name.replace(".", "_"), status, variant) if part)

@@ -27,7 +27,7 @@ def read_yaml(path: Path | str, missing: str = "correct its path") -> Any:
     text = read_text(path, missing, most_bytes=MOST_BYTES)
     try:
         return parse_yaml(text)
-    except TwiceError as error:
+    except DuplicateKeyError as error:
         raise StudyError(f"{path}: {error}") from None
     except yaml.MarkedYAMLError as error:
         where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
@@ -60,7 +60,7 @@ def refuse_templates(value: Any, path: Path | str) -> None:
         raise StudyError(f"{path} asks for templates that run Python (__use_yte__): a config holds plain values alone")
 
 
-class TwiceError(ValueError):
+class DuplicateKeyError(ValueError):
     """A key stands twice in one mapping; YAML itself takes the last silently."""
 
 
@@ -68,7 +68,7 @@ def _check(node: yaml.Node, where: str, known: dict[int, int], above: tuple[int,
     """Number of values of a node with its aliases followed.
 
     Raises:
-        TwiceError: a key stands twice in one mapping.
+        DuplicateKeyError: a key stands twice in one mapping.
         yaml.YAMLError: the node holds itself, or too many values.
     """
     if id(node) in above:
@@ -95,7 +95,9 @@ def _named_once(node: yaml.MappingNode, where: str) -> list[tuple[str, yaml.Node
         line = key.start_mark.line + 1
         if name in lines and name not in ("<<", "?"):
             full = f"{where}.{name}".lstrip(".")
-            raise TwiceError(f"{full} stands in line {lines[name]} and in line {line}; YAML takes the last: remove one")
+            raise DuplicateKeyError(
+                f"{full} stands in line {lines[name]} and in line {line}; YAML takes the last: remove one"
+            )
         lines[name] = line
         named.append((name, value))
     return named

@@ -117,12 +117,12 @@ class Client:
             cause = error.__cause__ or error
             raise RequestError("connection", self._clean(f"{type(cause).__name__}: {cause}"), retry=True) from None
         except openai.APIStatusError as error:
-            raise self._sorted(error, body, time.perf_counter() - start) from None
+            raise self._classified(error, body, time.perf_counter() - start) from None
         except (openai.APIError, MalformedReplyError, ValueError, TypeError, AttributeError) as error:
             # Values of another form than the contract says: the client checks none of them.
             raise RequestError("malformed reply", self._clean(str(error)), retry=True) from None
 
-    def _sorted(self, error: Any, body: Mapping[str, Any], seconds: float) -> Exception:
+    def _classified(self, error: Any, body: Mapping[str, Any], seconds: float) -> Exception:
         """The exception for a request that the endpoint refused, by what helps: a retry, a change, or the user."""
         status, message = error.status_code, self._clean(_message_of(error))
         code = str(getattr(error, "code", None) or "")

@@ -21,13 +21,13 @@ from slingshot.prompting.right_answers import NOTHING
 
 log = logging.getLogger(__name__)
 
-HOUSE_PROMPTS = Path(__file__).parent / "prompts"
+PACKAGE_PROMPTS = Path(__file__).parent / "prompts"
 
 PLACEHOLDERS = {"user": ("text", "answer_form", "labels", "candidates"), "system": ("answer_form", "labels")}
 
 LEAST_ROOM = 16  # tokens of a dialogue that a prompt holds at least
 
-_FACE = "\N{WHITE SMILING FACE}"
+_PROBE = "\N{WHITE SMILING FACE}"  # a text that no prompt file holds: a prompt that shows it shows its dialogue
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def default_prompt(system: LabelSystem, folder: Path, several: bool = False) -> 
     samples have several labels, SYSTEM_set.yaml."""
     name = f"{system if isinstance(system, str) else 'tree'}{'_set' if several else ''}.yaml"
     own = folder / "prompts" / name
-    return own if own.exists() else HOUSE_PROMPTS / name
+    return own if own.exists() else PACKAGE_PROMPTS / name
 
 
 def read_prompt(
@@ -83,7 +83,7 @@ def read_prompt(
         for wrong in sorted(names - set(PLACEHOLDERS[part])):
             allowed = ", ".join(f"{{{{ {name} }}}}" for name in PLACEHOLDERS[part])
             raise StudyError(f"prompt file {path}: `{part}` has {{{{ {wrong} }}}}, but may only have {allowed}")
-    if _FACE not in fill_template(prompt.user, prompt, _FACE):
+    if _PROBE not in fill_template(prompt.user, prompt, _PROBE):
         raise StudyError(f"prompt file {path}: `user` must hold {{{{ text }}}}, where the dialogue goes")
     if system == "plain":
         _warn_of_codes(str(path), prompt)

@@ -307,7 +307,7 @@ def _differences(rows: Sequence[PairComparison], test: str) -> list[go.Scatter]:
                     "color": NEUTRAL,
                     "line": {"width": 2, "color": NEUTRAL},
                 },
-                text=[_pair_said(pair, test) for _, pair in chosen],
+                text=[_pair_hover_text(pair, test) for _, pair in chosen],
                 hovertemplate="%{text}<extra></extra>",
             )
         )
@@ -345,7 +345,7 @@ def _pair_row(pair: PairComparison) -> list[str]:
     ]
 
 
-def _pair_said(pair: PairComparison, test: str) -> str:
+def _pair_hover_text(pair: PairComparison, test: str) -> str:
     of_seeds = max(pair.first_runs, pair.second_runs) > 1
     named = "p over samples and seeds," if of_seeds else "exact McNemar p" if test == "McNemar" else f"{test}, p"
     return (
