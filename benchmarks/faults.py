@@ -115,7 +115,7 @@ def interrupt_group(run: Run) -> None:
 
 
 def cut_power(run: Run) -> None:
-    """Everything at once, the workflow first, so that nothing is told anything."""
+    """Everything at once, the workflow first, so that no process can tell another."""
     run.signal(run.workflow.pid, signal.SIGKILL)
     for process in processes_in(run.folder):
         run.signal(process, signal.SIGKILL)

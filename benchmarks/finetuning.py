@@ -56,7 +56,7 @@ def main() -> None:
     arguments.add_argument("--variants", nargs="*", default=VARIANTS)
     arguments.add_argument("--size", choices=CONFIGS, default="3b")
     arguments.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    arguments.add_argument("--cards", type=int, nargs="*", help="GB of the smaller cards to stand in for, too")
+    arguments.add_argument("--cards", type=int, nargs="*", help="also limit memory to that of smaller cards, in GB")
     arguments.add_argument("--steps", type=int, help="timed steps; default: few for slow peers")
     arguments.add_argument("--seconds", type=int, default=150, help="limit of each variant's process")
     arguments.add_argument("--tokenizer", type=Path, help="for `whole`: folder of any tokenizer with a chat template")

@@ -98,7 +98,7 @@ def measure(name: str, splits: list[Split]) -> None:
 
 
 def at_least(splits: list[Split], samples: int) -> list[Split]:
-    """Only the rows of labels that train holds so often."""
+    """Only the rows of labels whose number of train samples is in a range."""
     names, counts = np.unique(splits[0][1], return_counts=True)
     kept = set(names[counts >= samples].tolist())
     rows = [[(text, label) for text, label in zip(*split, strict=True) if label in kept] for split in splits]

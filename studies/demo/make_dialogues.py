@@ -26,7 +26,7 @@ import yaml
 FOLDER = Path(__file__).parent
 COLUMNS = ("Note", "Dialogue", "ICD10", "ICD10_desc", "Wording", "Group")
 WORDS = (67, 94)  # of a dialogue with its turn marks: about 90 to 160 tokens
-RARE_EVERY = 4  # every so many dialogues of a condition word one of its key findings in a rare way
+RARE_EVERY = 4  # every N-th dialogue of a condition words one of its key findings in a rare way
 
 T = TypeVar("T")
 Cue = list[str]

@@ -13,7 +13,7 @@ def stat(cores):
 
 @pytest.fixture
 def watched(monkeypatch, tmp_path):
-    """Cores that are busy and idle for so many ticks between two looks; of them, this process may use two."""
+    """Cores that are busy and idle for given numbers of ticks between two looks; of them, this process may use two."""
 
     def watch(cores):
         path, looks = tmp_path / "stat", []
