@@ -23,7 +23,7 @@ from slingshot.core.files import write_text
 from slingshot.study.steps import fact_of, keys_of, step_spec  # noqa: E402
 
 # Not by Snakemake's `configfile:`, whose loader runs the Python of a file that says __use_yte__, and takes the last of
-# two equal keys in silence. What the command line says (--config) goes over it, as usual.
+# two equal keys silently. --config on the command line overrides it, as usual.
 try:
     for path in workflow.configfiles:  # --configfile: `make env`'s snakemake has looked at them before, others have not
         read_config(path)
@@ -64,7 +64,7 @@ def arms_by_step(step):
 
 
 def arms_by_rule(rule):
-    """Paths of the arms that `rule` makes something for: a candidate is never read on test, a chosen arm never trained."""
+    """Paths of the arms that `rule` makes something for: a candidate never answers test, a chosen arm is not trained."""
     return arm_paths(lambda arm: rule in arm.rules)
 
 
@@ -108,14 +108,22 @@ def resolved(step, target):
 LONGEST_ARGUMENT = 60_000  # bytes; a shell's whole command may have 131,071 on Linux
 
 
-def spec(step, wildcard=None):
-    """A params function: the step's spec as JSON or as @FILE, for the model or arm that `wildcard` holds.
+def target_of(wildcards, target):
+    """The model or arm that a step is for: what the wildcard of this name holds, or what a function makes of the
+    wildcards; empty for a step of the whole study."""
+    if callable(target):
+        return target(wildcards)
+    return wildcards[target] if target else ""
+
+
+def spec(step, target=None):
+    """A params function: the step's spec as JSON or as @FILE (`target`: see target_of).
 
     Snakemake compares no param that is made from the output, so it is the facts that decide on a rerun.
     """
 
     def as_argument(wildcards, output):
-        text = resolved(step, wildcards[wildcard] if wildcard else "").model_dump_json()
+        text = resolved(step, target_of(wildcards, target)).model_dump_json()
         if len(text.encode()) < LONGEST_ARGUMENT:
             return text
         path = Path(".snakemake/slingshot/specs") / f"{digest_of_text(text)}.json"
@@ -126,11 +134,11 @@ def spec(step, wildcard=None):
     return as_argument
 
 
-def facts(step, wildcard=None):
+def facts(step, target=None):
     """Params functions: each key of the step's spec with its value, for Snakemake to compare and to print."""
 
     def fact(key):
-        return lambda wildcards: fact_of(resolved(step, wildcards[wildcard] if wildcard else ""), key)
+        return lambda wildcards: fact_of(resolved(step, target_of(wildcards, target)), key)
 
     return {key.replace(".", "_"): fact(key) for key in keys_of(step)}
 
@@ -159,8 +167,8 @@ def threads_of(wildcards):
 
 
 def threads_of_rival(wildcards):
-    """The arm's for a network that computes; one for what mostly starts and reads: two such steps side by side end
-    before both one after the other."""
+    """The arm's threads where a network computes for long; one where the step mostly starts and reads files: two such
+    steps at the same time end sooner than one after the other with two cores each."""
     kind = ARMS[wildcards.arm].kind
     computes = kind == "encoder" or (kind == "embedding" and not has_few_texts())
     return threads_of(wildcards) if computes else 1
@@ -314,4 +322,5 @@ def files_on_test_sets(wildcards):
 
 
 def arm_on_set(wildcards):
+    """`ARM@SET`, the target of import_predictions for a further test set."""
     return f"{wildcards.arm}@{wildcards.test_set}"

@@ -11,7 +11,7 @@ rule fetch_model:
         RESULTS.benchmark("fetch_model/{model}")
     wildcard_constraints:
         model=one_of([model for model in FETCHED if model not in SHARING]),
-    priority: 3  # a network that cannot be had shows before anything is computed
+    priority: 3  # a network that cannot be fetched fails before anything is computed
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -30,4 +30,4 @@ rule fetch_model:
 use rule fetch_model as fetch_sharing_model with:
     wildcard_constraints:
         model=one_of(SHARING),
-    priority: 0  # waits for the other with a core in hand, so whatever else can run comes first
+    priority: 0  # it may hold a core while it waits for the other fetch, so all other jobs come first

@@ -75,12 +75,7 @@ use rule import_predictions as import_predictions_test_set with:
         arm=one_of(IMPORTED),
         test_set=one_of(TEST_SETS),
     params:
-        **{
-            key.replace(".", "_"): (
-                lambda key: lambda wildcards: fact_of(resolved("import_predictions", arm_on_set(wildcards)), key)
-            )(key)
-            for key in keys_of("import_predictions")
-        },
+        **facts("import_predictions", arm_on_set),
         spec=lambda wildcards: resolved("import_predictions", arm_on_set(wildcards)).model_dump_json(),
 
 
