@@ -5,7 +5,7 @@
 The input is CSV, TSV, JSON Lines, Parquet or a workbook, or - for standard input (JSON Lines, or a dialogue on each
 line). The arm answers with its own prompt, window, examples, adapter and decoding; an answer that was given before
 comes from the cache. The output has a row per text: code, description, probability, candidates, and needs_review
-where the study fitted a threshold. How the texts differ from the study's own is said on standard error.
+where the study fitted a threshold. How the texts differ from the study's own is logged on standard error.
 """
 
 from __future__ import annotations

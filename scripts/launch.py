@@ -63,9 +63,9 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument("--lock", type=Path, help="the file that one process makes at a time; else --record")
     parser.add_argument("--log", type=Path, help="takes what the step prints; the terminal shows its main lines")
     parser.add_argument("--lives-with", type=int, help="id of a process; when that ends, the step is stopped")
-    parser.add_argument("--tries", type=int, default=1, help="run it so often before its death counts (--attempt N)")
+    parser.add_argument("--tries", type=int, default=1, help="runs at most, while it dies (each gets --attempt N)")
     parser.add_argument(
-        "--attempt", type=int, default=1, help="number of the first try; from 2 on an error that comes again is not met"
+        "--attempt", type=int, default=1, help="number of the first try; from 2 on a remembered error ends it"
     )
     parser.add_argument("--results", type=Path, help="folder whose time stamps of the future are set to the present")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- and the step's command line")

@@ -1,7 +1,7 @@
 """Rewrite a config or results of the earlier pipeline: `migrate.py config OLD NEW`, `migrate.py results OLD NEW`.
 
-OLD is JSON or YAML. NEW must not exist yet. What of a config could not be carried over is said, and stands in NEW as a
-comment; the prompt file is put beside it where there is none.
+OLD is JSON or YAML. NEW must not exist yet. What could not be carried over is logged, and is in a migrated config as
+comments; the prompt file is put beside it where there is none.
 """
 
 from __future__ import annotations

@@ -54,5 +54,5 @@ def money_of(use: EndpointUse, prices: TokenPrices | None) -> float | None:
     if prices is None or use.uncounted:
         return None
     cached = prices.input if prices.cached is None else prices.cached
-    dear = (use.prompt_tokens - use.cached_tokens) * prices.input + use.completion_tokens * prices.output
-    return (dear + use.cached_tokens * cached) / MILLION
+    uncached = (use.prompt_tokens - use.cached_tokens) * prices.input + use.completion_tokens * prices.output
+    return (uncached + use.cached_tokens * cached) / MILLION

@@ -179,7 +179,7 @@ def overridden(finetune: Finetune, setting: dict[str, Any]) -> Finetune:
     """A recipe with some of its keys, dotted where nested, replaced.
 
     Raises:
-        ValidationError: a key is none of the recipe's, or its value is not allowed.
+        ValidationError: the recipe has no such key, or its value is not allowed.
     """
     changed = finetune.model_dump()
     for key, value in setting.items():

@@ -65,7 +65,7 @@ def ask_all(
     """Answers as they come, each with its request's index; a RequestError where there is none after all tries.
 
     Args:
-        stopped: once it is set nothing more goes out, and what has come by then is all that there is.
+        stopped: once it is set no further request goes out, and only the answers that came by then are given.
 
     Raises:
         StudyError: no request can succeed, e.g. since the key is refused; after the answers that had come.

@@ -39,7 +39,7 @@ def rewrite_results(old: Path, new: Path, slm: str | None, old_config: Path | No
     """Write results as results.json; `slm`, or the old config, names the model of Baseline_SLM and Finetuned_SLM.
 
     Raises:
-        StudyError: `new` exists, a file cannot be read, or a key is none of old results.
+        StudyError: `new` exists, a file cannot be read, or a key is not one of old results.
     """
     refuse_existing(new)
     results = read(old)

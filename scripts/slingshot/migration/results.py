@@ -19,7 +19,7 @@ def migrate_results(old: Any, slm: str | None = None) -> dict[str, dict[str, Any
         slm: the old config's `slm_name`, which the last two keys leave out.
 
     Raises:
-        StudyError: a key is none of the known ones, the SLM's name is needed and not given, or two results would
+        StudyError: a key is not known, the SLM's name is needed and not given, or two results would
             stand under one key.
     """
     if not isinstance(old, Mapping) or not all(isinstance(scores, Mapping) for scores in old.values()):

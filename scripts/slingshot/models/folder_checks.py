@@ -70,7 +70,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def refuse_adapter_beside_model(folder: Path) -> None:
-    """transformers would put it on the model in silence, and an untrained arm would answer with it."""
+    """transformers would silently put it on the model, so that an untrained arm would answer with an adapter."""
     if (folder / ADAPTER_SETTINGS).exists():
         raise StudyError(
             f"{folder} holds an adapter (adapter_config.json) beside the model, and it is not clear which is meant: "

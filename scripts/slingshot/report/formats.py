@@ -63,7 +63,7 @@ def difference(value: Interval | None) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """Three digits after the point; what is smaller is said to be smaller."""
+    """Three digits after the point, or `< 0.001`."""
     if p is None:
         return MISSING
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -239,7 +239,7 @@ def _environment() -> Environment:
 
 
 def warnings_of_sizes(results: Results) -> list[str]:
-    """Models whose `size` is not that of their weights, on which what is said of sizes rests."""
+    """Models whose `size` in the config is not that of their weights; all statements on sizes rest on the config's."""
     found = {}
     for arm in results.comparison.arms:
         size, counted = parameters_of(arm.size), (results.cards.get(arm.model) or {}).get("parameters")

@@ -1,7 +1,7 @@
 """Files that a snakemake command names and Snakemake reads by its own loader, which can run the Python in them.
 
 Its loader evaluates a YAML file that says `__use_yte__: true`, before any rule file is read, and takes the last of two
-equal keys in silence. Each is therefore read by our own loader first.
+equal keys silently. Each is therefore read by our own loader first.
 """
 
 from __future__ import annotations

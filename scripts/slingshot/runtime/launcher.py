@@ -178,7 +178,7 @@ def _record(job: Launch, ended: Ended) -> ProcessRecord:
 
 
 def check_gpus(given: int, wanted: int | None, arm: str) -> None:
-    """Snakemake cuts a request that is over the limit in silence; here it is an error."""
+    """Raise a StudyError for a request above --resources gpu=N, which Snakemake silently cuts to N."""
     if wanted is not None and wanted > given:
         raise StudyError(
             f"{arm} asks for {wanted} GPU{'s' * (wanted > 1)} and the workflow may use {given}: "

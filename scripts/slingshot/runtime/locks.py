@@ -110,7 +110,7 @@ def _open_folder(folder: Path) -> int:
     """Open the folder of locks, made where it is missing and closed to all other users.
 
     Raises:
-        OSError: it can't be had.
+        OSError: it can't be made or opened.
         StudyError: it is a link, or belongs to another user.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
