@@ -56,11 +56,19 @@ def compare_runs(first: Sequence[Floats], second: Sequence[Floats], confidence: 
 def mean_of_runs(runs: Sequence[Floats], confidence: float, groups: Groups) -> Estimate:
     """The mean score of a recipe's runs with several seeds; its interval counts samples and seeds.
 
+    Two samples at 0 and two at 1 are added (Agresti and Coull 1998, American Statistician 52:119), so that it keeps its
+    width where all runs have every sample wrong or right.
+
     Args:
         runs: at least two, each the score of each of the n samples, in [0, 1]
     """
-    found = compare_runs(runs, [np.zeros(len(runs[0]))], confidence, groups).difference
-    return Estimate(value=found.value, low=max(found.low, 0.0), high=found.high)
+    side = np.array(runs, dtype=float)
+    each, total = side.mean(axis=0), side.shape[1] + 4
+    value, center = float(each.mean()), (float(each.sum()) + 2) / total
+    spread = (float(np.sum(each**2)) + 2) / total - center**2
+    samples = spread / total * design_effect(each, groups)
+    reach = _reach(((samples, groups.freedom), _variance_of_seeds(side)), confidence)
+    return Estimate(value=value, low=max(min(center - reach, value), 0.0), high=min(max(center + reach, value), 1.0))
 
 
 def discordant(first: Correct, second: Correct) -> tuple[int, int]:
@@ -198,23 +206,31 @@ class _Spread:
     effect: float | None
 
     def reach(self, confidence: float) -> float:
-        """Half the interval's width: each part's variance with its own Student's quantile.
+        """Half the interval's width."""
+        return _reach(self.parts, confidence)
 
-        Quantiles squared are averaged, weighted by variance, which is a little wider than Cochran's (1964, Biometrics
-        20:191) average of the quantiles themselves, known to hold its level (Mickey and Brown 1966, Annals of
-        Mathematical Statistics 37:639). Satterthwaite's degrees of freedom do not: with two or three seeds a spread
-        that is small by chance would pass for certain.
-        """
-        return float(
-            np.sqrt(sum(variance * student_quantile((1 + confidence) / 2, df) ** 2 for variance, df in self.parts))
-        )
+
+def _reach(parts: Sequence[tuple[float, float]], confidence: float) -> float:
+    """Half an interval's width: each part's variance with its own Student's quantile.
+
+    Quantiles squared are averaged, weighted by variance, which is a little wider than Cochran's (1964, Biometrics
+    20:191) average of the quantiles themselves, known to hold its level (Mickey and Brown 1966, Annals of Mathematical
+    Statistics 37:639). Satterthwaite's degrees of freedom do not: with two or three seeds a spread that is small by
+    chance would pass for certain.
+    """
+    return float(np.sqrt(sum(variance * student_quantile((1 + confidence) / 2, df) ** 2 for variance, df in parts)))
+
+
+def _variance_of_seeds(side: Floats) -> tuple[float, float]:
+    """The variance of the mean of k runs, of shape (k, n), by their seeds alone, and its degrees of freedom."""
+    return float(side.mean(axis=1).var(ddof=1)) / len(side), len(side) - 1.0
 
 
 def _spread_of(first: Sequence[Floats], second: Sequence[Floats], groups: Groups) -> _Spread:
     sides = [np.array(side, dtype=float) for side in (first, second)]
     each = sides[0].mean(axis=0) - sides[1].mean(axis=0)
     center, variance = padded_mean(each, 1.0, groups)
-    seeds = [(float(side.mean(axis=1).var(ddof=1)) / len(side), len(side) - 1.0) for side in sides if len(side) > 1]
+    seeds = [_variance_of_seeds(side) for side in sides if len(side) > 1]
     return _Spread(
         value=float(each.mean()),
         center=center,
