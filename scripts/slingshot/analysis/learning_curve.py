@@ -144,10 +144,12 @@ def fits_well(shape: FittedShape, errors: Floats, n: int, noise: TrainingNoise) 
 def follows_law(shape: FittedShape, errors: Floats, n: int, noise: TrainingNoise) -> bool:
     """Whether the power law predicts held-out sizes best, and well: only then do its parameters mean anything.
 
+    A curve that is flat, as where nothing was learnt, has no exponent: its interval would have no width.
     Under a sigmoid the interval of its asymptote covers 0.53 to 0.88 (benchmarks/coverage.py's curves).
     """
     compared = any(each.held_out_error is not None for each in shape.shapes)
-    return compared and shape.best == "power law" and fits_well(shape, errors, n, noise)
+    falls = float(np.ptp(errors)) > 0
+    return falls and compared and shape.best == "power law" and fits_well(shape, errors, n, noise)
 
 
 def break_even_bounds(

@@ -298,6 +298,18 @@ def test_an_interval_over_seeds_covers_the_recipes_mean_and_one_seed_does_not() 
     assert by_one < covered
 
 
+def test_a_curve_that_learnt_nothing_has_no_power_law() -> None:
+    """Its asymptote was 1 with the interval 1 to 1, its exponent 0.01 to 0.01."""
+    wrong, right = np.zeros(100, dtype=bool), np.arange(100) < 50
+    sizes = {50: "slm/s/n50", 100: "slm/s/n100", 200: "slm/s/n200", 400: "slm/s/n400"}
+    runs = [scored(path, wrong, "learning_curve", train_samples=size) for size, path in sizes.items()]
+    found = findings([*runs, scored("slm/s", wrong, train_samples=800), scored("llm/l", right)], STATISTICS)
+    assert found is not None
+    (curve,) = found.curves
+    assert curve.power_law is None
+    assert "not yet at the largest size, 800" in curve.break_even[0].sentence
+
+
 def test_seeds_and_samples_are_told_apart() -> None:
     generator = np.random.default_rng(3)
     runs = seed_runs(generator, np.array([0.50, 0.75, 0.62, 0.55]))
