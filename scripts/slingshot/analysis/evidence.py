@@ -94,7 +94,7 @@ class Evidence:
             "first_not_worse": f"the first is at most {self.margin:g} points worse" if self.margin else "",
             "second_not_worse": f"the second is at most {self.margin:g} points worse" if self.margin else "",
         }.get(pair.margin or "", "")
-        shown = found and not pair.significant
+        shown = found and (not pair.significant or pair.margin == "equivalent")
         return (
             f"{self.named(self.arms[pair.first])} against {self.named(self.arms[pair.second])}: "
             f"{points(pair.simultaneous.value)} points{_seeds(pair)} ({interval} {span(pair.simultaneous)}, "

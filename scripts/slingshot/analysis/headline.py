@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slingshot.analysis.evidence import READABLE, Evidence, counted, listed, percent, points, span
-from slingshot.artifacts.comparison import ArmSummary, Outcome, Verdict
+from slingshot.artifacts.comparison import ArmSummary, Outcome, PairComparison, Verdict
 from slingshot.config.models import parameters_of
 
 ONE_SIZE = 1.5  # models whose sizes differ by less than this factor are of nearly one size
@@ -35,7 +35,8 @@ def recommendation(evidence: Evidence, best: ArmSummary, winners: Sequence[str])
     """`Use` an arm that is shown to be better than what it was compared with, else only the highest score."""
     n, score = best.score.n, percent(evidence.score(best))
     compared = best.arm in winners or (best.side == "rival" and len(evidence.competing) > 1)
-    shown = compared and not unbeaten(evidence, best)
+    matters = not any(pair.margin == "equivalent" for pair in evidence.primary if best.arm in (pair.first, pair.second))
+    shown = compared and matters and not unbeaten(evidence, best)
     opening = "Use" if shown else f"Highest score of {counted(len(evidence.competing), 'arm')}:"
     found = f"it answers {score} of {n:,} test dialogues exactly"
     if best.estimand == "micro_f1":
@@ -57,7 +58,12 @@ def unbeaten(evidence: Evidence, best: ArmSummary) -> list[ArmSummary]:
     """The arms that `best` should beat and does not: the rivals, and of a rival the models, too."""
     others = evidence.competing if best.side == "rival" else evidence.rivals
     pairs = [(other, evidence.between(best, other)) for other in others if other.arm != best.arm]
-    return [other for other, pair in pairs if pair is None or not (pair.significant and pair.difference.value > 0)]
+    return [other for other, pair in pairs if pair is None or not beats(pair)]
+
+
+def beats(pair: PairComparison) -> bool:
+    """Whether the first arm is significantly better, by more than what makes no difference (statistics.margin)."""
+    return pair.significant and pair.difference.value > 0 and pair.margin != "equivalent"
 
 
 def cost_in_words(arm: ArmSummary, currency: str) -> str:
@@ -103,7 +109,7 @@ def rivals_in_words(evidence: Evidence, best: ArmSummary) -> list[str]:
             continue
         name = f"{'the best language model, ' if other.side != 'rival' else ''}{evidence.named_with_score(other)}"
         gap = f"difference {points(pair.simultaneous.value)} points, {span(pair.simultaneous)}"
-        if pair.significant and pair.difference.value > 0:
+        if beats(pair):
             beaten.append(name)
         elif pair.margin == "equivalent" and evidence.margin is not None:
             sentences.append(f"equals {name} within {evidence.margin:g} points ({gap}): choose by cost.")
@@ -133,11 +139,13 @@ def question(evidence: Evidence, outcome: Outcome, winners: Sequence[str]) -> st
         of = f", the best of {len(others)} large arms" if len(others) > 1 else ""
         near = near_sizes(evidence)
         opening = f"Training wins at nearly one size ({near})" if near else "Specialization beats size"
+        of += little_more(evidence, winner, large)
         return f"{opening} here: {evidence.named_with_score(winner)} against {evidence.named_with_score(large)}{of}."
     if outcome in ("size", "both"):
         others = {pair.first for pair in primary}
         of = f", the best of {len(others)} finetuned small arms" if len(others) > 1 else ""
         opening = "Size beats specialization" if outcome == "size" else "Size and specialization together win"
+        of += little_more(evidence, winner, small)
         return f"{opening} here: {evidence.named_with_score(winner)} against {evidence.named_with_score(small)}{of}."
     n = primary[0].difference.n
     between = f"best small {evidence.named_with_score(small)}, best large {evidence.named_with_score(large)}"
@@ -150,6 +158,14 @@ def question(evidence: Evidence, outcome: Outcome, winners: Sequence[str]) -> st
     if evidence.margin is not None and all(pair.margin == "equivalent" for pair in primary):
         return f"Size and specialization are equal within {evidence.margin:g} points; {between}: choose by cost."
     return f"Undecided on size against specialization at n = {n:,}; {between}: more test samples would narrow it."
+
+
+def little_more(evidence: Evidence, winner: ArmSummary, other: ArmSummary) -> str:
+    """That a difference is significant and too small to matter; empty where it matters, or no margin is set."""
+    pair = evidence.between(winner, other)
+    if evidence.margin is None or pair is None or pair.margin != "equivalent":
+        return ""
+    return f", though by less than the {evidence.margin:g} points that matter: choose by cost"
 
 
 def form(evidence: Evidence, outcome: Outcome, constrained: Verdict | None) -> str:

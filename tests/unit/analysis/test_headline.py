@@ -175,6 +175,22 @@ def test_constrained_answers_have_their_own_mean_over_seeds() -> None:
     assert "56.7% of 300 test dialogues exactly (mean of 2 seeds)" in told_by(constrained)
 
 
+def test_a_significant_difference_within_the_margin_is_said_not_to_matter() -> None:
+    """20 of 3,000 with a margin of 5 points: `Use c`, `beats size`, and no word of the margin."""
+    settings = SETTINGS.model_copy(update={"margin": 5.0})
+    arms = [Simulated("llm/a", right_first(3000, 1500)), Simulated("slm/c", right_first(3000, 1520))]
+    verdict = judge_arms(arms, settings)[0]
+    assert verdict.outcome == "specialization"
+    assert verdict.sentence.startswith("Highest score of 2 arms: c (3B, finetuned)")
+    assert "50.0%, though by less than the 5 points that matter: choose by cost." in verdict.sentence
+    assert verdict.evidence[0].endswith("p < 0.001); equal within 5 points.")
+    rival = judge_arms([*arms, Simulated("baseline/tfidf", right_first(3000, 1540))], settings)[0]
+    assert rival.sentence.startswith("Highest score of 3 arms: TF-IDF")
+    assert "TF-IDF equals the best language model, c (3B, finetuned) 50.7% within 5 points" in told_by(rival)
+    wide = [arms[0], Simulated("slm/c", right_first(3000, 2000))]
+    assert judge_arms(wide, settings)[0].sentence.startswith("Use c")
+
+
 def test_an_arm_without_constrained_answers_leads_no_constrained_verdict() -> None:
     """The free score of an arm behind an endpoint was given under `With only known labels allowed`."""
     there = [
