@@ -97,7 +97,7 @@ class PairComparison(Record):
         description="primary: finetuned small against large models, however these are used, which the verdict rests "
         "on; baseline: a competing arm against a rival such as TF-IDF; secondary: every other pair"
     )
-    family_size: int = Field(description="pairs of the same family and answer")
+    family_size: int = Field(description="pairs that the config declares in the family, with results or without")
     answer: AnswerKind
     first: str
     second: str

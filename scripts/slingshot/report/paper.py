@@ -113,6 +113,7 @@ def pair_table(comparison: Comparison) -> list[dict[str, Any]]:
             "first": pair.first,
             "second": pair.second,
             "family": pair.family,
+            "family_size": pair.family_size,
             "answers": pair.answer,
             "difference": pair.difference.value,
             "difference_low": pair.difference.low,
@@ -148,18 +149,19 @@ def pairs_as_latex(pairs: Sequence[Mapping[str, Any]]) -> str:
     if not pairs:
         return ""
     lines = [
-        "% needs \\usepackage{booktabs}; points [simultaneous interval]",
-        "\\begin{tabular}{llrrr}",
+        "% needs \\usepackage{booktabs}; points [simultaneous interval]; pairs: how many p is adjusted over",
+        "\\begin{tabular}{llllrrrr}",
         "\\toprule",
-        "First & Second & Difference & $p$, adjusted & $n$ \\\\",
+        "First & Second & Answers & Family & Pairs & Difference & $p$, adjusted & $n$ \\\\",
         "\\midrule",
     ]
     for pair in pairs:
         value, low, high = (100 * pair[key] for key in ("difference", "simultaneous_low", "simultaneous_high"))
         p = pair["p_adjusted"]
         p_text = "--" if p is None else "$<$ 0.001" if p < 0.001 else f"{p:.3f}"
-        cells = [latex_text(pair["first"]), latex_text(pair["second"]), f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"]
-        lines.append(" & ".join([*cells, p_text, str(pair["n"])]) + " \\\\")
+        named = [latex_text(str(pair[key])) for key in ("first", "second", "answers", "family", "family_size")]
+        found = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+        lines.append(" & ".join([*named, found, p_text, str(pair["n"])]) + " \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 

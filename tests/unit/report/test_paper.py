@@ -61,6 +61,9 @@ def test_tables_hold_what_the_comparison_says(results: Results) -> None:
         pair.difference.value for pair in results.comparison.comparisons
     ]
     assert tables["differences.tex"].count("\\\\\n") == 1 + len(pairs)
+    assert [int(pair["family_size"]) for pair in pairs] == [pair.family_size for pair in results.comparison.comparisons]
+    first = results.comparison.comparisons[0]
+    assert f"{first.first} & {first.second} & free & primary & 4 & " in tables["differences.tex"]
     assert len(tables["labels.csv"].splitlines()) == 1 + len(label_table(results))
 
 
