@@ -139,6 +139,8 @@ def facts_of(evidence: Evidence) -> list[str]:
             if evidence.margin
             else "No margin is set (statistics.margin), so no two arms are called equal."
         )
+    else:
+        facts += facts_on_groups(evidence.pairs)
     return facts
 
 

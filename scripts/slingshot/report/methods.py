@@ -171,9 +171,11 @@ def describe_scoring(comparison: Comparison) -> str:
         test += ", of whole groups,"
     if any(max(pair.first_runs, pair.second_runs) > 1 for pair in pairs):
         test += " (arms with several seeds by their mean, over samples and seeds)"
+    grouped = any(arm.scores["parsable"].design_effect is not None for arm in comparison.arms)
     sentences = [
         f"{sentence_case(comparison.measure)} on {count(comparison.n_samples)} test samples with "
-        f"{level(comparison.confidence)} intervals (Wilson's for shares, jackknife for averages over labels)."
+        f"{level(comparison.confidence)} intervals (Wilson's for shares, jackknife for averages over labels"
+        f"{', both over whole groups of samples' if grouped else ''})."
     ]
     if pairs:
         declared = pairs[0].family_size

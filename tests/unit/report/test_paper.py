@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from slingshot.core.environment import slingshot_version
@@ -87,6 +89,19 @@ def test_methods_count_the_pairs_that_the_correction_counts(results: Results) ->
     alone = describe_scoring(comparison.model_copy(update={"comparisons": [one]}))
     assert "1 primary comparison of a finetuned small and a large model, declared by the config, was tested" in alone
     assert "Bonferroni" not in alone
+
+
+def test_methods_and_facts_say_that_samples_come_in_groups(tmp_path: Path) -> None:
+    """Without a pair of a small and a large model nothing said so."""
+    rivals = [results_tree.CONTENDERS[4], results_tree.Contender("embedding/minilm", "MiniLM", "22.7M", 0.6)]
+    tree = results_tree.build(tmp_path, samples=40, contenders=rivals)
+    for number, row in enumerate(tree.samples):
+        row["group"] = str(number // 2)
+    pd.DataFrame(tree.samples).to_parquet(tmp_path / "data/test.parquet")
+    finish(tree, rivals)
+    comparison = read_results(tmp_path).comparison
+    assert "both over whole groups of samples" in describe_scoring(comparison)
+    assert any(fact.startswith("Test samples come in groups") for fact in comparison.verdict.facts)
 
 
 def test_methods_say_what_the_config_asked_for(results: Results) -> None:
