@@ -20,6 +20,7 @@ from slingshot.data.lines import LabelColumn
 from slingshot.data.readers import naming, read_file, source_files, wanted_columns
 from slingshot.data.tables import Batch
 from slingshot.study.estimate import instruction_words
+from slingshot.study.steps import step_spec
 
 
 def find_faults(study: Study, folder: Path, results: Path) -> list[str]:
@@ -30,6 +31,7 @@ def find_faults(study: Study, folder: Path, results: Path) -> list[str]:
     """
     return [
         *data_faults(study.data, folder),
+        *file_faults(study, folder),
         *window_faults(study, folder, results),
         *quantization_faults(study),
         *fp8_faults(study),
@@ -54,6 +56,26 @@ def data_faults(data: Data, folder: Path) -> list[str]:
         except StudyError as error:
             faults.append(str(error))
     return faults
+
+
+def file_faults(study: Study, folder: Path) -> list[str]:
+    """A study without arms; files of prompts, models and answers that are missing, which Snakemake would name within a
+    traceback.
+    """
+    by_prompt = {(arm.prompt or study.models[arm.model].prompt.file): arm for arm in arms_of(study) if arm.generates}
+    steps = [(arm.steps["predict"], arm.path) for arm in by_prompt.values()]
+    steps += [("fetch_model", model) for model in study.fetched]
+    for name, system in study.predictions.items():
+        steps += [
+            ("import_predictions", f"predictions/{name}{at}") for at in ("", *(f"@{s}" for s in system.test_sets))
+        ]
+    faults = [] if arms_of(study) else ["the study has no arm: name a model, or leave out baseline.tfidf: false"]
+    for step, target in steps:
+        try:
+            step_spec(study, folder, step, target)
+        except StudyError as error:
+            faults.append(str(error))
+    return list(dict.fromkeys(faults))
 
 
 def first_batches(source: FileData, columns: Columns, folder: Path) -> Iterator[Batch]:

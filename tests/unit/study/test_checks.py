@@ -52,6 +52,35 @@ def test_a_test_sets_file_is_looked_at_too(tmp_path: Path) -> None:
     assert "other.csv" in fault and "text" in fault
 
 
+def test_files_that_are_missing_are_named_by_their_keys(tmp_path: Path) -> None:
+    data = {"source": {"path": "texts.csv"}, "test_sets": {"b": {"source": {"path": "texts.csv"}}}}
+    columns = {"sample_id": "id"}
+    study = study_of(
+        tmp_path,
+        data=data,
+        prompt={"file": "prompts/mine.yaml"},
+        embedding={"mini": {"source": {"folder": "mini"}, "size": "22M"}},
+        predictions={"vendor": {"file": "answers.csv", "columns": columns, "test_sets": {"b": "b.csv"}}},
+    )
+    assert [fault.replace(str(tmp_path), "") for fault in faults_of(tmp_path, study)] == [
+        "/prompts/mine.yaml is missing: write one, or correct prompt.file in config.yaml",
+        "config.yaml: embedding.mini.source: /mini is missing; correct the path (it counts from the study's folder)",
+        "config.yaml: predictions.vendor.file: /answers.csv is missing; correct the path (it counts from the study's "
+        "folder)",
+        "config.yaml: predictions.vendor.test_sets.b: /b.csv is missing; correct the path (it counts from the study's "
+        "folder)",
+    ]
+    for name in ("answers.csv", "b.csv"):
+        (tmp_path / name).write_text("id,answer\n")
+    (tmp_path / "mini").mkdir()
+    assert faults_of(tmp_path, study.model_copy(update={"llm": {}, "slm": {}})) == []
+
+
+def test_a_study_without_arms_is_known_to_fail(tmp_path: Path) -> None:
+    (fault,) = faults_of(tmp_path, study_of(tmp_path, llm={}, slm={}, baseline={"tfidf": False}))
+    assert fault.startswith("the study has no arm")
+
+
 @pytest.mark.parametrize(("window", "k", "full"), [(128, 0, False), (32, 0, True), (128, 5, True)])
 def test_a_window_without_room_for_a_text_is_known_before(tmp_path: Path, window: int, k: int, full: bool) -> None:
     """The default instruction has some 48 words; an example at least 20, as data that are prepared say."""
