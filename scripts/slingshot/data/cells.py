@@ -11,6 +11,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
+from datetime import date, time
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +30,8 @@ DESCRIPTION_FORM = "description joined, decoded or left out: not one text"
 SEVERAL = "several labels in one row"
 
 NOT_TEXT = "text is not a string"
+
+A_DATE = "label is a date, which a spreadsheet may have made of a code (3-5): write labels as text"
 
 NOT_A_NAME = "label is an object or bytes that are not UTF-8"
 
@@ -110,9 +113,11 @@ def plain_value(value: Any, nulls: Collection[str] = (), as_written: bool = Fals
         as_written: keep `.0`, where other labels have decimals
 
     Raises:
-        ValueError: several labels stand in the cell, or something that is no name.
+        ValueError: several labels stand in the cell, a date, or something that is no name.
     """
     changes = []
+    if any(isinstance(each, date | time) for each in (value if isinstance(value, list | tuple) else [value])):
+        raise ValueError(A_DATE)
     if isinstance(value, list | tuple):
         value = _only(list(value), as_written)
         changes.append(FROM_LIST)

@@ -15,6 +15,7 @@ from slingshot.data.tables import (
     python_value,
     refuse_objects,
     resolve_columns,
+    values_of,
 )
 
 
@@ -52,7 +53,7 @@ def _hub_batches(hub: str, parts: dict[str, Any], names: list[str]) -> Iterator[
         first = 1
         for table in part.select_columns(list(written.values())).with_format("arrow").iter(ROWS_PER_BATCH):
             columns = {
-                key: [python_value(value, classes.get(written[key])) for value in table[written[key]].to_pylist()]
+                key: [python_value(value, classes.get(written[key])) for value in values_of(table[written[key]])]
                 for key in names
             }
             yield Batch(f"{hub}/{name}", first, columns, name)

@@ -28,7 +28,6 @@ from slingshot.data.cells import (
     plain_value,
     shown,
     text_value,
-    visible,
 )
 from slingshot.data.code_trees import tree_of
 from slingshot.data.decimals import LOST_ZEROS, has_decimals, zeros_are_lost
@@ -227,7 +226,8 @@ def _take_batch(taken: Intake, batch: Batch, data: Data) -> Iterator[list[str]]:
         if reason is not None:
             of_label = row.text and not row.target
             cell = label if of_label else split_cells[number] if reason == NO_SPLIT else None
-            value = f" ({shown(cell, looks_plain=bool(of_label) and data.labels != 'plain')})" if cell else ""
+            written = "" if cell is None else shown(cell, looks_plain=bool(of_label) and data.labels != "plain")
+            value = f" ({written})" if written else ""
             taken.dropped.add(reason, f"{row.where}{value}")
             continue
         row.description, changes = description_value(description_cells[number], data.nulls)
@@ -305,7 +305,10 @@ def _find_group(row: Row, cell: Any, data: Data) -> str | None:
 
 def _find_part(row: Row, cell: Any, data: Data) -> str | None:
     """Find which split the source gives the row; returns the reason where it gives none."""
-    name = visible(str(cell)) if cell is not None else ""
+    try:
+        name = plain_value(cell)[0] or ""
+    except ValueError:
+        return NO_SPLIT
     split = data.split.values.get(name) or (None if data.split.values else SPLIT_NAMES.get(name.casefold()))
     if split is None:
         return NO_SPLIT

@@ -121,7 +121,8 @@ def parquet_batches(path: Path, names: Sequence[str]) -> Iterator[Batch]:
                 for batch in table.iter_batches(batch_size=ROWS_PER_BATCH, columns=list(written.values())):
                     columns = {
                         name: [
-                            python_value(value, classes.get(written[name])) for value in _values(batch, written[name])
+                            python_value(value, classes.get(written[name]))
+                            for value in values_of(batch.column(written[name]))
                         ]
                         for name in names
                     }
@@ -134,10 +135,12 @@ def parquet_batches(path: Path, names: Sequence[str]) -> Iterator[Batch]:
         raise StudyError(f"{path.name} has columns but no rows")
 
 
-def _values(batch: pyarrow.RecordBatch, name: str) -> list[Any]:
-    column = batch.column(name)
+def values_of(column: pyarrow.Array | pyarrow.ChunkedArray) -> list[Any]:
+    """A column's values as Python has them, numbers and times as they were written."""
     if pyarrow.types.is_timestamp(column.type):  # of nanoseconds, which Python's own dates can't hold
         column = column.cast(pyarrow.string())
+    if pyarrow.types.is_float32(column.type):  # 250.1, of which 64 bits make 250.10000610351562
+        return [None if value is None else float(value) for value in column.cast(pyarrow.string()).to_pylist()]
     return list(column.to_pylist())
 
 

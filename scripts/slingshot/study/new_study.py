@@ -142,6 +142,8 @@ def write_study(folder: Path, data: Path, text: str, label: str, has_gpu: bool) 
 def find_hints(labels: Counter[str], coded: bool) -> list[str]:
     """What somebody should know of labels before a study rests on them."""
     found = []
+    if not labels:
+        return ["note: no row has a label: is LABEL the right column?"]
     if not coded and not any(character.isalpha() for label in labels for character in label):
         found.append(
             f"the labels are numbers ({', '.join(sorted(labels)[:5])}): a language model cannot know what they stand "

@@ -75,6 +75,17 @@ def test_values_are_mapped_and_others_dropped_with_a_count(tmp_path: Path) -> No
     assert report["dropped"][NO_SPLIT]["examples"][0] == "rows.jsonl row 4 (holdout)"
 
 
+@pytest.mark.parametrize("write", [int, float, str])
+def test_splits_may_be_numbers(tmp_path: Path, write: Any) -> None:
+    given = [{**row, "fold": write({"train": 0, "dev": 1, "Test": 2}[row["fold"]])} for row in rows()]
+    split = Split(method="column", values={"0": "train", "1": "validation", "2": "test"})
+    columns = Columns(split="fold")
+    _, report = run(tmp_path, given, columns=columns, split=split)
+    assert [report["splits"][name]["samples"] for name in SPLITS] == [40, 10, 10]
+    with pytest.raises(StudyError, match=r"row 1 \(0(\.0)?\)"):
+        run(tmp_path, given, columns=columns, split=COLUMN, max_dropped_share=0.05)
+
+
 def test_one_file_for_each_split(tmp_path: Path) -> None:
     given = rows()
     files = {}

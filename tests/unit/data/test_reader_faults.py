@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import json
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -376,3 +377,16 @@ def test_carriage_returns_that_end_every_line_or_stand_in_quotes_are_read(tmp_pa
 def test_lines_before_the_header_are_an_error_that_names_its_line(tmp_path: Path, before: str) -> None:
     message = "its header stands in line 2: remove the lines before it"
     assert_refused(tmp_path, "a.csv", f'{before}\n"text",label\na,x\n', message)
+
+
+@pytest.mark.parametrize("kind", [pyarrow.float32(), pyarrow.float64()])
+def test_numbers_of_few_bits_are_read_as_they_were_written(tmp_path: Path, kind: pyarrow.DataType) -> None:
+    path = parquet(tmp_path / "a.parquet", pyarrow.array([0.1, None], kind))
+    assert [row["label"] for row in read(path)] == [0.1, None]
+
+
+@pytest.mark.parametrize("cell", [date(2024, 5, 3), datetime(2024, 5, 3), [time(3, 5)]])
+def test_a_date_is_no_label_but_may_be_a_group(cell: Any) -> None:
+    with pytest.raises(ValueError, match="label is a date"):
+        cells.plain_value(cell)
+    assert cells.group_value(cell)[0]
