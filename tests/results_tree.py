@@ -46,17 +46,6 @@ CODES = [
     ("M545", "Low back pain", "M54", "M50-M54", "13"),
     ("N390", "Urinary tract infection, site not specified", "N39", "N30-N39", "14"),
 ]
-TITLES = {
-    "1": "Certain infectious and parasitic diseases",
-    "4": "Endocrine, nutritional and metabolic diseases",
-    "5": "Mental, Behavioral and Neurodevelopmental disorders",
-    "6": "Diseases of the nervous system",
-    "9": "Diseases of the circulatory system",
-    "10": "Diseases of the respiratory system",
-    "11": "Diseases of the digestive system",
-    "13": "Diseases of the musculoskeletal system and connective tissue",
-    "14": "Diseases of the genitourinary system",
-}
 SENTENCES = (
     "Doctor: Good morning, what brings you in today?",
     "Patient: I have been feeling unwell for about {days} days now.",

@@ -44,9 +44,9 @@ def dialogues(count):
             number % 4 : number % 4 + 1
         ]
         chosen = [] if number % 11 == 5 else list(dict(chosen).items())
-        told = " ".join(complaint for _, (_, complaint) in chosen)
+        complaints = " ".join(complaint for _, (_, complaint) in chosen)
         word = small_study.WORDS[number % 15]
-        yield f'"Patient: {word} {number} {told} {word}.",{";".join(label for label, _ in chosen)}\n'
+        yield f'"Patient: {word} {number} {complaints} {word}.",{";".join(label for label, _ in chosen)}\n'
 
 
 @pytest.mark.parametrize("arm", ARMS)

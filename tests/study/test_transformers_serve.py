@@ -107,5 +107,5 @@ def test_an_endpoint_gives_the_answers_of_predict(folder, url, k):
     there, record = answered(folder, "ask", remote.model_dump_json(), "--at-once", "2")
     assert [(one.raw, one.code) for one in there] == [(one.raw, one.code) for one in here]
     assert [one.prompt_tokens for one in there] == [one.prompt_tokens for one in here]
-    assert len({one.raw for one in here}) > 1  # the dialogues are told apart
+    assert len({one.raw for one in here}) > 1  # the answers depend on the dialogue
     assert record.endpoint.errors == {} and record.endpoint.uncounted == 0

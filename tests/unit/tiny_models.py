@@ -13,7 +13,7 @@ from slingshot.config.recipe import Lora
 from slingshot.nn import lora
 from tests.tiny import byte_tokenizer
 
-# TinyLlama and SmolLM are Llamas, Phi-4 is a Phi-3. A Gemma's heads are 256 wide unless it is told otherwise.
+# TinyLlama and SmolLM are Llamas, Phi-4 is a Phi-3. A Gemma's heads are 256 wide unless its settings say otherwise.
 FAMILIES: dict[str, dict[str, object]] = {
     **{
         family: families.CHANGED.get(family, {})

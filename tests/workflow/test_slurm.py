@@ -1,6 +1,6 @@
 """profiles/slurm on a real Slurm: one node on loopback, started here and stopped here.
 
-Two pretended GPUs: Slurm counts and assigns them (any device file serves it as one), the launcher is told of as many.
+Two pretended GPUs: Slurm counts and assigns them (any device file serves it as one), the launcher is given as many.
 """
 
 import os

@@ -28,7 +28,7 @@ LABELS = [Label(label=label, train_samples=1) for label in ("yes", "no")]
 Right = NDArray[np.bool_]
 
 
-def told_by(verdict: Verdict) -> str:
+def text_of(verdict: Verdict) -> str:
     """The headline and what belongs to it."""
     return " ".join([verdict.sentence, *verdict.remarks])
 

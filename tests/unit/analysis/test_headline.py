@@ -21,7 +21,7 @@ from tests.unit.analysis.simulated_arms import (
     judge_arms,
     judge_right,
     right_first,
-    told_by,
+    text_of,
 )
 
 
@@ -32,68 +32,68 @@ def test_a_linear_baseline_that_wins_is_what_the_headline_recommends() -> None:
     )
     assert verdict.outcome == "specialization"
     assert verdict.best == "baseline/tfidf"
-    assert told_by(verdict).startswith("Use TF-IDF: it answers 68.9% of 151 test dialogues exactly.")
-    assert "significantly better than the best language model, c (3B, finetuned) 21.2%" in told_by(verdict)
+    assert text_of(verdict).startswith("Use TF-IDF: it answers 68.9% of 151 test dialogues exactly.")
+    assert "significantly better than the best language model, c (3B, finetuned) 21.2%" in text_of(verdict)
 
 
 def test_a_linear_baseline_that_equals_the_best_model_is_named() -> None:
     arms = draw_arms(np.random.default_rng(5), 200, llm_a=0.1, slm_c=0.6, baseline_tfidf=0.58)
     verdict = judge_right(arms)
     assert verdict.outcome == "specialization"
-    assert told_by(verdict).startswith("Highest score of 3 arms: c (3B, finetuned)")  # not: use it
-    assert "not shown to be better than TF-IDF" in told_by(verdict) and "try that first" in told_by(verdict)
+    assert text_of(verdict).startswith("Highest score of 3 arms: c (3B, finetuned)")  # not: use it
+    assert "not shown to be better than TF-IDF" in text_of(verdict) and "try that first" in text_of(verdict)
     assert any("c (3B, finetuned) is not shown to be better than TF-IDF" in caveat for caveat in verdict.caveats)
 
 
 @pytest.mark.parametrize(
-    ("forced", "told"),
+    ("forced", "expected"),
     [
         (60, "The outcome is the same with only known labels allowed: it is knowledge, not form."),
         (150, "With only known labels allowed the outcome is undecided, so it may be form that decides: compare"),
         (190, "With only known labels allowed the outcome is size, so form decides here: compare"),
     ],
 )
-def test_knowledge_and_form_are_told_apart(forced: int, told: str) -> None:
+def test_knowledge_and_form_are_told_apart(forced: int, expected: str) -> None:
     arms = [
         Simulated("llm/a", right_first(200, 10), 0.05, constrained=right_first(200, forced)),
         Simulated("slm/c", right_first(200, 150), constrained=right_first(200, 150)),
     ]
     verdict, constrained = judge_arms(arms)
     assert verdict.outcome == "specialization"
-    assert "Only 5.0% of the answers of a (8B, untrained) could be read." in told_by(verdict)
-    assert told in told_by(verdict)
-    assert constrained is not None and told_by(constrained).startswith("With only known labels allowed: ")
+    assert "Only 5.0% of the answers of a (8B, untrained) could be read." in text_of(verdict)
+    assert expected in text_of(verdict)
+    assert constrained is not None and text_of(constrained).startswith("With only known labels allowed: ")
     best = "Use a (8B, untrained): it answers 95.0%" if forced == 190 else "Use c (3B, finetuned): it answers 75.0%"
-    assert (best in told_by(constrained)) == (best not in told_by(verdict))  # advice stands once where it is the same
+    assert (best in text_of(constrained)) == (best not in text_of(verdict))  # advice stands once where it is the same
 
 
 def test_unreadable_answers_without_constrained_ones_say_how_to_tell_them_apart() -> None:
     verdict = judge_right({"llm/a": right_first(200, 0), "slm/c": right_first(200, 120)}, parsable=0.0)
-    assert "Only 0.0% of the answers" in told_by(verdict) and "generation.constrained: true" in told_by(verdict)
+    assert "Only 0.0% of the answers" in text_of(verdict) and "generation.constrained: true" in text_of(verdict)
 
 
 @pytest.mark.parametrize(
-    ("small", "large", "told"),
+    ("small", "large", "expected"),
     [("135M", "135M", "nearly one size (135M)"), ("113M", "135M", "nearly one size (113M, 135M)"), ("3B", "8B", None)],
 )
-def test_sides_of_one_size_are_named(small: str, large: str, told: str | None) -> None:
+def test_sides_of_one_size_are_named(small: str, large: str, expected: str | None) -> None:
     arms = [Simulated("llm/a", right_first(200, 10), size=large), Simulated("slm/c", right_first(200, 150), size=small)]
-    sentence = told_by(judge_arms(arms)[0])
-    assert told in sentence if told else "one size" not in sentence
+    sentence = text_of(judge_arms(arms)[0])
+    assert expected in sentence if expected else "one size" not in sentence
 
 
 def test_an_unknown_size_is_said() -> None:
     arms = [Simulated("llm/a", right_first(200, 10), size="unknown"), Simulated("slm/c", right_first(200, 150))]
     verdict, _ = judge_arms(arms)
-    assert "The size of some arms is not known" in told_by(verdict)
+    assert "The size of some arms is not known" in text_of(verdict)
     assert "a (untrained)" in verdict.evidence[0]
 
 
 def test_one_seed_is_said_until_there_are_more() -> None:
     arms = [Simulated("llm/a", right_first(200, 10)), Simulated("slm/c", right_first(200, 150))]
-    assert "One seed" in told_by(judge_arms(arms)[0])
+    assert "One seed" in text_of(judge_arms(arms)[0])
     more = Simulated("slm/c/seed1", right_first(200, 149), design="seeds", seed=1)
-    assert "One seed" not in told_by(judge_arms([*arms, more])[0])
+    assert "One seed" not in text_of(judge_arms([*arms, more])[0])
 
 
 def test_the_headline_says_what_the_best_arm_costs() -> None:
@@ -102,7 +102,7 @@ def test_the_headline_says_what_the_best_arm_costs() -> None:
     costs = {"slm/c": ArmCost.model_construct(training=step, predict=step, per_1000_dialogues=serving)}
     arms = [Simulated("llm/a", right_first(200, 10)), Simulated("slm/c", right_first(200, 150))]
     assert "exactly, for 44 seconds on the GPU per 1,000 dialogues after 30 minutes on the GPU of training." in (
-        told_by(judge_arms(arms, costs=costs)[0])
+        text_of(judge_arms(arms, costs=costs)[0])
     )
 
 
@@ -120,7 +120,7 @@ def test_a_rival_that_another_rival_equals_is_not_recommended_alone() -> None:
         Simulated("encoder/e", right_first(200, 150)),
         Simulated("baseline/tfidf", right_first(200, 148)),
     ]
-    sentence = told_by(judge_arms(arms)[0])
+    sentence = text_of(judge_arms(arms)[0])
     assert sentence.startswith("Highest score of 4 arms: e")
     assert "e is not shown to be better than TF-IDF 74.0%" in sentence and "undecided" in sentence
     assert "e is significantly better than the best language model, c (3B, finetuned) 40.0%" in sentence
@@ -133,16 +133,16 @@ def test_the_headline_names_the_arms_that_have_one_seed_where_others_have_more()
         Simulated("slm/c/seed1", right_first(200, 149), design="seeds", seed=1),
         Simulated("slm/d", right_first(200, 120)),
     ]
-    assert "One seed of d (3B, finetuned): another may move" in told_by(judge_arms(arms)[0])
+    assert "One seed of d (3B, finetuned): another may move" in text_of(judge_arms(arms)[0])
 
 
 def test_one_seed_is_said_of_a_finetuned_arm_without_a_large_one_and_of_an_encoder() -> None:
     small = [Simulated("slm/c", right_first(200, 150)), Simulated("baseline/tfidf", right_first(200, 100))]
-    assert "One seed: another may move a finetuned arm" in told_by(judge_arms(small)[0])
+    assert "One seed: another may move a finetuned arm" in text_of(judge_arms(small)[0])
     encoder = [Simulated("encoder/e", right_first(200, 190)), Simulated("baseline/tfidf", right_first(200, 100))]
-    assert "One seed of e" in told_by(judge_arms(encoder)[0])
+    assert "One seed of e" in text_of(judge_arms(encoder)[0])
     untrained = [Simulated("llm/a", right_first(200, 150)), Simulated("baseline/tfidf", right_first(200, 100))]
-    assert "One seed" not in told_by(judge_arms(untrained)[0])
+    assert "One seed" not in text_of(judge_arms(untrained)[0])
 
 
 def test_score_and_pairs_of_an_arm_with_several_seeds_are_of_their_mean() -> None:
@@ -156,9 +156,9 @@ def test_score_and_pairs_of_an_arm_with_several_seeds_are_of_their_mean() -> Non
     assert judge_arms(arms)[0].best == "slm/c"
     verdict = judge_arms([*arms, *seeds])[0]
     assert verdict.best == "slm/d"  # a lucky seed is not named first
-    assert "mean of" not in told_by(verdict)
+    assert "mean of" not in text_of(verdict)
     alone = judge_arms([arms[0], arms[1], *seeds])[0]
-    assert "it answers 34.9% of 300 test dialogues exactly (mean of 4 seeds)" in told_by(alone)
+    assert "it answers 34.9% of 300 test dialogues exactly (mean of 4 seeds)" in text_of(alone)
     assert "+14.9 points over 4 seeds" in alone.evidence[0]
     assert any("tables and figures of arms show the run of the study's own seed" in fact for fact in alone.facts)
 
@@ -170,9 +170,9 @@ def test_constrained_answers_have_their_own_mean_over_seeds() -> None:
         Simulated("slm/c/seed1", right_first(300, 100), constrained=right_first(300, 160), design="seeds", seed=1),
     ]
     free, constrained = judge_arms(arms)
-    assert "36.7% of 300 test dialogues exactly (mean of 2 seeds)" in told_by(free)
+    assert "36.7% of 300 test dialogues exactly (mean of 2 seeds)" in text_of(free)
     assert constrained is not None
-    assert "56.7% of 300 test dialogues exactly (mean of 2 seeds)" in told_by(constrained)
+    assert "56.7% of 300 test dialogues exactly (mean of 2 seeds)" in text_of(constrained)
 
 
 def test_a_significant_difference_within_the_margin_is_said_not_to_matter() -> None:
@@ -186,7 +186,7 @@ def test_a_significant_difference_within_the_margin_is_said_not_to_matter() -> N
     assert verdict.evidence[0].endswith("p < 0.001); equal within 5 points.")
     rival = judge_arms([*arms, Simulated("baseline/tfidf", right_first(3000, 1540))], settings)[0]
     assert rival.sentence.startswith("Highest score of 3 arms: TF-IDF")
-    assert "TF-IDF equals the best language model, c (3B, finetuned) 50.7% within 5 points" in told_by(rival)
+    assert "TF-IDF equals the best language model, c (3B, finetuned) 50.7% within 5 points" in text_of(rival)
     wide = [arms[0], Simulated("slm/c", right_first(3000, 2000))]
     assert judge_arms(wide, settings)[0].sentence.startswith("Use c")
 
@@ -235,7 +235,7 @@ def test_declared_pairs_without_results_are_said_beside_the_verdict() -> None:
 
 
 def test_an_arm_that_stands_alone_is_not_recommended() -> None:
-    alone = told_by(judge_arms([Simulated("baseline/tfidf", right_first(100, 20))])[0])
+    alone = text_of(judge_arms([Simulated("baseline/tfidf", right_first(100, 20))])[0])
     assert alone.startswith("Highest score of 1 arm: TF-IDF: it answers 20.0%")
 
 
@@ -245,11 +245,11 @@ def test_arms_of_one_score_are_named_and_their_difference_has_no_minus() -> None
         Simulated("slm/c", right_first(200, 150)),
         Simulated("slm/d", right_first(200, 150)),
     ]
-    assert "The same score: d (3B, finetuned)." in told_by(judge_arms(arms)[0])
+    assert "The same score: d (3B, finetuned)." in text_of(judge_arms(arms)[0])
     rivals = [Simulated("baseline/tfidf", right_first(100, 50)), Simulated("encoder/e", ~right_first(100, 50))]
-    told = told_by(judge_arms(rivals)[0])
+    told = text_of(judge_arms(rivals)[0])
     assert "The same score: e." in told and "e 50.0% (difference +0.0 points, −20.3 to +20.3)" in told
-    assert "The same score" not in told_by(judge_arms(arms[:2])[0])
+    assert "The same score" not in text_of(judge_arms(arms[:2])[0])
 
 
 def test_the_corrected_level_is_not_rounded_up() -> None:

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from tests.unit.analysis.simulated_arms import Simulated, draw_arms, judge_arms, judge_right, right_first, told_by
+from tests.unit.analysis.simulated_arms import Simulated, draw_arms, judge_arms, judge_right, right_first, text_of
 
 
 def test_without_an_effect_a_side_wins_no_more_often_than_the_level() -> None:
@@ -42,8 +42,8 @@ def test_a_winner_beats_every_arm_of_the_other_side() -> None:
     }
     verdict = judge_right(arms)
     assert (verdict.outcome, verdict.winners, verdict.best) == ("specialization", ["slm/c"], "slm/c")
-    assert told_by(verdict).startswith("Use c (3B, finetuned): it answers 60.0% of 200 test dialogues exactly.")
-    assert "Specialization beats size here: c (3B, finetuned) 60.0% against b (8B, untrained) 40.0%" in told_by(verdict)
+    assert text_of(verdict).startswith("Use c (3B, finetuned): it answers 60.0% of 200 test dialogues exactly.")
+    assert "Specialization beats size here: c (3B, finetuned) 60.0% against b (8B, untrained) 40.0%" in text_of(verdict)
     pair = next(line for line in verdict.evidence if line.startswith("c (3B, finetuned) against b"))
     assert "+20.0 points (simultaneous 95% interval" in pair and "adjusted p < 0.001" in pair
 
@@ -51,7 +51,7 @@ def test_a_winner_beats_every_arm_of_the_other_side() -> None:
 def test_size_is_told_with_its_own_sign() -> None:
     verdict = judge_right({"llm/a": right_first(200, 120), "slm/c": right_first(200, 60)})
     assert (verdict.outcome, verdict.winners, verdict.best) == ("size", ["llm/a"], "llm/a")
-    assert "Size beats specialization here: a (8B, untrained) 60.0% against c (3B, finetuned) 30.0%" in told_by(verdict)
+    assert "Size beats specialization here: a (8B, untrained) 60.0% against c (3B, finetuned) 30.0%" in text_of(verdict)
     assert "\u221230.0 points" in verdict.evidence[0]
 
 
@@ -65,15 +65,15 @@ def test_a_win_on_each_side_without_a_winner_is_mixed() -> None:
         }
     )
     assert (verdict.outcome, verdict.winners) == ("mixed", [])
-    assert told_by(verdict).startswith("Highest score of 4 arms: a")
-    assert "3 of 4 pairs differ" in told_by(verdict)
+    assert text_of(verdict).startswith("Highest score of 4 arms: a")
+    assert "3 of 4 pairs differ" in text_of(verdict)
 
 
 def test_an_undecided_verdict_claims_no_power() -> None:
     verdict = judge_right(draw_arms(np.random.default_rng(14), 200, llm_a=0.4, slm_c=0.42))
     assert verdict.outcome == "undecided"
-    assert "at n = 200" in told_by(verdict) and "more test samples" in told_by(verdict)
-    everything = " ".join([told_by(verdict), *verdict.evidence, *verdict.facts])
+    assert "at n = 200" in text_of(verdict) and "more test samples" in text_of(verdict)
+    everything = " ".join([text_of(verdict), *verdict.evidence, *verdict.facts])
     assert "80%" not in everything and "chance to show" not in everything and "too few answers" not in everything
     assert any("no two arms are called equal" in fact for fact in verdict.facts)
 
@@ -83,14 +83,14 @@ def test_without_a_pair_the_best_arm_its_rival_and_its_form_are_still_told(path:
     arms = [Simulated(path, right_first(200, 20), parsable=0.4), Simulated("baseline/tfidf", right_first(200, 120))]
     verdict, _ = judge_arms(arms)
     assert (verdict.outcome, verdict.best) == ("undecided", "baseline/tfidf")
-    assert told_by(verdict).startswith("Use TF-IDF: it answers 60.0%")
-    assert "Size against specialization is not tested" in told_by(verdict)
+    assert text_of(verdict).startswith("Use TF-IDF: it answers 60.0%")
+    assert "Size against specialization is not tested" in text_of(verdict)
     assert any("no label could be read" in caveat for caveat in verdict.caveats)
     assert any("significantly worse than TF-IDF" in caveat for caveat in verdict.caveats)
 
 
 @pytest.mark.parametrize(
-    ("design", "finetuned", "shots", "outcome", "told"),
+    ("design", "finetuned", "shots", "outcome", "winner"),
     [
         ("few_shot", False, 5, "size", "big (8B, untrained, 5 examples)"),
         ("crossed", True, 0, "both", "big (8B, finetuned)"),
@@ -98,7 +98,7 @@ def test_without_a_pair_the_best_arm_its_rival_and_its_form_are_still_told(path:
     ],
 )
 def test_every_way_to_use_a_large_model_can_win(
-    design: str, finetuned: bool, shots: int, outcome: str, told: str
+    design: str, finetuned: bool, shots: int, outcome: str, winner: str
 ) -> None:
     arms = [
         Simulated("llm/big", right_first(150, 15)),
@@ -107,8 +107,8 @@ def test_every_way_to_use_a_large_model_can_win(
     ]
     verdict, _ = judge_arms(arms)
     assert (verdict.outcome, verdict.best) == (outcome, "llm/big/other")
-    assert told_by(verdict).startswith(f"Use {told}: it answers 93.3%")
-    assert "Specialization beats size" not in told_by(verdict)
+    assert text_of(verdict).startswith(f"Use {winner}: it answers 93.3%")
+    assert "Specialization beats size" not in text_of(verdict)
     assert (
         "3 arms competed; 2 pairs" in verdict.facts[0] and "Without the designs' arms it would be 1" in verdict.facts[0]
     )
@@ -126,7 +126,7 @@ def test_parts_of_train_change_no_family_and_win_nothing() -> None:
     assert alone.facts == with_part.facts
     assert alone.caveats == with_part.caveats  # and none on the arm of 48 samples, which the sentence is not about
     assert with_part.best == "slm/c"
-    assert "One seed" in told_by(with_part)
+    assert "One seed" in text_of(with_part)
 
 
 def test_seeds_make_the_one_verdict_that_of_their_mean_and_change_no_family() -> None:
@@ -138,7 +138,7 @@ def test_seeds_make_the_one_verdict_that_of_their_mean_and_change_no_family() ->
     assert verdict.outcome == "undecided"
     assert "over 4 seeds" in verdict.evidence[0]
     assert "simultaneous" not in verdict.evidence[0]
-    assert "One seed" not in told_by(verdict)
+    assert "One seed" not in text_of(verdict)
     assert any("samples and seeds" in fact for fact in verdict.facts)
 
 
@@ -162,5 +162,5 @@ def test_answers_that_cannot_be_read_are_told_once_per_arm_with_its_treatment() 
         Simulated("llm/a/shots5", right_first(200, 30), 0.5, design="few_shot", shots=5),
     ]
     verdict, _ = judge_arms(arms)
-    assert "Only 50.0% of the answers of a (8B, untrained, 5 examples) could be read." in told_by(verdict)
+    assert "Only 50.0% of the answers of a (8B, untrained, 5 examples) could be read." in text_of(verdict)
     assert verdict.caveats == ["From 40.0% of the answers of a (8B, untrained) no label could be read."]

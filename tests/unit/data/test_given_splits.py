@@ -141,10 +141,10 @@ def test_leakage_between_given_splits_is_reported_and_nothing_is_fixed_in_silenc
     assert leakage["exact_duplicates"]["test in train"] == 1
     assert leakage["near_duplicates"]["validation in train"] == 1
     assert leakage["groups_across_splits"] == {"groups": 3, "samples": 6}
-    told = "\n".join(warnings_of(report))
-    assert "1 of 12 samples of test have the same text in train" in told
-    assert "1 of 11 samples of validation have nearly the same text in train" in told
-    assert "3 groups with 6 samples stand in more than one split" in told
+    warnings = "\n".join(warnings_of(report))
+    assert "1 of 12 samples of test have the same text in train" in warnings
+    assert "1 of 11 samples of validation have nearly the same text in train" in warnings
+    assert "3 groups with 6 samples stand in more than one split" in warnings
 
 
 def test_leaked_samples_are_dropped_on_request(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From a source to splits: MedSynth's quirks, nothing lost in silence, no dependence on the order of rows."""
+"""From a source to splits: MedSynth's quirks, nothing lost silently, no dependence on the order of rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the reader must not do in silence: each fault with its kind, found with small files."""
+"""What the reader must not do silently: each fault with its kind, found with small files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reader is told of the data before any score."""
+"""What the report says about the data before any score."""
 
 from slingshot.data.summary import misspelt_labels
 

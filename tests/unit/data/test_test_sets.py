@@ -65,11 +65,11 @@ def test_a_further_test_set_changes_nothing_of_the_study(tmp_path: Path) -> None
     assert len(found) == 23
     assert set(found["label"]) == {"L0", "L1", "L2", "New"}
     assert "New" not in {label.label for label in read_labels(files.labels)}
-    told = report["test_sets"]["hospital_b"]
-    assert told["rows"] == {"read": 23, "dropped": 0, "samples": 23, "left_out_by_max_samples": 0}
-    assert sum(told["leakage"]["exact_duplicates_in"].values()) == 1
-    assert sum(told["leakage"]["near_duplicates_in"].values()) == 2
-    assert told["leakage"]["labels_unseen_in_train"] == {"labels": 1, "samples": 1, "first": ["New"]}
+    set_report = report["test_sets"]["hospital_b"]
+    assert set_report["rows"] == {"read": 23, "dropped": 0, "samples": 23, "left_out_by_max_samples": 0}
+    assert sum(set_report["leakage"]["exact_duplicates_in"].values()) == 1
+    assert sum(set_report["leakage"]["near_duplicates_in"].values()) == 2
+    assert set_report["leakage"]["labels_unseen_in_train"] == {"labels": 1, "samples": 1, "first": ["New"]}
     assert any(line.startswith("test_sets.hospital_b: 1 of 23 samples have a label") for line in warnings_of(report))
 
 

@@ -9,7 +9,7 @@ from slingshot.generation import packable
 from slingshot.generation.generate import generate
 from slingshot.generation.types import Decoding, GenerationStats, Memory
 
-# Family: how it trains and answers. Those of an audit that were wrong in silence come first.
+# Family: how it trains and answers. Those that an audit found silently wrong come first.
 TWELVE = {
     "gpt_oss": ("one at a time", "padded"),
     "lfm2": ("one at a time", "padded"),

@@ -26,7 +26,7 @@ from tests.tiny import byte_tokenizer
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A random Llama of six layers, each told apart by its norm."""
+    """A random Llama of six layers, each recognised by its norm."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     config = LlamaConfig(
         vocab_size=300, hidden_size=16, intermediate_size=32, num_hidden_layers=6, num_attention_heads=2,

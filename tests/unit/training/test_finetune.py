@@ -155,17 +155,17 @@ def test_a_run_cut_off_after_a_checkpoint_goes_on_from_it(study, unbroken, monke
 def test_a_termination_warning_leaves_a_checkpoint(study, unbroken, monkeypatch):
     plain = finetuning.training_step
 
-    def told(trainer, state):
+    def terminate_at_two(trainer, state):
         if state.step == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         return plain(trainer, state)
 
-    monkeypatch.setattr(finetuning, "training_step", told)
+    monkeypatch.setattr(finetuning, "training_step", terminate_at_two)
     with pytest.raises(SystemExit) as stop:
-        run(study, "told")
+        run(study, "warned")
     assert stop.value.code == 143
     monkeypatch.setattr(finetuning, "training_step", plain)
-    assert adapter_digest(run(study, "told")) == adapter_digest(unbroken)
+    assert adapter_digest(run(study, "warned")) == adapter_digest(unbroken)
 
 
 def test_two_processes_train_what_one_does(study, in_float32):
