@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -50,6 +52,10 @@ _REFUSED = (
 )
 
 _WEB_PAGE = (b"<!doctype html", b"<html")
+
+_LOOKED_AT = 16_000_000  # bytes
+
+_UNUSED_IN_LATIN_1 = tuple(bytes([byte]) for byte in range(0x80, 0xA0) if byte != 0x85)  # NEL is a line end there
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -124,6 +130,7 @@ def kind_of_content(path: Path, encoding: str) -> str:
         raise StudyError(f"{path} is no workbook: if it is text, rename it to .csv or .tsv")
     if named != ".parquet":
         _refuse_wrong_encoding(path, start, encoding)
+        _refuse_other_text(path, encoding)
     return named
 
 
@@ -140,6 +147,34 @@ def _refuse_archives(path: Path) -> None:
     if "content.xml" in names:
         raise StudyError(f"{path} is an OpenDocument file: save it as .xlsx or as CSV in UTF-8")
     raise StudyError(f"{path} is a zip archive ({', '.join(names[:3])}): unpack it")
+
+
+def _refuse_other_text(path: Path, encoding: str) -> None:
+    """Stop where an encoding of one byte per sign would read UTF-8 or cp1252 without a fault, but wrongly.
+
+    The first 16 million bytes are looked at.
+
+    Raises:
+        StudyError: names the encoding that the bytes are of.
+    """
+    try:
+        found = codecs.lookup(encoding).name
+    except LookupError:
+        return  # said where the file is opened
+    if found in ("utf-8", "utf-8-sig") or found.startswith(("utf-16", "utf-32")):
+        return
+    with open_bytes(path) as content:
+        seen = content.read(_LOOKED_AT).rpartition(b"\n")[0]
+    if seen.isascii():
+        return
+    with suppress(UnicodeDecodeError):
+        seen.decode("utf-8")
+        raise StudyError(f"data.source.encoding: {path} is UTF-8, not {encoding}: leave the key out")
+    if found == "iso8859-1" and any(byte in seen for byte in _UNUSED_IN_LATIN_1):
+        raise StudyError(
+            f"data.source.encoding: {path} holds bytes that mean nothing in {encoding} but quotation marks, dashes or "
+            "the like in cp1252: set cp1252"
+        )
 
 
 def _refuse_wrong_encoding(path: Path, start: bytes, encoding: str) -> None:

@@ -51,7 +51,7 @@ def describe(
             "not_billable": sum(label.billable is False for label in labels),
             "with_several_descriptions": sum(len(variants) > 1 for variants in taken.descriptions.values()),
         },
-        "groups": _groups(taken, plan),
+        "groups": _groups(taken, plan, data),
         "splits": {name: _split(taken, plan, labels, number) for number, name in enumerate(SPLITS)},
         "leakage": _leakage(taken, plan, labels, data),
         "power": None if data.several else _power(plan),
@@ -144,7 +144,7 @@ def _leakage_of_test_set(
     }
 
 
-def _groups(taken: Intake, plan: Plan) -> dict[str, int]:
+def _groups(taken: Intake, plan: Plan, data: Data) -> dict[str, int]:
     _, sizes = np.unique(plan.group, return_counts=True)
     text = np.frombuffer(taken.text_hash, np.uint64)[plan.row]
     _, first = np.unique(text, return_index=True)
@@ -155,6 +155,7 @@ def _groups(taken: Intake, plan: Plan) -> dict[str, int]:
         "texts": len(first),
         "near_duplicate_clusters": int((twins > 1).sum()),
         "texts_in_near_duplicate_clusters": int(twins[twins > 1].sum()),
+        "rows_without_a_group": sum(name == 0 for name in taken.group_hash) if data.columns.group else 0,
     }
 
 
@@ -283,6 +284,9 @@ def warnings_of(report: dict[str, Any]) -> list[str]:
     if across := (leaks.get("groups_across_splits") or {"groups": 0})["groups"]:
         samples = leaks["groups_across_splits"]["samples"]
         found.append(f"{across} groups with {samples} samples stand in more than one split: see data.split.drop_leaked")
+    if alone := report.get("groups", {}).get("rows_without_a_group", 0):
+        read = report["rows"]["read"]
+        found.append(f"{alone} of {read} rows have no group: those that belong together may stand in several splits")
     unseen = leaks["test_labels_unseen_in_train"]
     if unseen["samples"]:
         found.append(

@@ -18,6 +18,7 @@ from slingshot.data import prepare as dataset
 from slingshot.data.intake import MASKED, NO_TEXT
 from slingshot.data.planning import DUPLICATE
 from slingshot.data.prepare import SPLITS
+from slingshot.data.summary import warnings_of
 from tests.unit.data.medsynth_rows import CODES, MEDSYNTH, make_dialogue, make_rows, prepare_rows
 
 # ---------------------------------------------------------------- MedSynth's quirks
@@ -279,3 +280,12 @@ def test_many_buckets_and_row_groups_give_the_same_samples(tmp_path: Path, monke
     for _, split in samples.groupby("split"):
         assert split["sample_id"].is_monotonic_increasing
     assert len(samples) == 400
+
+
+def test_rows_without_a_group_are_said(tmp_path: Path) -> None:
+    rows = [{**row, "patient": f"p{n}" if n % 4 == 0 else ""} for n, row in enumerate(make_rows(80))]
+    _, report = prepare_rows(tmp_path, rows, MEDSYNTH.model_copy(update={"group": "patient"}))
+    assert report["groups"]["rows_without_a_group"] == 60
+    assert any(line.startswith("60 of 80 rows have no group") for line in warnings_of(report))
+    _, report = prepare_rows(tmp_path, rows)
+    assert report["groups"]["rows_without_a_group"] == 0
