@@ -99,7 +99,12 @@ def _from_standard_input(wanted: Wanted) -> NewTexts:
             shutil.copyfileobj(sys.stdin.buffer, copy)
         if kept.stat().st_size == 0:
             raise StudyError("standard input is empty")
-        lines = kept.read_text(encoding="utf-8").splitlines()
+        try:
+            lines = kept.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise StudyError(
+                f"standard input is not UTF-8 (byte {error.start + 1}): convert it, or name a file"
+            ) from None
         if not next((line for line in lines if line.strip()), "").lstrip().startswith("{"):
             rows = [json.dumps({wanted.text[0]: line}) for line in lines if line.strip()]
             kept.write_text("\n".join(rows) + "\n", encoding="utf-8")

@@ -98,6 +98,8 @@ def write_study(folder: Path, data: Path, text: str, label: str, has_gpu: bool) 
     config = folder / "config.yaml"
     if config.exists():
         raise StudyError(f"{config} is there already: choose another NAME, or edit the file")
+    if folder.exists() and not folder.is_dir():
+        raise StudyError(f"{folder} is a file, and a study is a folder: choose another NAME")
     files, typed = source_files(data, str(data), "the folder that make runs in"), shlex.quote(str(folder))
     text, label = text.strip(), label.strip()
     source = source_as_found(files[0], [text, label])

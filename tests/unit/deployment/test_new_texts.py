@@ -1,5 +1,6 @@
 """New texts are read as the study read its own: turns in lists, separators, encodings, codes as labels."""
 
+import io
 import json
 
 import pytest
@@ -60,3 +61,13 @@ def test_a_set_of_labels_is_written_as_the_study_writes_it(tmp_path):
     data = CODED.model_copy(update={"several": Several(separator=";")})
     found = read_new_texts(path, Wanted(["text"], label="codes", data=data))
     assert found.sets == [["A047", "I10"], ["X", "I10"], []]
+
+
+@pytest.mark.parametrize(("content", "texts"), [("\ufeffI cough\nI ache\n".encode(), 2), (b"I \xff cough\n", 0)])
+def test_standard_input_is_utf_8(monkeypatch, content, texts):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    if texts:
+        assert read_new_texts("-", Wanted(["text"])).texts == ["I cough", "I ache"]
+        return
+    with pytest.raises(StudyError, match=r"standard input is not UTF-8 \(byte 3\)"):
+        read_new_texts("-", Wanted(["text"]))

@@ -88,3 +88,9 @@ def test_what_looks_like_a_second_header_or_like_sets_is_noted(tmp_path):
 def test_a_file_that_no_separator_fits_is_refused(tmp_path):
     with pytest.raises(StudyError, match=r"has no column 'text'; did you mean text\^label"):
         make(tmp_path, ["a", "b"], sep="^")
+
+
+def test_a_file_in_the_studys_place_is_refused(tmp_path):
+    (tmp_path / "mine").write_text("")
+    with pytest.raises(StudyError, match="mine is a file, and a study is a folder"):
+        make(tmp_path, ["a", "b"])
