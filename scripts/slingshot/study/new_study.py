@@ -131,6 +131,7 @@ def write_study(folder: Path, data: Path, text: str, label: str, has_gpu: bool) 
             f"{len(labels.counts):,} different labels ({kind}{', several in a row' if labels.several else ''}), "
             f"{'a GPU' if has_gpu else 'no GPU'} found",
             *find_hints(labels.counts, coded),
+            *find_null_hint(labels),
             *find_header_hint(labels, coded),
             *find_split_hint(files),
             "next:",
@@ -155,8 +156,20 @@ def find_hints(labels: Counter[str], coded: bool) -> list[str]:
         found.append("there is one label only: there is nothing to distinguish; is LABEL the right column?")
     elif not coded and len(labels) > MOST_DISTINCT * labels.total():
         found.append(f"{len(labels):,} labels on {labels.total():,} rows: is LABEL the right column?")
-    found += [] if coded else _find_sets(labels)
+    found += [] if coded else [*_find_mixture(labels), *_find_sets(labels)]
     return [f"note: {each}" for each in found]
+
+
+def _find_mixture(labels: Counter[str]) -> list[str]:
+    """Plain labels many of which are codes of ICD-10-CM."""
+    others = [label for label in labels if target_of(label, "icd10cm", "code")[0] is None]
+    known = labels.total() - sum(labels[label] for label in others)
+    if not others or known < USUAL_SHARE * labels.total():
+        return []
+    return [
+        f"{known:,} of {labels.total():,} labels are ICD-10-CM codes, others such as {others[0]!r} are not: all are "
+        "taken as plain labels"
+    ]
 
 
 def _find_sets(labels: Counter[str]) -> list[str]:
@@ -195,6 +208,7 @@ class LabelsFound:
         first: the label of the first row, "" for none
         several: whether rows have several labels
         separator: what stands between these; None where they are lists
+        null: a word that counts as no label and stands in more rows than may be dropped unasked; None for none
     """
 
     rows: int
@@ -203,6 +217,16 @@ class LabelsFound:
     first: str = ""
     several: bool = False
     separator: str | None = None
+    null: str | None = None
+
+
+def find_null_hint(labels: LabelsFound) -> list[str]:
+    """What to know of a word that counts as no label: it may be one, as `none` is where habits are told apart."""
+    if labels.null is None:
+        return []
+    return [
+        f"note: {labels.null!r} counts as no label; where it is one, set data.nulls: [] and max_dropped_share: 0.05"
+    ]
 
 
 def find_header_hint(labels: LabelsFound, coded: bool) -> list[str]:
@@ -216,20 +240,36 @@ def find_header_hint(labels: LabelsFound, coded: bool) -> list[str]:
 
 
 def _labels_of(files: Sequence[Path], text: str, label: str, source: FileData) -> LabelsFound:
-    """LabelColumn often each label stands in the data, in lists or between separators, too."""
-    cells = Counter(_parts_of(cell) for file in files for cell in _cells(file, text, label, source))
+    """How often each label stands in the data, in lists or between separators, too."""
+    cells, nulls = _cells_of(files, text, label, source)
     first = next((parts[0] if parts else "" for parts in cells), "")
     rows, labelled = cells.total(), cells.total() - cells[()]
+    null = next((word for word, count in nulls.most_common(1) if count > USUAL_SHARE * rows), None)
     lists = sum(count for parts, count in cells.items() if len(set(parts)) > 1)
     if lists > USUAL_SHARE * labelled:
-        return LabelsFound(rows, labelled, _counted(cells), first, several=True)
+        return LabelsFound(rows, labelled, _counted(cells), first, several=True, null=null)
     counts = Counter({parts[0]: count for parts, count in cells.items() if len(set(parts)) == 1})
     for between in _BETWEEN_CODES:
         several = sum(count for name, count in counts.items() if between in name)
         parted = _counted({tuple(label_values(name, between, NULLS)[0]): count for name, count in counts.items()})
         if several > USUAL_SHARE * labelled and _are_codes(parted):
-            return LabelsFound(rows, labelled, parted, first, several=True, separator=between)
-    return LabelsFound(rows, labelled, counts, first)
+            return LabelsFound(rows, labelled, parted, first, several=True, separator=between, null=null)
+    return LabelsFound(rows, labelled, counts, first, null=null)
+
+
+def _cells_of(
+    files: Sequence[Path], text: str, label: str, source: FileData
+) -> tuple[Counter[tuple[str, ...]], Counter[str]]:
+    """How often each cell's labels stand there, and each word that counts as none."""
+    cells: Counter[tuple[str, ...]] = Counter()
+    nulls: Counter[str] = Counter()
+    for file in files:
+        for cell in _cells(file, text, label, source):
+            parts = _parts_of(cell)
+            cells[parts] += 1
+            if not parts and isinstance(cell, str) and cell.strip():
+                nulls[cell.strip()] += 1
+    return cells, nulls
 
 
 def _parts_of(cell: object) -> tuple[str, ...]:

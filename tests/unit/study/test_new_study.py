@@ -94,3 +94,15 @@ def test_a_file_in_the_studys_place_is_refused(tmp_path):
     (tmp_path / "mine").write_text("")
     with pytest.raises(StudyError, match="mine is a file, and a study is a folder"):
         make(tmp_path, ["a", "b"])
+
+
+def test_a_word_that_counts_as_no_label_is_said(tmp_path):
+    _, said = make(tmp_path, ["None", "smoker", "former"])
+    assert "14 of them without a label, 2 different labels" in said
+    assert "note: 'None' counts as no label; where it is one, set data.nulls: []" in said
+    assert "counts as no label" not in make(tmp_path / "b", ["", "smoker", "former"])[1]
+
+
+def test_a_mixture_of_codes_and_others_is_said():
+    (note,) = find_hints(Counter({"I10": 6, "A04.7": 6, "E1O.9": 8}), False)
+    assert note.startswith("note: 12 of 20 labels are ICD-10-CM codes, others such as 'E1O.9' are not")
