@@ -1,1 +1,1 @@
-"""What the step programs share: one subject a module. Nothing here knows of Snakemake."""
+"""What the step programs share: one subject per module. Nothing here depends on Snakemake."""

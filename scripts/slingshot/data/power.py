@@ -91,7 +91,7 @@ def power_in_words(n: int, discordance: float, level: float, alike: int | None =
         return f"{n:,} test samples {found} with a chance of {POWER:.0%}, {assumed}"
     first, last = (each or "none at all" for each in shown)
     return (
-        f"{n:,} test samples show a difference of {first} (if the members of a group tell nothing of each other) to "
+        f"{n:,} test samples show a difference of {first} (if the members of a group are independent of each other) to "
         f"{last} (if they are all alike) with a chance of {POWER:.0%}, {assumed}"
     )
 

@@ -44,7 +44,7 @@ def test_groups_are_counted_between_unrelated_and_alike() -> None:
     words = power_in_words(175, 0.3, 0.05, 35)
     least, most = smallest_difference(175, 0.3, 0.05), smallest_difference(35, 0.3, 0.05)
     assert least is not None and most is not None
-    assert f"{100 * least:.1f} points (if the members of a group tell nothing" in words
+    assert f"{100 * least:.1f} points (if the members of a group are independent of each other" in words
     assert f"to {100 * most:.1f} points (if they are all alike)" in words
     assert describe_power(30, [1] * 30)["samples_if_groups_alike"] == 30
     assert "alike" not in power_in_words(30, 0.5, 0.05, 30)
