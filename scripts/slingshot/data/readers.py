@@ -149,7 +149,7 @@ def read_file(
 
 
 def source_as_found(path: Path, names: Sequence[str], source: FileData | None = None) -> FileData:
-    """LabelColumn to read a file that no config describes: with the separator under which its header has the names.
+    """How to read a file that no config describes: with the separator under which its header has the names.
 
     Args:
         source: encoding and sheet, where they are not what the file's name says
