@@ -201,13 +201,20 @@ def mean_score(values: Floats, groups: Groups, confidence: float) -> Score:
 
 
 def hierarchical_counts(truths: Sets, answers: Sets, tree: CodeTree) -> Floats:
-    """Shape (n, 3): nodes that truth and answer share with all their ancestors, that the answer has, the truth has."""
+    """Shape (n, 3): nodes that truth and answer share with all their ancestors, that the answer has, the truth has.
 
-    def above(labels: Sequence[str]) -> frozenset[str]:
-        return frozenset().union(*(tree.lineage(label) or {label} for label in labels))
-
-    pairs = [(above(truth), above(answer)) for truth, answer in zip(truths, answers, strict=True)]
-    return np.array([(len(true & predicted), len(predicted), len(true)) for true, predicted in pairs], float)
+    A label that the tree does not have counts as a wrong one with as many nodes as a true label has in the mean: an
+    invented code costs no less than a wrong one.
+    """
+    rows = []
+    for truth, answer in zip(truths, answers, strict=True):
+        lineages = [tree.lineage(label) or {label} for label in truth]
+        asked = frozenset().union(*lineages)
+        predicted = frozenset().union(*(tree.lineage(label) or {label} & asked for label in answer))
+        invented = len({label for label in answer if not tree.lineage(label)} - asked)
+        nodes = sum(map(len, lineages)) / len(lineages) if lineages else 1
+        rows.append((len(predicted & asked), len(predicted) + invented * nodes, len(asked)))
+    return np.array(rows, dtype=float)
 
 
 def _hierarchical(truths: Sets, answers: Sets, tree: CodeTree, groups: Groups, confidence: float) -> PrecisionRecall:

@@ -107,6 +107,18 @@ def test_hierarchical_counts_are_over_sets_with_their_ancestors() -> None:
     assert precision_recall_f1(np.array([[shared, predicted, true]]))[0, 2] > 0.5
 
 
+def test_an_invented_code_costs_no_less_than_a_wrong_one() -> None:
+    """`E1399` counted as one node beside the three or four of a code of the tree."""
+
+    def precision(answer: str) -> float:
+        counts = hierarchical_counts([["A047"]], [["A047", answer]], icd10)  # type: ignore[arg-type]
+        return float(precision_recall_f1(counts)[0, 0])
+
+    assert precision("E1399") == precision("E119") == 0.5
+    unknown = hierarchical_counts([["OWN"]], [["OWN"]], icd10)  # type: ignore[arg-type]
+    assert unknown.tolist() == [[1, 1, 1]]
+
+
 def test_by_frequency_parts_add_up() -> None:
     truths, answers, _, train = drawn(3)
     names = sorted(train)
