@@ -16,7 +16,7 @@ import torch
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.artifacts.records import timed
 from slingshot.config.base import Dtype, Quantization
-from slingshot.generation import engine as packed_generation
+from slingshot.generation.engine import put_together
 from slingshot.generation.packable import packable_network, padding_changes_answers
 from slingshot.generation.packed import generate_packed
 from slingshot.generation.padded import generate_padded
@@ -98,4 +98,4 @@ def generate(
     try:
         yield from generate_packed(network, prompts, decoding, memory, stats)
     finally:
-        packed_generation.put_together(network)
+        put_together(network)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from slingshot.generation import engine as packed_generation
 from slingshot.generation.decode import logits_after
-from slingshot.generation.engine import Network, lay_out, make_engine, shared_prefix
+from slingshot.generation.engine import Network, lay_out, make_engine, put_together, shared_prefix, take_apart
 from slingshot.generation.types import Decoding, GenerationStats
 from slingshot.nn import agreement, fp8, merged_layers
 from slingshot.nn.agreement import Agreement
@@ -35,14 +34,14 @@ def packable_network(
             noise = agreement.noise_of_rounding(model, sequences, own, _STEPS + 1)
         network = None
         try:
-            network = packed_generation.take_apart(model)
+            network = take_apart(model)
             with fp8.unquantized_inputs():
                 found = _compared(network, sequences, own, noise)
             reason = None if found.holds else str(found)
             stats.agreement = found
         except torch.OutOfMemoryError:
             if network is not None:
-                packed_generation.put_together(network)
+                put_together(network)
             raise
         except UnknownAttentionArgumentError as error:
             reason = str(error)
@@ -54,7 +53,7 @@ def packable_network(
                 stats.note(note)
             return network
         if network is not None:
-            packed_generation.put_together(network)
+            put_together(network)
     stats.note(f"{type(model).__name__} takes the slower, padded way: {reason}")
     return None
 

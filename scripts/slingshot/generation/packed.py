@@ -9,10 +9,10 @@ from dataclasses import replace
 import torch
 
 from slingshot.artifacts.records import timed
-from slingshot.generation import engine as packed_generation
 from slingshot.generation.beam import beam_width
 from slingshot.generation.continuous import LONG, decode_continuously
 from slingshot.generation.decode import decode, greedy, greedy_on_sets, greedy_on_trie, rank, rank_sets
+from slingshot.generation.engine import Engine, Layout, Network, Sizes, lay_out, make_engine, plan_groups, shared_prefix
 from slingshot.generation.prefill import prefill
 from slingshot.generation.set_trie import SetTrie
 from slingshot.generation.types import Answer, Answers, Decoding, GenerationStats, Memory, halved, put_ids
@@ -25,11 +25,11 @@ _MOST_PROMPTS = 512
 
 _MOST_USED = 2**26  # numbers that a trie of sets keeps for all prompts of a group: 256 MB
 
-_ON_CPU = packed_generation.Sizes(row_tokens=2048, pool_rows=16_384, most_prompts=64)
+_ON_CPU = Sizes(row_tokens=2048, pool_rows=16_384, most_prompts=64)
 
 
 def generate_packed(
-    network: packed_generation.Network,
+    network: Network,
     prompts: Sequence[Sequence[int]],
     decoding: Decoding,
     memory: Memory,
@@ -42,7 +42,7 @@ def generate_packed(
     )
     trie = decoding.trie.to(network.device) if decoding.trie else None
     decoding = replace(decoding, trie=trie)
-    shared = packed_generation.shared_prefix(prompts)
+    shared = shared_prefix(prompts)
     needs = [len(prompt) + steps + _branch_rows(decoding) for prompt in prompts]
     used = len(trie.size) + 1 if isinstance(trie, SetTrie) else 0
     sizes = _sizes(network, memory, max(needs))
@@ -56,10 +56,10 @@ def generate_packed(
             if waiting:  # memory ran out
                 sizes = sizes.halved()
             continue
-        groups = packed_generation.plan_groups(needs, waiting, sizes)
+        groups = plan_groups(needs, waiting, sizes)
         engine = None
         try:
-            engine = packed_generation.make_engine(
+            engine = make_engine(
                 network,
                 pool_rows=max(sum(len(prompts[index]) + steps for index in group) for group in groups),
                 most_prompts=max(map(len, groups)),
@@ -70,7 +70,7 @@ def generate_packed(
             )
             stats.token_budget = sizes.row_tokens
             for group in groups:
-                layout = packed_generation.lay_out([prompts[index] for index in group], shared, steps)
+                layout = lay_out([prompts[index] for index in group], shared, steps)
                 answers = _packed_group(engine, layout, decoding, stats)
                 stats.batches += 1
                 del waiting[: len(group)]
@@ -88,12 +88,12 @@ def generate_packed(
 
 
 def _continuously(
-    network: packed_generation.Network,
+    network: Network,
     prompts: Sequence[Sequence[int]],
     waiting: list[int],
     shared: int,
     decoding: Decoding,
-    sizes: packed_generation.Sizes,
+    sizes: Sizes,
     stats: GenerationStats,
 ) -> Iterator[Answers]:
     """Long free answers, one place after the other; `waiting` loses what is answered and keeps what did not fit."""
@@ -120,9 +120,7 @@ def _continuously(
     release_memory(network.device)
 
 
-def _packed_group(
-    engine: packed_generation.Engine, layout: packed_generation.Layout, decoding: Decoding, stats: GenerationStats
-) -> list[Answer]:
+def _packed_group(engine: Engine, layout: Layout, decoding: Decoding, stats: GenerationStats) -> list[Answer]:
     answers = [Answer(len(prompt)) for prompt in layout.prompts]
     with _measured(stats, "prefill", engine.network.device):
         first = prefill(engine, layout)
@@ -157,8 +155,8 @@ def _walks(decoding: Decoding) -> bool:
 
 
 def _constrained_sets(
-    engine: packed_generation.Engine,
-    layout: packed_generation.Layout,
+    engine: Engine,
+    layout: Layout,
     first: torch.Tensor,
     decoding: Decoding,
     answers: list[Answer],
@@ -187,11 +185,11 @@ def _branch_rows(decoding: Decoding) -> int:
     return 2 * beam_width(decoding.candidates) * decoding.trie.depth
 
 
-def _sizes(network: packed_generation.Network, memory: Memory, longest: int) -> packed_generation.Sizes:
+def _sizes(network: Network, memory: Memory, longest: int) -> Sizes:
     """Row length and pool from free memory: at most a quarter for activations, a tenth left over."""
     if network.device.type != "cuda":
         row = halved(memory.token_budget or _ON_CPU.row_tokens, memory.attempt)
-        return packed_generation.Sizes(row, max(_ON_CPU.pool_rows, longest), _ON_CPU.most_prompts)
+        return Sizes(row, max(_ON_CPU.pool_rows, longest), _ON_CPU.most_prompts)
     of = sizes_of(network.model.config)
     size = torch.finfo(network.model.dtype).bits // 8
     cached = of.cached_numbers * size
@@ -201,7 +199,7 @@ def _sizes(network: packed_generation.Network, memory: Memory, longest: int) -> 
     row = halved(memory.token_budget or max(row, 64), memory.attempt)
     logits = 3 * size * of.vocabulary
     pool = int((0.9 * free - row * active) / (cached + logits / max(longest, 1)))
-    return packed_generation.Sizes(row, max(halved(max(pool, 1), memory.attempt), longest), _MOST_PROMPTS)
+    return Sizes(row, max(halved(max(pool, 1), memory.attempt), longest), _MOST_PROMPTS)
 
 
 @contextmanager

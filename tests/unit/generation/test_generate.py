@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from slingshot.generation import engine as packed_generation
 from slingshot.generation import packed, padded
 from slingshot.generation.answer_trie import build_trie
+from slingshot.generation.engine import Sizes
 from slingshot.generation.generate import generate
 from slingshot.generation.padded import generate_padded
 from slingshot.generation.types import Decoding, GenerationStats, Memory, until_end
@@ -70,7 +70,7 @@ def test_rows_end_on_their_own_and_small_groups_leave_rows_idle(monkeypatch):
     prompts = make_prompts(11)
     free = one_at_a_time(model, prompts, 8)
     ends = tuple({ids[2] for ids in free[::2]})  # makes some prompts end early
-    small = packed_generation.Sizes(row_tokens=64, pool_rows=130, most_prompts=4)
+    small = Sizes(row_tokens=64, pool_rows=130, most_prompts=4)
     monkeypatch.setattr("slingshot.generation.packed._ON_CPU", small)
     answers, report = run(model, prompts, Decoding(8, ends))
     expected = [until_end(ids, ends) for ids in free]
