@@ -93,7 +93,8 @@ class Study(Spec):
         for name, models in models_by_design(self.designs).items():
             for model in models:
                 if model not in self.models:
-                    raise ValueError(f"designs.{name} names {model}, but the models are {', '.join(self.models)}")
+                    known = f"the models are {', '.join(self.models)}" if self.models else "llm and slm have no models"
+                    raise ValueError(f"designs.{name} names {model}, but {known}")
         for name in ("learning_curve", "seeds", "sweep", "heads"):
             for model in models_by_design(self.designs)[name]:
                 if model in self.llm and model not in self.designs.crossed:

@@ -119,6 +119,12 @@ def test_an_impossible_design_is_refused_by_name(designs, message):
         study_with(**designs)
 
 
+def test_a_design_in_a_study_without_models_says_so():
+    designs = {"seeds": {"models": ["small"], "seeds": [1]}}
+    with pytest.raises(StudyError, match=r"designs\.seeds names small, but llm and slm have no models"):
+        parse_study(copy.deepcopy(STUDY) | {"llm": {}, "slm": {}, "designs": designs})
+
+
 def test_keys_in_the_results_tell_the_variants_apart():
     study = study_with(crossed=["small"], seeds={"models": ["small"], "seeds": [1]})
     keys = [result_key(study, arm) for arm in arms_of(study) if arm.kind == "slm"]
