@@ -13,7 +13,8 @@ import pytest
 from slingshot.config.arms import Arm
 from slingshot.core.files import read_json, write_json
 from slingshot.report.figures.designs import front_of, total_seconds
-from slingshot.report.figures.overview import unit_of
+from slingshot.report.figures.overview import LARGEST_MARKER, serving_seconds, size_against_score, unit_of
+from slingshot.report.figures.style import Figure
 from slingshot.report.page import Page, make_page
 from slingshot.report.results import read_results
 from tests import results_tree
@@ -137,6 +138,27 @@ def test_seconds_of_a_gpu_and_of_a_cpu_have_a_front_each(tree: Tree, page: Page)
     of = {unit: [arm for arm in arms if unit_of(arm.cost) == unit] for unit in ("GPU", "CPU")}
     assert fronts == {f"Pareto front, {unit}": len(front_of(each, costs)) for unit, each in of.items()}
     assert "can't be compared" in drawn.notes[0]
+
+
+def test_areas_of_serving_costs_are_to_scale_among_devices_of_one_kind(tree: Tree) -> None:
+    """An encoder's few CPU seconds were drawn beside a large network's GPU seconds, as if they could be compared."""
+    comparison = read_results(tree.folder).comparison
+    sized = [arm for arm in comparison.arms if arm.size and arm.cost and serving_seconds(arm.cost)]
+    first = min(sized, key=lambda arm: serving_seconds(arm.cost) or 0.0)
+    assert first.cost is not None
+    on_cpu = first.cost.predict.model_copy(update={"unit": "cpu"})
+    moved = first.model_copy(update={"cost": first.cost.model_copy(update={"predict": on_cpu})})
+    arms = [moved if arm.arm == first.arm else arm for arm in comparison.arms]
+
+    def size_of_first(figure: Figure) -> float:
+        drawn = [pair for trace in figure.plot.data for pair in zip(trace.text, trace.marker.size, strict=True)]
+        return next(size for text, size in drawn if f"<b>{first.arm}</b>" in text)
+
+    drawn = size_against_score(comparison.model_copy(update={"arms": arms}), "device")
+    assert size_of_first(drawn) == LARGEST_MARKER > size_of_first(size_against_score(comparison, "GPU"))
+    assert "among arms of one of them" in drawn.notes[0]
+    assert f"{first.arm} (CPU)" in [row[0] for row in drawn.table.rows]
+    assert size_against_score(comparison, "GPU").notes == []
 
 
 def test_a_plain_study_shows_no_design(tmp_path: Path) -> None:

@@ -59,18 +59,20 @@ def unit_of(cost: ArmCost | None) -> str | None:
 
 
 def size_against_score(comparison: Comparison, unit: str) -> Figure:
-    """The estimand over parameters; the marker's area is the cost of serving."""
+    """The estimand over parameters; the marker's area is the cost of serving, among arms on devices of its kind."""
     arms = comparison.arms
     sized = [arm for arm in arms if parameters_of(arm.size)]
     unsized = [arm for arm in arms if not parameters_of(arm.size)]
     costs = {arm.arm: serving_seconds(arm.cost) for arm in arms}
+    units = {arm.arm: arm.cost.predict.unit.upper() for arm in arms if arm.cost and costs[arm.arm]}
+    mixed = len(set(units.values())) > 1
     places, styles = _dodged(sized), styles_of(arms)
     beaten = beaten_by_tfidf(comparison)
     traces = []
     for kind, finetuned in product(KINDS, (False, True)):
         chosen = [arm for arm in sized if (arm.kind, arm.finetuned) == (kind, finetuned)]
         if chosen:
-            traces.append(_markers(chosen, places, costs, unit, styles))
+            traces.append(_markers(chosen, places, costs, units, styles))
     layout = layout_of(
         430 if len(arms) <= 10 else 560,
         showlegend=True,
@@ -81,13 +83,22 @@ def size_against_score(comparison: Comparison, unit: str) -> Figure:
     measure = comparison.measure
     layout.yaxis.update(title=f"{measure}, %", rangemode="tozero")
     rows = [
-        [arm.arm, arm.size or MISSING, with_interval(arm.score), count(arm.score.n), number(costs[arm.arm])]
+        [
+            f"{arm.arm} ({units[arm.arm]})" if mixed and arm.arm in units else arm.arm,
+            arm.size or MISSING,
+            with_interval(arm.score),
+            count(arm.score.n),
+            number(costs[arm.arm]),
+        ]
         for arm in arms
     ]
     columns = ["Arm", "Parameters", f"{sentence_case(measure)}, %", "n", f"{unit} s per 1,000 dialogues"]
     texts = [f"{arm.arm}{f' ({arm.size})' if arm.size else ''}: {with_interval(arm.score)}." for arm in arms]
     alt = f"{sentence_case(measure)} in percent over model size. {' '.join(texts)}"
-    return Figure("size_against_score", plot_of(traces, layout), alt, Table(columns, rows))
+    notes = ["Seconds of a GPU and of a CPU can't be compared: areas are to scale among arms of one of them."]
+    drawn = {units[arm.arm] for arm in sized if arm.arm in units}
+    figure = plot_of(traces, layout)
+    return Figure("size_against_score", figure, alt, Table(columns, rows), notes if len(drawn) > 1 else [])
 
 
 def _dodged(arms: Sequence[ArmSummary]) -> dict[str, float]:
@@ -106,21 +117,25 @@ def _markers(
     arms: Sequence[ArmSummary],
     places: Mapping[str, float],
     costs: Mapping[str, float | None],
-    unit: str,
+    units: Mapping[str, str],
     styles: Mapping[str, ArmStyle],
 ) -> go.Scatter:
     """Arms of one kind, whose hue they have, and treatment.
 
-    Area is proportional to cost, down to a size that can still be seen; hollow: not known.
+    Area is proportional to cost in the unit of `units`, GPU or CPU, down to a size that can still be seen; hollow: not
+    known.
     """
     kind, finetuned = arms[0].kind, arms[0].finetuned
     symbol = symbol_of(kind, finetuned)
-    most = max((cost for cost in costs.values() if cost), default=1.0)
+    most: dict[str, float] = {}  # of each unit
+    for path, unit in units.items():
+        most[unit] = max(most.get(unit, 0.0), costs[path] or 0.0)
     known = [costs[arm.arm] for arm in arms]
+    areas = [cost / most[units[arm.arm]] if cost else None for arm, cost in zip(arms, known, strict=True)]
     texts = [
         f"<b>{plain(arm.arm)}</b><br>{plain(arm.name)}, {plain(arm.size)}"
         f"<br>{arm.measure} {with_interval(arm.score)} %, n = {count(arm.score.n)}"
-        f"<br>{number(cost)} {unit} s per 1,000 dialogues"
+        f"<br>{number(cost)} {units.get(arm.arm, 'device')} s per 1,000 dialogues"
         for arm, cost in zip(arms, known, strict=True)
     ]
     return go.Scatter(
@@ -131,8 +146,8 @@ def _markers(
         name=group_name(kind, finetuned),
         marker={
             "color": [styles[arm.arm].color for arm in arms],
-            "size": [max(SMALLEST_MARKER, LARGEST_MARKER * math.sqrt(cost / most)) if cost else 12.0 for cost in known],
-            "symbol": [symbol + ("" if cost else "-open") for cost in known],
+            "size": [max(SMALLEST_MARKER, LARGEST_MARKER * math.sqrt(area)) if area else 12.0 for area in areas],
+            "symbol": [symbol + ("" if area else "-open") for area in areas],
             "opacity": 0.7,
         },
         text=texts,
