@@ -261,8 +261,9 @@ def table(rows: Sequence[Row]) -> str:
     lines = [
         "# Families of models",
         "",
-        "Made by `python benchmarks/families.py --families NAME ... --out docs/families.md` (torch "
-        f"{torch.__version__}, transformers {transformers.__version__}, a processor, float32, tiny random networks).",
+        "Made by `python benchmarks/families.py --families NAME ... --out docs/families.md` "
+        f"(torch {torch.__version__}, transformers",
+        f"{transformers.__version__}, a processor, float32, tiny random networks).",
         "Trained: the way that a finetune takes, and how far loss and gradient are from the network's own forward, one",
         "sample at a time. Answered: the way that predict takes, and how many of six answers are those of `generate`,",
         "one prompt at a time. Adapted: the share of the layers' weights that `all-linear` reaches.",

@@ -14,7 +14,7 @@ from slingshot.generation.types import Decoding, GenerationStats
 from slingshot.nn import agreement, fp8, merged_layers
 from slingshot.nn.agreement import Agreement
 from slingshot.nn.network_sizes import sizes_of
-from slingshot.nn.supported_layers import UnknownAttentionArgumentError, rotary_meets_batch, unsupported_layers
+from slingshot.nn.supported_layers import AttentionArgumentsError, rotary_meets_batch, unsupported_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -43,7 +43,7 @@ def packable_network(
             if network is not None:
                 put_together(network)
             raise
-        except UnknownAttentionArgumentError as error:
+        except AttentionArgumentsError as error:
             reason = str(error)
         except Exception as error:  # a model's own code may fail in any way on arguments that it does not know
             reason = f"its forward pass failed there: {type(error).__name__}: {str(error)[:300]}"

@@ -19,7 +19,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from slingshot.nn import decode_kernels, flash_kernels
 from slingshot.nn.sequence_attention import attend_one_sequence
-from slingshot.nn.supported_layers import unpack_states
+from slingshot.nn.supported_layers import AttentionArgumentsError, unpack_states
 
 NAME = "slingshot_cached"
 
@@ -99,7 +99,7 @@ def _attend(
     """transformers' side: (1, heads, tokens, head size) in, (1, tokens, heads, head size) out."""
     query, key, value, scale = unpack_states(query, key, value, scaling, attention_mask, more)
     if step is None:
-        raise ValueError("cached attention needs step=AttentionStep(...) among the arguments of the model's forward")
+        raise AttentionArgumentsError("its layers do not pass on what their attention is given (step=AttentionStep)")
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     pool, rows = step.new_rows()
     pool.write(layer, rows, key, value)

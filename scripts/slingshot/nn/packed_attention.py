@@ -19,7 +19,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from slingshot.models.device_memory import to_device
 from slingshot.nn import flash_kernels
 from slingshot.nn.sequence_attention import attend_one_sequence
-from slingshot.nn.supported_layers import unpack_states, unsupported_layers, window_of
+from slingshot.nn.supported_layers import AttentionArgumentsError, unpack_states, unsupported_layers, window_of
 
 NAME = "slingshot_packed"
 
@@ -108,7 +108,5 @@ def _packed_attention(
     """transformers' side of `packed_attention`: (1, heads, tokens, head size) in, (1, tokens, heads, size) out."""
     query, key, value, scale = unpack_states(query, key, value, scaling, attention_mask, more)
     if cu_seq_lens_q is None or max_length_q is None:
-        raise ValueError(
-            "packed attention needs the sequences' bounds: pass **packed_attention.bounds(lengths, device)"
-        )
+        raise AttentionArgumentsError("its layers do not pass on where each sequence ends (packed_attention.bounds)")
     return packed_attention(query, key, value, cu_seq_lens_q, max_length_q, scale, sliding_window)[None], None

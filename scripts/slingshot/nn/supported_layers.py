@@ -35,8 +35,8 @@ _HARMLESS = {
 }
 
 
-class UnknownAttentionArgumentError(StudyError):
-    """A model passes its attention something that ours would have to ignore."""
+class AttentionArgumentsError(StudyError):
+    """A model passes its attention something that ours would have to ignore, or not what ours needs."""
 
 
 def unsupported_layers(model: PreTrainedModel, longest: int) -> str | None:
@@ -64,15 +64,13 @@ def refuse_unknown_arguments(mask: Tensor | None, given: dict[str, Any]) -> None
         given: the keyword arguments that the attention function has no name for.
 
     Raises:
-        UnknownAttentionArgumentError: what would have been ignored.
+        AttentionArgumentsError: what would have been ignored.
     """
     unknown = [name for name, value in given.items() if name not in _HARMLESS and not _says_nothing(name, value)]
     if mask is not None:
         unknown.append("attention_mask")
     if unknown:
-        raise UnknownAttentionArgumentError(
-            f"its attention takes {', '.join(sorted(unknown))}, which ours does not compute"
-        )
+        raise AttentionArgumentsError(f"its attention takes {', '.join(sorted(unknown))}, which ours does not compute")
 
 
 def unpack_states(

@@ -30,7 +30,7 @@ from slingshot.core.errors import StudyError
 from slingshot.nn import agreement, flash_kernels, lora
 from slingshot.nn import packed_attention as attention
 from slingshot.nn.agreement import Agreement
-from slingshot.nn.supported_layers import UnknownAttentionArgumentError
+from slingshot.nn.supported_layers import AttentionArgumentsError
 from slingshot.training import fused_layers
 from slingshot.training.batches import ForwardPath, Packed, Sample, pack
 
@@ -161,7 +161,7 @@ class _Reference:
             found = self._compared(model, path)
         except torch.OutOfMemoryError:
             raise
-        except UnknownAttentionArgumentError as error:
+        except AttentionArgumentsError as error:
             return str(error)
         except Exception as error:  # a model's own code may fail in any way on arguments that it does not know
             return f"its forward pass fails there: {type(error).__name__}: {str(error)[:300]}"
