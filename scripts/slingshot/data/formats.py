@@ -150,7 +150,7 @@ def _refuse_archives(path: Path) -> None:
 
 
 def _refuse_other_text(path: Path, encoding: str) -> None:
-    """Stop where an encoding of one byte per sign would read UTF-8 or cp1252 without a fault, but wrongly.
+    """Stop where an encoding of one byte per character would read UTF-8 or cp1252 without a fault, but wrongly.
 
     The first 16 million bytes are looked at.
 

@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,13 +16,11 @@ import pyarrow
 from slingshot.core.errors import StudyError
 from slingshot.data.formats import encoding_fault, open_bytes
 from slingshot.data.swallowed import SEPARATORS, Swallowed
-from slingshot.data.tables import LineCount, resolve_columns
+from slingshot.data.tables import LineCount, refuse_late_header, resolve_columns
 
 LONGEST_FIELD = 16 * 2**20  # bytes; a longer one is a quotation mark that was never closed
 
 LONGEST_LINE = 64 * 2**20  # characters
-
-_LOOKED_THROUGH = 20  # lines in which a header that is not the first is looked for
 
 _TWICE = "\0twice"  # no column has this name
 
@@ -113,7 +110,9 @@ def _header(path: Path, names: Sequence[str], separator: str, encoding: str) -> 
                 f"{path} has {SEPARATORS[other]} between its fields, not {SEPARATORS[separator]}: set "
                 f"data.source.separator: {json.dumps(other)}"
             )
-        _refuse_a_late_header(path, names, separator, encoding)
+        with _opened(path, encoding, newline="") as lines:
+            fields = ({name.strip().strip('"') for name in line.split(separator)} for line in lines)
+            refuse_late_header(names, fields, str(path), "line")
     return header
 
 
@@ -132,14 +131,6 @@ def _names(header: str, separator: str) -> set[str]:
     return {name.strip().strip('"').strip() for name in header.split(separator)} if separator in header else set()
 
 
-def _refuse_a_late_header(path: Path, names: Sequence[str], separator: str, encoding: str) -> None:
-    """Stop where a title, a remark or Excel's `sep=,` stands before the header."""
-    with _opened(path, encoding, newline="") as lines:
-        for number, line in enumerate(islice(lines, _LOOKED_THROUGH), start=1):
-            if set(names) <= {name.strip().strip('"') for name in line.split(separator)}:
-                raise StudyError(f"{path}: its header stands in line {number}: remove the lines before it")
-
-
 def _each_line_is_a_row(path: Path, width: int, encoding: str) -> bool:
     with _opened(path, encoding, newline="") as lines:
         return all(line.count("\t") == width - 1 for line in lines if line.strip())
@@ -147,14 +138,14 @@ def _each_line_is_a_row(path: Path, width: int, encoding: str) -> bool:
 
 def _rows_of_lines(path: Path, width: int, encoding: str, count: LineCount) -> Iterator[list[str]]:
     """Rows of a TSV whose every line is one."""
-    feeds = False
+    ends_in_line_feed = False
     with _opened(path, encoding, newline="") as lines:
         for number, line in enumerate(lines):
             count.lines += 1
             if not number:
-                count.header, feeds = 1, line.endswith("\n")
+                count.header, ends_in_line_feed = 1, line.endswith("\n")
             elif line.strip():
-                if feeds:
+                if ends_in_line_feed:
                     _refuse_a_lone_return(path, number + 1, line)
                 count.rows += 1
                 yield _fields(line.rstrip("\r\n"), width)
@@ -182,10 +173,10 @@ def _rows_of_quoted(path: Path, swallowed: Swallowed, encoding: str, count: Line
             next(reader, [])
             count.header = count.lines = reader.line_num
             start = reader.line_num + 1
-            feeds = bool(raw) and raw[-1].endswith("\n")
+            ends_in_line_feed = bool(raw) and raw[-1].endswith("\n")
             raw.clear()
             for row in reader:
-                if row and feeds:
+                if row and ends_in_line_feed:
                     _refuse_a_lone_return(path, start, raw[-1])
                 if row and len(row) != swallowed.width:
                     raise StudyError(
@@ -212,7 +203,7 @@ def _refuse_a_lone_return(path: Path, number: int, line: str) -> None:
     if line.endswith("\r"):
         raise StudyError(
             f"{path}, line {number}: ends in a carriage return (CR) alone, unlike the header's line, so it and the "
-            "next may be one row; put the text in quotes, or write a blank for the sign"
+            "next may be one row; put the text in quotes, or write a blank in its place"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,8 @@ from slingshot.core.errors import StudyError
 from slingshot.data.formats import open_bytes
 
 ROWS_PER_BATCH = 1024
+
+_LOOKED_THROUGH = 20  # rows in which a header that is not the first is looked for
 
 
 class ColumnError(StudyError):
@@ -66,6 +68,21 @@ class Rows:
 
     def line_counts(self) -> dict[str, dict[str, int]]:
         return {name: asdict(count) for name, count in self.lines.items() if count.lines}
+
+
+def refuse_late_header(names: Sequence[str], rows: Iterable[Collection[str]], where: str, unit: str) -> None:
+    """Stop where a title, a remark or an empty row stands before the header.
+
+    Args:
+        rows: the file's first rows, the names that each would have as the header; some of them are looked through
+        unit: what a row is called: a line, a row
+
+    Raises:
+        StudyError: names the header's row.
+    """
+    for number, row in enumerate(islice(rows, _LOOKED_THROUGH), start=1):
+        if set(names) <= set(row):
+            raise StudyError(f"{where}: its header stands in {unit} {number}: remove the {unit}s before it")
 
 
 def resolve_columns(names: Sequence[str], present: Sequence[str], where: str) -> dict[str, str]:

@@ -14,13 +14,11 @@ from xml.etree import ElementTree
 
 from slingshot.core.errors import StudyError
 from slingshot.data.formats import open_bytes
-from slingshot.data.tables import resolve_columns
+from slingshot.data.tables import refuse_late_header, resolve_columns
 
 _FIXED_DIGITS = re.compile(r"(0+)(?:\.(0+))?")  # 0012, 250.10; not 0 or #,##0.00
 
-_MERGED = re.compile(rb"""<(?:\w+:)?mergeCell\s[^>]*?ref=["']([A-Z]+)(\d+):([A-Z]+)(\d+)["']""")
-
-_LOOKED_THROUGH = 20  # rows in which a header that is not the first is looked for
+_MERGED = re.compile(rb"""<(?:\w+:)?mergeCell\s[^>]*?ref=["']([A-Z]+\d+:[A-Z]+\d+)["']""")
 
 
 def workbook_rows(path: Path, names: Sequence[str], sheet: str | None) -> Iterator[list[Any]]:
@@ -41,7 +39,9 @@ def workbook_rows(path: Path, names: Sequence[str], sheet: str | None) -> Iterat
         each.reset_dimensions()  # what the file says of its size may be wrong, and would cut rows off
     title = _sheet_with_rows(path, book, sheet)
     header = ["" if cell is None else str(cell) for cell in next(book[title].iter_rows(values_only=True), ())]
-    _refuse_a_late_header(path, names, header, book[title])
+    if not set(names) <= {name.strip() for name in header}:
+        rows = book[title].iter_rows(values_only=True)
+        refuse_late_header(names, ([str(cell).strip() for cell in row] for row in rows), path.name, "row")
     written = resolve_columns(names, header, path.name)
     positions = [header.index(written[name]) for name in names]
     _refuse_merged(path, content, title, names, positions)
@@ -65,16 +65,6 @@ def _sheet_with_rows(path: Path, book: Any, sheet: str | None) -> str:
 
 def _has_rows(sheet: Any) -> bool:
     return any(cell is not None for row in sheet.iter_rows(values_only=True) for cell in row)
-
-
-def _refuse_a_late_header(path: Path, names: Sequence[str], header: Sequence[str], sheet: Any) -> None:
-    """Stop where a title or an empty row stands before the header."""
-    if set(names) <= {name.strip() for name in header}:
-        return
-    first_rows = islice(sheet.iter_rows(values_only=True), _LOOKED_THROUGH)
-    for number, row in enumerate(first_rows, start=1):
-        if set(names) <= {str(cell).strip() for cell in row}:
-            raise StudyError(f"{path.name}: its header stands in row {number}: remove the rows before it")
 
 
 def _as_shown(cell: Any) -> Any:
@@ -111,23 +101,19 @@ def _refuse_merged(path: Path, content: bytes, title: str, names: Sequence[str],
 
 def _merged_ranges(content: bytes, title: str) -> Iterable[tuple[int, int, int, int]]:
     """First column (from 0), first row, last column, last row of each range; openpyxl says so of whole books alone."""
+    from openpyxl.utils import range_boundaries
+
     with zipfile.ZipFile(io.BytesIO(content)) as parts:
         book = ElementTree.fromstring(parts.read("xl/workbook.xml"))
         relations = ElementTree.fromstring(parts.read("xl/_rels/workbook.xml.rels"))
         target = {each.get("Id"): each.get("Target", "") for each in relations}
         key = next(key for each in book.iter() if each.get("name") == title for key in _relations(each))
         sheet = parts.read(posixpath.normpath(posixpath.join("/xl", target[key])).lstrip("/"))
-    for left, first, right, last in _MERGED.findall(sheet):
-        yield _position(left), int(first), _position(right), int(last)
+    for cells in _MERGED.findall(sheet):
+        left, first, right, last = range_boundaries(cells.decode())
+        yield left - 1, first, right - 1, last
 
 
 def _relations(element: ElementTree.Element) -> list[str]:
     """`r:id` of a sheet; its namespace is another in a workbook of the strict form."""
     return [value for name, value in element.items() if name.endswith("}id")]
-
-
-def _position(letters: bytes) -> int:
-    number = 0
-    for letter in letters:
-        number = number * 26 + letter - ord("A") + 1
-    return number - 1

@@ -66,13 +66,15 @@ def size_against_score(comparison: Comparison, unit: str) -> Figure:
     costs = {arm.arm: serving_seconds(arm.cost) for arm in arms}
     units = {arm.arm: arm.cost.predict.unit.upper() for arm in arms if arm.cost and costs[arm.arm]}
     mixed = len(set(units.values())) > 1
+    most = {unit: max(costs[path] or 0.0 for path, its in units.items() if its == unit) for unit in units.values()}
+    areas = {path: (costs[path] or 0.0) / most[unit] for path, unit in units.items()}
     places, styles = _dodged(sized), styles_of(arms)
     beaten = beaten_by_tfidf(comparison)
     traces = []
     for kind, finetuned in product(KINDS, (False, True)):
         chosen = [arm for arm in sized if (arm.kind, arm.finetuned) == (kind, finetuned)]
         if chosen:
-            traces.append(_markers(chosen, places, costs, units, styles))
+            traces.append(_markers(chosen, places, costs, units, areas, styles))
     layout = layout_of(
         430 if len(arms) <= 10 else 560,
         showlegend=True,
@@ -96,9 +98,8 @@ def size_against_score(comparison: Comparison, unit: str) -> Figure:
     texts = [f"{arm.arm}{f' ({arm.size})' if arm.size else ''}: {with_interval(arm.score)}." for arm in arms]
     alt = f"{sentence_case(measure)} in percent over model size. {' '.join(texts)}"
     notes = ["Seconds of a GPU and of a CPU can't be compared: areas are to scale among arms of one of them."]
-    drawn = {units[arm.arm] for arm in sized if arm.arm in units}
-    figure = plot_of(traces, layout)
-    return Figure("size_against_score", figure, alt, Table(columns, rows), notes if len(drawn) > 1 else [])
+    figure, both = plot_of(traces, layout), len({units[arm.arm] for arm in sized if arm.arm in units}) > 1
+    return Figure("size_against_score", figure, alt, Table(columns, rows), notes if both else [])
 
 
 def _dodged(arms: Sequence[ArmSummary]) -> dict[str, float]:
@@ -118,25 +119,23 @@ def _markers(
     places: Mapping[str, float],
     costs: Mapping[str, float | None],
     units: Mapping[str, str],
+    areas: Mapping[str, float],
     styles: Mapping[str, ArmStyle],
 ) -> go.Scatter:
     """Arms of one kind, whose hue they have, and treatment.
 
-    Area is proportional to cost in the unit of `units`, GPU or CPU, down to a size that can still be seen; hollow: not
-    known.
+    Args:
+        areas: of the arms whose cost is known, 1 for the dearest on its kind of device; small ones are drawn as large
+            as can still be seen, and arms without one hollow.
     """
     kind, finetuned = arms[0].kind, arms[0].finetuned
     symbol = symbol_of(kind, finetuned)
-    most: dict[str, float] = {}  # of each unit
-    for path, unit in units.items():
-        most[unit] = max(most.get(unit, 0.0), costs[path] or 0.0)
-    known = [costs[arm.arm] for arm in arms]
-    areas = [cost / most[units[arm.arm]] if cost else None for arm, cost in zip(arms, known, strict=True)]
+    drawn = [areas.get(arm.arm) for arm in arms]
     texts = [
         f"<b>{plain(arm.arm)}</b><br>{plain(arm.name)}, {plain(arm.size)}"
         f"<br>{arm.measure} {with_interval(arm.score)} %, n = {count(arm.score.n)}"
-        f"<br>{number(cost)} {units.get(arm.arm, 'device')} s per 1,000 dialogues"
-        for arm, cost in zip(arms, known, strict=True)
+        f"<br>{number(costs[arm.arm])} {units.get(arm.arm, 'device')} s per 1,000 dialogues"
+        for arm in arms
     ]
     return go.Scatter(
         x=[places[arm.arm] for arm in arms],
@@ -146,8 +145,8 @@ def _markers(
         name=group_name(kind, finetuned),
         marker={
             "color": [styles[arm.arm].color for arm in arms],
-            "size": [max(SMALLEST_MARKER, LARGEST_MARKER * math.sqrt(area)) if area else 12.0 for area in areas],
-            "symbol": [symbol + ("" if area else "-open") for area in areas],
+            "size": [max(SMALLEST_MARKER, LARGEST_MARKER * math.sqrt(area)) if area else 12.0 for area in drawn],
+            "symbol": [symbol + ("" if area else "-open") for area in drawn],
             "opacity": 0.7,
         },
         text=texts,
