@@ -159,9 +159,10 @@ def caveats_of(evidence: Evidence, best: ArmSummary | None) -> list[str]:
         )
     for arm in models:
         caveats += caveats_on_rivals(evidence, arm)
+    named_in_remarks = best_large_of_pairs(evidence)
     for arm in models:
         parsable = arm.scores["parsable"].value
-        if evidence.answer == "free" and parsable < READABLE and arm != best_large_of_pairs(evidence):  # in the remarks
+        if evidence.answer == "free" and parsable < READABLE and arm != named_in_remarks:
             caveats.append(
                 f"From {percent(1 - parsable)} of the answers of {evidence.named(arm)} no label could be read."
             )
