@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from slingshot.core.gpus import has_gpu
 from slingshot.runtime import cli
-from slingshot.runtime.gpu import has_gpu
 from slingshot.study.new_study import write_study
 
 

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from slingshot.artifacts.records import read_process_record
+from slingshot.core import gpus
 from slingshot.core.errors import StudyError
 from slingshot.runtime import gpu
 from slingshot.runtime.locks import LOCK_FOLDER_VARIABLE
@@ -30,7 +31,7 @@ WITNESS = (
 def environment(tmp_path):
     """A machine with four pretended devices."""
     kept = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
-    return kept | {gpu.FAKE_VARIABLE: "4", LOCK_FOLDER_VARIABLE: str(tmp_path / "locks")}
+    return kept | {gpus.FAKE_VARIABLE: "4", LOCK_FOLDER_VARIABLE: str(tmp_path / "locks")}
 
 
 def start(command, environment, record, gpus=1, options=(), cwd=None):
@@ -175,7 +176,7 @@ def test_a_step_gets_devices_only_among_those_that_are_allowed(tmp_path, environ
 
 
 def test_a_step_without_a_gpu_sees_none_and_no_driver_is_asked(tmp_path, environment):
-    del environment[gpu.FAKE_VARIABLE]
+    del environment[gpus.FAKE_VARIABLE]
     (tmp_path / "pynvml.py").write_text("raise SystemExit('NVML was opened')")
     job = start(
         ["bash", "-c", 'echo "[$CUDA_VISIBLE_DEVICES]" >"$0"', str(tmp_path / "seen")],
@@ -212,7 +213,7 @@ def test_a_step_killed_from_outside_says_what_that_may_mean(tmp_path, environmen
         (1, [], {"CUDA_VISIBLE_DEVICES": ""}, "needs 1 GPU and may use 0"),
         (1, [], {"CUDA_VISIBLE_DEVICES": "9"}, "CUDA_VISIBLE_DEVICES names 9"),
         (1, ["--gpus-wanted", "2"], {}, "llm/a asks for 2 GPUs and the workflow may use 1"),
-        (1, [], {gpu.FAKE_VARIABLE: ""}, "no GPU found"),
+        (1, [], {gpus.FAKE_VARIABLE: ""}, "no GPU found"),
         (1, [], {LOCK_FOLDER_VARIABLE: "/proc/none"}, "cannot keep locks in /proc/none"),
     ],
 )
@@ -276,7 +277,7 @@ def test_two_runs_of_one_step_follow_each_other(tmp_path, environment):
 
 
 def card(identity, parent, index):
-    return gpu.Device(identity, parent, index, "a GPU", 1, lambda: 0, lambda: None)
+    return gpus.Device(identity, parent, index, "a GPU", (9, 0), 1, lambda: 0, lambda: None)
 
 
 DEVICES = [
@@ -302,24 +303,24 @@ DEVICES = [
     ],
 )
 def test_cuda_visible_devices_is_read_as_cuda_reads_it(visible, expected):
-    assert [device.identity for device in gpu.choose_devices(DEVICES, visible)] == expected
+    assert [device.identity for device in gpus.choose_devices(DEVICES, visible)] == expected
 
 
 def test_a_device_that_is_not_there_is_named():
     with pytest.raises(StudyError, match="names MIG-c9, and this machine has GPU-aaaa-1, MIG-c1"):
-        gpu.choose_devices(DEVICES, "0,MIG-c9")
+        gpus.choose_devices(DEVICES, "0,MIG-c9")
 
 
 def test_memory_after_a_step_is_read_once_it_has_settled():
     readings = iter([900, 500, 100, 100])
-    falling = gpu.Device("GPU-a", "GPU-a", 0, "a GPU", 1000, lambda: next(readings), lambda: None)
+    falling = gpus.Device("GPU-a", "GPU-a", 0, "a GPU", (9, 0), 1000, lambda: next(readings), lambda: None)
     assert gpu.wait_until_freed([falling], at_most=100) == 100
-    leaking = gpu.Device("GPU-b", "GPU-b", 0, "a GPU", 1000, lambda: 700, lambda: None)
+    leaking = gpus.Device("GPU-b", "GPU-b", 0, "a GPU", (9, 0), 1000, lambda: 700, lambda: None)
     assert gpu.wait_until_freed([leaking], at_most=100, seconds=0.2) == 700
 
 
 def test_energy_is_left_out_where_one_device_has_no_counter():
-    counting = gpu.Device("GPU-a", "GPU-a", 0, "a GPU", 1, lambda: 0, lambda: 7.5)
+    counting = gpus.Device("GPU-a", "GPU-a", 0, "a GPU", (9, 0), 1, lambda: 0, lambda: 7.5)
     assert gpu.energy_of([counting, counting]) == 15
     assert gpu.energy_of([counting, card("GPU-b", "GPU-b", 1)]) is None
 
@@ -346,6 +347,9 @@ class Nvml:
 
     def nvmlDeviceGetName(self, handle):  # noqa: N802
         return f"name of {handle}"
+
+    def nvmlDeviceGetCudaComputeCapability(self, handle):  # noqa: N802
+        return [9, 0] if handle == "GPU-1" else [7, 5]
 
     def nvmlDeviceGetMigMode(self, handle):  # noqa: N802
         if handle == "GPU-0":
@@ -378,8 +382,8 @@ def test_the_drivers_devices_are_cards_and_slices(monkeypatch, with_v2, used):
     stand_in = Nvml(with_v2)
     assert [name for name in dir(Nvml) if name.startswith("nvml") and not hasattr(pynvml, name)] == []
     monkeypatch.setitem(sys.modules, "pynvml", stand_in)
-    monkeypatch.delenv(gpu.FAKE_VARIABLE, raising=False)
-    devices = gpu.devices_allowed()
+    monkeypatch.delenv(gpus.FAKE_VARIABLE, raising=False)
+    devices = gpus.devices_allowed()
     assert [(one.identity, one.card, one.index) for one in devices] == [
         ("GPU-0", "GPU-0", 0),
         ("MIG-0", "GPU-1", 1),
@@ -387,3 +391,4 @@ def test_the_drivers_devices_are_cards_and_slices(monkeypatch, with_v2, used):
     ]
     assert (devices[0].name, devices[0].total, devices[0].used()) == ("name of GPU-0", 1000, used)
     assert [one.energy() for one in devices] == [7.5, None, None]
+    assert [one.capability for one in devices] == [(7, 5), (9, 0), (9, 0)]

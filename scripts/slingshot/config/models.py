@@ -169,8 +169,9 @@ class Model(FetchedNetwork):
     unquantized_without_gpu: bool = Field(False, description="where there is no GPU, run unquantized rather than stop")
     dtype: Dtype = Field(
         "auto",
-        description="number type of the weights that are not quantized; auto: bfloat16, but float32 on a processor "
-        "without instructions for it; the record says which",
+        description="number type of the weights that are not quantized; auto: bfloat16; where the device only emulates "
+        "it (older processors, GPUs of compute capability below 8.0) float32, but float16 for answers on a GPU; the "
+        "record says which",
     )
     prompt: Prompt = Prompt()
     generation: Generation = Generation()

@@ -45,8 +45,8 @@ class EmbeddingSettings(Spec):
     classifier: LinearClassifier = LinearClassifier()
     dtype: Dtype = Field(
         "float32",
-        description="number type of the network's weights; auto: bfloat16 on a GPU and on processors that multiply it, "
-        "else float32",
+        description="number type of the network's weights; auto: bfloat16 on devices that multiply it, else float16 on "
+        "a GPU, float32 on a processor",
     )
 
 
@@ -68,7 +68,7 @@ class EncoderSettings(Spec):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "float32",
         description="number type of the forward pass, the weights that are trained stay in float32; auto: bfloat16 on "
-        "a GPU and on processors that multiply it, else float32",
+        "devices that multiply it, else float32",
     )
 
 

@@ -181,7 +181,7 @@ def parse_study(raw: Any, name: str = "config.yaml") -> Study:
         study = Study.model_validate(_inherited(raw))
     except ValidationError as error:
         raise StudyError("\n".join(complaints(error, name, Study))) from None
-    if fault := _fault_of_prompts(study) or _fault_of_sets(study):
+    if fault := _fault_of_prompts(study) or _fault_of_sets(study) or _fault_of_number_types(study):
         raise StudyError(f"{name}: {fault}")
     return study
 
@@ -203,6 +203,20 @@ def _fault_of_prompts(study: Study) -> str | None:
                 )
     if study.designs.sweep and "max_tokens" in study.designs.sweep.grid:
         return "designs.sweep.grid: max_tokens is the same in training and in answering: take it out"
+    return None
+
+
+def _fault_of_number_types(study: Study) -> str | None:
+    """Which finetuned model would be trained in float16, whose numbers end at 6e-8: SmolLM2-135M's gradients were 1%
+    away from float32's, and 45% where the loss was a 512th; None: no model."""
+    crossed = {name: model for name, model in study.llm.items() if name in study.designs.crossed}
+    for section, models in (("slm", study.slm), ("llm", crossed)):
+        for name, model in models.items():
+            if model.dtype == "float16":
+                return (
+                    f"{section}.{name}: dtype: float16 is for answering: finetuning loses small gradients in it; set "
+                    "auto, bfloat16 or float32"
+                )
     return None
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from slingshot.models.device_memory import to_device
 from slingshot.nn import fast_modules, merged_layers
 from slingshot.nn.cached_attention import KVCache, use_cached_attention
+from slingshot.nn.kernel_support import has_kernels
 from slingshot.nn.packed_attention import attention_of
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Network:
     @property
     def graphable(self) -> bool:
         """Whether attention runs without asking the host, so that a CUDA graph can hold it."""
-        return self.device.type == "cuda" and self.model.dtype in (torch.bfloat16, torch.float16)
+        return has_kernels(self.device) and self.model.dtype in (torch.bfloat16, torch.float16)
 
     @property
     def device(self) -> torch.device:

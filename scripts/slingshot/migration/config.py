@@ -195,6 +195,12 @@ def _migrate_models(old: Mapping[str, Any], migrated: Migrated) -> None:
                     f"(quantization: {model.get('quantization', 'none')}); "
                     f"name it in designs.crossed to evaluate it untrained as well."
                 )
+            if kind == "slm" and model.get("dtype") == "float16":
+                del model["dtype"]
+                migrated.notes.append(
+                    f"{key}: {name}'s dtype float16 is left out: finetuning loses small gradients in it "
+                    f"(dtype: auto takes bfloat16 where the device has it, else float32)."
+                )
             for left in sorted(set(entry) - MODEL_KEYS):
                 migrated.leave_out(f"{key}: {name}'s {left}", entry[left])
             if name in seen:

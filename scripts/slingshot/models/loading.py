@@ -13,7 +13,7 @@ from slingshot.config.base import Dtype, Quantization
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_json
 from slingshot.models.folder_checks import read_config, read_header, refuse_adapter_beside_model, refuse_quantized
-from slingshot.models.number_types import number_type, processor_multiplies
+from slingshot.models.number_types import multiplies, number_type
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -122,10 +122,11 @@ def load_model(
 
     require_device(device)
     dtype = number_type(dtype, device)
-    if device == "cpu" and not processor_multiplies(dtype):
+    if not multiplies(dtype, device):
         log.warning(
-            "%s: this processor has no instructions for %s and emulates it, many times slower; set dtype: auto",
+            "%s: this %s has no instructions for %s and emulates it, many times slower; set dtype: auto",
             card.name,
+            "processor" if device == "cpu" else "GPU",
             dtype,
         )
     if quantization != "none" and device != "cuda":

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from slingshot.core.errors import StudyError
 from slingshot.models.greedy import left_padded
 from slingshot.nn.supported_layers import window_of
 
@@ -75,11 +76,21 @@ def _at_least(ids: list[int], length: int) -> list[int]:
 @torch.no_grad()
 def own_logits(model: PreTrainedModel, sequences: Sequence[Sequence[int]], kept: int) -> list[Tensor]:
     """The network's own logits at the last `kept` tokens of each sequence, one sequence at a time: (kept, vocabulary)
-    float32 each."""
+    float32 each.
+
+    Raises:
+        StudyError: one is not a number, so that no answer of this network would mean anything.
+    """
     found = []
     for ids in sequences:
         whole = model(torch.tensor([list(ids)], device=model.device), **_arguments(model, kept)).logits
         found.append(whole[0, -kept:].float())
+    if any(bool(one.isnan().any()) for one in found):
+        kind = str(model.dtype).removeprefix("torch.")
+        raise StudyError(
+            f"{type(model).__name__}'s logits are not numbers in {kind}: set dtype to a type of larger range "
+            "(bfloat16, float32), or see whether the model's files are whole"
+        )
     return found
 
 

@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor
 
+from slingshot.nn.kernel_support import has_kernels
+
 try:
     import triton
     import triton.language as tl
@@ -95,7 +97,8 @@ def takes(query: Tensor) -> bool:
     """Whether the kernel computes this: half precision on a GPU, heads of a power of two up to 256 numbers."""
     size = query.shape[-1]
     half = query.dtype in (torch.bfloat16, torch.float16)
-    return triton is not None and query.is_cuda and half and 16 <= size <= 256 and size & (size - 1) == 0
+    fits = half and 16 <= size <= 256 and size & (size - 1) == 0
+    return triton is not None and has_kernels(query.device) and fits
 
 
 def attend_newest(

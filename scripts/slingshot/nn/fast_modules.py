@@ -34,7 +34,7 @@ def replace_modules(model: PreTrainedModel) -> None:
     for module in model.modules():
         if _is_rms_norm(module):
             module.forward = partial(_rms_norm, module)
-    has_kernel = layer_kernels.triton is not None and model.device.type == "cuda"
+    has_kernel = layer_kernels.run_on(model.device)
     if not has_kernel or model.config.get_text_config().model_type not in _HALVES:
         return
     home = sys.modules[type(model).__module__]

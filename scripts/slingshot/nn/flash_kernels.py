@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slingshot.nn.kernel_support import has_kernels
+
 PACKAGE = "flash-attn-4"
 
 _KERNELS = "flash_attn.cute.interface"
@@ -33,9 +35,10 @@ _ACCEPTED = set(signature(varlen_attn).parameters) if varlen_attn is not None el
 
 
 def takes(query: Tensor, softcap: float | None = None) -> bool:
-    """Whether flash attention computes this: half precision on a GPU, heads of up to 256, scores as they are."""
+    """Whether flash attention computes this: half precision on a GPU that has it, heads of up to 256, scores as they
+    are."""
     half = query.dtype in _HALF and varlen_attn is not None
-    return query.is_cuda and half and softcap is None and query.shape[-1] <= 256
+    return has_kernels(query.device) and half and softcap is None and query.shape[-1] <= 256
 
 
 def flash_attention(

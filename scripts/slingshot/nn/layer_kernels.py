@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+from slingshot.nn.kernel_support import has_kernels
 
 try:
     import triton
@@ -84,6 +87,11 @@ if triton is not None:
         gate = tl.load(gate_up + token * 2 * width + at, mask=inside, other=0.0)
         up = tl.load(gate_up + token * 2 * width + width + at, mask=inside, other=0.0)
         tl.store(out + token * width + at, silu_product(gate, up), mask=inside)
+
+
+def run_on(device: torch.device) -> bool:
+    """Whether these kernels run on a device."""
+    return triton is not None and has_kernels(device)
 
 
 def rotate_(states: Tensor, cos: Tensor, sin: Tensor) -> None:

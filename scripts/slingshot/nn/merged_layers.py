@@ -186,14 +186,14 @@ def _attended(
 def _has_kernel(states: Tensor, cos: Tensor) -> bool:
     """Whether the kernel turns heads of this size: a power of two, all of it turned."""
     size = states.shape[-1]
-    return states.is_cuda and layer_kernels.triton is not None and cos.shape[-1] == size and size & (size - 1) == 0
+    return layer_kernels.run_on(states.device) and cos.shape[-1] == size and size & (size - 1) == 0
 
 
 def _activated(gate_up: Tensor, in_e4m3: bool) -> Tensor:
     """silu(gate) * up of (1, tokens, gate and up side by side)."""
     if in_e4m3:
         return _with_scale(*fp8_kernels.activate_and_quantize(gate_up[0]))
-    if gate_up.is_cuda and layer_kernels.triton is not None:
+    if layer_kernels.run_on(gate_up.device):
         return layer_kernels.silu_mul(gate_up[0])[None]
     gate, up = gate_up.chunk(2, dim=-1)
     return F.silu(gate).mul_(up)

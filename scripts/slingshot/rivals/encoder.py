@@ -92,7 +92,7 @@ def fit_rival(job: FitJob) -> FittedEncoder:
         raise StudyError("train holds one label; an encoder needs two or more")
     assert job.card is not None
     settings = EncoderSettings.model_validate(job.recipe.model_dump(include=set(EncoderSettings.model_fields)))
-    dtype = number_type(settings.dtype, job.device)
+    dtype = number_type(settings.dtype, job.device, trained=True)
     with timed(job.seconds, "imports"):
         import torch
         from transformers import AutoModelForSequenceClassification, set_seed

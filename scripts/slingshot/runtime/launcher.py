@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slingshot.artifacts.records import ProcessRecord
+from slingshot.core import gpus
 from slingshot.core.environment import processor_name
 from slingshot.core.errors import StudyError
 from slingshot.core.terminal import STEP_VARIABLE, TERMINAL_VARIABLE, name_terminal
@@ -113,7 +114,7 @@ def _launch_once(job: Launch) -> ProcessRecord:
             log.info("%s: begins on %s", job.name, processor_name())
             environment = choose_wait_policy(os.environ) | os.environ | {"CUDA_VISIBLE_DEVICES": ""}
             return _record(job, _run(job, environment, [own]))
-        allowed = gpu.devices_allowed(os.environ.get("CUDA_VISIBLE_DEVICES"))
+        allowed = gpus.devices_allowed(os.environ.get("CUDA_VISIBLE_DEVICES"))
         with gpu.hold_gpus(job.gpus, allowed, job.name, while_waiting) as held:
             return _run_on(held, job, own)
 
@@ -136,7 +137,7 @@ def _run(
             os.close(terminal)
 
 
-def _run_on(held: Mapping[gpu.Device, int], job: Launch, own: int) -> ProcessRecord:
+def _run_on(held: Mapping[gpus.Device, int], job: Launch, own: int) -> ProcessRecord:
     """Run the command on the devices that are held, and read their counters before, meanwhile and after."""
     devices = list(held)
     names = ",".join(device.identity for device in devices)

@@ -31,6 +31,7 @@ from slingshot.core.progress import progress
 from slingshot.models.device_memory import limit_memory, peak_memory, release_memory
 from slingshot.models.greedy import generate_greedily
 from slingshot.models.loading import context_length, load_model, load_tokenizer
+from slingshot.models.number_types import number_type
 from slingshot.nn import expert_lora, lora
 from slingshot.nn.adapter_files import save_adapter
 from slingshot.nn.class_head import replace_head, trained_state, with_labels
@@ -57,7 +58,7 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
     Raises:
         StudyError: too little memory for the longest sample, a loss that is not a number, unusable inputs.
     """
-    spec, recipe = job.spec, job.spec.finetune
+    spec, recipe, dtype = job.spec, job.spec.finetune, number_type(job.spec.dtype, job.device, trained=True)
     seconds = dict(before or {})
     started = time.monotonic()
     with join_workers(job.device) as workers:
@@ -70,7 +71,7 @@ def finetune(job: FinetuneJob, before: Mapping[str, float] | None = None) -> Non
                 read_samples, spec, tokenizer, job.train, job.validation, context_length(card), job.labels
             )
             with timed(seconds, "load"):
-                model = load_model(card, spec.quantization, spec.dtype, job.device, spec.unquantized_without_gpu)
+                model = load_model(card, spec.quantization, dtype, job.device, spec.unquantized_without_gpu)
             with timed(seconds, "encode"):  # what remains of it once the model is loaded
                 train, validation, answers = encoding.result()
         rank, alpha = rank_and_alpha(recipe, card.parameters)

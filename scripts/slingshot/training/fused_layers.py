@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from slingshot.nn import flash_kernels
+from slingshot.nn.kernel_support import has_kernels
 from slingshot.nn.lora import LoraLinear, dropped_out
 from slingshot.nn.packed_attention import packed_attention
 from slingshot.nn.rotary import rotate
@@ -103,6 +104,8 @@ def uncompilable(model: PreTrainedModel) -> str | None:
     """Why the fast path of a model on a GPU cannot be compiled; None where it can."""
     if flash_kernels.varlen_attn is None:
         return "its attention needs torch 2.11 to compile"
+    if not has_kernels(model.device):
+        return "flash attention needs a GPU of compute capability 8.0 or higher (Ampere)"
     if model.dtype not in (torch.bfloat16, torch.float16):
         return f"its attention does not compile in {str(model.dtype).removeprefix('torch.')}"
     return None

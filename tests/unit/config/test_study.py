@@ -288,6 +288,16 @@ def test_a_finetuned_model_answers_the_prompts_that_it_is_trained_on(path, value
         parse_study(changed(path, value))
 
 
+def test_float16_is_for_answering_and_refused_where_a_model_is_finetuned():
+    """Small gradients are no numbers in it."""
+    assert parse_study(changed("llm.large.dtype", "float16")).llm["large"].dtype == "float16"
+    with pytest.raises(StudyError, match=r"slm\.small: dtype: float16 is for answering.*set auto, bfloat16 or float32"):
+        parse_study(changed("slm.small.dtype", "float16"))
+    crossed = changed("llm.large.dtype", "float16") | {"designs": {"crossed": ["large"]}}
+    with pytest.raises(StudyError, match=r"llm\.large: dtype: float16"):
+        parse_study(crossed)
+
+
 def test_the_window_of_a_prompt_is_that_of_training():
     study = parse_study(changed("prompt", {"max_tokens": 300}))
     assert {model.finetune.max_tokens for model in study.slm.values()} == {300}

@@ -8,6 +8,7 @@ import torch
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.core.environment import processor_flags
 from slingshot.core.errors import StudyError
+from slingshot.core.gpus import FAKE_VARIABLE, Device
 from slingshot.models import number_types
 from slingshot.models.loading import check_whole, context_length, load_model
 from slingshot.models.number_types import number_type
@@ -101,8 +102,38 @@ def test_a_type_that_the_processor_only_emulates_is_warned_of(tmp_path, monkeypa
 def test_auto_is_what_the_processor_multiplies(monkeypatch, flags, expected):
     monkeypatch.setattr(number_types, "processor_flags", lambda: frozenset(flags))
     assert number_type("auto", "cpu") == expected
-    assert number_type("auto", "cuda") == "bfloat16"
     assert number_type("float16", "cpu") == "float16"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "answering", "training"),
+    [
+        ([(9, 0)], "bfloat16", "bfloat16"),
+        ([(8, 0)], "bfloat16", "bfloat16"),
+        ([(7, 5)], "float16", "float32"),  # Turing: T4, RTX 2080
+        ([(9, 0), (7, 5)], "float16", "float32"),
+        ([], "bfloat16", "bfloat16"),  # what needs a GPU says that there is none
+    ],
+)
+def test_auto_is_what_every_gpu_of_the_process_multiplies(monkeypatch, capabilities, answering, training):
+    cards = [
+        Device(f"GPU-{index}", f"GPU-{index}", index, "a GPU", capability, 1, lambda: 0, lambda: None)
+        for index, capability in enumerate(capabilities)
+    ]
+    monkeypatch.setattr(number_types, "devices_allowed", lambda visible: cards)
+    assert number_type("auto", "cuda") == answering
+    assert number_type("auto", "cuda", trained=True) == training
+    assert number_type("bfloat16", "cuda") == "bfloat16"
+
+
+def test_without_a_driver_auto_is_bfloat16(monkeypatch):
+    monkeypatch.delenv(FAKE_VARIABLE, raising=False)
+
+    def find_no_driver(visible):
+        raise StudyError("no GPU found")
+
+    monkeypatch.setattr(number_types, "devices_allowed", find_no_driver)
+    assert number_type("auto", "cuda") == "bfloat16"
 
 
 def test_the_flags_are_those_that_torch_finds():

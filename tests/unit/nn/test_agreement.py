@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from slingshot.core.errors import StudyError
 from slingshot.nn import agreement
 from tests.unit.tiny_models import tiny_model
 
@@ -42,3 +43,12 @@ def test_a_network_that_does_not_name_its_embeddings_is_judged_by_batch_shapes(m
     assert agreement.noise_of_rounding(model, sequences, own, 3) == agreement.noise_between_shapes(
         model, sequences, own, 3
     )
+
+
+def test_logits_that_are_not_numbers_are_refused_by_name():
+    """float16 ends at 65,504: a network that exceeds it answered its first token to everything."""
+    model = tiny_model("llama").to(torch.float16)
+    model.model.layers[0].mlp.down_proj.weight.data.fill_(6e4)
+    sequences = agreement.sequences_to_check(model, [list(range(3, 33))])
+    with pytest.raises(StudyError, match="LlamaForCausalLM's logits are not numbers in float16: set dtype to"):
+        agreement.own_logits(model, sequences, 3)

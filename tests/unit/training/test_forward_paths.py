@@ -182,10 +182,12 @@ def test_merged_layers_take_4_bit_weights():
         assert torch.nn.functional.cosine_similarity(one.flatten(), two.flatten(), dim=0) > 0.99
 
 
+@pytest.mark.parametrize("recent", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_on_a_gpu_only_half_precision_is_compiled(dtype):
+def test_half_precision_is_compiled_on_gpus_that_have_its_kernels(monkeypatch, dtype, recent):
+    monkeypatch.setattr(fused_layers, "has_kernels", lambda device: recent)
     reason = fused_layers.uncompilable(tiny_model("llama").to(dtype))
-    assert (reason is None) == (dtype == torch.bfloat16 and flash_kernels.varlen_attn is not None)
+    assert (reason is None) == (recent and dtype == torch.bfloat16 and flash_kernels.varlen_attn is not None)
 
 
 def test_layers_with_and_without_a_window_are_not_merged():
