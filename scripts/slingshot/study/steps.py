@@ -20,7 +20,7 @@ from slingshot.config.arms import (
     name_of,
     size_of,
 )
-from slingshot.config.base import Spec, TreeLabels
+from slingshot.config.base import LabelSystem, Spec, TreeLabels
 from slingshot.config.data import FileData, HubData
 from slingshot.config.models import FolderModel, GgufModel
 from slingshot.config.recipe import overridden
@@ -206,13 +206,21 @@ def _source_digest(source: HubData | FileData, key: str, folder: Path) -> str | 
 
 
 def _with_tree_digest(study: Study, folder: Path) -> Study:
-    """The study with the digest of its code tree's file, so that an edit of it changes every spec that reads labels."""
-    labels = study.data.labels
-    if not isinstance(labels, TreeLabels):
-        return study
-    digest = fingerprint(folder / labels.tree, "config.yaml: data.labels.tree", folder / DIGEST_MEMORY)
-    data = study.data.model_copy(update={"labels": labels.model_copy(update={"digest": digest})})
-    return study.model_copy(update={"data": data})
+    """The study with the digests of its code trees' files, so that an edit of one changes every spec that reads it."""
+
+    def noted(labels: LabelSystem | None, key: str) -> LabelSystem | None:
+        if not isinstance(labels, TreeLabels):
+            return labels
+        digest = fingerprint(folder / labels.tree, f"config.yaml: data.{key}.tree", folder / DIGEST_MEMORY)
+        return labels.model_copy(update={"digest": digest})
+
+    data = study.data
+    sets = {
+        name: each.model_copy(update={"labels": noted(each.labels, f"test_sets.{name}.labels")})
+        for name, each in data.test_sets.items()
+    }
+    update = {"labels": noted(data.labels, "labels"), "test_sets": sets}
+    return study.model_copy(update={"data": data.model_copy(update=update)})
 
 
 def _fetch_model(study: Study, folder: Path, model: str) -> FetchModelSpec:

@@ -157,3 +157,16 @@ def test_what_sets_or_single_labels_can_not_have_is_refused(change, complaint):
     }
     with pytest.raises(StudyError, match=complaint):
         parse_study({**config, **change})
+
+
+def test_an_edit_of_any_code_tree_changes_what_the_data_step_receives(folder):
+    for name in ("own", "theirs"):
+        (folder / f"{name}.csv").write_text("code,parent,description\nA,,a\n")
+    raw = changed("data.labels", {"tree": "own.csv"})
+    raw["data"]["test_sets"] = {"b": {"source": {"hub": "o/b"}, "labels": {"tree": "theirs.csv"}}}
+    seen = []
+    for edited in (None, "own.csv", "theirs.csv"):
+        if edited:
+            (folder / edited).write_text("code,parent,description\nB,,b\n")
+        seen.append(step_spec(parse_study(copy.deepcopy(raw)), folder, "prepare_data").model_dump_json())
+    assert len(set(seen)) == 3
