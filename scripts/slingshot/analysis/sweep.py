@@ -22,6 +22,7 @@ def choose(spec: ChooseSpec, results: ResultFiles, arm: str) -> None:
     for source, copy in (
         (chosen.adapter_weights, target.adapter_weights),
         (chosen.adapter_settings, target.adapter_settings),
+        (chosen.adapter_base, target.adapter_base),
         (chosen.training_log, target.training_log),
     ):
         with replacing(copy) as temporary:

@@ -11,6 +11,8 @@ from slingshot.config.arms import Arm
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_SETTINGS = "adapter_config.json"
 
+ADAPTER_BASE = "base_weights.json"  # what weights it was trained on, which peft has no key for
+
 PIPELINE = "pipeline.json"  # of a rival's files, which rival wrote them
 
 
@@ -39,6 +41,11 @@ class ArmFiles:
     @property
     def adapter_settings(self) -> Path:
         return self.adapter / ADAPTER_SETTINGS
+
+    @property
+    def adapter_base(self) -> Path:
+        """How the weights were quantized that the adapter was trained on."""
+        return self.adapter / ADAPTER_BASE
 
     @property
     def fitted(self) -> Path:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from slingshot.artifacts.layout import ADAPTER_SETTINGS, ADAPTER_WEIGHTS
+from slingshot.artifacts.layout import ADAPTER_BASE, ADAPTER_SETTINGS, ADAPTER_WEIGHTS
 from slingshot.artifacts.model_card import Base
 from slingshot.config.recipe import Lora
 from slingshot.core.errors import StudyError
@@ -21,8 +21,6 @@ from slingshot.models.folder_checks import read_header
 from slingshot.nn.expert_lora import is_transposed, peft_names
 
 PREFIX = "base_model.model."  # what peft puts before a module's name
-
-BASE_WEIGHTS = "base_weights.json"  # beside the adapter: what weights it was trained on, which peft has no key for
 
 _PLAIN = {
     "use_dora": False,
@@ -123,7 +121,7 @@ def note_of_other_weights(folder: Path, quantization: str) -> str | None:
 
 
 def trained_on(folder: Path) -> str | None:
-    path = folder / BASE_WEIGHTS
+    path = folder / ADAPTER_BASE
     return str(read_json_with(path, "quantization")["quantization"]) if path.exists() else None
 
 
@@ -167,7 +165,7 @@ def save_adapter(
     with replacing(folder / ADAPTER_WEIGHTS, sum(value.nbytes for value in state.values())) as temporary:
         weights = {name: value.detach().cpu().contiguous() for name, value in sorted(state.items())}
         temporary.write_bytes(save(weights, metadata={"format": "pt"}))
-    write_json(folder / BASE_WEIGHTS, {"quantization": quantization})
+    write_json(folder / ADAPTER_BASE, {"quantization": quantization})
     write_json(
         folder / ADAPTER_SETTINGS,
         {

@@ -5,10 +5,11 @@ import json
 
 import pytest
 
-from slingshot.analysis.sweep import add_up_cost, best_candidate, summarize_all
-from slingshot.artifacts.layout import ArmFiles
+from slingshot.analysis.sweep import add_up_cost, best_candidate, choose, summarize_all
+from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.records import ProcessRecord, StepRecord
 from slingshot.config.arms import arms_of, result_key
+from slingshot.config.specs import ChooseSpec
 from slingshot.config.study import parse_study
 from slingshot.core.errors import StudyError
 from slingshot.study.comparing import scored_arms
@@ -164,3 +165,17 @@ def test_a_candidate_without_the_score_is_named(candidates):
     candidates["b"].training.write_text("{}")
     with pytest.raises(StudyError, match=r"b/training\.json has no best_validation_loss"):
         best_candidate(candidates, "validation_loss")
+
+
+def test_the_chosen_adapter_keeps_what_weights_it_was_trained_on(candidates, tmp_path):
+    """Else an export would merge one that was trained on 4-bit weights into unquantized ones, and not say so."""
+    for files in candidates.values():
+        files.adapter.mkdir()
+        files.training_log.write_text("")
+        for path in (files.adapter_weights, files.adapter_settings, files.adapter_base):
+            path.write_text(f"{path.name} of {files.folder.name}")
+    choose(ChooseSpec(candidates=["a", "b"], select_by="validation_loss"), ResultFiles(tmp_path), "slm/small/best")
+    adapter = ResultFiles(tmp_path).arm("slm/small/best").adapter
+    assert {path.name: path.read_text() for path in adapter.iterdir()} == {
+        path.name: f"{path.name} of a" for path in candidates["a"].adapter.iterdir()
+    }
