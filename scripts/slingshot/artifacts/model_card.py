@@ -31,6 +31,11 @@ class ModelCard(Record):
     architecture: str
 
     @property
+    def network(self) -> str:
+        """What tells it from other networks: its revision, and its depth, as one that is cut keeps the hub's commit."""
+        return f"{self.revision} {self.layers}"
+
+    @property
     def base(self) -> Base:
         """The id and the commit under which the hub has the model; the study's name for it and None elsewhere."""
         hub = self.source.get("hub")

@@ -1,4 +1,5 @@
-"""training.json and training_log.jsonl: how a finetune or a fit went. Read as they are, once their form is known."""
+"""training.json and training_log.jsonl: how a finetune or a fit went, read as they are, once their form is known; and
+which adapter it left."""
 
 from __future__ import annotations
 
@@ -7,9 +8,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from slingshot.artifacts.layout import ADAPTER_SETTINGS, ADAPTER_WEIGHTS
 from slingshot.artifacts.records import describe_fault, read_checked
 from slingshot.core.errors import StudyError
 from slingshot.core.files import read_jsonl
+from slingshot.core.hashing import digest_of_file, digest_of_text
+
+
+def digest_of_adapter(folder: Path) -> str:
+    """SHA-256 over an adapter's weights and settings, as hex: rank and scale decide its answers, too."""
+    return digest_of_text("".join(digest_of_file(folder / name) for name in (ADAPTER_WEIGHTS, ADAPTER_SETTINGS)))
 
 
 class _Lengths(BaseModel):

@@ -39,9 +39,8 @@ def settings_of_parts(
 ) -> dict[str, dict[str, Any]]:
     """What each part of an answer depends on besides the prompt. Parts are cached apart: asking for one more
     computes only that one."""
-    common = {
-        "model": card.revision,
-        "layers": card.layers,
+    common: dict[str, Any] = {
+        "model": card.network,
         "adapter": adapter,
         "quantization": weights_of(spec, device),
         "dtype": number_type(spec.dtype, device),

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slingshot.artifacts.labels import read_labels
-from slingshot.artifacts.layout import ADAPTER_WEIGHTS, measured_beside
+from slingshot.artifacts.layout import measured_beside
 from slingshot.artifacts.measurements import find_earlier
 from slingshot.artifacts.model_card import ModelCard, read_model_card
 from slingshot.artifacts.predictions import Prediction, write_predictions
 from slingshot.artifacts.records import StepRecord, timed
 from slingshot.artifacts.splits import columns_of_samples, read_samples
+from slingshot.artifacts.training import digest_of_adapter
 from slingshot.config.specs import PredictSpec
 from slingshot.core.code_digest import code_digest
 from slingshot.core.environment import device_name, processor_name, versions
@@ -266,7 +267,7 @@ def digests_of_inputs(job: PredictJob, card: ModelCard) -> dict[str, str]:
     inputs = {"model": card.revision, "split": digest_of_file(job.split)}
     inputs["labels"] = digest_of_file(job.labels)
     if job.adapter:
-        inputs["adapter"] = digest_of_file(job.adapter / ADAPTER_WEIGHTS)
+        inputs["adapter"] = digest_of_adapter(job.adapter)
     return inputs
 
 

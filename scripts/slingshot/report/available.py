@@ -13,6 +13,7 @@ from slingshot.artifacts.manifest import original_digest, read_manifest, verify_
 from slingshot.artifacts.metrics import read_metrics
 from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.records import read_step_record
+from slingshot.artifacts.training import digest_of_adapter
 from slingshot.config.arms import Arm, arms_of
 from slingshot.config.study import Study, load_study, read_config
 from slingshot.core.errors import StudyError
@@ -80,7 +81,7 @@ def what_is_missing(study: Study, folder: Path, results: ResultFiles, arm: Arm) 
     if not arm.generates or not arm.finetuned:
         return ""
     used = read_step_record(files.record("predict")).inputs.get("adapter")
-    if not files.adapter_weights.exists() or used != digest_of_file(files.adapter_weights):
+    if not files.adapter_weights.exists() or used != digest_of_adapter(files.adapter):
         return "missing: its predictions are of another adapter"
     return ""
 

@@ -130,8 +130,9 @@ class FittedEmbedding:
         """The network itself stays where its card says; the card is named by its path from here."""
         kept = self.classifier.kept if isinstance(self.classifier, OneAgainstRest) else self.classifier
         write_object(folder / "classifier.skops", [self.scaler, kept])
-        network = {"card": os.path.relpath(self.card_path, folder), "revision": self.embedder.card.revision}
-        write_json(folder / "network.json", network | {"settings": self.embedder.settings.model_dump(mode="json")})
+        card, settings = self.embedder.card, self.embedder.settings.model_dump(mode="json")
+        network = {"card": os.path.relpath(self.card_path, folder), "revision": card.revision, "layers": card.layers}
+        write_json(folder / "network.json", network | {"settings": settings})
 
 
 def fit_rival(job: FitJob) -> FittedEmbedding:
@@ -255,10 +256,11 @@ def load_rival(folder: Path, device: str) -> FittedEmbedding:
     kept = read_json_with(folder / "network.json", "card", "revision", "settings")
     card_path = folder / kept["card"]
     card = read_model_card(card_path)
-    if card.revision != kept["revision"]:
+    layers = kept.get("layers", card.layers)
+    if (card.revision, card.layers) != (kept["revision"], layers):
         raise StudyError(
-            f"{folder} was fitted with revision {kept['revision']} of {card.name}, and {card_path} is {card.revision}: "
-            "run the arm's fit step again"
+            f"{folder} was fitted with revision {kept['revision']} of {card.name} in {layers} layers, and {card_path} "
+            f"is {card.revision} in {card.layers}: run the arm's fit step again"
         )
     scaler, classifier = read_object(folder / "classifier.skops")
     if isinstance(classifier, dict):

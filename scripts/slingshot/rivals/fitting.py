@@ -13,7 +13,7 @@ import pandas as pd
 
 from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.layout import PIPELINE
-from slingshot.artifacts.model_card import read_model_card
+from slingshot.artifacts.model_card import ModelCard, read_model_card
 from slingshot.artifacts.predictions import Prediction, is_right, write_predictions
 from slingshot.artifacts.records import StepRecord, timed
 from slingshot.artifacts.splits import LABELS, read_split
@@ -80,7 +80,7 @@ def fit(spec: FitSpec, arm: str, files: FitFiles, device: str) -> None:
         train=_texts(train),
         validation=_texts(validation),
         device=device,
-        folder=files.checkpoints / digest_of_text(f"{spec.model_dump_json()}{sorted(inputs.items())}"),
+        folder=files.checkpoints / checkpoint_key(spec, inputs, card),
         card=card,
         card_path=files.model,
     )
@@ -110,6 +110,11 @@ def fit(spec: FitSpec, arm: str, files: FitFiles, device: str) -> None:
         trained_tokens=fitted.training.get("trained_tokens", 0),
         peak_allocated=peak_allocated(device),
     ).write(files.record)
+
+
+def checkpoint_key(spec: FitSpec, inputs: dict[str, str], card: ModelCard | None) -> str:
+    """A digest of all that a fit's result depends on."""
+    return digest_of_text(f"{spec.model_dump_json()}{sorted(inputs.items())}{card.network if card else ''}")
 
 
 def _texts(split: pd.DataFrame) -> Texts:

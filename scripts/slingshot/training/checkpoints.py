@@ -92,7 +92,7 @@ def _steps(folder: Path) -> list[int]:
 
 def run_key(job: FinetuneJob, card: ModelCard) -> str:
     """A digest of all that this run's result depends on."""
-    inputs = [*map(digest_of_file, (job.train, job.validation, job.labels)), card.revision]
+    inputs = [*map(digest_of_file, (job.train, job.validation, job.labels)), card.network]
     return digest_of_text("\0".join([job.spec.model_dump_json(), *inputs]))[:16]
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from slingshot.artifacts.layout import ADAPTER_WEIGHTS
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.artifacts.records import StepRecord
+from slingshot.artifacts.training import digest_of_adapter
 from slingshot.core.environment import device_name, versions
 from slingshot.core.errors import StudyError
 from slingshot.core.files import write_json, write_jsonl
@@ -45,7 +45,7 @@ def write_results(
             "train": digest_of_file(job.train),
             "validation": digest_of_file(job.validation),
             "model": card.revision,
-            "adapter": digest_of_file(job.adapter / ADAPTER_WEIGHTS),
+            "adapter": digest_of_adapter(job.adapter),
         },
         versions=versions(),
         device=device_name(str(device)),

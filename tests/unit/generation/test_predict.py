@@ -8,19 +8,23 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import predict
 from slingshot.artifacts.layout import ArmFiles
 from slingshot.artifacts.measurements import keep_launched
-from slingshot.artifacts.model_card import read_model_card
+from slingshot.artifacts.model_card import Base, read_model_card
 from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.records import ProcessRecord, read_step_record
-from slingshot.config.recipe import FewShot, Generation
+from slingshot.config.recipe import FewShot, Generation, Lora
 from slingshot.config.specs import AnswerSet, PredictSpec, PromptText
 from slingshot.core.code_digest import imported_modules
 from slingshot.core.errors import StudyError
 from slingshot.generation.cached_answers import GENERATION
 from slingshot.generation.engine import Sizes
+from slingshot.models.loading import load_model
+from slingshot.nn import lora
+from slingshot.nn.adapter_files import save_adapter
 from slingshot.runtime.spread import devices_of
 from tests.splits import write_labels, write_split
 from tests.tiny import byte_tokenizer
@@ -167,6 +171,27 @@ def test_only_what_is_new_is_computed(run, study, monkeypatch):
     assert "decode" in parts.seconds and parts.new_tokens and parts.partly_cached_samples == 4
     _, other = run(spec_of(max_new_tokens=4), name="other")
     assert other.cached_samples == 1
+
+
+def test_the_scale_of_an_adapter_is_part_of_what_its_answers_depend_on(run, study, tmp_path):
+    """The weights are the same bytes; an answer that was kept of the other scale is another's."""
+    write_adapter(study, tmp_path / "adapter")
+    adapter = ("--adapter", tmp_path / "adapter")
+    first, _ = run(spec_of(), more=adapter)
+    settings = tmp_path / "adapter" / "adapter_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"lora_alpha": 400}))
+    again, record = run(spec_of(), more=adapter)
+    assert record.cached_samples == 1 and again != first  # two of the texts are equal
+
+
+def write_adapter(study, folder):
+    """A LoRA adapter of random weights for the tiny model."""
+    model = load_model(read_model_card(study / "card.json"), "none", "float32", "cpu")
+    recipe = Lora(r=2, alpha=4, dropout=0.0)
+    lora.add_adapters(model, recipe, 2, 4, seed=1)
+    draw = torch.Generator().manual_seed(1)
+    state = {name: torch.randn(value.shape, generator=draw) / 10 for name, value in lora.adapter_state(model).items()}
+    save_adapter(folder, state, recipe, 2, 4, Base("tiny", None))
 
 
 def test_a_killed_run_goes_on(run, monkeypatch):

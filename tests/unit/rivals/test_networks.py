@@ -109,6 +109,9 @@ def test_an_embedding_refuses_another_network(arm: Path, tmp_path: Path) -> None
     write_json(tmp_path / "network.json", kept | {"revision": "another", "card": str(card)})
     with pytest.raises(StudyError, match="was fitted with revision another"):
         load_fitted(tmp_path)
+    write_json(tmp_path / "network.json", kept | {"layers": kept["layers"] + 1, "card": str(card)})
+    with pytest.raises(StudyError, match=f"in {kept['layers'] + 1} layers"):
+        load_fitted(tmp_path)
 
 
 def test_an_exported_pipeline_answers_alone_and_in_plain_transformers(arm: Path, tmp_path: Path) -> None:

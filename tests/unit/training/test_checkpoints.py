@@ -5,13 +5,17 @@ import logging
 import pytest
 import torch
 
+from slingshot.artifacts.model_card import read_model_card
 from slingshot.training.checkpoints import (
     Checkpoint,
     newest_checkpoint,
     open_folder,
     remove_checkpoints,
+    run_key,
     write_checkpoint,
 )
+from slingshot.training.state import FinetuneJob
+from tests.unit.training_inputs import paths, spec, write_study
 
 
 def made(step):
@@ -64,3 +68,12 @@ def test_checkpoints_of_another_run_are_removed_and_success_removes_all(tmp_path
     assert newest_checkpoint(mine) is None and [path.name for path in mine.parent.iterdir()] == ["new"]
     remove_checkpoints(tmp_path / "adapter")
     assert not mine.parent.exists()
+
+
+def test_a_network_of_another_depth_goes_on_from_no_checkpoint_of_this_one(tmp_path):
+    """A network of the hub keeps its commit when it is cut."""
+    write_study(tmp_path)
+    job = FinetuneJob(spec=spec(), arm="slm/tiny", device="cpu", **paths(tmp_path, "out"))
+    card = read_model_card(tmp_path / "card.json")
+    assert run_key(job, card) == run_key(job, card.model_copy())
+    assert run_key(job, card) != run_key(job, card.model_copy(update={"layers": card.layers - 1}))
