@@ -12,13 +12,18 @@ import pytest
 import yaml
 from safetensors.torch import load_file, save_file
 
+from slingshot.analysis.score_files import ScoreFiles, score
 from slingshot.artifacts.layout import ResultFiles
 from slingshot.artifacts.predictions import read_predictions
+from slingshot.config.arms import arms_of
+from slingshot.config.study import load_study
 from slingshot.core.errors import StudyError
 from slingshot.deployment.answer import AnswerJob, answer
 from slingshot.deployment.archive import archive
 from slingshot.deployment.export import ExportJob, export
-from slingshot.report.available import report_available
+from slingshot.report.available import _why_not, report_available
+from slingshot.rivals.imported import import_file
+from slingshot.study.steps import step_spec
 from tests.workflow import small_study
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -171,6 +176,57 @@ def test_an_archive_gives_the_report_elsewhere_without_weights(study, tmp_path, 
     report_available(other, results.folder, results.available)
     page = ResultFiles(results.available).report.read_text()
     assert "slm/c" in page
+
+
+def changed_config(study, key, value):
+    config = yaml.safe_load((study / "config.yaml").read_text())
+    *parents, last = key.split(".")
+    section = config
+    for parent in parents:
+        section = section.setdefault(parent, {})
+    section[last] = value
+    (study / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def reasons(study):
+    """Each arm of the study to why report_available leaves it out, as the study stands."""
+    config, results = load_study(study / "config.yaml"), ResultFiles(study / "results")
+    return {arm.path: _why_not(config, study, results, arm) for arm in arms_of(config)}
+
+
+def with_a_coder(study):
+    """Give the study an arm of imported answers, with its scores."""
+    rows = pd.read_csv(study / "dialogues.csv").rename(columns={"label": "answer"})
+    rows[["text", "answer"]].to_csv(study / "answers.csv", index=False)
+    changed_config(study, "predictions", {"coder": {"file": "answers.csv", "columns": {"text": "text"}}})
+    config, data = load_study(study / "config.yaml"), ResultFiles(study / "results").data
+    files, arm = ResultFiles(study / "results").arm("predictions/coder"), "predictions/coder"
+    files.folder.mkdir(parents=True)
+    import_file(step_spec(config, study, "import_predictions", arm), study, data.test, data.labels, files.predictions)
+    read = ScoreFiles(files.predictions, data.test, data.labels, None, files.metrics)
+    score(step_spec(config, study, "score", arm), read)
+
+
+def test_results_of_an_earlier_study_are_left_out_of_what_is_available(study, tmp_path):
+    """The metrics of another confidence, the answers of another file, of other weights, of other splits."""
+    other = small_study.copy(study, tmp_path / "study")
+    with_a_coder(other)
+    assert not any(reasons(other).values())
+    changed_config(other, "statistics.confidence", 0.8)
+    assert all("metrics.json is of an earlier config" in reason for reason in reasons(other).values())
+    changed_config(other, "statistics.confidence", 0.95)
+    (other / "answers.csv").write_text((other / "answers.csv").read_text().replace("I10", "M545"))
+    changed_config(other, "llm.a.source.revision", small_study.OTHER_REVISION)
+    weights = other / "models/c/model.safetensors"
+    save_file({name: -value for name, value in load_file(weights).items()}, weights, {"format": "pt"})
+    found = reasons(other)
+    assert "not what the file of its answers says" in found.pop("predictions/coder")
+    assert "a.json is of an earlier config" in found.pop("llm/a")
+    assert "c.json is of other files than models/c holds" in found.pop("slm/c")
+    assert not any(found.values())
+    changed_config(other, "data.split.seed", 2)
+    with pytest.raises(StudyError, match=r"dataset\.json is of an earlier config.*run `snakemake data`"):
+        report_available(other, other / "results", other / "results/available")
 
 
 def test_a_changed_file_of_an_archive_is_refused(study, tmp_path):

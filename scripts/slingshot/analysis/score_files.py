@@ -36,6 +36,7 @@ def score(spec: ScoreSpec, files: ScoreFiles) -> None:
         StudyError: the predictions are not of this split, sample for sample.
     """
     provenance = {"predictions": digest_of_file(files.predictions), "test": digest_of_file(files.test)}
+    provenance["spec"] = spec.digest
     if tree := tree_of(spec.labels):
         provenance["code_set"] = tree.code_set_version()
     metrics = (score_sets if spec.several else score_arm)(

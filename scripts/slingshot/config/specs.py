@@ -28,12 +28,18 @@ from slingshot.config.recipe import FewShot, Finetune, Generation
 from slingshot.config.reporting import Cost, Report, Statistics
 from slingshot.config.rivals import PredictionColumns, Recipe
 from slingshot.core.errors import StudyError
+from slingshot.core.hashing import digest_of_text
 
 
 class StepSpec(Spec):
     """All that a step's result depends on, besides its input files."""
 
     code: str = Field("", description="digest of what the step's program means (core.code_digest)")
+
+    @property
+    def digest(self) -> str:
+        """Of all of it, as hex."""
+        return digest_of_text(self.model_dump_json())
 
 
 class PrepareDataSpec(StepSpec):

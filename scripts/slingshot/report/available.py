@@ -11,14 +11,20 @@ from pathlib import Path
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.manifest import original_digest, read_manifest, verify_files
 from slingshot.artifacts.metrics import read_metrics
+from slingshot.artifacts.model_card import read_model_card
 from slingshot.artifacts.predictions import read_predictions
 from slingshot.artifacts.records import read_step_record
 from slingshot.artifacts.training import digest_of_adapter
 from slingshot.config.arms import Arm, arms_of
+from slingshot.config.models import FolderModel
+from slingshot.config.specs import ImportPredictionsSpec
 from slingshot.config.study import Study, load_study, read_config
 from slingshot.core.errors import StudyError
+from slingshot.core.files import read_json
+from slingshot.core.fingerprints import DIGEST_MEMORY, digests_of_files
 from slingshot.core.hashing import digest_of_file
 from slingshot.core.terminal import say
+from slingshot.rivals.imported import imported_answers
 from slingshot.study.steps import step_spec
 
 PROGRAMS = Path(__file__).parents[2]
@@ -34,6 +40,8 @@ def report_available(study_folder: Path, results: Path, available: Path) -> None
     manifest = read_manifest(ResultFiles(results))
     if manifest is not None:
         verify_files(study_folder, manifest)
+    elif fault := fault_of_data(study, study_folder, ResultFiles(results)):
+        raise StudyError(f"no arm has results that belong to the study as it stands: {fault}")
     arms = [arm for arm in arms_of(study) if not arm.candidate]
     why = {arm.path: _why_not(study, study_folder, ResultFiles(results), arm) for arm in arms}
     for arm, reason in why.items():
@@ -43,6 +51,16 @@ def report_available(study_folder: Path, results: Path, available: Path) -> None
     link_results(ResultFiles(results), available, [arm for arm, reason in why.items() if not reason])
     write_report(study, study_folder, ResultFiles(available))
     say(f"the report is {ResultFiles(available).report}")
+
+
+def fault_of_data(study: Study, folder: Path, results: ResultFiles) -> str:
+    """Why the splits are not the study's; empty if they are."""
+    path = results.data.dataset
+    if not path.exists():
+        return f"{path} is not there"
+    if read_json(path).get("spec") != step_spec(study, folder, "prepare_data").model_dump(mode="json"):
+        return f"{path} is of an earlier config, code or source of the data: run `snakemake data`"
+    return ""
 
 
 def _why_not(study: Study, folder: Path, results: ResultFiles, arm: Arm) -> str:
@@ -70,6 +88,12 @@ def what_is_missing(study: Study, folder: Path, results: ResultFiles, arm: Arm) 
         return "missing: its metrics are of another test split"
     if read_manifest(results) is not None:
         return ""  # an archive has no weights, and its files were verified
+    if made_from.get("spec") != step_spec(study, folder, "score", arm.path).digest:
+        return f"missing: {files.metrics} is of an earlier config or code"
+    if not arm.steps and not _is_imported(study, folder, results, arm):
+        return f"missing: {files.predictions} is not what the file of its answers says"
+    if arm.has_weights and (fault := _fault_of_network(study, folder, results, arm)):
+        return f"missing: {fault}"
     for kind, step in arm.steps.items():
         if kind == "finetune" and arm.best_of:
             continue
@@ -84,6 +108,31 @@ def what_is_missing(study: Study, folder: Path, results: ResultFiles, arm: Arm) 
     if not files.adapter_weights.exists() or used != digest_of_adapter(files.adapter):
         return "missing: its predictions are of another adapter"
     return ""
+
+
+def _is_imported(study: Study, folder: Path, results: ResultFiles, arm: Arm) -> bool:
+    """Whether predictions.jsonl holds what its file of answers says today."""
+    spec = step_spec(study, folder, "import_predictions", arm.path)
+    assert isinstance(spec, ImportPredictionsSpec)
+    return imported_answers(spec, folder, results.data.test, results.data.labels) == read_predictions(
+        results.arm(arm.path).predictions
+    )
+
+
+def _fault_of_network(study: Study, folder: Path, results: ResultFiles, arm: Arm) -> str:
+    """Why the arm's answers are of another network than the study names; empty if they are not."""
+    path, named = results.model_card(arm.model), study.networks[arm.model]
+    card = read_model_card(path)
+    if card.source != named.source.model_dump() or named.layers not in (None, card.layers):
+        return f"{path} is of an earlier config"
+    if isinstance(named.source, FolderModel) and named.layers is None:
+        found = digests_of_files([folder / named.source.folder / name for name in card.files], folder / DIGEST_MEMORY)
+        if list(found.values()) != list(card.files.values()):
+            return f"{path} is of other files than {named.source.folder} holds"
+    used = [read_step_record(results.arm(arm.path).record(kind)).inputs.get("model") for kind in arm.steps]
+    return (
+        "" if {card.revision} >= {each for each in used if each} else f"its answers are of another network than {path}"
+    )
 
 
 def link_results(results: ResultFiles, available: Path, arms: list[str]) -> None:

@@ -31,16 +31,19 @@ def import_file(spec: ImportPredictionsSpec, study: Path, test: Path, labels: Pa
     Raises:
         StudyError: see import_predictions.
     """
-    columns = ("sample_id", "text", "label", *([LABELS.name] if spec.several else []))
-    split = read_split(test, columns)
-    names = [label.label for label in read_labels(labels)]
-    found = import_predictions(spec, study, split, names)
+    found = imported_answers(spec, study, test, labels)
     if unread := [each for each in found if each.raw and each.code is None]:
         say(
             f"{len(unread)} of {len(found)} answers hold no label of the study and count as wrong, e.g. "
             f"{unread[0].raw[:100]!r} ({unread[0].sample_id})"
         )
     write_predictions(predictions, found)
+
+
+def imported_answers(spec: ImportPredictionsSpec, study: Path, test: Path, labels: Path) -> list[Prediction]:
+    """`import_predictions` of a split and labels in files."""
+    columns = ("sample_id", "text", "label", *([LABELS.name] if spec.several else []))
+    return import_predictions(spec, study, read_split(test, columns), [each.label for each in read_labels(labels)])
 
 
 def import_predictions(

@@ -78,6 +78,8 @@ def test_a_damaged_arm_counts_as_missing(results, monkeypatch, name, damage):
 class Spec:
     """Stands in for the study's own spec of a step, which is no part of this test."""
 
+    digest = None
+
     @staticmethod
     def model_dump(mode):
         return {}
