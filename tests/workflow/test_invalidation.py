@@ -69,7 +69,7 @@ CONFIG = {
     ),
     # The report prints the study as it was written.
     "what only the report says": (
-        {"report.title": "Another", "llm.a.finetune.learning_rate": 0.5, "finetune.schedule": "cosine"},
+        {"report.title": "Another", "prompt.candidates": 11, "finetune.schedule": "cosine"},
         {"report"},
     ),
 }

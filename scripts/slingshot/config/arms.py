@@ -154,7 +154,8 @@ def _design_arms(study: Study) -> Iterator[Arm]:
                 yield _variant(study, model, f"seed{seed}", "seeds", True, seed=seed)
     if ladder := designs.few_shot:
         for model, k in product(ladder.models, ladder.k):
-            if k != study.models[model].few_shot.k:
+            is_there = model in study.llm or model in designs.crossed  # untrained, with the model's own few_shot.k
+            if k != study.models[model].few_shot.k or not is_there:
                 yield _variant(study, model, f"shots{k}", "few_shot", False, shots=k)
     yield from _sweep_arms(study)
     yield from _head_arms(study)

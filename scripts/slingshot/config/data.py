@@ -136,6 +136,12 @@ class Split(Spec):
         if not self.given and (self.drop_leaked or self.values or self.validation_from_train):
             key = "drop_leaked" if self.drop_leaked else "values" if self.values else "validation_from_train"
             raise ValueError(f"{key} is for the splits that a data set brings: set method to column or source")
+        shares = {key: getattr(self, key) for key in ("train", "validation", "test")}
+        if self.given and any(share != Split.model_fields[key].default for key, share in shares.items()):
+            raise ValueError(
+                f"train, validation and test are shares of samples that are dealt, and method: {self.method} takes the "
+                "data set's own splits: leave them out"
+            )
         if self.validation_from_train in (0, 1):
             raise ValueError("validation_from_train must be more than 0 and less than 1")
         return self

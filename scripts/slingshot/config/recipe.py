@@ -176,7 +176,7 @@ class Answering(Spec):
 
 
 def overridden(finetune: Finetune, setting: dict[str, Any]) -> Finetune:
-    """A recipe with some of its keys, dotted where nested, replaced.
+    """A recipe with some of its keys, dotted where nested, replaced; of a section those that the value has.
 
     Raises:
         ValidationError: the recipe has no such key, or its value is not allowed.
@@ -189,5 +189,6 @@ def overridden(finetune: Finetune, setting: dict[str, Any]) -> Finetune:
             if not isinstance(section.get(parent), dict):
                 section[parent] = {}
             section = section[parent]
-        section[last] = value
+        inner = section.get(last)
+        section[last] = {**inner, **value} if isinstance(inner, dict) and isinstance(value, dict) else value
     return Finetune.model_validate(changed)

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from slingshot.config.base import Key, Seed, Spec
+from slingshot.config.contradictions import find_contradiction
 from slingshot.config.data import Data
 from slingshot.config.designs import Designs, models_by_design
 from slingshot.config.endpoints import Asking
@@ -181,62 +182,9 @@ def parse_study(raw: Any, name: str = "config.yaml") -> Study:
         study = Study.model_validate(_inherited(raw))
     except ValidationError as error:
         raise StudyError("\n".join(complaints(error, name, Study))) from None
-    if fault := _fault_of_prompts(study) or _fault_of_sets(study) or _fault_of_number_types(study):
+    if fault := find_contradiction(study, raw):
         raise StudyError(f"{name}: {fault}")
     return study
-
-
-def _fault_of_prompts(study: Study) -> str | None:
-    """Why a finetuned model would answer other prompts than those that it is trained on; None: it would not."""
-    for section, models in (("llm", study.llm), ("slm", study.slm)):
-        for name, model in models.items():
-            window, trained = model.prompt.max_tokens, model.finetune.max_tokens
-            if trained != window and (section == "slm" or name in study.designs.crossed):
-                return (
-                    f"{section}.{name} is trained with finetune.max_tokens {trained} and answers with "
-                    f"prompt.max_tokens {window}: leave finetune.max_tokens out, it is then the same"
-                )
-            if model.few_shot.k and section == "slm" and name not in study.designs.crossed:
-                return (
-                    f"slm.{name} has few_shot.k {model.few_shot.k}, but a finetuned model is trained and answers "
-                    "without examples: put few_shot under the llm models that it is for"
-                )
-    if study.designs.sweep and "max_tokens" in study.designs.sweep.grid:
-        return "designs.sweep.grid: max_tokens is the same in training and in answering: take it out"
-    return None
-
-
-def _fault_of_number_types(study: Study) -> str | None:
-    """Which finetuned model would be trained in float16, whose numbers end at 6e-8: SmolLM2-135M's gradients were 1%
-    away from float32's, and 45% where the loss was a 512th; None: no model."""
-    crossed = {name: model for name, model in study.llm.items() if name in study.designs.crossed}
-    for section, models in (("slm", study.slm), ("llm", crossed)):
-        for name, model in models.items():
-            if model.dtype == "float16":
-                return (
-                    f"{section}.{name}: dtype: float16 is for answering: finetuning loses small gradients in it; set "
-                    "auto, bfloat16 or float32"
-                )
-    return None
-
-
-def _fault_of_sets(study: Study) -> str | None:
-    """What the study asks for that only samples of several labels, or only those of one, can have; None: nothing."""
-    if study.data.several is None:
-        by_sets = [name for name, model in study.slm.items() if model.finetune.select_by == "validation_micro_f1"]
-        if by_sets:
-            return (
-                f"slm.{by_sets[0]}: finetune.select_by: validation_micro_f1 is for data.several; with one label "
-                "per sample it is validation_exact_match"
-            )
-        return None
-    heads = [name for name, model in study.models.items() if model.finetune.head == "classify"]
-    if heads or study.designs.heads:
-        return (
-            f"{f'{heads[0]}: finetune.head' if heads else 'designs.heads'}: a head over labels chooses one, and with "
-            "data.several a sample has a set: leave it out (an encoder classifies sets)"
-        )
-    return None
 
 
 def _inherited(raw: dict[str, Any]) -> dict[str, Any]:

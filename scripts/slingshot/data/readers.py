@@ -59,6 +59,7 @@ def read_rows(
             files.append((part, path))
             shown = path.relative_to(folder).as_posix()
             digests[shown if part is None else f"{part}: {shown}"] = digest_of_file(path)
+    refuse_unused_settings(source, [path for _, path in files])
     size = sum(path.stat().st_size for _, path in files)
     label_column = LabelColumn(columns.label.strip(), is_label or (lambda cell: False))
     counts: dict[str, LineCount] = {}
@@ -68,6 +69,25 @@ def read_rows(
         for batch in read_file(path, names, source, label_column, counts.setdefault(shown, LineCount()))
     )
     return Rows({"path": source.path, "files": digests}, size, naming(key, batches), counts)
+
+
+def refuse_unused_settings(source: FileData, files: Sequence[Path]) -> None:
+    """Stop where the source says how to read files of a kind that it has none of.
+
+    Raises:
+        StudyError: names the key.
+    """
+    said = {
+        "sheet": (source.sheet is not None, {".xlsx"}, "a workbook"),
+        "separator": (source.separator is not None, {".csv", ".tsv"}, "lines of fields, as CSV"),
+        "encoding": (source.encoding != "utf-8", {".csv", ".tsv", ".jsonl"}, "a text, as CSV"),
+    }
+    if not any(is_said for is_said, *_ in said.values()):
+        return
+    kinds = {kind_of_content(path, source.encoding) for path in files if path.stat().st_size}
+    for key, (is_said, suits, what) in said.items():
+        if is_said and kinds and not kinds & suits:
+            raise StudyError(f"data.source.{key} is for {what}, and {files[0].name} is none: leave it out")
 
 
 def naming(key: str, batches: Iterator[Batch]) -> Iterator[Batch]:

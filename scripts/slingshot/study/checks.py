@@ -9,6 +9,7 @@ from typing import Any
 from slingshot.artifacts.layout import ResultFiles
 from slingshot.config.arms import Arm, arms_of, longest_prompt
 from slingshot.config.base import LabelSystem
+from slingshot.config.contradictions import recipes
 from slingshot.config.data import Columns, Data, FileData
 from slingshot.config.study import Study
 from slingshot.core.errors import StudyError
@@ -17,7 +18,7 @@ from slingshot.data.cells import is_null, plain_value
 from slingshot.data.decimals import has_decimals
 from slingshot.data.labels import target_of
 from slingshot.data.lines import LabelColumn
-from slingshot.data.readers import naming, read_file, source_files, wanted_columns
+from slingshot.data.readers import naming, read_file, refuse_unused_settings, source_files, wanted_columns
 from slingshot.data.tables import Batch
 from slingshot.study.estimate import instruction_words
 from slingshot.study.steps import step_spec
@@ -82,7 +83,9 @@ def first_batches(source: FileData, columns: Columns, folder: Path) -> Iterator[
     """The first rows of each file of a source, or of the first shard of each folder."""
     paths = [source.path] if isinstance(source.path, str) else list(source.path.values())
     for path in paths:
-        file = source_files(folder / path, path)[0]
+        files = source_files(folder / path, path)
+        refuse_unused_settings(source, files)
+        file = files[0]
         first = next(read_file(file, wanted_columns(columns), source, LabelColumn(columns.label.strip())), None)
         if first is not None:
             yield first
@@ -153,12 +156,12 @@ def quantization_faults(study: Study) -> list[str]:
 
 def fp8_faults(study: Study) -> list[str]:
     """Finetunes whose frozen weights are to be multiplied in fp8, where they cannot be."""
-    found = [(name, model) for name, model in study.slm.items() if model.finetune.fp8]
+    found = {name: study.models[name] for name, _, recipe in recipes(study) if recipe.fp8}
     return [
         f"{name}: finetune.fp8 needs unquantized weights on a GPU, and it has quantization: {model.quantization} and "
         f"hardware.device: {model.hardware.device}; set finetune.fp8: false"
-        for name, model in found
-        if model.quantization != "none" or model.hardware.device != "cuda"
+        for name, model in found.items()
+        if model.quantization not in ("none", "fp8") or model.hardware.device != "cuda"
     ]
 
 

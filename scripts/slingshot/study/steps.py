@@ -247,6 +247,7 @@ def _finetune(study: Study, folder: Path, arm: Arm) -> FinetuneSpec:
     recipe = overridden(model.finetune, arm.setting)
     by_answers = recipe.select_by != "validation_loss"
     curve = study.designs.learning_curve
+    holds_steps = curve is not None and curve.hold == "steps" and arm.model in curve.models
     return FinetuneSpec(
         quantization="none" if model.quantization == "fp8" else model.quantization,
         unquantized_without_gpu=model.unquantized_without_gpu,
@@ -257,7 +258,7 @@ def _finetune(study: Study, folder: Path, arm: Arm) -> FinetuneSpec:
         labels=study.data.labels if by_answers else None,
         level=study.data.level if by_answers else None,
         train_size=arm.train_size,
-        hold_steps=arm.train_size is not None and curve is not None and curve.hold == "steps",
+        hold_steps=arm.train_size is not None and holds_steps,
         seed=study.seed if arm.seed is None else arm.seed,
     )
 
@@ -268,14 +269,16 @@ def _choose(study: Study, arm: Arm) -> ChooseSpec:
 
 def _predict(study: Study, folder: Path, arm: Arm) -> PredictSpec:
     model = study.models[arm.model]
-    shots = 0 if arm.finetuned else arm.shots  # a finetuned model answers as it was trained: without examples
+    shots, generation = arm.shots, model.generation
+    if arm.finetuned:  # it answers as it was trained: without examples or thoughts
+        shots, generation = 0, generation.model_copy(update={"thinking": False})
     few_shot = model.few_shot if shots is None else model.few_shot.model_copy(update={"k": shots})
     return PredictSpec(
         quantization=model.quantization,
         unquantized_without_gpu=model.unquantized_without_gpu,
         dtype=model.dtype,
         prompt=_prompt(study, folder, arm, longest_prompt(model, arm)),
-        generation=model.generation,
+        generation=generation,
         few_shot=few_shot,
         labels=study.data.labels,
         level=study.data.level,

@@ -9,6 +9,7 @@ from slingshot.analysis.sweep import add_up_cost, best_candidate, choose, summar
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
 from slingshot.artifacts.records import ProcessRecord, StepRecord
 from slingshot.config.arms import arms_of, result_key
+from slingshot.config.recipe import overridden
 from slingshot.config.specs import ChooseSpec
 from slingshot.config.study import parse_study
 from slingshot.core.errors import StudyError
@@ -179,3 +180,39 @@ def test_the_chosen_adapter_keeps_what_weights_it_was_trained_on(candidates, tmp
     assert {path.name: path.read_text() for path in adapter.iterdir()} == {
         path.name: f"{path.name} of a" for path in candidates["a"].adapter.iterdir()
     }
+
+
+def test_a_ladder_of_examples_has_every_rung_of_a_model_that_is_not_there_untrained():
+    """The large model answers with its own few_shot.k, 0, as it is; the small one only where it is crossed."""
+    ladder = {"models": ["large", "small"], "k": [0, 5]}
+
+    def rungs(**designs):
+        study = study_with(few_shot=ladder, **designs)
+        return [arm.path for arm in arms_of(study) if arm.design == "few_shot"]
+
+    assert rungs() == ["llm/large/shots5", "slm/small/shots0", "slm/small/shots5"]
+    assert rungs(crossed=["small"]) == ["llm/large/shots5", "slm/small/shots5"]
+
+
+def test_a_section_in_a_sweep_is_laid_over_the_models_own(tmp_path):
+    study = study_with(sweep={"models": ["small"], "grid": {"lora": [{"r": 4}, {"r": 8}]}})
+    [arm] = [arm for arm in arms_of(study) if arm.candidate]  # r 8 is the model's own
+    assert overridden(study.slm["small"].finetune, arm.setting).lora.alpha == 16  # as the study says, not 128
+
+
+@pytest.mark.parametrize(("curve", "held"), [("small", True), ("other", False)])
+def test_what_a_learning_curve_holds_is_of_its_models_alone(tmp_path, curve, held):
+    raw = copy.deepcopy(STUDY)
+    raw["slm"]["other"] = raw["slm"]["small"]
+    raw["designs"] = {
+        "learning_curve": {"models": [curve], "train_sizes": [9], "hold": "steps"},
+        "heads": {"models": ["small"], "train_sizes": [9]},
+    }
+    for variant in ("train9", "classify_train9"):
+        assert step_spec(parse_study(raw), tmp_path, "finetune", f"slm/small/{variant}").hold_steps == held
+
+
+def test_a_finetuned_arm_answers_without_the_thoughts_of_the_untrained_one(tmp_path):
+    raw = copy.deepcopy(STUDY) | {"designs": {"crossed": ["small"]}, "generation": {"thinking": True}}
+    specs = [step_spec(parse_study(raw), tmp_path, "predict", f"slm/small{at}") for at in ("", "/untrained")]
+    assert [spec.generation.thinking for spec in specs] == [False, True]

@@ -223,3 +223,29 @@ def test_a_hub_split_that_does_not_exist_is_one_sentence(monkeypatch: pytest.Mon
 def test_lists_in_json_lines_stay_lists(tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", json.dumps({"text": ["a", "b"], "label": ["x"]}) + '\n{"label": 1.0}\n')
     assert read(path) == [{"text": ["a", "b"], "label": ["x"]}, {"text": None, "label": 1.0}]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "name", "refused"),
+    [
+        ("sheet", "Rows", "a.csv", "sheet is for a workbook"),
+        ("separator", ";", "a.jsonl", "separator is for lines of fields"),
+        ("encoding", "cp1252", "a.parquet", "encoding is for a text"),
+        ("encoding", "cp1252", "a.csv", None),
+    ],
+)
+def test_a_setting_that_no_file_is_read_by_is_refused(
+    tmp_path: Path, key: str, value: str, name: str, refused: str | None
+) -> None:
+    frame = pd.DataFrame({"text": ["a"], "label": ["b"]})
+    path = tmp_path / name
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+    else:
+        path.write_text(frame.to_csv(index=False) if path.suffix == ".csv" else '{"text": "a", "label": "b"}\n')
+    source = FileData.model_validate({"path": name, key: value})
+    if refused:
+        with pytest.raises(StudyError, match=rf"data\.source\.{refused}.*, and {name} is none"):
+            read_rows(source, Columns(), tmp_path)
+    else:
+        assert sum(len(batch) for batch in read_rows(source, Columns(), tmp_path).batches) == 1

@@ -111,6 +111,23 @@ def test_fp8_finetuning_wants_unquantized_weights_on_a_gpu(tmp_path: Path, chang
     ] * refused
 
 
+def test_fp8_finetuning_is_looked_at_wherever_a_recipe_stands(tmp_path: Path) -> None:
+    nf4 = MODEL | {"quantization": "nf4"}
+    swept = {"sweep": {"models": ["small"], "grid": {"fp8": [True, False]}}}
+    for study in (
+        study_of(tmp_path, llm={"large": nf4}, designs={"crossed": ["large"]}, finetune={"fp8": True}),
+        study_of(tmp_path, slm={"small": nf4}, designs=swept),
+    ):
+        (fault,) = faults_of(tmp_path, study)
+        assert "finetune.fp8 needs unquantized weights" in fault
+
+
+def test_a_setting_for_files_of_a_kind_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for source, complaint in (({"sheet": "Rows"}, "sheet is for a workbook, and texts.csv is none"), ({}, None)):
+        study = study_of(tmp_path, data={"source": {"path": "texts.csv", **source}, "labels": "plain"})
+        assert [complaint in fault for fault in faults_of(tmp_path, study)] == [True] * bool(complaint)
+
+
 def test_arms_that_want_a_gpu_are_named_where_none_is_seen(tmp_path: Path) -> None:
     study = study_of(tmp_path, slm={"small": MODEL | {"hardware": {"device": "cpu"}}})
     text = describe_devices(study, ["llm/large", "slm/small", "baseline/tfidf"], has_gpu=False)
