@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -145,6 +146,40 @@ def test_a_fitted_pipeline_is_exported_with_its_card(handed_over):
     assert "exact match" in card and "10 of 10 test samples answered by this folder as in the study" in card
     assert "holds words and pairs of words of the train texts" in card
     assert card.startswith("# TF-IDF, with a classifier fitted on the train texts\n")
+
+
+def test_an_export_and_an_archive_follow_their_code_and_what_they_were_made_from(handed_over, house, tmp_path):
+    study, export_of_c = small_study.copy(handed_over, tmp_path / "study"), "results/slm/c/export"
+    assert small_study.planned(study, "--", export_of_c, "archive", house=house) == {}
+    other = shutil.copytree(house, tmp_path / "house")
+    for name in ("export", "archive"):
+        with (other / f"scripts/slingshot/deployment/{name}.py").open("a") as code:
+            code.write("\nCHANGED = 1\n")
+    assert set(small_study.planned(study, "--", export_of_c, "archive", house=other)) == {"export slm/c", "archive"}
+    record = ResultFiles(study / "results").arm("slm/c").record("predict")
+    record.write_text(record.read_text().replace("Name the code.", "Name a code."))  # other prompts, the same answers
+    assert set(small_study.planned(study, "--", export_of_c, house=house)) == {"export slm/c"}
+
+
+def test_options_that_would_change_nothing_are_refused(study, tmp_path):
+    test = str(ResultFiles(study / "results").data.test)
+    with pytest.raises(StudyError, match="leave --text, --identifier and --label out"):
+        answer(AnswerJob(study=study, arm="baseline/tfidf", source=test, label="category"))
+    with pytest.raises(StudyError, match="leave --merge and --gguf out"):
+        export(ExportJob(study=study, arm="baseline/tfidf", folder=tmp_path / "exported", gguf=True))
+
+
+def test_new_texts_are_not_answered_with_what_was_made_again_since(study, tmp_path):
+    other = small_study.copy(study, tmp_path / "study")
+    results = ResultFiles(other / "results")
+    weights = results.arm("slm/c").adapter_weights
+    save_file({name: -value for name, value in load_file(weights).items()}, weights, {"format": "pt"})
+    job = {"study": other, "source": str(results.data.test), "output": tmp_path / "answers.csv"}
+    with pytest.raises(StudyError, match="adapter was made again since slm/c answered"):
+        answer(AnswerJob(arm="slm/c", **job))
+    results.data.labels.write_text(results.data.labels.read_text() + " ")
+    with pytest.raises(StudyError, match=r"labels\.json was made again since llm/b answered"):
+        answer(AnswerJob(arm="llm/b", **job))
 
 
 @pytest.mark.slow  # 30 s; the archive itself is tested beside

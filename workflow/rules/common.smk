@@ -289,6 +289,18 @@ def settings_of(wildcards):
     return RESULTS.arm(arm.path).adapter_settings if arm.generates and arm.finetuned else []
 
 
+def record_of(wildcards):
+    """The record of an arm's answers, with the spec by which it gives them; nothing where they were imported."""
+    arm = ARMS[wildcards.arm]
+    return RESULTS.arm(arm.path).record("predict") if "predict" in arm.steps else []
+
+
+def pipeline_of(wildcards):
+    """The pipeline of an arm that was fitted; nothing for others."""
+    arm = ARMS[wildcards.arm]
+    return RESULTS.arm(arm.path).pipeline if arm.steps.get("finetune") == "fit" else []
+
+
 def training_of(wildcards):
     arm = ARMS[wildcards.arm]
     return RESULTS.arm(arm.path).training if "finetune" in arm.steps else []

@@ -9,6 +9,9 @@ rule export:
         test=RESULTS.data.test,
         adapter=adapter_of,
         settings=settings_of,
+        record=record_of,
+        model=card_of,
+        pipeline=pipeline_of,
     output:
         folder=directory(str(ARM.export)),
     log:
@@ -22,6 +25,8 @@ rule export:
         again=again_flag,
         mem_mb=mem_mb_of,
         runtime=120,
+    params:
+        **facts("export"),
     shell:
         "launch --step export --arm {wildcards.arm:q} --lock {output.folder:q} --log {log:q} {resources.again} --"
         " export.py --study . --arm {wildcards.arm:q} {output.folder:q}"
@@ -30,7 +35,9 @@ rule export:
 rule archive:
     "Pack the study into one file to hand over: all that its report rests on, without weights."
     input:
-        RESULTS.report,
+        files_of_arms,
+        report=RESULTS.report,
+        config="config.yaml",
     output:
         archive=RESULTS.archive,
     log:
@@ -42,6 +49,8 @@ rule archive:
         again=again_flag,
         mem_mb=2000,
         runtime=60,
+    params:
+        **facts("archive"),
     shell:
         "launch --step archive --lock {output.archive:q} --log {log:q} {resources.again} --"
         " archive.py --study . --archive {output.archive:q}"

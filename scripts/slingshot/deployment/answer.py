@@ -19,14 +19,17 @@ import pyarrow.parquet
 
 from slingshot.artifacts.labels import read_labels
 from slingshot.artifacts.layout import ArmFiles, ResultFiles
+from slingshot.artifacts.model_card import read_model_card
 from slingshot.artifacts.predictions import Prediction, read_predictions, write_predictions
 from slingshot.artifacts.records import StepRecord, read_step_record
 from slingshot.artifacts.splits import LABELS, read_samples, read_split
+from slingshot.artifacts.training import digest_of_adapter
 from slingshot.config.arms import Arm
 from slingshot.config.specs import AskSpec, PredictFittedSpec, PredictSpec
 from slingshot.config.study import Study, load_study
 from slingshot.core.errors import StudyError
 from slingshot.core.files import replacing, without_formula, write_json
+from slingshot.core.hashing import digest_of_file
 from slingshot.data.decimals import has_decimals
 from slingshot.data.prepare import with_tree
 from slingshot.deployment.commands import command_for
@@ -73,6 +76,10 @@ def answer(job: AnswerJob) -> None:
         split = Path(scratch) / "new.parquet"
         given = Path(job.source)
         if job.source != STANDARD_INPUT and is_split(given):
+            if job.text or job.identifier or job.label:
+                raise StudyError(
+                    f"{given} is a split as prepare_data wrote it: leave --text, --identifier and --label out"
+                )
             samples = read_samples(given, ("sample_id", "text", "label"))
             split, rows, labelled, identifiers = given, list(range(1, len(samples) + 1)), True, None
             texts = [sample["text"] for sample in samples]
@@ -119,7 +126,9 @@ def predict_split(
     new = ArmFiles(scratch / "new")
     out, written = new.predictions, new.record("predict")
     if step == "predict_fitted":
-        return _by_pipeline(record, files, arm, split, job.device or "cpu")
+        device = study.networks[arm.model].hardware.device if arm.has_weights else "cpu"
+        return _by_pipeline(record, files, arm, split, job.device or device)
+    _refuse_other_inputs(record, results, arm)
     shared: dict[str, Any] = {
         "arm": arm.path,
         "labels": results.data.labels,
@@ -134,21 +143,47 @@ def predict_split(
     if step == "ask":
         from slingshot.endpoints.ask import AskJob, ask
 
+        if job.device:
+            raise StudyError(f"--device: an endpoint answers for {arm.path}: leave it out")
         ask(AskJob(spec=_spec_of(AskSpec, record, arm), asking=study.models[arm.model].asking, **shared))
         return read_predictions(out)
     from slingshot.generation.predict import PredictJob
     from slingshot.generation.predict import predict as predict_by_model
 
+    hardware = study.models[arm.model].hardware
     predict_by_model(
         PredictJob(
             spec=_spec_of(PredictSpec, record, arm),
             model=results.model_card(arm.model),
             adapter=files.adapter if arm.finetuned else None,
-            device=job.device or study.models[arm.model].hardware.device,
+            device=job.device or hardware.device,
+            token_budget=hardware.token_budget,
+            memory_gb=hardware.memory_gb,
             **shared,
         )
     )
     return read_predictions(out)
+
+
+def _refuse_other_inputs(record: StepRecord, results: ResultFiles, arm: Arm) -> None:
+    """Stop where a language model's answers would not come from what the study's own came from.
+
+    Raises:
+        StudyError: network, adapter or labels were made again since.
+    """
+    files = results.arm(arm.path)
+    now = {"labels": (results.data.labels, digest_of_file(results.data.labels))}
+    if arm.has_weights:
+        card = results.model_card(arm.model)
+        now["model"] = card, read_model_card(card).revision
+    if arm.has_weights and arm.finetuned:
+        now["adapter"] = files.adapter, digest_of_adapter(files.adapter)
+    for name, (path, digest) in now.items():
+        if record.inputs.get(name, digest) != digest:
+            raise StudyError(
+                f"{path} was made again since {arm.path} answered the test split: run "
+                f"`{command_for(results, files.metrics)}` first"
+            )
 
 
 def read_arm_record(results: ResultFiles, arm: Arm) -> StepRecord:

@@ -102,6 +102,8 @@ def export(job: ExportJob) -> None:
     target = job.folder.with_name(job.folder.name + ".unfinished")
     shutil.rmtree(target, ignore_errors=True)
     if not arm.generates or not arm.has_weights:
+        if job.merge or job.gguf:
+            raise StudyError(f"{arm.path} is no language model with weights here: leave --merge and --gguf out")
         notes, doubt = write_pipeline(target, arm, files, results, job.check)
     else:
         notes, doubt = _write_model_folder(target, _exported(arm, files, results, record, job.merge), job)

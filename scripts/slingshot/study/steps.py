@@ -81,6 +81,8 @@ SPECS: dict[str, type[StepSpec]] = {
     "compare": CompareSpec,
     "compare_test_sets": CompareTestSetsSpec,
     "report": ReportSpec,
+    "export": StepSpec,  # what it writes depends on other steps' files, and on its own code
+    "archive": StepSpec,
 }
 
 STEPS = tuple(SPECS)
@@ -159,6 +161,8 @@ def step_spec(study: Study, folder: Path, step: str, target: str = "", written_c
         "compare": lambda: compare_spec(study),
         "compare_test_sets": lambda: compare_test_sets_spec(study),
         "report": lambda: report_spec(study, written_config),
+        "export": StepSpec,
+        "archive": StepSpec,
     }
     if step not in makers:
         raise StudyError(f"there is no step {step}; the steps are {', '.join(STEPS)}")
