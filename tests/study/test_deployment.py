@@ -196,6 +196,7 @@ def unpacked(study, folder, texts=True):
     config = yaml.safe_load((study / "config.yaml").read_text())
     config["report"] = {"archive_texts": texts}
     (study / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    folder.mkdir(exist_ok=True)
     archive(study, folder / "study.tar.gz")
     with tarfile.open(folder / "study.tar.gz") as tar:
         tar.extractall(folder / "elsewhere", filter="data")
@@ -262,6 +263,19 @@ def test_results_of_an_earlier_study_are_left_out_of_what_is_available(study, tm
     changed_config(other, "data.split.seed", 2)
     with pytest.raises(StudyError, match=r"dataset\.json is of an earlier config.*run `snakemake data`"):
         report_available(other, other / "results", other / "results/available")
+
+
+def test_an_archive_needs_no_file_from_outside_the_study(study, tmp_path):
+    """A prompt beside other studies' is named with ../, and a code tree of one's own stays where it is."""
+    own = small_study.copy(study, tmp_path / "study")
+    (tmp_path / "prompt.yaml").write_text((own / "prompt.yaml").read_text())
+    (tmp_path / "tree.csv").write_text("code,parent,description\n" + "".join(f"{c},,x\n" for c in small_study.FINDINGS))
+    changed_config(own, "prompt.file", "../prompt.yaml")
+    changed_config(own, "data.labels", {"tree": "../tree.csv"})
+    other = unpacked(own, tmp_path / "packed")
+    results = ResultFiles(other / "results")
+    report_available(other, results.folder, results.available)
+    assert "slm/c" in ResultFiles(results.available).report.read_text()
 
 
 def test_a_changed_file_of_an_archive_is_refused(study, tmp_path):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,12 +62,23 @@ def archive(study_folder: Path, target: Path) -> None:
 def files_of_study(study: Study, folder: Path, results: ResultFiles) -> Iterator[Path]:
     """What a report rests on: config, prompts, splits, and each arm's answers, scores and records; no weights."""
     yield folder / CONFIG
-    yield from sorted({folder / model.prompt.file for model in study.models.values() if model.prompt.file})
+    yield from _prompts(study, folder)
     yield from (results.data.dataset, results.data.labels, *(results.data.split(name) for name in SPLITS))
     yield from (results.comparison, results.results, results.report)
     yield from (results.model_card(name) for name in study.fetched)
     for arm in arms_of(study):
         yield from _files_of_arm(results.arm(arm.path))
+
+
+def _prompts(study: Study, folder: Path) -> Iterator[Path]:
+    """The prompt files that stand in the study's folder: an archive is unpacked into one. Records hold each prompt."""
+    own = {model.prompt.file for model in study.models.values()} | {arm.prompt for arm in arms_of(study)}
+    for name in sorted(filter(None, own)):
+        path = Path(os.path.normpath(folder / name))
+        if path.is_relative_to(os.path.normpath(folder)):
+            yield folder / path.relative_to(os.path.normpath(folder))
+        else:
+            log.warning("%s stands outside the study's folder and is not packed", name)
 
 
 def _files_of_arm(files: ArmFiles) -> Iterator[Path]:

@@ -143,7 +143,8 @@ def step_spec(study: Study, folder: Path, step: str, target: str = "", written_c
     Raises:
         StudyError: the study has no such model or arm, or a file that it names is missing.
     """
-    study = _with_tree_digest(study, folder)
+    if {"labels", "data"} & set(SPECS.get(step, StepSpec).model_fields):
+        study = _with_tree_digest(study, folder)
     makers: dict[str, Callable[[], StepSpec]] = {
         "prepare_data": lambda: _prepare_data(study, folder),
         "data_page": DataPageSpec,
