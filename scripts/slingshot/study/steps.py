@@ -23,7 +23,8 @@ from slingshot.config.arms import (
 from slingshot.config.base import LabelSystem, Spec, TreeLabels
 from slingshot.config.data import FileData, HubData
 from slingshot.config.models import FolderModel, GgufModel
-from slingshot.config.recipe import overridden
+from slingshot.config.recipe import FewShot, Generation, overridden
+from slingshot.config.reporting import Statistics
 from slingshot.config.rivals import (
     EmbeddingRecipe,
     EmbeddingSettings,
@@ -274,22 +275,35 @@ def _choose(study: Study, arm: Arm) -> ChooseSpec:
 
 def _predict(study: Study, folder: Path, arm: Arm) -> PredictSpec:
     model = study.models[arm.model]
-    shots, generation = arm.shots, model.generation
-    if arm.finetuned:  # it answers as it was trained: without examples or thoughts
-        shots, generation = 0, generation.model_copy(update={"thinking": False})
-    few_shot = model.few_shot if shots is None else model.few_shot.model_copy(update={"k": shots})
+    choices = _choices(study, folder, arm)
     return PredictSpec(
         quantization=model.quantization,
         unquantized_without_gpu=model.unquantized_without_gpu,
         dtype=model.dtype,
         prompt=_prompt(study, folder, arm, longest_prompt(model, arm)),
-        generation=generation,
-        few_shot=few_shot,
+        generation=_generation(study, arm),
+        few_shot=_few_shot(study, arm, any(choice.k for choice in choices.values())),
         labels=study.data.labels,
         level=study.data.level,
         head=overridden(model.finetune, arm.setting).head if arm.finetuned else "write",
-        choices=_choices(study, folder, arm),
+        choices=choices,
     )
+
+
+def _generation(study: Study, arm: Arm) -> Generation:
+    """How the arm answers; what does not act on it is as where nothing is said."""
+    asked, default = study.models[arm.model].generation, Generation()
+    thinks = asked.thinking and not arm.finetuned  # a finetuned model answers as it was trained: without a thought
+    lists = (asked.constrained or asked.candidates > 0) and study.data.labels != "plain"
+    unused = {} if thinks else {"thinking": False, "thinking_tokens": default.thinking_tokens}
+    return asked.model_copy(update=unused | ({} if lists else {"vocabulary": default.vocabulary}))
+
+
+def _few_shot(study: Study, arm: Arm, chosen: bool) -> FewShot:
+    """The arm's examples, none for a finetuned one; `chosen`: their number is chosen on validation."""
+    few_shot = study.models[arm.model].few_shot
+    k = 0 if arm.finetuned else few_shot.k if arm.shots is None else arm.shots
+    return few_shot.model_copy(update={"k": k}) if k or chosen else FewShot()
 
 
 def _choices(study: Study, folder: Path, arm: Arm) -> dict[str, PromptChoice]:
@@ -357,5 +371,5 @@ def _score(study: Study, arm: Arm) -> ScoreSpec:
         training_status=arm.training_status,
         labels=study.data.labels,
         level=study.data.level,
-        statistics=study.statistics,
+        statistics=Statistics(confidence=study.statistics.confidence, resamples=study.statistics.resamples),
     )

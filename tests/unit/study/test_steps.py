@@ -49,6 +49,14 @@ def specs(raw, folder):
         ("data.split", {"seed": 1}, {("prepare_data", "")}),
         ("report", {"title": "New"}, {("report", "")}),
         ("cost", {"gpu_hour_price": 2}, {("compare", ""), ("report", "")}),
+        ("few_shot", {"selection": "nearest", "seed": 7}, set()),  # where no prompt has examples
+        ("generation", {"thinking_tokens": 9}, set()),
+        (
+            "generation",
+            {"constrained": False, "vocabulary": "study"},
+            {("predict", "llm/large"), ("predict", "slm/small")},
+        ),
+        ("statistics", {"margin": 3, "seed": 7}, {("compare", ""), ("report", "")}),
         ("hardware", {"token_budget": 4096, "memory_gb": 24, "mem_mb": 9000}, set()),
     ],
 )
@@ -170,3 +178,15 @@ def test_an_edit_of_any_code_tree_changes_what_the_data_step_receives(folder):
             (folder / edited).write_text("code,parent,description\nB,,b\n")
         seen.append(step_spec(parse_study(copy.deepcopy(raw)), folder, "prepare_data").model_dump_json())
     assert len(set(seen)) == 3
+
+
+def test_examples_are_followed_where_their_number_is_chosen(folder):
+    raw = copy.deepcopy(STUDY) | {
+        "designs": {"prompts": {"models": ["large"], "files": ["prompts/icd10cm.yaml"], "k": [2]}}
+    }
+
+    def asked(seed):
+        study = parse_study(raw | {"few_shot": {"seed": seed}})
+        return [step_spec(study, folder, "predict", f"llm/large{at}").few_shot.seed for at in ("", "/best_prompt")]
+
+    assert asked(7) == [42, 7]
