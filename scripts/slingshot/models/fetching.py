@@ -205,7 +205,8 @@ def _write_safetensors(folder: Path, gguf: str | None, layers: int | None, targe
             )
     except Exception as error:  # the reader of a damaged file fails with whatever its parser met
         words = " ".join(str(error).split())[:300]
-        raise StudyError(f"{folder / gguf if gguf else folder} cannot be read as a model: {words}") from None
+        what = "a language model, which alone can be cut to fewer layers" if layers else "a model"
+        raise StudyError(f"{folder / gguf if gguf else folder} cannot be read as {what}: {words}") from None
     if gguf:
         quantizer: Any = model.hf_quantizer
         quantizer.remove_quantization_config(model)
@@ -236,9 +237,11 @@ def keep_layers(model: Any, count: int) -> None:
     Gromov et al. 2024, arXiv:2403.17887; for SmolLM2-135M measured in studies/demo/README.md).
 
     Raises:
-        StudyError: the network has fewer layers.
+        StudyError: the network has fewer layers, or none in a row as decoders have them.
     """
     decoder = model.get_decoder()
+    if not hasattr(decoder, "layers"):
+        raise StudyError(f"layers: {type(decoder).__name__} is no decoder, and none else can be cut: take layers out")
     total = len(decoder.layers)
     if count > total:
         raise StudyError(f"layers is {count}, but the network has {total} layers")

@@ -28,9 +28,12 @@ def predict_on_gpus(job: PredictJob, gpus: int) -> None:
     The processes share the cache, so that what was answered before one of them died is not computed again.
 
     Raises:
-        StudyError: one of the processes met an error of the study, or fewer devices are visible than asked for.
+        StudyError: one of the processes met an error of the study, fewer devices are visible than asked for, or the
+            job is a shard itself.
         RuntimeError: one of them died.
     """
+    if job.shard != (1, 1):
+        raise StudyError("--shard and --gpus both say which samples a process answers: give one of them")
     devices = devices_of(job.device, gpus)
     with tempfile.TemporaryDirectory(dir=job.predictions.parent, prefix=".parts-") as folder:
         shards = [ArmFiles(Path(folder)).shard(number, gpus) for number in range(1, gpus + 1)]

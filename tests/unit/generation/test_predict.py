@@ -305,6 +305,11 @@ def test_each_process_sees_one_device(monkeypatch, visible, count, found):
         assert devices_of("cuda", count) == found
 
 
+def test_a_shard_is_not_spread_over_gpus(run):
+    with pytest.raises(StudyError, match="--shard and --gpus"):
+        run(spec_of(), more=("--gpus", "2", "--shard", "1/2"))
+
+
 def test_lines_are_json_without_nan(run):
     content, _ = run(spec_of(candidates=2), name="lines")
     for line in content.decode().splitlines():

