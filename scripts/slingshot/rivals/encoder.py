@@ -9,6 +9,7 @@ killed run goes on from its last epoch.
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -194,12 +195,12 @@ def shows_steps(open_meter: ExitStack) -> Any:
 def _arguments(job: FitJob, settings: EncoderSettings, dtype: NumberType, samples: int, judged: bool) -> Any:
     from transformers import TrainingArguments
 
-    steps = max(1, round(settings.epochs * samples / settings.batch_size))
-    steps = min(steps, settings.max_steps or steps)
+    whole = math.ceil(settings.epochs * math.ceil(samples / settings.batch_size))
+    steps = min(whole, settings.max_steps or whole)
     return TrainingArguments(
         output_dir=str(job.folder),
         num_train_epochs=settings.epochs,
-        max_steps=settings.max_steps or -1,
+        max_steps=steps if steps < whole else -1,  # another number would take the place of the epochs
         learning_rate=settings.learning_rate,
         warmup_steps=round(settings.warmup_share * steps),
         per_device_train_batch_size=settings.batch_size,

@@ -268,3 +268,18 @@ def test_the_samples_have_words_that_the_tokenizer_knows() -> None:
     known = set(WORDS)
     frame: pd.DataFrame = samples(40, 1)
     assert all(set(text.split()) <= known for text in frame["text"])
+
+
+@pytest.mark.parametrize(
+    ("keys", "steps"), [({}, 4), ({"max_steps": 3}, 3), ({"max_steps": 50}, 4), ({"epochs": 0.5}, 1)]
+)
+def test_an_encoder_trains_until_the_first_of_its_limits(
+    study: Path, tmp_path: Path, keys: dict[str, Any], steps: int
+) -> None:
+    """The Trainer's own max_steps would take the place of the epochs."""
+    frame = samples(16, 1)
+    texts = encoder.Texts(frame["text"].tolist(), frame["label"].tolist())
+    recipe = EncoderRecipe.model_validate({"epochs": 2, "batch_size": 8, "patience": None, **keys})
+    card = read_model_card(study / "results/models/tiny.json")
+    fitted = encoder.fit_rival(encoder.FitJob(recipe, 1, texts, texts, "cpu", tmp_path / "checkpoints", card))
+    assert fitted.training["steps"] == steps
