@@ -20,7 +20,8 @@ CODE_MEMORY = ".snakemake/slingshot/code.json"
 def fingerprint(path: Path, what: str, memory: Path) -> str:
     """SHA-256 over the content of a file, or over names and contents of a folder's files, as hex.
 
-    Digests are remembered in `memory` by path, size and time of change.
+    Digests are remembered in `memory` by path, size and times of change: that of the content, which a copy may bring
+    along, and that of the file, which only the system sets.
 
     Raises:
         StudyError: there is nothing at `path`; `what` names the config key to correct.
@@ -49,7 +50,7 @@ def digests_of_files(files: Sequence[Path], memory: Path) -> dict[Path, str]:
 
 def _key(file: Path) -> str:
     status = file.stat()
-    return f"{file.resolve()}:{status.st_size}:{status.st_mtime_ns}"
+    return f"{file.resolve()}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
 
 def _remembered(memory: Path) -> dict[str, str]:

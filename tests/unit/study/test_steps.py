@@ -1,6 +1,8 @@
 """A step's spec holds what the step uses: a key that it does not read leaves its spec as it was."""
 
 import copy
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,18 @@ def test_a_fingerprint_follows_the_content_and_remembers_it(tmp_path):
     memory.write_text("damaged")
     assert fingerprint(data, "data", memory) == first
     (data / "a.csv").rename(data / "b.csv")
+    assert fingerprint(data, "data", memory) != first
+
+
+def test_other_content_with_the_size_and_the_time_stamp_of_the_old_is_seen(tmp_path):
+    """As `cp -p` and `rsync -t` leave it."""
+    data, memory = tmp_path / "a.csv", tmp_path / "memory.json"
+    data.write_text("1")
+    status, first = data.stat(), fingerprint(data, "data", memory)
+    time.sleep(0.02)  # the system's clock of files ticks every few milliseconds
+    data.write_text("2")
+    os.utime(data, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert data.stat().st_mtime_ns == status.st_mtime_ns
     assert fingerprint(data, "data", memory) != first
 
 
