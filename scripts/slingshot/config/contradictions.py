@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from slingshot.config.data import Data
 from slingshot.config.designs import Designs
 from slingshot.config.models import Hardware, Model
-from slingshot.config.recipe import Finetune, overridden
+from slingshot.config.recipe import Answering, Finetune, overridden
 from slingshot.config.rivals import Embedding, Encoder
 
 
@@ -19,6 +19,8 @@ class Sections(Protocol):
 
     @property
     def data(self) -> Data: ...
+    @property
+    def answering(self) -> Answering: ...
     @property
     def designs(self) -> Designs: ...
     @property
@@ -62,6 +64,7 @@ def find_contradiction(study: Sections, raw: Mapping[str, Any]) -> str | None:
                 _fault_of_number_types(study),
                 _fault_of_sets(study),
                 _fault_of_sweep(study),
+                _fault_of_validation(study),
                 *_unused_keys(study, raw),
                 *_faults_of_devices(raw),
             )
@@ -164,6 +167,22 @@ def _fault_of_sweep(study: Sections) -> str | None:
             f"set finetune.select_by: validation_exact_match for {by_loss[0]}, or name it in designs.heads"
         )
     return None
+
+
+def _fault_of_validation(study: Sections) -> str | None:
+    """Why nothing would read language models' answers to validation; None: something does, or none are asked for."""
+    answering, models = study.answering, study.models.values()
+    ranks = any(model.generation.candidates or model.finetune.head == "classify" for model in models)
+    if not answering.answer_validation or answering.ensemble_weights == "validation" or not models:
+        return None
+    if study.data.several is not None:
+        return "answering.answer_validation is for selective coding, which takes one label per sample: leave it out"
+    if ranks:
+        return None
+    return (
+        "answering.answer_validation: selective coding ranks candidates, and no language model gives any: set "
+        "generation.candidates, e.g. 5, or leave it out"
+    )
 
 
 def _unused_keys(study: Sections, raw: Mapping[str, Any]) -> Iterator[str]:

@@ -86,6 +86,11 @@ def test_keys_of_a_finetune_are_read_once_the_model_is_finetuned():
         (sweep(lora=[{"r": 4}], lora__r=[8]), r"lora holds lora\.r, which it sets, too"),
         ({"hardware.device": "cpu", "hardware.gpus": 2}, r"hardware\.gpus is of GPUs, and hardware\.device is cpu"),
         (
+            {"data.several": {}, "answering.answer_validation": True, "generation.candidates": 5},
+            "answer_validation is for selective coding, which takes one label",
+        ),
+        ({"answering.answer_validation": True}, r"answer_validation: .* no language model gives any: set generation"),
+        (
             {"slm.small.hardware": {"device": "cpu", "memory_gb": 4}},
             r"slm\.small\.hardware\.memory_gb is of GPUs, and slm\.small\.hardware\.device is cpu",
         ),
@@ -106,4 +111,6 @@ def test_what_cannot_be_together_is_refused(keys, complaint):
 def test_what_can_be_together_is_not():
     parse_study(with_keys({"slm.small.generation.thinking": True, "designs.crossed": ["small"]}))
     parse_study(with_keys(sweep(head=["write", "classify"]) | {"finetune.select_by": "validation_exact_match"}))
+    parse_study(with_keys({"answering.answer_validation": True, "llm.large.generation.candidates": 5}))
+    parse_study(with_keys({"answering.answer_validation": True, "answering.ensemble_weights": "validation"}))
     parse_study(with_keys({"hardware.gpus": 2, "embedding.vectors.hardware.device": "cpu"}))

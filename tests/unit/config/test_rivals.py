@@ -83,6 +83,6 @@ def test_heads_add_the_other_way_and_both_at_each_size(tmp_path):
 
 def test_rivals_always_answer_validation_and_language_models_where_it_is_asked():
     for settings, wanted in (({}, set()), ({"answer_validation": True}, {"llm/large", "slm/small"})):
-        study = study_with(answering=settings)
+        study = study_with(answering=settings, generation={"candidates": 5})
         answering = {arm.path for arm in arms_of(study) if answers_validation(study, arm)}
         assert answering == wanted | {"baseline/tfidf", "embedding/minilm", "encoder/bert"}
