@@ -185,3 +185,31 @@ def threads_of_rules(output, rules):
     """By rule, as a dry run prints them; Snakemake names no single thread."""
     blocks = re.findall(rf"^rule ({rules}):\n((?:    .*\n)+)", output, flags=re.MULTILINE)
     return {rule: int((re.search(r"^    threads: (\d+)", block, re.MULTILINE) or [0, 1])[1]) for rule, block in blocks}
+
+
+def test_missing_files_are_one_line_each_and_concern_only_the_steps_that_read_them(tmp_path):
+    (tmp_path / "texts.csv").write_text("text,label\n" + "".join(f"{n} coughs,{'ab'[n % 2]}\n" for n in range(40)))
+    config = {
+        "data": {"source": {"path": "texts.csv"}, "labels": "plain"},
+        "hardware": {"device": "cpu"},
+        "prompt": {"file": "gone.yaml"},
+        "llm": {"large": {"source": {"api": "http://127.0.0.1:9/v1", "model": "m"}, "size": "70B"}},
+        "predictions": {"vendor": {"file": "answers.csv"}},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    for words in (["--dry-run"], []):
+        code, output = run(tmp_path, *words)
+        assert code == 1 and "Traceback" not in output
+        assert re.findall("^error: (.*) is missing", output, flags=re.MULTILINE) == [
+            "gone.yaml",
+            "config.yaml: predictions.vendor.file: answers.csv",
+        ]
+    assert run(tmp_path, "--dry-run", "data")[0] == 0
+    assert run(tmp_path, "data")[0] == 0  # no lock was left behind
+
+
+def test_results_that_are_a_file_are_one_sentence(tmp_path):
+    (tmp_path / "config.yaml").write_text("data: {source: {path: a.csv}, labels: plain}\n")
+    (tmp_path / "results").touch()
+    code, output = run(tmp_path, "data")
+    assert code == 1 and "results must be a folder, and it is a file" in output and "Traceback" not in output

@@ -19,7 +19,7 @@ from slingshot.config.study import parse_study, read_config
 from slingshot.artifacts.layout import ResultFiles, files_of_arm, files_of_candidate  # noqa: E402
 from slingshot.core.errors import StudyError  # noqa: E402
 from slingshot.core.hashing import digest_of_text  # noqa: E402
-from slingshot.core.files import write_text
+from slingshot.core.files import require_folders, write_text
 from slingshot.study.steps import fact_of, keys_of, step_spec  # noqa: E402
 
 # Not by Snakemake's `configfile:`, whose loader runs the Python of a file that says __use_yte__, and takes the last of
@@ -31,6 +31,8 @@ try:
     update_config(written, config)
     config = written
     STUDY = parse_study(deepcopy(config))
+    if workflow.is_main_process:
+        require_folders(".", ".snakemake", "results")
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 
@@ -98,11 +100,16 @@ def one_of(names):
 
 @cache
 def resolved(step, target):
-    """The spec of a step for a model or an arm."""
+    """The spec of a step for a model or an arm; a file that is missing ends the command, with all others that are.
+
+    Snakemake puts a traceback around what a params function raises, but around no SystemExit.
+    """
     try:
         return step_spec(STUDY, Path(), step, target, WRITTEN_CONFIG)
     except StudyError as error:
-        raise WorkflowError(str(error)) from None
+        from slingshot.study.checks import file_faults
+
+        sys.exit("\n".join(f"error: {fault}" for fault in dict.fromkeys([str(error), *file_faults(STUDY, Path())])))
 
 
 LONGEST_ARGUMENT = 60_000  # bytes; a shell's whole command may have 131,071 on Linux

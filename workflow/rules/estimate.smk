@@ -20,7 +20,7 @@ def say_estimate():
         return
     from snakemake.settings.enums import Quietness
 
-    from slingshot.runtime.gpu import has_gpu
+    from slingshot.core.gpus import has_gpu
     from slingshot.study.checks import describe_devices
     from slingshot.study.estimate import jobs_of, table
     from slingshot.study.sending import describe_sending

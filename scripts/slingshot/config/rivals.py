@@ -120,6 +120,16 @@ class PredictionColumns(Spec):
             raise ValueError("needs sample_id or text, the column that answers are matched by, and not both")
         return self
 
+    @property
+    def key(self) -> str:
+        """The column that answers are matched by."""
+        return self.sample_id or self.text or ""
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that are read."""
+        return [self.key, self.answer, *([self.candidates] if self.candidates else [])]
+
 
 class ImportedPredictions(Spec):
     """Answers of any system, or of a second human coder, read from a file."""

@@ -24,20 +24,23 @@ def is_full_disk(error: BaseException) -> bool:
     return getattr(error, "errno", None) in _FULL or bool(_FULL_IN_WORDS.search(str(error)))
 
 
-def no_room(path: Path, error: BaseException, needs: int = 0, is_known: bool = True) -> str:
+def no_room(path: Path, error: BaseException, needs: int = 0, is_known: bool = True, name: str = "") -> str:
     """One sentence on a file that has no room: where, how much is free and how much is needed.
 
     Args:
+        name: of the file, where it is not its path.
         needs: bytes; 0: not known at all.
         is_known: False where they are what was written until the disk was full.
     """
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
     folder = next((each for each in (path.parent, *path.parent.parents) if each.exists()), Path())
+    start = f"{name or path} can't be written: {reason} in {folder.absolute()}"
+    if getattr(error, "errno", None) == errno.EROFS:
+        return f"{start}; write to another folder (a whole study: copy it there)"
     wanted = f", and {'' if is_known else 'more than '}{needs / 1e9:,.3f} GB are needed" if needs else ""
     return (
-        f"{path} can't be written: {reason} in {folder.absolute()}, where "
-        f"{shutil.disk_usage(folder).free / 1e9:,.3f} GB are free{wanted}; free space there (`snakemake clean_cache` "
-        "removes what is kept only to save time), then run the same command again"
+        f"{start}, where {shutil.disk_usage(folder).free / 1e9:,.3f} GB are free{wanted}; free space there "
+        "(`snakemake clean_cache` removes what is kept only to save time), then run the same command again"
     )
 
 

@@ -57,6 +57,24 @@ def _kind_of(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
+def require_folders(*paths: str) -> None:
+    """Refuse a study's folders, as far as they are there, that are none or that nothing can be written to.
+
+    Raises:
+        StudyError: names the first.
+    """
+    for path in map(Path, paths):
+        if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
+            raise StudyError(
+                f"{path.absolute()} cannot be written to, and even a dry run writes there: correct its permissions, or "
+                "copy the study to a folder of your own"
+            )
+        if path.is_symlink() and not path.exists():
+            raise StudyError(f"{path.absolute()} is a link to {path.readlink()}, which is missing: make that folder")
+        if path.exists() and not path.is_dir():
+            raise StudyError(f"{path.absolute()} must be a folder, and it is a file: move it away")
+
+
 @contextmanager
 def replacing(path: Path | str, needs: int | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is renamed to `path`, on failure removed.

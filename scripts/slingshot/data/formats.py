@@ -13,6 +13,20 @@ import pyarrow
 
 from slingshot.core.errors import StudyError
 
+
+class SourceKeyError(StudyError):
+    """A file is not as its name says, which a key of the study's own source can say; no key speaks of other files.
+
+    Args:
+        setting: key and value of the source, e.g. `sheet: NAME`.
+        otherwise: what to do with the file instead.
+    """
+
+    def __init__(self, what: str, setting: str, otherwise: str) -> None:
+        super().__init__(f"{what}: set data.source.{setting}, or {otherwise}")
+        self.without_keys = f"{what}: {otherwise}"
+
+
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx")
 
 COMPRESSED_SUFFIXES = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
@@ -56,6 +70,8 @@ _WEB_PAGE = (b"<!doctype html", b"<html")
 _LOOKED_AT = 16_000_000  # bytes
 
 _UNUSED_IN_LATIN_1 = tuple(bytes([byte]) for byte in range(0x80, 0xA0) if byte != 0x85)  # NEL is a line end there
+
+_IN_UTF8 = "save the file in UTF-8"
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -184,25 +200,25 @@ def _refuse_wrong_encoding(path: Path, start: bytes, encoding: str) -> None:
     wide = start.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff"))
     if wide or start.startswith(_UTF16):
         name = "utf-32" if wide else "utf-16"
-        raise StudyError(f"{path} is {name.upper()}, not UTF-8: set data.source.encoding: {name}")
+        raise SourceKeyError(f"{path} is {name.upper()}, not UTF-8", f"encoding: {name}", _IN_UTF8)
     if start.count(b"\x00") > len(start) // 4:
         name = "utf-16-le" if start[1:2] == b"\x00" else "utf-16-be"
-        raise StudyError(f"{path} holds zero bytes, as UTF-16 does: set data.source.encoding: {name}")
+        raise SourceKeyError(f"{path} holds zero bytes, as UTF-16 does", f"encoding: {name}", _IN_UTF8)
 
 
-def encoding_fault(path: Path, encoding: str, error: UnicodeError) -> str:
+def encoding_fault(path: Path, encoding: str, error: UnicodeError) -> SourceKeyError:
     """Name the line of the first byte that can't be decoded: the decoder itself knows only its own chunk."""
     name = encoding.upper()
-    hint = "save the file in UTF-8, or set data.source.encoding (cp1252 for Windows, latin-1)"
-    if encoding.lower().startswith(("utf-16", "utf-32")):
-        return f"{path} is not {name} ({error}); {hint}"
-    with open_bytes(path) as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                line.decode(encoding)
-            except UnicodeDecodeError as fault:
-                return f"{path}, line {number}: byte 0x{line[fault.start]:02x} is not {name}; {hint}"
-    return f"{path} is not {name} ({error}); {hint}"
+    what = f"{path} is not {name} ({error})"
+    if not encoding.lower().startswith(("utf-16", "utf-32")):
+        with open_bytes(path) as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    line.decode(encoding)
+                except UnicodeDecodeError as fault:
+                    what = f"{path}, line {number}: byte 0x{line[fault.start]:02x} is not {name}"
+                    break
+    return SourceKeyError(what, "encoding (cp1252 for Windows, latin-1)", _IN_UTF8)
 
 
 def _first_line(error: Exception) -> str:

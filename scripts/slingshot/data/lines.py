@@ -34,7 +34,7 @@ def _opened(path: Path, encoding: str, newline: str | None = None) -> Iterator[I
         with open_bytes(path) as content, io.TextIOWrapper(content, encoding=encoding, newline=newline) as lines:
             yield _bounded(path, lines)
     except UnicodeError as error:
-        raise StudyError(encoding_fault(path, encoding.removesuffix("-sig"), error)) from None
+        raise encoding_fault(path, encoding.removesuffix("-sig"), error) from None
     except (pyarrow.ArrowException, EOFError, OSError) as error:
         raise StudyError(f"{path} can't be unpacked ({error}); copy or download it again") from None
     except LookupError:

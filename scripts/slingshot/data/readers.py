@@ -14,7 +14,7 @@ from pathlib import Path
 from slingshot.config.data import Columns, FileData, HubData
 from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_file
-from slingshot.data.formats import COMPRESSED_SUFFIXES, SUFFIXES, is_data, kind_of_content
+from slingshot.data.formats import COMPRESSED_SUFFIXES, SUFFIXES, SourceKeyError, is_data, kind_of_content
 from slingshot.data.hub import hub_rows
 from slingshot.data.lines import LabelColumn, delimited_rows, json_rows, separator_of
 from slingshot.data.tables import Batch, ColumnError, LineCount, Rows, batched, parquet_batches
@@ -96,6 +96,21 @@ def naming(key: str, batches: Iterator[Batch]) -> Iterator[Batch]:
         yield from batches
     except ColumnError as error:
         raise StudyError(f"{key}: {error}") from None
+
+
+def read_other_file(path: Path, names: Sequence[str], source: FileData | None = None) -> Iterator[Batch]:
+    """Batches of a file that is not the study's source: with the separator under which its header has the names.
+
+    Args:
+        source: encoding and sheet, where they are not what the file's name says.
+
+    Raises:
+        StudyError: see read_file.
+    """
+    try:
+        yield from read_file(path, names, source_as_found(path, names, source))
+    except SourceKeyError as error:
+        raise StudyError(error.without_keys) from None
 
 
 def source_files(path: Path, name: str, counted_from: str = "the study's folder") -> list[Path]:

@@ -13,7 +13,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from slingshot.core.errors import StudyError
-from slingshot.data.formats import open_bytes
+from slingshot.data.formats import SourceKeyError, open_bytes
 from slingshot.data.tables import refuse_late_header, resolve_columns
 
 _FIXED_DIGITS = re.compile(r"(0+)(?:\.(0+))?")  # 0012, 250.10; not 0 or #,##0.00
@@ -53,11 +53,10 @@ def workbook_rows(path: Path, names: Sequence[str], sheet: str | None) -> Iterat
 def _sheet_with_rows(path: Path, book: Any, sheet: str | None) -> str:
     with_rows = [each.title for each in book.worksheets if _has_rows(each)]
     if sheet is None and len(with_rows) != 1:
-        raise StudyError(
-            f"{path} has {len(with_rows)} sheets with rows ({', '.join(with_rows)}): set data.source.sheet"
-            if with_rows
-            else f"{path} has no sheet with rows"
-        )
+        if not with_rows:
+            raise StudyError(f"{path} has no sheet with rows")
+        what = f"{path} has {len(with_rows)} sheets with rows ({', '.join(with_rows)})"
+        raise SourceKeyError(what, "sheet", "keep one of them")
     if sheet is not None and sheet not in with_rows:
         raise StudyError(f"data.source.sheet: {path} has no sheet {sheet!r} with rows; it has {', '.join(with_rows)}")
     return sheet or with_rows[0]

@@ -23,7 +23,7 @@ from slingshot.data.cells import label_values, plain_value, text_value
 from slingshot.data.cleaning import clean, has_words
 from slingshot.data.formats import is_data
 from slingshot.data.labels import target_of
-from slingshot.data.readers import read_file, source_as_found
+from slingshot.data.readers import read_other_file
 
 STANDARD_INPUT = "-"
 
@@ -128,7 +128,7 @@ def _read_as(path: Path, source: FileData, wanted: Wanted) -> NewTexts:
     found = NewTexts(
         [], [], [] if wanted.identifier else None, [] if wanted.label else None, [], [] if several else None
     )
-    for batch in read_file(path, wanted.names, source_as_found(path, wanted.names, source)):
+    for batch in read_other_file(path, wanted.names, source=source):
         for offset in range(len(batch)):
             row = batch.first_row + offset
             try:

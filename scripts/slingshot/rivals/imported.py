@@ -19,7 +19,7 @@ from slingshot.core.errors import StudyError
 from slingshot.core.terminal import say
 from slingshot.data.cells import label_values
 from slingshot.data.formats import SUFFIXES, is_data
-from slingshot.data.readers import read_file, source_as_found
+from slingshot.data.readers import read_other_file
 from slingshot.prompting.answers import AnswerReader
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,10 @@ def import_file(spec: ImportPredictionsSpec, study: Path, test: Path, labels: Pa
         say(
             f"{len(unread)} of {len(found)} answers hold no label of the study and count as wrong, e.g. "
             f"{unread[0].raw[:100]!r} ({unread[0].sample_id})"
+        )
+    if blank := [each for each in found if not each.raw and each.code is None]:
+        say(
+            f"{len(blank)} of {len(found)} answers are empty or missing and count as wrong, e.g. that to {blank[0].sample_id}"
         )
     write_predictions(predictions, found)
 
@@ -86,17 +90,16 @@ GivenAnswer = tuple[Any, list[tuple[str, float | None]]]  # the answer as writte
 
 def _read(path: Path, columns: PredictionColumns, several: bool) -> dict[str, GivenAnswer]:
     """Sample id or text to the answer as written and the candidates, each with its probability where it has one."""
-    key_column = columns.sample_id or columns.text or ""
-    names = [key_column, columns.answer, *([columns.candidates] if columns.candidates else [])]
+    names = columns.names
     rows: dict[str, GivenAnswer] = {}
     if not is_data(path):
         hint = ": write one object per line (jq -c '.[]') and name it .jsonl" if path.suffix == ".json" else ""
         raise StudyError(f"{path.name} must end in {', '.join(SUFFIXES)}, which may be packed{hint}")
-    for batch in read_file(path, names, source_as_found(path, names)):
+    for batch in read_other_file(path, names):
         for index in range(len(batch)):
             written = {name: batch.columns[name][index] for name in names}
             where = f"{path.name}, row {batch.first_row + index}"
-            key = _text(written[key_column])
+            key = _text(written[columns.key])
             key = key if columns.sample_id else _words(key)
             answer = written[columns.answer]
             labels = _parts(answer, columns.separator, where) if several else _text(answer)

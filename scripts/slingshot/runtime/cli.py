@@ -114,7 +114,9 @@ def explain(error: Exception) -> str:
     """One sentence on an error of files and disks, whichever library met it; empty for any other."""
     if is_full_disk(error):
         named = getattr(error, "filename", None)
-        return no_room(Path(named) if isinstance(named, str) else Path("results", "a file"), error)
+        if isinstance(named, str):
+            return no_room(Path(named), error)
+        return no_room(Path("results", "file"), error, name="a file of results/")
     if isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError | IsADirectoryError):
         named = f"{error.filename}: " if error.filename else ""
         return f"{named}{error.strerror or error}; correct its path or its permissions"

@@ -32,7 +32,7 @@ def find_faults(study: Study, folder: Path, results: Path) -> list[str]:
     """
     return [
         *data_faults(study.data, folder),
-        *file_faults(study, folder),
+        *([] if arms_of(study) else ["the study has no arm: name a model, or leave out baseline.tfidf: false"]),
         *window_faults(study, folder, results),
         *quantization_faults(study),
         *fp8_faults(study),
@@ -60,9 +60,7 @@ def data_faults(data: Data, folder: Path) -> list[str]:
 
 
 def file_faults(study: Study, folder: Path) -> list[str]:
-    """A study without arms; files of prompts, models and answers that are missing, which Snakemake would name within a
-    traceback.
-    """
+    """Files of prompts, models and answers that are missing: a step's spec cannot be made without them."""
     by_prompt = {(arm.prompt or study.models[arm.model].prompt.file): arm for arm in arms_of(study) if arm.generates}
     steps = [(arm.steps["predict"], arm.path) for arm in by_prompt.values()]
     steps += [("fetch_model", model) for model in study.fetched]
@@ -70,7 +68,7 @@ def file_faults(study: Study, folder: Path) -> list[str]:
         steps += [
             ("import_predictions", f"predictions/{name}{at}") for at in ("", *(f"@{s}" for s in system.test_sets))
         ]
-    faults = [] if arms_of(study) else ["the study has no arm: name a model, or leave out baseline.tfidf: false"]
+    faults = []
     for step, target in steps:
         try:
             step_spec(study, folder, step, target)

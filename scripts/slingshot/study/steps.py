@@ -352,14 +352,33 @@ def _import_predictions(study: Study, folder: Path, target: str) -> ImportPredic
     system = study.predictions[model]
     file = system.test_sets[test_set] if test_set else system.file
     where = f"config.yaml: predictions.{model}.{f'test_sets.{test_set}' if test_set else 'file'}"
+    digest = fingerprint(folder / file, where, folder / DIGEST_MEMORY)
+    _require_columns(folder / file, system.columns.names, where, f"config.yaml: predictions.{model}.columns")
     return ImportPredictionsSpec(
         file=file,
-        file_digest=fingerprint(folder / file, where, folder / DIGEST_MEMORY),
+        file_digest=digest,
         columns=system.columns,
         allow_missing=system.allow_missing,
         labels=study.data.labels,
         level=study.data.level,
     )
+
+
+def _require_columns(path: Path, names: list[str], where: str, key: str) -> None:
+    """Read a file of answers as far as its first rows: its step may be due only after hours of training.
+
+    Raises:
+        StudyError: it cannot be read, or lacks one of these columns; names the key.
+    """
+    from slingshot.data.readers import read_other_file  # here: the rules of a study without such a file need no Arrow
+    from slingshot.data.tables import ColumnError
+
+    try:
+        next(read_other_file(path, names), None)
+    except ColumnError as error:
+        raise StudyError(f"{key}: {error}") from None
+    except StudyError as error:
+        raise StudyError(f"{where}: {error}") from None
 
 
 def _score(study: Study, arm: Arm) -> ScoreSpec:

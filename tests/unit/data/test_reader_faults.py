@@ -326,7 +326,7 @@ STRANGE = {
     "commas": ("a.tsv", CSV.encode(), 'has a comma between its fields, not a tab: set data.source.separator: ","'),
     "utf-16 without mark": ("a.csv", CSV.encode("utf-16-le"), "holds zero bytes, as UTF-16 does: .* utf-16-le"),
     "utf-32": ("a.csv", CSV.encode("utf-32"), "is UTF-32, not UTF-8: set data.source.encoding: utf-32"),
-    "latin-1": ("a.csv", "text,label\né,y\n".encode("latin-1"), "line 2: byte 0xe9 is not UTF-8; .*cp1252"),
+    "latin-1": ("a.csv", "text,label\né,y\n".encode("latin-1"), "line 2: byte 0xe9 is not UTF-8: .*cp1252"),
 }  # fmt: skip
 
 

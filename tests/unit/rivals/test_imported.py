@@ -109,3 +109,4 @@ def test_answers_that_no_label_can_be_read_from_are_said(tmp_path, caplog):
             tmp_path / "predictions.jsonl",
         )
     assert "1 of 3 answers hold no label of the study and count as wrong, e.g. 'who knows' (2b)" in caplog.text
+    assert "1 of 3 answers are empty or missing and count as wrong, e.g. that to 3c" in caplog.text

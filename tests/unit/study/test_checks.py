@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from slingshot.config.study import Study, parse_study
-from slingshot.study.checks import describe_devices, find_faults
+from slingshot.study.checks import describe_devices, file_faults, find_faults
 
 MODEL = {"source": {"hub": "a/b"}, "size": "1B"}
 
@@ -62,7 +62,7 @@ def test_files_that_are_missing_are_named_by_their_keys(tmp_path: Path) -> None:
         embedding={"mini": {"source": {"folder": "mini"}, "size": "22M"}},
         predictions={"vendor": {"file": "answers.csv", "columns": columns, "test_sets": {"b": "b.csv"}}},
     )
-    assert [fault.replace(str(tmp_path), "") for fault in faults_of(tmp_path, study)] == [
+    assert [fault.replace(str(tmp_path), "") for fault in file_faults(study, tmp_path)] == [
         "/prompts/mine.yaml is missing: write one, or correct prompt.file in config.yaml",
         "config.yaml: embedding.mini.source: /mini is missing; correct the path (it counts from the study's folder)",
         "config.yaml: predictions.vendor.file: /answers.csv is missing; correct the path (it counts from the study's "
@@ -71,9 +71,24 @@ def test_files_that_are_missing_are_named_by_their_keys(tmp_path: Path) -> None:
         "folder)",
     ]
     for name in ("answers.csv", "b.csv"):
-        (tmp_path / name).write_text("id,answer\n")
+        (tmp_path / name).write_text("id,answer\n1,I10\n")
     (tmp_path / "mini").mkdir()
-    assert faults_of(tmp_path, study.model_copy(update={"llm": {}, "slm": {}})) == []
+    assert file_faults(study.model_copy(update={"llm": {}, "slm": {}}), tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"id,Answer\n1,I10\n", "predictions.vendor.columns: answers.csv has no column 'answer'; did you mean Answer?"),
+        (b"id,answer\n1,\xe9\n", "predictions.vendor.file: answers.csv, line 2: byte 0xe9 is not UTF-8: save the file"),
+    ],
+)
+def test_a_file_of_answers_is_looked_at_before_anything_runs(tmp_path: Path, content: bytes, fault: str) -> None:
+    """No key of the study's source speaks of such a file."""
+    (tmp_path / "answers.csv").write_bytes(content)
+    answers = {"vendor": {"file": "answers.csv", "columns": {"sample_id": "id"}}}
+    (found,) = file_faults(study_of(tmp_path, llm={}, slm={}, predictions=answers), tmp_path)
+    assert found.replace(f"{tmp_path}/", "").startswith(f"config.yaml: {fault}") and "data.source" not in found
 
 
 def test_a_study_without_arms_is_known_to_fail(tmp_path: Path) -> None:
