@@ -213,3 +213,18 @@ def test_results_that_are_a_file_are_one_sentence(tmp_path):
     (tmp_path / "results").touch()
     code, output = run(tmp_path, "data")
     assert code == 1 and "results must be a folder, and it is a file" in output and "Traceback" not in output
+
+
+@pytest.mark.parametrize("target", ["archive", "report_available", "results/llm/b/export"])
+def test_what_reads_the_config_itself_refuses_another_on_the_command_line(written, target):
+    """`archive` would have packed the texts that report.archive_texts: false was to leave out."""
+    said = ("--config", "report={archive_texts: false}")
+    code, output = run(written, "--dry-run", *said, "--", target)
+    assert code != 0 and "read config.yaml itself: write there what --config or --configfile says" in output
+    code, output = run(written, "--dry-run", "--", target)
+    assert code == 0, output[-3000:]
+
+
+def test_the_report_takes_what_the_command_line_says(written):
+    code, output = run(written, "--dry-run", "--config", "seed=3", "--", "results/report.html")
+    assert code == 0, output[-3000:]

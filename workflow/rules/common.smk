@@ -28,6 +28,7 @@ try:
     for path in workflow.configfiles:  # --configfile: `make env`'s snakemake has looked at them before, others have not
         read_config(path)
     written = read_config("config.yaml")
+    IN_THE_FILE = deepcopy(written)
     update_config(written, config)
     config = written
     STUDY = parse_study(deepcopy(config))
@@ -110,6 +111,16 @@ def resolved(step, target):
         from slingshot.study.checks import file_faults
 
         sys.exit("\n".join(f"error: {fault}" for fault in dict.fromkeys([str(error), *file_faults(STUDY, Path())])))
+
+
+def as_in_the_file(wildcards):
+    """A param of steps that read config.yaml themselves: an error where the command line says something else."""
+    if config != IN_THE_FILE:
+        raise WorkflowError(
+            "export, archive and report_available read config.yaml itself: write there what --config or --configfile "
+            "says, and leave it out"
+        )
+    return "config.yaml"
 
 
 LONGEST_ARGUMENT = 60_000  # bytes; a shell's whole command may have 131,071 on Linux

@@ -67,6 +67,8 @@ rule report_available:
         RESULTS.log("report_available"),
     conda:
         "../../envs/environment.yaml"
+    params:
+        config=as_in_the_file,
     shell:
         "launch --step report_available --lock results/available/report.html --log {log:q} --"
         " report_available.py --study . --results results --available results/available"

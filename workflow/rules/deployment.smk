@@ -27,6 +27,7 @@ rule export:
         runtime=120,
     params:
         **facts("export"),
+        config=as_in_the_file,
     shell:
         "launch --step export --arm {wildcards.arm:q} --lock {output.folder:q} --log {log:q} {resources.again} --"
         " export.py --study . --arm {wildcards.arm:q} {output.folder:q}"
@@ -51,6 +52,7 @@ rule archive:
         runtime=60,
     params:
         **facts("archive"),
+        config=as_in_the_file,
     shell:
         "launch --step archive --lock {output.archive:q} --log {log:q} {resources.again} --"
         " archive.py --study . --archive {output.archive:q}"
