@@ -1,5 +1,7 @@
 """scripts/prompt.py: the prompt of a sample as the arm gets it."""
 
+import yaml
+
 from tests.workflow.small_study import program, run, write_study
 
 
@@ -17,6 +19,10 @@ def test_the_prompt_of_a_sample_is_shown_with_its_tokens(tmp_path):
     assert "Name the code." in rest
     assert rest.count("the label") == 1  # the form of the answer
     assert "--- right answer\n" in rest
+    config = yaml.safe_load((study / "config.yaml").read_text())
+    config["generation"]["max_new_tokens"] = 130  # the model was made for 256 tokens, the prompt has 160 at most
+    (study / "config.yaml").write_text(yaml.safe_dump(config))
+    assert " of 126 tokens" in show(study, "llm/b", "2").stdout
     assert "name one from 1 to" in show(study, "llm/b", "999").stderr
     assert "without a prompt" in show(study, "baseline/tfidf").stderr
 

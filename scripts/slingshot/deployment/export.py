@@ -28,7 +28,7 @@ from slingshot.deployment.pipelines import write_pipeline
 from slingshot.deployment.plain import choose_plainly, plain_prompts, write_plainly
 from slingshot.deployment.prompt_files import ExportedPrompt, check_exportable, fill_prompt, modelfile
 from slingshot.generation.cached_answers import ran_unquantized
-from slingshot.generation.predict import examples_of, make_prompts, tokens_of_answer, within_context
+from slingshot.generation.predict import examples_of, make_prompts, prompter_of
 from slingshot.prompting.answering_job import longest_answer
 from slingshot.prompting.chat_template import ChatTemplate
 from slingshot.prompting.label_lists import LabelLists
@@ -209,16 +209,10 @@ def _write_tokenizer(target: Path, exported: Exported) -> None:
 
 def _study_prompter(exported: Exported, lists: LabelLists) -> Prompter:
     """What built the study's prompts, its window within the model's context."""
-    from slingshot.generation.allowed_answers import allowed_answers
-    from slingshot.models.loading import generation_end_ids, load_tokenizer
+    from slingshot.models.loading import load_tokenizer
 
-    spec, card = exported.spec, exported.card
-    thinks = spec.generation.thinking
-    prompter = Prompter(load_tokenizer(card), spec.prompt, lists, thinks, generation_end_ids(card))
-    decodes = spec.generation.constrained or spec.generation.candidates
-    trie = allowed_answers(prompter, lists.labels, spec) if decodes else None
-    lead = prompter.thought_end_ids if thinks else ()
-    return within_context(prompter, card, tokens_of_answer(spec, trie, lead), exported.record)
+    card = exported.card
+    return prompter_of(load_tokenizer(card), exported.spec, card, lists, exported.record.notes)[0]
 
 
 def _write_settings(target: Path, exported: Exported) -> ExportedPrompt:

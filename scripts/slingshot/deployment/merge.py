@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from slingshot.artifacts.model_card import read_model_card
 from slingshot.config.base import Dtype
 from slingshot.core.errors import StudyError
+
+log = logging.getLogger(__name__)
 
 
 def write_merged_model(model: Path, adapter: Path, merged: Path, dtype: Dtype) -> None:
@@ -18,13 +21,15 @@ def write_merged_model(model: Path, adapter: Path, merged: Path, dtype: Dtype) -
     if merged.exists():
         raise StudyError(f"--merged {merged} exists already: name a new folder")
     from slingshot.models.loading import load_model, load_tokenizer
-    from slingshot.nn.adapter_files import is_plain_lora, merge_adapter, read_adapter
+    from slingshot.nn.adapter_files import is_plain_lora, merge_adapter, note_of_other_weights, read_adapter
     from slingshot.nn.class_head import labels_in
 
     if not is_plain_lora(adapter):
         raise StudyError(f"--adapter {adapter} is no plain LoRA adapter: merge it with peft")
     if labels_in(read_adapter(adapter)[1]) is not None:
         raise StudyError(f"--adapter {adapter} chooses labels with a head and writes nothing: it cannot be merged")
+    if note := note_of_other_weights(adapter, "none"):
+        log.warning("%s", note)
     card = read_model_card(model)
     network = load_model(card, "none", dtype, "cpu")
     merge_adapter(network, adapter)

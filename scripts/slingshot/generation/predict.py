@@ -38,7 +38,7 @@ from slingshot.prompting.prompter import Prompter, Tokens
 from slingshot.prompting.right_answers import AnswerWriter
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from slingshot.generation.answer_trie import AnswerTrie
     from slingshot.generation.types import Answer, GenerationStats, Memory
@@ -106,15 +106,8 @@ def answer_samples(job: PredictJob, card: ModelCard, record: StepRecord, cache: 
         tokenizer = load_tokenizer(card)
     record.warnings += warn_of_missing_template(card, tokenizer)
     lists = LabelLists(spec.prompt, labels, lambda: read_samples(job.train, columns))
-    prompter = Prompter(tokenizer, spec.prompt, lists, spec.generation.thinking, generation_end_ids(card))
     with timed(record.seconds, "prompts"):
-        trie = None
-        if spec.generation.constrained or spec.generation.candidates:
-            from slingshot.generation.allowed_answers import allowed_answers  # imports torch
-
-            trie = allowed_answers(prompter, labels, spec)
-        lead = tuple(prompter.thought_end_ids) if spec.generation.thinking else ()
-        prompter = within_context(prompter, card, tokens_of_answer(spec, trie, lead), record)
+        prompter, lead, trie = prompter_of(tokenizer, spec, card, lists, record.notes)
         prompts = make_prompts(prompter, samples, spec, job.train, lists)
     describe(prompts)
     record.notes += lists.describe_recall(samples)
@@ -125,6 +118,24 @@ def answer_samples(job: PredictJob, card: ModelCard, record: StepRecord, cache: 
     answers = find_or_compute(ArmModel(job, card, record, prompts, tuple(prompter.end_ids), lead, trie), cache)
     reader = AnswerReader({label.label: label.description for label in labels}, spec.labels, spec.level)
     return read_answers(samples, prompts, answers, tokenizer, reader, spec)
+
+
+def prompter_of(
+    tokenizer: PreTrainedTokenizerBase, spec: PredictSpec, card: ModelCard, lists: LabelLists, notes: list[str]
+) -> tuple[Prompter, tuple[int, ...], AnswerTrie | None]:
+    """What makes an arm's prompts, in the model's own context; the tokens that close its thought; the answers allowed.
+
+    Args:
+        notes: filled in, where the context is shorter than the window that the study allows.
+    """
+    prompter = Prompter(tokenizer, spec.prompt, lists, spec.generation.thinking, generation_end_ids(card))
+    trie = None
+    if spec.generation.constrained or spec.generation.candidates:
+        from slingshot.generation.allowed_answers import allowed_answers  # imports torch
+
+        trie = allowed_answers(prompter, lists.labels, spec)
+    lead = tuple(prompter.thought_end_ids) if spec.generation.thinking else ()
+    return within_context(prompter, card, tokens_of_answer(spec, trie, lead), notes), lead, trie
 
 
 def begin_record(job: PredictJob, card: ModelCard) -> StepRecord:
@@ -271,7 +282,7 @@ def digests_of_inputs(job: PredictJob, card: ModelCard) -> dict[str, str]:
     return inputs
 
 
-def within_context(prompter: Prompter, card: ModelCard, answer_tokens: int, record: StepRecord) -> Prompter:
+def within_context(prompter: Prompter, card: ModelCard, answer_tokens: int, notes: list[str]) -> Prompter:
     """Prompts that leave room for the answer in the model's own context, however large a window the study allows.
 
     Raises:
@@ -286,7 +297,7 @@ def within_context(prompter: Prompter, card: ModelCard, answer_tokens: int, reco
             "generation.max_new_tokens"
         )
     if context - answer_tokens < prompter.window:
-        record.notes.append(f"prompts hold at most {context - answer_tokens} tokens: the model was made for {context}")
+        notes.append(f"prompts hold at most {context - answer_tokens} tokens: the model was made for {context}")
     return prompter.within(context - answer_tokens)
 
 

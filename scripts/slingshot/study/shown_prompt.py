@@ -13,11 +13,10 @@ from slingshot.config.specs import AskSpec
 from slingshot.config.study import load_study
 from slingshot.core.errors import StudyError
 from slingshot.endpoints.ask import make_messages
-from slingshot.generation.predict import make_prompts
+from slingshot.generation.predict import make_prompts, prompter_of
 from slingshot.models.loading import load_tokenizer
 from slingshot.prompting.choices import with_choice
 from slingshot.prompting.label_lists import LabelLists
-from slingshot.prompting.prompter import Prompter
 from slingshot.prompting.right_answers import AnswerWriter
 from slingshot.study.steps import arm_of, step_spec
 
@@ -57,8 +56,9 @@ def show_prompt(folder: Path, arm_path: str, number: int, split: str = "test") -
         )
     card = results.model_card(arm.model)
     _required(card, f"snakemake --directory {folder} {results.model_card(arm.model).relative_to(folder)}")
-    tokenizer = load_tokenizer(read_model_card(card))
-    prompter = Prompter(tokenizer, spec.prompt, lists, spec.generation.thinking)
+    model = read_model_card(card)
+    tokenizer = load_tokenizer(model)
+    prompter = prompter_of(tokenizer, spec, model, lists, [])[0]
     prompt = make_prompts(prompter, [sample], spec, data["train"], lists)[0]
     cut = ", its dialogue cut in the middle" if prompt.truncated else ""
     rendered = tokenizer.decode(prompt.ids, skip_special_tokens=False)

@@ -38,6 +38,15 @@ def test_the_merged_folder_has_the_adapters_logits(base, tmp_path):
         write_merged_model(base, tmp_path / "adapter", tmp_path / "merged", "float32")
 
 
+def test_an_adapter_of_other_weights_is_merged_with_a_warning(base, tmp_path, caplog):
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32)
+    recipe = Lora(r=4, alpha=8)
+    lora.add_adapters(model, recipe, 4, 8, seed=0)
+    save_adapter(tmp_path / "adapter", lora.adapter_state(model), recipe, 4, 8, Base("tiny", None), "nf4")
+    write_merged_model(base, tmp_path / "adapter", tmp_path / "merged", "float32")
+    assert "trained on weights in nf4 and answers on weights in none" in caplog.text
+
+
 def test_what_is_no_plain_lora_adapter_is_refused(base, tmp_path):
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter/adapter_config.json").write_text('{"peft_type": "IA3"}')
