@@ -62,6 +62,7 @@ def find_contradiction(study: Sections, raw: Mapping[str, Any]) -> str | None:
             for fault in (
                 _fault_of_prompts(study),
                 _fault_of_number_types(study),
+                _fault_of_labels(study),
                 _fault_of_sets(study),
                 _fault_of_sweep(study),
                 _fault_of_validation(study),
@@ -123,6 +124,25 @@ def _fault_of_number_types(study: Sections) -> str | None:
                 return (
                     f"{section}.{name}: dtype: float16 is for answering: finetuning loses small gradients in it; set "
                     "auto, bfloat16 or float32"
+                )
+    return None
+
+
+def _fault_of_labels(study: Sections) -> str | None:
+    """What a model is asked to say that plain labels lack: a code set, descriptions; None: nothing."""
+    if study.data.labels != "plain":
+        return None
+    for section, models in (("llm", study.llm), ("slm", study.slm)):
+        for name, model in models.items():
+            if model.generation.vocabulary == "code_set":
+                return (
+                    f"{section}.{name}: generation.vocabulary: code_set is for labels of a code tree, and data.labels "
+                    "is plain: leave it out"
+                )
+            if model.prompt.answer != "code" and study.data.columns.description is None:
+                return (
+                    f"{section}.{name}: prompt.answer: {model.prompt.answer} needs descriptions, and plain labels have "
+                    "those of a column alone: name it in data.columns.description, or leave prompt.answer out"
                 )
     return None
 

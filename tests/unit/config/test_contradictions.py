@@ -89,6 +89,11 @@ def test_keys_of_a_finetune_are_read_once_the_model_is_finetuned():
             {"data.several": {}, "answering.answer_validation": True, "generation.candidates": 5},
             "answer_validation is for selective coding, which takes one label",
         ),
+        (
+            {"generation.vocabulary": "code_set"},
+            r"llm\.large: generation\.vocabulary: code_set is for labels of a code",
+        ),
+        ({"slm.small.prompt.answer": "code description"}, r"slm\.small: prompt\.answer: .* needs descriptions"),
         ({"answering.answer_validation": True}, r"answer_validation: .* no language model gives any: set generation"),
         (
             {"slm.small.hardware": {"device": "cpu", "memory_gb": 4}},
@@ -113,4 +118,5 @@ def test_what_can_be_together_is_not():
     parse_study(with_keys(sweep(head=["write", "classify"]) | {"finetune.select_by": "validation_exact_match"}))
     parse_study(with_keys({"answering.answer_validation": True, "llm.large.generation.candidates": 5}))
     parse_study(with_keys({"answering.answer_validation": True, "answering.ensemble_weights": "validation"}))
+    parse_study(with_keys({"prompt.answer": "code description", "data.columns.description": "words"}))
     parse_study(with_keys({"hardware.gpus": 2, "embedding.vectors.hardware.device": "cpu"}))
