@@ -98,6 +98,7 @@ def write_study(folder: Path, given: argparse.Namespace) -> Path:
     tuned = {"epochs": given.epochs, "learning_rate": 3e-4, "patience": None, "max_tokens": 256, **cap}
     small = {"source": SMOLLM2, "name": "SmolLM2-135M-Instruct", "size": "135M"}
     columns = {"sample_id": "id", "answer": "codes", "candidates": "ranked"}
+    limit = {"memory_gb": 20} if given.device == "cuda" else {}  # so that studies can share a GPU
     config: dict[str, Any] = {
         "data": {
             "source": {"path": "documents.jsonl"},
@@ -108,7 +109,7 @@ def write_study(folder: Path, given: argparse.Namespace) -> Path:
         "prompt": {"file": "codes.yaml", "max_tokens": 1024, "order": given.order},
         "generation": {"max_new_tokens": 128, "constrained": False},
         "finetune": {"epochs": given.epochs, "learning_rate": 1e-3, "batch_size": 16, **cap},
-        "hardware": {"device": given.device, "mem_mb": 8000, "memory_gb": 20},  # so that studies can share a GPU
+        "hardware": {"device": given.device, "mem_mb": 8000} | limit,
         "embedding": {"minilm": minilm} if "embedding" in given.arms else {},
         "encoder": {"minilm_tuned": minilm | tuned} if "encoder" in given.arms else {},
         "slm": {"smollm2": small} if "slm" in given.arms else {},

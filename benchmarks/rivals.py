@@ -91,12 +91,13 @@ def write_study(folder: Path, shared: Path, name: str, device: str, steps: int |
     few = {"max_samples": {"train": 120, "validation": 24, "test": 24}} if steps else {}
     lora = {"r": 16, "alpha": 32, "dropout": 0.05}
     finetune = {"epochs": 4, "learning_rate": 1e-3, "batch_size": 16, "max_tokens": 512, "evaluate_every": 50}
+    limit = {"memory_gb": 20} if device == "cuda" else {}  # so that studies can share a GPU
     config = {
         "data": DATA[name] | few,
         "prompt": {"file": "prompts/code.yaml", "max_tokens": 512},
         "generation": {"max_new_tokens": 16, "candidates": 5},
         "finetune": finetune | {"lora": lora, "patience": 4} | cap,
-        "hardware": {"device": device, "mem_mb": 8000, "memory_gb": 20},  # so that studies can share a GPU
+        "hardware": {"device": device, "mem_mb": 8000} | limit,
         "answering": {"answer_validation": True},
         "seed": seed,
         "llm": {},

@@ -50,6 +50,8 @@ def report_available(study_folder: Path, results: Path, available: Path) -> None
         raise StudyError("no arm has results that belong to the study as it stands: there is nothing to report yet")
     link_results(ResultFiles(results), available, [arm for arm, reason in why.items() if not reason])
     write_report(study, study_folder, ResultFiles(available))
+    if study.data.test_sets:
+        say(f"without the further test sets {', '.join(study.data.test_sets)}: results/report.html has them")
     say(f"the report is {ResultFiles(available).report}")
 
 
