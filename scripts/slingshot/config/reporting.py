@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from slingshot.config.base import MOST_MONEY, Seed, Spec
 
@@ -62,6 +62,12 @@ class Cost(Spec):
         description="relative standard deviation of a measured time or energy from run to run, for the interval of the "
         "break-even volume; 3% is assumed, not measured: run a step several times on your machine",
     )
+
+    @model_validator(mode="after")
+    def _prices_energy_beside_hours(self) -> Cost:
+        if self.kwh_price is not None and self.gpu_hour_price is None:
+            raise ValueError("kwh_price is added to that of GPU hours: set gpu_hour_price, too, 0 where they are free")
+        return self
 
 
 class Report(Spec):

@@ -140,7 +140,6 @@ def test_money_is_gpu_hours_and_energy() -> None:
     ("prices", "energy", "money"),
     [
         (Cost(), 10.0, None),
-        (Cost(kwh_price=0.5), 10.0, None),
         (Cost(gpu_hour_price=3.6), None, 0.065),
         (Cost(gpu_hour_price=3.6, kwh_price=0.5), None, None),  # priced but not measured: no guess
         (Cost(gpu_hour_price=0), 10.0, 0.0),

@@ -94,6 +94,7 @@ def test_keys_of_a_finetune_are_read_once_the_model_is_finetuned():
             r"llm\.large: generation\.vocabulary: code_set is for labels of a code",
         ),
         ({"slm.small.prompt.answer": "code description"}, r"slm\.small: prompt\.answer: .* needs descriptions"),
+        ({"cost.kwh_price": 0.3}, r"set gpu_hour_price, too"),
         ({"answering.answer_validation": True}, r"answer_validation: .* no language model gives any: set generation"),
         (
             {"slm.small.hardware": {"device": "cpu", "memory_gb": 4}},
