@@ -94,9 +94,7 @@ def replacing(path: Path | str, needs: int | None = None) -> Iterator[Path]:
         temporary = Path(name)
         try:
             yield temporary
-            umask = os.umask(0)
-            os.umask(umask)
-            temporary.chmod(0o666 & ~umask)  # mkstemp makes it private; results are to be shared
+            let_others_read(temporary)  # mkstemp makes it private
             with temporary.open("rb") as content:
                 os.fsync(content.fileno())
             temporary.replace(path)
@@ -110,6 +108,15 @@ def replacing(path: Path | str, needs: int | None = None) -> Iterator[Path]:
             words = f"{path} can't be written: {error.strerror}; correct the permissions of {path.parent}"
             raise StudyError(words) from None
         raise
+
+
+def let_others_read(path: Path) -> None:
+    """Give a file, or all files of a folder, the permissions that the umask leaves: results are to be shared."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file() and not file.is_symlink():
+            file.chmod(0o666 & ~umask)
 
 
 def write_text(path: Path | str, text: str) -> None:

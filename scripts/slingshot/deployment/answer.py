@@ -69,6 +69,7 @@ def answer(job: AnswerJob) -> None:
     """
     if job.output is not None and job.output.suffix not in FORMATS:
         raise StudyError(f"--output {job.output}: the name must end in {', '.join(FORMATS)}")
+    refuse_overwriting(job)
     study = load_study(job.study / "config.yaml")
     results = ResultFiles(job.study / "results")
     arm = arm_of(study, job.arm)
@@ -107,6 +108,22 @@ def answer(job: AnswerJob) -> None:
     if job.drift:
         write_json(job.drift, drift.model_dump(mode="json"))
     log_answers(predictions, labelled, drift, review)
+
+
+def refuse_overwriting(job: AnswerJob) -> None:
+    """Stop before an output takes the place of the input or of another output.
+
+    Raises:
+        StudyError: names the option.
+    """
+    taken = {} if job.source == STANDARD_INPUT else {Path(job.source).resolve(): "the input"}
+    for option in ("output", "predictions", "drift"):
+        path = getattr(job, option)
+        if path is None:
+            continue
+        if other := taken.get(path.resolve()):
+            raise StudyError(f"--{option} {path}: this is {other}, which would be lost: name another file")
+        taken[path.resolve()] = f"--{option}'s file"
 
 
 def _keeps_zeros(labels: Path) -> bool:
@@ -294,7 +311,7 @@ def _is_right(prediction: Prediction) -> bool:
 def log_answers(predictions: Sequence[Prediction], labelled: bool, drift: Drift, review: Review | None) -> None:
     """Log how many texts were answered, how sure, and how far they are from the study's own."""
     read = sum(chosen_code(prediction) is not None for prediction in predictions)
-    log.info("%d texts answered, a code read from %d", len(predictions), read)
+    log.info("%d texts answered, %d of them with a code", len(predictions), read)
     if review:
         needed = sum(review.is_needed(prediction, chosen_code(prediction)) for prediction in predictions)
         log.info("%d of them need a review: %s", needed, review.rule)

@@ -11,6 +11,8 @@ from slingshot.artifacts.metrics import Metrics, Score, read_metrics
 from slingshot.artifacts.model_card import ModelCard
 from slingshot.config.arms import Arm
 
+ORIGIN = "of a Slingshot study"  # in every card, by which an export is known
+
 MODEL_LICENCE = (
     "The weights are under the licence of their base model. Cite the base model, the data set, and Slingshot."
 )
@@ -62,8 +64,7 @@ def card_of_export(
         *(["---", *facts, "---", ""] if facts else []),
         f"# {metrics.model_name}, {origin.status or metrics.training_status}",
         "",
-        f"The arm `{arm.path}` of a Slingshot study"
-        + (f"; base model {base} at revision {card.revision}." if card else "."),
+        f"The arm `{arm.path}` {ORIGIN}" + (f"; base model {base} at revision {card.revision}." if card else "."),
         "",
         "## Scores",
         "",

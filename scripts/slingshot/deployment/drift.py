@@ -62,7 +62,8 @@ def describe_drift(drift: Drift) -> list[str]:
         f"words per text: {drift.words_median:.0f} in the median (the study's test split: "
         f"{drift.study_words_median:.0f}); unknown to train: {drift.unknown_words:.1%} "
         f"({drift.study_unknown_words:.1%}); nearest train text: {drift.nearest_similarity_median:.2f} similar "
-        f"({drift.study_nearest_similarity_median:.2f}); no code read: {drift.without_code:.1%} "
+        f"({drift.study_nearest_similarity_median:.2f}); "
+        f"no code in what was written freely: {drift.without_code:.1%} "
         f"({drift.study_without_code:.1%})"
     ]
     if drift.unknown_words > drift.study_unknown_words + NOTABLE:

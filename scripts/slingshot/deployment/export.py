@@ -18,10 +18,17 @@ from slingshot.config.arms import Arm
 from slingshot.config.specs import PredictSpec
 from slingshot.config.study import load_study
 from slingshot.core.errors import StudyError
-from slingshot.core.files import write_json, write_text
+from slingshot.core.files import let_others_read, write_json, write_text
 from slingshot.core.terminal import show
 from slingshot.deployment.answer import read_arm_record
-from slingshot.deployment.card import MODEL_LICENCE, FolderOrigin, card_of_export, use_of_classifier, use_of_writer
+from slingshot.deployment.card import (
+    MODEL_LICENCE,
+    ORIGIN,
+    FolderOrigin,
+    card_of_export,
+    use_of_classifier,
+    use_of_writer,
+)
 from slingshot.deployment.compared_answers import ComparedAnswers, reason_of
 from slingshot.deployment.gguf_file import write_gguf
 from slingshot.deployment.pipelines import write_pipeline
@@ -94,12 +101,16 @@ def export(job: ExportJob) -> None:
     Raises:
         StudyError: the arm has no results or no weights of its own, or the exported model answers differently.
     """
+    folder = job.folder.resolve()  # `.`, or a link
+    refuse_other_folder(folder)
     study = load_study(job.study / "config.yaml")
     arm = arm_of(study, job.arm)
+    if "predict" not in arm.steps:
+        raise StudyError(f"{arm.path} is a file of predictions: there is nothing to export")
     results = ResultFiles(job.study / "results")
     files = results.arm(arm.path)
     record = read_arm_record(results, arm)
-    target = job.folder.with_name(job.folder.name + ".unfinished")
+    target = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(target, ignore_errors=True)
     if not arm.generates or not arm.has_weights:
         if job.merge or job.gguf:
@@ -107,12 +118,27 @@ def export(job: ExportJob) -> None:
         notes, doubt = write_pipeline(target, arm, files, results, job.check)
     else:
         notes, doubt = _write_model_folder(target, _exported(arm, files, results, record, job.merge), job)
-    shutil.rmtree(job.folder, ignore_errors=True)
-    target.rename(job.folder)
+    let_others_read(target)
+    shutil.rmtree(folder, ignore_errors=True)
+    target.rename(folder)
     log.info("%s: exported to %s; %s", arm.path, job.folder, "; ".join(notes) or "nothing compared")
     if doubt:
         log.warning("warning: %s", doubt)
         show(f"warning: {doubt}")
+
+
+def refuse_other_folder(folder: Path) -> None:
+    """Stop before an export takes the place of anything but an earlier export, which its card tells.
+
+    Raises:
+        StudyError: names the folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise StudyError(f"{folder} is a file: name a folder")
+    card = folder / "README.md"
+    is_export = card.is_file() and ORIGIN in card.read_text(encoding="utf-8", errors="replace")
+    if folder.is_dir() and any(folder.iterdir()) and not is_export:
+        raise StudyError(f"{folder} holds other files than an export, which would be lost: name a new folder")
 
 
 def _exported(arm: Arm, files: ArmFiles, results: ResultFiles, record: StepRecord, merge: bool) -> Exported:

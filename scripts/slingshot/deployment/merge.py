@@ -8,6 +8,7 @@ from pathlib import Path
 from slingshot.artifacts.model_card import read_model_card
 from slingshot.config.base import Dtype
 from slingshot.core.errors import StudyError
+from slingshot.core.files import let_others_read
 
 log = logging.getLogger(__name__)
 
@@ -36,4 +37,5 @@ def write_merged_model(model: Path, adapter: Path, merged: Path, dtype: Dtype) -
     partial = merged.with_name(f".{merged.name}.part")
     network.save_pretrained(partial)
     load_tokenizer(card).save_pretrained(partial)
+    let_others_read(partial)
     partial.rename(merged)

@@ -25,6 +25,7 @@ from slingshot.core.environment import versions
 from slingshot.core.errors import StudyError
 from slingshot.core.hashing import digest_of_file
 from slingshot.core.progress import progress
+from slingshot.core.terminal import say
 from slingshot.endpoints.asking import Request, RequestTally, ask_all
 from slingshot.endpoints.client import SCHEMA_REFUSED, Client, RequestError
 from slingshot.endpoints.replies import Reply
@@ -54,6 +55,9 @@ log = logging.getLogger(__name__)
 NOT_REPEATABLE = (
     "an endpoint's answers are not bytes that come again: kept answers are used until the step runs with --force"
 )
+
+
+_PARTS = {"free": "in words of its own", "listed": "from the list of labels"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +234,7 @@ def ask_part(
     places = list(by_key.items())
     allowed, stopped = job.asking.allowed_errors * len(requests), threading.Event()
     troubles = answers.troubles[part]
-    log.info("asking %s for %d answers (%s)", client.source.api, len(places), part)
+    log.info("asking %s for %d answers %s", client.source.api, len(places), _PARTS[part])
     asked = [requests[indices[0]] for _, indices in places]
     with progress("answers", len(places), "samples") as meter:
         for position, answer in ask_all(client, asked, job.asking, tally, stopped):
@@ -334,10 +338,14 @@ def notes_of(answers: Replies) -> list[str]:
     replies = answers.replies["free"]
     cut = sum(reply.finish_reason == "length" for reply in replies.values())
     silent = sum(reply.finish_reason == "length" and not reply.content.strip() for reply in replies.values())
+    empty = sum(not (r.content.strip() or r.refusal or r.finish_reason == "length") for r in replies.values())
     left_out = sorted({name for part in answers.replies.values() for reply in part.values() for name in reply.left_out})
     notes = [f"the endpoint cannot give {what}" for what in answers.not_possible]
     if left_out:
         notes.append(f"the endpoint takes no {', '.join(left_out)}: asked without")
+    if empty:
+        notes.append(f"{empty} of {len(replies)} answers came empty: they are kept and count as wrong")
+        say(f"{notes[-1]} (SLINGSHOT_FORCE=1 asks for all answers again)")
     if cut:
         notes.append(
             f"{cut} answers were cut at generation.max_new_tokens"

@@ -24,7 +24,7 @@ from slingshot.config.models import FolderModel, GgufModel, HubModel, WheelModel
 from slingshot.config.specs import FetchModelSpec
 from slingshot.core.disk import is_full_disk, no_room, require_room
 from slingshot.core.errors import StudyError
-from slingshot.core.files import read_json, write_json
+from slingshot.core.files import let_others_read, read_json, write_json
 from slingshot.core.fingerprints import DIGEST_MEMORY, digests_of_files
 from slingshot.core.hashing import digest_of_file, digest_of_text
 from slingshot.models.folder_checks import check_folder
@@ -218,6 +218,7 @@ def _write_safetensors(folder: Path, gguf: str | None, layers: int | None, targe
         unfinished = Path(scratch) / "files"
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
+        let_others_read(unfinished)  # safetensors makes its files private
         shutil.rmtree(target, ignore_errors=True)
         unfinished.rename(target)
 

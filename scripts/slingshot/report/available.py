@@ -147,6 +147,8 @@ def link_results(results: ResultFiles, available: Path, arms: list[str]) -> None
     """
     if available.is_symlink():
         raise StudyError(f"{available} is a link, and what it leads to is not touched: remove the link")
+    if available.is_dir() and any(available.iterdir()) and not (available / "data").is_symlink():
+        raise StudyError(f"{available} holds other files than such a report, which would be lost: name a new folder")
     if available.exists():
         shutil.rmtree(available)
     folders = [results.arm(arm).folder for arm in arms]

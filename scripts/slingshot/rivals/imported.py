@@ -39,7 +39,8 @@ def import_file(spec: ImportPredictionsSpec, study: Path, test: Path, labels: Pa
         )
     if blank := [each for each in found if not each.raw and each.code is None]:
         say(
-            f"{len(blank)} of {len(found)} answers are empty or missing and count as wrong, e.g. that to {blank[0].sample_id}"
+            f"{len(blank)} of {len(found)} answers are empty or missing and count as wrong, "
+            f"e.g. that to {blank[0].sample_id}"
         )
     write_predictions(predictions, found)
 

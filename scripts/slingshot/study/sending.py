@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,7 +35,15 @@ def describe_sending(study: Study, jobs: Sequence[Job], results: Path) -> str:
     lines = ["Texts that are sent to endpoints:"]
     lines += [_sentence(study, job, arms[job.arm], volume, results) for job in asking]
     basis = f"Samples: {volume.source}." if volume else "How many texts there are is known after `snakemake data`."
-    return "\n".join([*lines, basis, "Answers that are kept from earlier are not asked for again."])
+    sources = [study.models[arms[job.arm].model].source for job in asking]
+    named = dict.fromkeys(source.key_env for source in sources if isinstance(source, ApiModel) and source.key_env)
+    empty = [f"The environment variable {name} is empty here: export it first." for name in named if not is_set(name)]
+    return "\n".join([*lines, basis, "Answers that are kept from earlier are not asked for again.", *empty])
+
+
+def is_set(variable: str) -> bool:
+    """Whether an environment variable holds a key, which is not looked at."""
+    return bool(os.environ.get(variable, "").strip())
 
 
 def _sentence(study: Study, job: Job, arm: Arm, volume: Volume | None, results: Path) -> str:

@@ -146,6 +146,14 @@ def test_a_refusal_is_counted_shown_and_not_kept(run, stubs):
     assert len(stub.requests) == 7
 
 
+def test_empty_answers_are_kept_and_said(run, stubs, caplog):
+    script = lambda body, count: completion("") if text_of(body) == TEXTS[0] else right(body, count)  # noqa: E731
+    note = "1 of 5 answers came empty: they are kept and count as wrong"
+    caplog.set_level("INFO")
+    assert note in run(script).record.notes and note in caplog.text
+    assert note in run(script).record.notes and not stubs(script).requests
+
+
 def test_errors_are_counted_shown_and_not_kept(run, stubs):
     broken = {TEXTS[1]: Error(500, "broken"), TEXTS[2]: Error(400, "bad words")}
     stub = stubs(lambda body, count: broken.get(text_of(body)) or right(body, count))

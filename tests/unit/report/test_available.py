@@ -30,6 +30,15 @@ def results(scored, tmp_path):
     return ResultFiles(tmp_path / "results"), [arm.path for arm in scored.spec.arms]
 
 
+def test_other_files_are_not_lost(tmp_path):
+    files = ResultFiles(tmp_path / "results")
+    files.available.mkdir(parents=True)
+    (files.available / "mine.txt").touch()
+    with pytest.raises(StudyError, match="holds other files than such a report, which would be lost"):
+        link_results(files, files.available, [])
+    assert (files.available / "mine.txt").exists()
+
+
 def test_it_is_linked_again_beside_designs(results, tmp_path):
     """As it happened: the second run ended in FileExistsError, as a linked folder held another arm's."""
     files, arms = results

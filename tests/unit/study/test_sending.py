@@ -79,3 +79,13 @@ def test_without_data_the_place_is_said_all_the_same(tmp_path):
 
 def test_where_nothing_is_sent_nothing_is_said(results):
     assert describe_sending(study(), [Job("predict", "llm/gpt")], results) == ""
+
+
+@pytest.mark.parametrize("value", ["", " ", "secret"])
+def test_a_key_that_is_not_there_is_said_before_anything_runs(results, monkeypatch, value):
+    monkeypatch.setenv("EXAMPLE_KEY", value)
+    gpt = GPT | {"source": GPT["source"] | {"key_env": "EXAMPLE_KEY"}}
+    config = parse_study({"data": {"source": {"path": "x.csv"}}, "llm": {"gpt": gpt}, "slm": {}})
+    output = describe_sending(config, [Job("ask", "llm/gpt"), Job("ask_validation", "llm/gpt")], results)
+    assert output.count("The environment variable EXAMPLE_KEY is empty here: export it first.") == (not value.strip())
+    assert "secret" not in output
