@@ -27,6 +27,8 @@ from slingshot.data.tables import Rows
 
 UNSEEN_NAMED = 50
 
+SECOND_HEADER = "a second header must be removed"
+
 MUCH_PRINTED = 0.2  # share of texts that print their own label from which on every score is in doubt
 
 
@@ -50,6 +52,7 @@ def describe(
             "count": len(labels),
             "not_billable": sum(label.billable is False for label in labels),
             "with_several_descriptions": sum(len(variants) > 1 for variants in taken.descriptions.values()),
+            "of_the_first_row_alone": _label_of_first_row(taken, data),
         },
         "groups": _groups(taken, plan, data),
         "splits": {name: _split(taken, plan, labels, number) for number, name in enumerate(SPLITS)},
@@ -61,6 +64,25 @@ def describe(
 def _power(plan: Plan) -> dict[str, object]:
     members = plan.split == SPLITS.index("test")
     return describe_power(int(members.sum()), np.unique(plan.group[members], return_counts=True)[1].tolist())
+
+
+def _label_of_first_row(taken: Intake, data: Data) -> str | None:
+    """The first row's label where that may be a second header's; a header is no code, and dropped as such."""
+    if data.labels != "plain" or data.several or not len(taken):
+        return None
+    counts = np.bincount(taken.target)
+    may_be_header = may_head(int(counts[taken.target[0]]), int((counts == 1).sum()), len(taken))
+    return list(taken.targets)[taken.target[0]].label if may_be_header else None
+
+
+def may_head(rows_of_first: int, labels_alone: int, rows: int) -> bool:
+    """Whether the first row may be a second header: its label is no other row's, as hardly any is.
+
+    Args:
+        rows_of_first: rows that have the first row's label
+        labels_alone: labels that have one row
+    """
+    return rows_of_first == 1 and labels_alone <= max(1, Data.model_fields["max_dropped_share"].default * rows)
 
 
 def _code_set(data: Data) -> str | None:
@@ -262,7 +284,8 @@ def warnings_of(report: dict[str, Any]) -> list[str]:
         report: what dataset.json holds; of an older version parts may be missing
     """
     leaks, plain = report["leakage"], report["labels"]["level"] == "code" and report["code_set"] is None
-    found = []
+    first = report["labels"].get("of_the_first_row_alone")
+    found = [] if first is None else [f"no other row has the label of the first one, {first!r}: {SECOND_HEADER}"]
     masked = leaks["labels_masked"]
     for key, what in (("prints_own_label", "label"), ("prints_own_description", "label's description")):
         share = leaks[key]["test"]["share"]

@@ -20,6 +20,7 @@ from slingshot.data.cells import SEVERAL, label_values, plain_value
 from slingshot.data.labels import target_of
 from slingshot.data.lines import LabelColumn
 from slingshot.data.readers import read_file, source_as_found, source_files
+from slingshot.data.summary import SECOND_HEADER, may_head
 
 CODE_SHARE = 0.9  # of the labels that are ICD-10-CM codes, from which on the study takes them for codes
 
@@ -232,11 +233,11 @@ def find_null_hint(labels: LabelsFound) -> list[str]:
 def find_header_hint(labels: LabelsFound, coded: bool) -> list[str]:
     """What to know of a first row that may be a second header: its label is no other row's, as hardly any is."""
     alone = sum(1 for count in labels.counts.values() if count == 1)
-    if labels.counts[labels.first] != 1 or alone > max(1, USUAL_SHARE * labels.labelled):
+    if not may_head(labels.counts[labels.first], alone, labels.labelled):
         return []
     if coded and target_of(labels.first, "icd10cm", "code")[0] is not None:
         return []
-    return [f"note: no other row has the label of the first one, {labels.first!r}; a second header must be removed"]
+    return [f"note: no other row has the label of the first one, {labels.first!r}: {SECOND_HEADER}"]
 
 
 def _labels_of(files: Sequence[Path], text: str, label: str, source: FileData) -> LabelsFound:

@@ -1,6 +1,20 @@
 """What the report says about the data before any score."""
 
-from slingshot.data.summary import misspelt_labels
+from pathlib import Path
+
+import pytest
+
+from slingshot.data.summary import misspelt_labels, warnings_of
+from tests.unit.data.medsynth_rows import prepare_rows
+
+
+@pytest.mark.parametrize(("first", "said"), [("What it was", True), ("cough", False)])
+def test_a_first_row_that_may_be_a_second_header_is_said(tmp_path: Path, first: str, said: bool) -> None:
+    rows = [{"Dialogue": f"patient {n} says {n * 7}", "ICD10": ["cough", "flu"][n % 2]} for n in range(1, 41)]
+    rows = [{"Dialogue": "What they said", "ICD10": first}, *rows]
+    _, report = prepare_rows(tmp_path, [row | {"ICD10_desc": ""} for row in rows], labels="plain")
+    warning = f"no other row has the label of the first one, {first!r}: a second header must be removed"
+    assert (warning in warnings_of(report)) == said
 
 
 def test_a_slip_of_the_pen_is_told_from_labels_that_differ_on_purpose():
