@@ -110,6 +110,16 @@ def replacing(path: Path | str, needs: int | None = None) -> Iterator[Path]:
         raise
 
 
+def require_suffix(path: Path, *suffixes: str) -> None:
+    """Refuse a file to write whose name promises another format.
+
+    Raises:
+        StudyError: names the suffixes that are right.
+    """
+    if not path.name.endswith(suffixes):
+        raise StudyError(f"{path}: the name must end in {' or '.join(suffixes)}")
+
+
 def let_others_read(path: Path) -> None:
     """Give a file, or all files of a folder, the permissions that the umask leaves: results are to be shared."""
     umask = os.umask(0)

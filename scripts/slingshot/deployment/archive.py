@@ -22,7 +22,7 @@ from slingshot.artifacts.splits import SCHEMA, SPLITS
 from slingshot.config.arms import arms_of
 from slingshot.config.study import Study, load_study
 from slingshot.core.errors import StudyError
-from slingshot.core.files import replacing
+from slingshot.core.files import replacing, require_suffix
 from slingshot.core.hashing import digest_of_bytes, digest_of_file
 from slingshot.deployment.commands import command_for
 
@@ -35,8 +35,9 @@ def archive(study_folder: Path, target: Path) -> None:
     """Write the archive, whole or not at all.
 
     Raises:
-        StudyError: the study has no results yet.
+        StudyError: the study has no results yet, or the target's name is not that of such an archive.
     """
+    require_suffix(target, ".tar.gz", ".tgz")
     study = load_study(study_folder / CONFIG)
     results = ResultFiles(study_folder / "results")
     paths = [path for path in files_of_study(study, study_folder, results) if path.is_file()]

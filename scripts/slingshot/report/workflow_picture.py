@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from slingshot.core.errors import StudyError
-from slingshot.core.files import write_text
+from slingshot.core.files import require_suffix, write_text
 from slingshot.report.dag import Graph, graph_of_mermaid, standalone
 
 SNAKEFILE = Path(__file__).parents[3] / "Snakefile"
@@ -30,6 +30,7 @@ def planned_graph(study: Path, target: str) -> Graph:
 
 def draw_workflow(study: Path, target: str, picture: Path) -> str:
     """Write the graph as SVG; returns how many steps it shows."""
+    require_suffix(picture, ".svg")
     graph = planned_graph(study, target)
     write_text(picture, standalone(graph))
     return f"{picture}: {len(graph.labels)} steps"

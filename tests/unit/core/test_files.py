@@ -11,6 +11,8 @@ import pytest
 from slingshot.core.disk import no_room
 from slingshot.core.errors import StudyError
 from slingshot.core.files import require_folders
+from slingshot.deployment.archive import archive
+from slingshot.report.workflow_picture import draw_workflow
 
 
 def test_folders_that_are_none_are_named(tmp_path: Path) -> None:
@@ -34,3 +36,10 @@ def test_only_a_full_disk_wants_space(tmp_path: Path, number: int, advice: str) 
     words = no_room(tmp_path / "a.json", OSError(number, os.strerror(number)))
     assert words.startswith(f"{tmp_path}/a.json can't be written: {os.strerror(number)}") and advice in words
     assert ("free space" in words) == (number == errno.ENOSPC)
+
+
+def test_a_name_that_promises_another_format_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"a\.zip: the name must end in \.tar\.gz or \.tgz"):
+        archive(tmp_path, tmp_path / "a.zip")
+    with pytest.raises(StudyError, match=r"dag\.png: the name must end in \.svg"):
+        draw_workflow(tmp_path, "results/report.html", tmp_path / "dag.png")
