@@ -26,6 +26,10 @@ class SourceKeyError(StudyError):
         super().__init__(f"{what}: set data.source.{setting}, or {otherwise}")
         self.without_keys = f"{what}: {otherwise}"
 
+    def of_source(self, key: str) -> str:
+        """The message where it is not `data.source` that names the file, but this key."""
+        return str(self).replace("set data.source.", f"set {key}.")
+
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx")
 

@@ -14,7 +14,7 @@ from typing import IO, Any
 import pyarrow
 
 from slingshot.core.errors import StudyError
-from slingshot.data.formats import encoding_fault, open_bytes
+from slingshot.data.formats import SourceKeyError, encoding_fault, open_bytes
 from slingshot.data.swallowed import SEPARATORS, Swallowed
 from slingshot.data.tables import LineCount, refuse_late_header, resolve_columns
 
@@ -106,9 +106,10 @@ def _header(path: Path, names: Sequence[str], separator: str, encoding: str) -> 
             raise StudyError(f"{path}, line 1: {_csv_fault(error)}") from None
     if not set(names) <= {name.strip() for name in header}:
         if other := _other_separator(first, names, separator):
-            raise StudyError(
-                f"{path} has {SEPARATORS[other]} between its fields, not {SEPARATORS[separator]}: set "
-                f"data.source.separator: {json.dumps(other)}"
+            raise SourceKeyError(
+                f"{path} has {SEPARATORS[other]} between its fields, not {SEPARATORS[separator]}",
+                f"separator: {json.dumps(other)}",
+                f"save it with {SEPARATORS[separator]}",
             )
         with _opened(path, encoding, newline="") as lines:
             fields = ({name.strip().strip('"') for name in line.split(separator)} for line in lines)

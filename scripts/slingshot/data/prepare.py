@@ -127,7 +127,8 @@ def _test_set(name: str, data: Data, study: Path, scratch: Path, main: Intake) -
         }
     )
     key = f"data.test_sets.{name}.columns" if own.columns else "data.columns"
-    rows = read_rows(as_read.source, as_read.columns, study, code_test(as_read.labels), key)
+    source_key = f"data.test_sets.{name}.source"
+    rows = read_rows(as_read.source, as_read.columns, study, code_test(as_read.labels), key, source_key)
     taken = take_in(rows, as_read, scratch, main.sketches, main.as_written)
     return Source(taken, plan_test_set(taken, as_read, name, own.max_samples), as_read, rows)
 

@@ -34,12 +34,14 @@ def read_rows(
     study: Path,
     is_label: Callable[[str], bool] | None = None,
     key: str = "data.columns",
+    source_key: str = "data.source",
 ) -> Rows:
     """Open a source.
 
     Args:
         is_label: whether a cell can only be a label, to find rows that a quotation mark has swallowed
         key: of `columns` in the config, for messages
+        source_key: of `source`
 
     Raises:
         StudyError: the source is missing, empty, broken, in a wrong encoding, or lacks a column; for a local file
@@ -48,7 +50,7 @@ def read_rows(
     names = wanted_columns(columns)
     if isinstance(source, HubData):
         rows = hub_rows(source, names)
-        return replace(rows, batches=naming(key, rows.batches))
+        return replace(rows, batches=naming(key, rows.batches, source_key))
     parts = [(None, source.path)] if isinstance(source.path, str) else [*source.path.items()]
     files: list[tuple[str | None, Path]] = []
     digests: dict[str, str] = {}
@@ -59,7 +61,7 @@ def read_rows(
             files.append((part, path))
             shown = path.relative_to(folder).as_posix()
             digests[shown if part is None else f"{part}: {shown}"] = digest_of_file(path)
-    refuse_unused_settings(source, [path for _, path in files])
+    refuse_unused_settings(source, source_key, [path for _, path in files])
     size = sum(path.stat().st_size for _, path in files)
     label_column = LabelColumn(columns.label.strip(), is_label or (lambda cell: False))
     counts: dict[str, LineCount] = {}
@@ -68,10 +70,10 @@ def read_rows(
         for (part, path), shown in zip(files, digests, strict=True)
         for batch in read_file(path, names, source, label_column, counts.setdefault(shown, LineCount()))
     )
-    return Rows({"path": source.path, "files": digests}, size, naming(key, batches), counts)
+    return Rows({"path": source.path, "files": digests}, size, naming(key, batches, source_key), counts)
 
 
-def refuse_unused_settings(source: FileData, files: Sequence[Path]) -> None:
+def refuse_unused_settings(source: FileData, source_key: str, files: Sequence[Path]) -> None:
     """Stop where the source says how to read files of a kind that it has none of.
 
     Raises:
@@ -87,15 +89,17 @@ def refuse_unused_settings(source: FileData, files: Sequence[Path]) -> None:
     kinds = {kind_of_content(path, source.encoding) for path in files if path.stat().st_size}
     for key, (is_said, suits, what) in said.items():
         if is_said and kinds and not kinds & suits:
-            raise StudyError(f"data.source.{key} is for {what}, and {files[0].name} is none: leave it out")
+            raise StudyError(f"{source_key}.{key} is for {what}, and {files[0].name} is none: leave it out")
 
 
-def naming(key: str, batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Batches whose columns the config names under a key, which is said where one of them is at fault."""
+def naming(key: str, batches: Iterator[Batch], source_key: str = "data.source") -> Iterator[Batch]:
+    """Batches whose columns and source the config names under these keys, which are said where one is at fault."""
     try:
         yield from batches
     except ColumnError as error:
         raise StudyError(f"{key}: {error}") from None
+    except SourceKeyError as error:
+        raise StudyError(error.of_source(source_key)) from None
 
 
 def read_other_file(path: Path, names: Sequence[str], source: FileData | None = None) -> Iterator[Batch]:

@@ -52,7 +52,7 @@ def data_faults(data: Data, folder: Path) -> list[str]:
         if not isinstance(source, FileData):
             continue
         try:
-            for batch in naming(named, first_batches(source, columns, folder)):
+            for batch in naming(named, first_batches(source, columns, folder), f"{key}.source"):
                 faults += label_faults(key, batch, columns.label.strip(), system, data)
         except StudyError as error:
             faults.append(str(error))

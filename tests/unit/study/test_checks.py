@@ -52,6 +52,14 @@ def test_a_test_sets_file_is_looked_at_too(tmp_path: Path) -> None:
     assert "other.csv" in fault and "text" in fault
 
 
+@pytest.mark.parametrize("content", [b"text;label\na;I10\n", "text,label\ncaf\xe9,I10\n".encode("cp1252")])
+def test_a_test_sets_own_key_says_how_its_file_is_read(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "other.csv").write_bytes(content)
+    data = {"source": {"path": "texts.csv"}, "test_sets": {"b": {"source": {"path": "other.csv"}}}}
+    (fault,) = faults_of(tmp_path, study_of(tmp_path, data=data))
+    assert "set data.test_sets.b.source." in fault and "data.source" not in fault
+
+
 def test_files_that_are_missing_are_named_by_their_keys(tmp_path: Path) -> None:
     data = {"source": {"path": "texts.csv"}, "test_sets": {"b": {"source": {"path": "texts.csv"}}}}
     columns = {"sample_id": "id"}
