@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
+
+# What an export holds, and what Snakemake leaves in a folder that it made.
+EXPORTED = (
+    *("README.md", "Modelfile", "prompt.yaml", "network", "merges.txt", "vocab.txt", ".snakemake_timestamp"),
+    *("*.json", "*.jinja", "*.safetensors", "*.gguf", "*.skops", "*.model"),
+)
 
 MOST_PROMPTS = 100  # test samples whose prompts are made again by transformers alone
 
@@ -136,8 +143,9 @@ def refuse_other_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise StudyError(f"{folder} is a file: name a folder")
     card = folder / "README.md"
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     is_export = card.is_file() and ORIGIN in card.read_text(encoding="utf-8", errors="replace")
-    if folder.is_dir() and any(folder.iterdir()) and not is_export:
+    if names and not (is_export and all(any(fnmatch(name, form) for form in EXPORTED) for name in names)):
         raise StudyError(f"{folder} holds other files than an export, which would be lost: name a new folder")
 
 

@@ -32,6 +32,9 @@ def test_an_empty_folder_a_new_one_and_an_earlier_export_are_taken(tmp_path: Pat
     (tmp_path / "README.md").write_text(f"The arm `slm/a` {ORIGIN}; base model b.")
     (tmp_path / "model.safetensors").touch()
     refuse_other_folder(tmp_path)
+    (tmp_path / "study").mkdir()  # somebody's own, beside the export's files
+    with pytest.raises(StudyError, match="holds other files than an export"):
+        refuse_other_folder(tmp_path)
 
 
 def test_files_are_readable_as_the_umask_says(tmp_path: Path) -> None:
