@@ -82,7 +82,7 @@ def first_batches(source: FileData, columns: Columns, folder: Path) -> Iterator[
     paths = [source.path] if isinstance(source.path, str) else list(source.path.values())
     for path in paths:
         files = source_files(folder / path, path)
-        refuse_unused_settings(source, files)
+        refuse_unused_settings(source, "data.source", files)
         file = files[0]
         first = next(read_file(file, wanted_columns(columns), source, LabelColumn(columns.label.strip())), None)
         if first is not None:
