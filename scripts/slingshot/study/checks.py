@@ -52,7 +52,7 @@ def data_faults(data: Data, folder: Path) -> list[str]:
         if not isinstance(source, FileData):
             continue
         try:
-            for batch in naming(named, first_batches(source, columns, folder), f"{key}.source"):
+            for batch in naming(named, first_batches(source, f"{key}.source", columns, folder), f"{key}.source"):
                 faults += label_faults(key, batch, columns.label.strip(), system, data)
         except StudyError as error:
             faults.append(str(error))
@@ -77,12 +77,12 @@ def file_faults(study: Study, folder: Path) -> list[str]:
     return list(dict.fromkeys(faults))
 
 
-def first_batches(source: FileData, columns: Columns, folder: Path) -> Iterator[Batch]:
-    """The first rows of each file of a source, or of the first shard of each folder."""
+def first_batches(source: FileData, key: str, columns: Columns, folder: Path) -> Iterator[Batch]:
+    """The first rows of each file of a source, or of the first shard of each folder; `key` is the source's."""
     paths = [source.path] if isinstance(source.path, str) else list(source.path.values())
     for path in paths:
         files = source_files(folder / path, path)
-        refuse_unused_settings(source, "data.source", files)
+        refuse_unused_settings(source, key, files)
         file = files[0]
         first = next(read_file(file, wanted_columns(columns), source, LabelColumn(columns.label.strip())), None)
         if first is not None:

@@ -151,6 +151,14 @@ def test_a_setting_for_files_of_a_kind_that_is_not_there_is_named(tmp_path: Path
         assert [complaint in fault for fault in faults_of(tmp_path, study)] == [True] * bool(complaint)
 
 
+def test_a_setting_of_a_further_test_set_is_named_as_that_sets(tmp_path: Path) -> None:
+    clinic = {"source": {"path": "texts.csv", "sheet": "Rows"}, "columns": {"text": "Dialogue", "label": "ICD10"}}
+    study = study_of(
+        tmp_path, data={"source": {"path": "texts.csv"}, "labels": "plain", "test_sets": {"clinic": clinic}}
+    )
+    assert ["data.test_sets.clinic.source.sheet is for" in fault for fault in faults_of(tmp_path, study)] == [True]
+
+
 def test_arms_that_want_a_gpu_are_named_where_none_is_seen(tmp_path: Path) -> None:
     study = study_of(tmp_path, slm={"small": MODEL | {"hardware": {"device": "cpu"}}})
     text = describe_devices(study, ["llm/large", "slm/small", "baseline/tfidf"], has_gpu=False)
