@@ -19,6 +19,7 @@ from slingshot.core.distributions import (
     binomial_chance,
     binomial_up_to,
     normal_above,
+    student_above,
     student_quantile,
 )
 
@@ -43,11 +44,12 @@ def compare_runs(first: Sequence[Floats], second: Sequence[Floats], confidence: 
         groups: of the n samples
 
     Returns:
-        With one run each the interval is of these two runs: that of `paired_difference`, the p that of `paired_p`.
-        With several it is of the mean run of the recipe, and counts samples and seeds (`seeds_difference`).
+        With one run each the interval is of these two runs: that of `paired_difference`. The p is that of `paired_p`,
+        but never below the level at which the interval ends at 0: so p is at most a level exactly where the interval at
+        that level leaves out 0. With several runs both are of the mean run of the recipe, and count samples and seeds.
     """
     if len(first) == 1 == len(second):
-        p = paired_p(first[0], second[0], groups)
+        p = max(paired_p(first[0], second[0], groups), _interval_p(first[0], second[0], groups))
         return Paired(paired_difference(first[0], second[0], confidence, groups), p)
     spread = _spread_of(first, second, groups)
     return Paired(_seeds_difference(spread, confidence), _seeds_p(spread))
@@ -156,6 +158,22 @@ def paired_p(first: Correct | Floats, second: Correct | Floats, groups: Groups |
     """
     each = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     return sign_flip_p((groups or independent(len(each))).sums(each))
+
+
+def _interval_p(first: Correct | Floats, second: Correct | Floats, groups: Groups) -> float:
+    """The level at which the score or Student's interval of `paired_difference` ends at 0, before it is widened.
+
+    0 for right or wrong without groups: there the interval follows the exact test already.
+    """
+    each = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+    if not np.isin(each, (-1, 0, 1)).all():
+        center, variance = padded_mean(each, 1.0, groups)
+        distance = abs(center) / np.sqrt(variance)
+    elif groups.matter and each.any():  # Tango's test of no difference, over samples divided by the design effect
+        distance = abs(each.sum()) / np.sqrt(np.abs(each).sum() * design_effect(each, groups))
+    else:
+        return 0.0
+    return 2 * student_above(float(distance), groups.freedom)
 
 
 def sign_flip_p(totals: Floats) -> float:

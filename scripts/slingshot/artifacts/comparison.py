@@ -101,7 +101,9 @@ class PairComparison(Record):
     answer: AnswerKind
     first: str
     second: str
-    difference: Difference = Field(description="interval of this pair alone; it leaves out 0 only where p says so")
+    difference: Difference = Field(
+        description="interval of this pair alone; it leaves out 0 exactly where p is at most 1 - confidence"
+    )
     simultaneous: Difference = Field(
         description="interval at 1 - (1 - confidence) / family_size: with that probability all of the family's hold "
         "at once; it leaves out 0 exactly where the pair is significant"
@@ -111,8 +113,9 @@ class PairComparison(Record):
     only_first_right: int = Field(description="of the two arms' own runs, whatever the number of seeds")
     only_second_right: int
     p: float = Field(
-        description="two-sided: exact McNemar test, of whole groups where the split has groups; with several runs the "
-        "level at which the interval over samples and seeds ends at 0"
+        description="two-sided: exact McNemar test, or sign flips of scores between 0 and 1, of whole groups where the "
+        "split has groups, but no smaller than the level at which the interval ends at 0; with several runs that "
+        "level, over samples and seeds"
     )
     adjusted_p: float = Field(description="Bonferroni's: p times family_size, at most 1")
     significant: bool = Field(description="adjusted_p <= 1 - confidence and the simultaneous interval leaves out 0")

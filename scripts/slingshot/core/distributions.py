@@ -25,6 +25,11 @@ def student_quantile(p: float, freedom: float) -> float:
     return float(special.stdtrit(freedom, p))
 
 
+def student_above(value: float, freedom: float) -> float:
+    """The chance of more than a value."""
+    return float(special.stdtr(freedom, -value))
+
+
 def beta_quantile(p: float, a: float, b: float) -> float:
     return float(special.betaincinv(a, b, p))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slingshot.artifacts.comparison import ArmSummary, Comparison
+from slingshot.artifacts.comparison import ArmSummary, Comparison, PairComparison
 from slingshot.artifacts.records import StepRecord
 from slingshot.config.recipe import Finetune
 from slingshot.core.environment import slingshot_version
@@ -21,6 +21,12 @@ KEPT = {
     "validation_exact_match": "the highest exact match on validation",
     "validation_micro_f1": "the highest micro F1 on validation",
 }
+
+COMPARED = {
+    "primary": "primary comparison{s} of a finetuned small and a large model",
+    "baseline": "comparison{s} of a language model and an arm that is none",
+    "secondary": "further comparison{s}",
+}  # families of pairs
 
 MOST_FILES = 5  # named in the methods
 
@@ -164,29 +170,44 @@ def describe_answering(step: StepRecord) -> list[str]:
 
 
 def describe_scoring(comparison: Comparison) -> str:
-    answer = comparison.verdict.answer
-    pairs = [pair for pair in comparison.comparisons if pair.family == "primary" and pair.answer == answer]
-    test = "exact McNemar tests" if comparison.estimand == "exact_match" else "sign flips of samples"
-    if any(pair.difference.design_effect is not None for pair in pairs):
-        test += ", of whole groups,"
-    if any(max(pair.first_runs, pair.second_runs) > 1 for pair in pairs):
-        test += " (arms with several seeds by their mean, over samples and seeds)"
     grouped = any(arm.scores["parsable"].design_effect is not None for arm in comparison.arms)
     sentences = [
         f"{sentence_case(comparison.measure)} on {count(comparison.n_samples)} test samples with "
-        f"{level(comparison.confidence)} intervals (Wilson's for shares, jackknife for averages over labels"
-        f"{', both over whole groups of samples' if grouped else ''})."
+        f"{level(comparison.confidence)} intervals (Wilson's for shares, jackknife for F1, with Student's quantiles"
+        f"{', over whole groups of samples' if grouped else ''})."
     ]
-    if pairs:
-        declared = pairs[0].family_size
-        counted = f"{len(pairs)} of {declared}" if len(pairs) < declared else f"{declared}"
-        were = "were" if len(pairs) > 1 else "was"
-        corrected = f" with Bonferroni's correction for {declared} and simultaneous intervals" if declared > 1 else ""
-        sentences.append(
-            f"{counted} primary comparison{'s' if declared > 1 else ''} of a finetuned small and a large model, "
-            f"declared by the config, {were} tested on the same samples by {test}{corrected}."
-        )
+    for family, what in COMPARED.items():
+        answer = comparison.verdict.answer
+        pairs = [pair for pair in comparison.comparisons if pair.family == family and pair.answer == answer]
+        if pairs:
+            test = describe_test(comparison, pairs) if len(sentences) == 1 else "the same tests"
+            sentences.append(describe_family(pairs, what, test))
     return " ".join(sentences)
+
+
+def describe_test(comparison: Comparison, pairs: Sequence[PairComparison]) -> str:
+    """The test of these pairs, of the estimand."""
+    exact = comparison.estimand == "exact_match"
+    test = "exact McNemar tests" if exact else "sign flips of samples"
+    grouped = any(pair.difference.design_effect is not None for pair in pairs)
+    if grouped:
+        test += " of whole groups"
+    if grouped or not exact:  # elsewhere the interval follows the exact test
+        test += ", no p below the level at which its interval ends at 0"
+    if any(max(pair.first_runs, pair.second_runs) > 1 for pair in pairs):
+        test += " (arms with several seeds by their mean, over samples and seeds)"
+    return test
+
+
+def describe_family(pairs: Sequence[PairComparison], what: str, test: str) -> str:
+    """How many pairs of a family were tested, and for how many that was corrected."""
+    declared = pairs[0].family_size
+    counted = f"{len(pairs)} of {declared}" if len(pairs) < declared else f"{declared}"
+    corrected = f" with Bonferroni's correction for {declared} and simultaneous intervals" if declared > 1 else ""
+    return (
+        f"{counted} {what.format(s='s' if declared > 1 else '')}, declared by the config, "
+        f"{'were' if len(pairs) > 1 else 'was'} tested on the same samples by {test}{corrected}."
+    )
 
 
 def describe_run(results: Results) -> str:

@@ -112,6 +112,25 @@ def test_groups_make_no_false_winners(correlation):
     assert disagree / 400 <= 0.02
 
 
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("hits", [True, False])
+def test_interval_and_p_of_a_pair_always_agree(size, hits):
+    """Sets of codes: +5.1 [+1.4, +8.5] stood beside p < 0.001, and an adjusted p of 0.022 beside an interval at 0."""
+    generator = np.random.default_rng(7)
+    small = []
+    for _ in range(200):
+        first, second, groups = grouped_answers(generator, 120, size, 0.5, (0.5, 0.4))
+        if not hits:  # F1 of a few codes per document, of which both arms find most
+            first, second = (0.4 + 0.3 * each + generator.normal(0, 0.05, size=120) for each in (first, second))
+        p = compare_runs([first], [second], 0.95, groups).p
+        assert p >= paired_p(first, second, groups) - 1e-12
+        for level in (0.05, 0.05 / 6, 0.001):
+            found = compare_runs([first], [second], 1 - level, groups).difference
+            assert (p <= level) == (found.low > 0 or found.high < 0), (p, level, found)
+        small.append(p <= 0.05)
+    assert 20 < sum(small) < 200
+
+
 def test_the_test_of_groups_without_groups_is_mcnemars():
     generator = np.random.default_rng(3)
     for _ in range(50):

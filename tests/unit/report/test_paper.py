@@ -84,6 +84,9 @@ def test_methods_count_the_pairs_that_the_correction_counts(results: Results) ->
     assert "with Bonferroni's correction for 4 and simultaneous intervals" in describe_scoring(comparison)
     primary = [pair for pair in comparison.comparisons if pair.family == "primary"]
     few = describe_scoring(comparison.model_copy(update={"comparisons": primary[:3]}))
+    assert "comparisons of a language model and an arm that is none, declared by the config, were" in (
+        describe_scoring(comparison)
+    )
     assert "3 of 4 primary comparisons" in few and "correction for 4" in few
     one = primary[0].model_copy(update={"family_size": 1})
     alone = describe_scoring(comparison.model_copy(update={"comparisons": [one]}))
@@ -100,7 +103,12 @@ def test_methods_and_facts_say_that_samples_come_in_groups(tmp_path: Path) -> No
     pd.DataFrame(tree.samples).to_parquet(tmp_path / "data/test.parquet")
     finish(tree, rivals)
     comparison = read_results(tmp_path).comparison
-    assert "both over whole groups of samples" in describe_scoring(comparison)
+    scoring = describe_scoring(comparison)
+    assert "with Student's quantiles, over whole groups of samples" in scoring
+    assert scoring.endswith(
+        "1 further comparison, declared by the config, was tested on the same samples by exact McNemar tests of whole "
+        "groups, no p below the level at which its interval ends at 0."
+    )
     assert any(fact.startswith("Test samples come in groups") for fact in comparison.verdict.facts)
 
 

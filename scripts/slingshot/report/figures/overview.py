@@ -293,7 +293,7 @@ def forest(pairs: Sequence[PairComparison], confidence: float, measure: str = "e
     layout.xaxis.update(title="difference, percentage points", domain=[min(0.62, 6.6 * longest / 760), 1])
     layout.yaxis.update(visible=False, range=[-0.6, len(rows) - 0.1])
     columns = ["First", "Second", f"Difference, points [simultaneous {level(confidence)} interval]"]
-    columns += ["Only first right", "Only second right", "p", "p (adjusted)", "n"]
+    columns += ["Only first right", "Only second right", "p (pair alone)", "p (adjusted)", "n"]
     texts = " ".join(f"{pair.first} minus {pair.second}: {difference(pair.simultaneous)}." for pair in pairs[:20])
     alt = f"Paired differences of {measure} in percentage points. {texts}"
     table = Table(columns, [_pair_row(pair) for pair in pairs])
@@ -364,7 +364,7 @@ def _pair_hover_text(pair: PairComparison, test: str) -> str:
     named = "p over samples and seeds," if of_seeds else "exact McNemar p" if test == "McNemar" else f"{test}, p"
     return (
         f"<b>{plain(pair.first)} − {plain(pair.second)}</b>"
-        f"<br>{difference(pair.simultaneous)} points, n = {count(pair.difference.n)}"
+        f"<br>{difference(pair.simultaneous)} points (simultaneous interval), n = {count(pair.difference.n)}"
         f"<br>only the first right: {count(pair.only_first_right)}, only the second: {count(pair.only_second_right)}"
         f"<br>{named} {p_value(pair.p)}, adjusted {p_value(pair.adjusted_p)}"
     )
