@@ -84,10 +84,17 @@ class Evidence:
         mean = arm.seed_means.get(self.answer)
         return f" (mean of {mean.runs} seeds)" if mean else ""
 
+    def interval_in_words(self, pair: PairComparison) -> str:
+        """`simultaneous 95% interval +1.0 to +7.0`: the one that goes with the adjusted p."""
+        kind = "simultaneous " if pair.family_size > 1 else ""
+        return f"{kind}{100 * self.confidence:g}% interval {span(pair.simultaneous)}"
+
+    def gap_in_words(self, pair: PairComparison) -> str:
+        return f"difference {points(pair.simultaneous.value)} points, {self.interval_in_words(pair)}"
+
     def pair_in_words(self, pair: PairComparison) -> str:
         """`A against B: +4.0 points (95% interval +1.0 to +7.0, p = 0.004)`, both corrected for the pair's family."""
         corrected = pair.family_size > 1
-        interval = f"{'simultaneous ' if corrected else ''}{100 * self.confidence:g}% interval"
         p = "p < 0.001" if pair.adjusted_p < 0.001 else f"p = {pair.adjusted_p:.3f}"
         found = {
             "equivalent": f"equal within {self.margin:g} points" if self.margin else "",
@@ -97,7 +104,7 @@ class Evidence:
         shown = found and (not pair.significant or pair.margin == "equivalent")
         return (
             f"{self.named(self.arms[pair.first])} against {self.named(self.arms[pair.second])}: "
-            f"{points(pair.simultaneous.value)} points{_seeds(pair)} ({interval} {span(pair.simultaneous)}, "
+            f"{points(pair.simultaneous.value)} points{_seeds(pair)} ({self.interval_in_words(pair)}, "
             f"{'adjusted ' if corrected else ''}{p}){f'; {found}' if shown else ''}."
         )
 
@@ -109,6 +116,8 @@ def _seeds(pair: PairComparison) -> str:
 
 def _plain_name(arm: ArmSummary) -> str:
     details = [arm.size] if arm.size else []
+    if arm.kind in ("embedding", "encoder"):  # the network's name alone would read as a language model
+        details.append(arm.kind)
     if arm.side != "rival" or arm.treatment != "trained":
         details.append(arm.treatment)
     return f"{arm.name} ({', '.join(details)})" if details else arm.name
@@ -145,8 +154,8 @@ def percent(share: float) -> str:
 
 
 def points(share: float) -> str:
-    """A difference in percentage points with its sign."""
-    return f"{100 * share:+.1f}".replace("-", "−")
+    """A difference in percentage points with its sign; an interval that ends at exactly 0 does not leave it out."""
+    return f"{100 * share:+.1f}".replace("-", "−") if share else "0.0"
 
 
 def span(difference: Difference) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slingshot.analysis.evidence import READABLE, Evidence, counted, listed, percent, points, span
+from slingshot.analysis.evidence import READABLE, Evidence, counted, listed, percent
 from slingshot.artifacts.comparison import ArmSummary, Outcome, PairComparison, Verdict
 from slingshot.config.models import parameters_of
 
@@ -97,33 +97,40 @@ def duration(seconds: float, unit: str) -> str:
     return f"{whole} on the {unit}"
 
 
-def rivals_in_words(evidence: Evidence, best: ArmSummary) -> list[str]:
-    """How the best arm stands to those of neither side, such as TF-IDF, and such an arm to the best model."""
+def set_beside(evidence: Evidence, best: ArmSummary) -> list[tuple[ArmSummary, PairComparison]]:
+    """The arms that `rivals_in_words` sets the best one beside: the rivals, and of a rival the best model, too.
+
+    Each with its pair, seen from the best arm.
+    """
     others = [arm for arm in evidence.rivals if arm.arm != best.arm]
     if best.side == "rival" and evidence.models:
         others.append(evidence.best_of(evidence.models))
-    beaten, sentences = [], []
-    for other in others:
-        pair = evidence.between(best, other)
-        if pair is None:
-            continue
+    return [(other, pair) for other in others if (pair := evidence.between(best, other))]
+
+
+def rivals_in_words(evidence: Evidence, best: ArmSummary) -> list[str]:
+    """How the best arm stands to those of neither side, such as TF-IDF, and such an arm to the best model."""
+    beaten: list[str] = []
+    equal: list[str] = []
+    open_: list[str] = []
+    for other, pair in set_beside(evidence, best):
         name = f"{'the best language model, ' if other.side != 'rival' else ''}{evidence.named_with_score(other)}"
-        gap = f"difference {points(pair.simultaneous.value)} points, {span(pair.simultaneous)}"
         if beats(pair):
             beaten.append(name)
-        elif pair.margin == "equivalent" and evidence.margin is not None:
-            sentences.append(f"equals {name} within {evidence.margin:g} points ({gap}): choose by cost.")
-        elif pair.margin is None or not pair.significant:
-            sentences.append(f"is not shown to be better than {name} ({gap}): {_advice(best, other)}.")
+        else:
+            found = equal if pair.margin == "equivalent" else open_
+            found.append(f"{name} ({evidence.gap_in_words(pair)})")
+    sentences = []
+    if equal and evidence.margin is not None:
+        sentences.append(f"is equal within {evidence.margin:g} points to {listed(equal)}: choose by cost.")
+    if open_:
+        # The one that is no language model is cheaper.
+        first = "try that first" if len(open_) == 1 else "try those first"
+        advice = "undecided" if best.side == "rival" else first
+        sentences.append(f"is not shown to be better than {listed(open_)}: {advice}.")
     if beaten:
         sentences.append(f"is significantly better than {listed(beaten)}.")
     return [f"{evidence.named(best)} {sentence}" for sentence in sentences]
-
-
-def _advice(best: ArmSummary, other: ArmSummary) -> str:
-    """What to do with two arms that do not differ significantly: try the one that is no language model first, as it
-    is cheaper."""
-    return "try that first" if best.side != "rival" and other.side == "rival" else "undecided"
 
 
 def question(evidence: Evidence, outcome: Outcome, winners: Sequence[str]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slingshot.analysis.evidence import READABLE, Evidence, counted, listed, percent, points, span
-from slingshot.analysis.headline import best_large_of_pairs, headline, recommendation
+from slingshot.analysis.evidence import READABLE, Evidence, counted, listed, percent
+from slingshot.analysis.headline import best_large_of_pairs, headline, recommendation, set_beside
 from slingshot.artifacts.comparison import ArmSummary, Outcome, PairComparison, Verdict
 
 SIDES = ("small", "large")
@@ -145,11 +145,15 @@ def facts_of(evidence: Evidence) -> list[str]:
 
 
 def caveats_of(evidence: Evidence, best: ArmSummary | None) -> list[str]:
-    """What a reader must know beside the headline, of the arms that it is about and of no other."""
+    """What a reader must know beside the headline, of the arms that it is about and of no other.
+
+    How the best arm stands to the rivals is in the headline's remarks, and is not said again.
+    """
     spoken_of = {path for pair in evidence.primary for path in (pair.first, pair.second)}
     if best:
         spoken_of.add(best.arm)
     models = [arm for arm in evidence.models if arm.arm in spoken_of or not evidence.primary]
+    told = [{best.arm, other.arm} for other, _ in set_beside(evidence, best)] if best else []
     caveats = []
     if evidence.primary and evidence.answer == "free" and len(evidence.primary) < evidence.primary[0].family_size:
         lacking, declared = evidence.primary[0].family_size - len(evidence.primary), evidence.primary[0].family_size
@@ -158,7 +162,8 @@ def caveats_of(evidence: Evidence, best: ArmSummary | None) -> list[str]:
             f"{'have' if lacking > 1 else 'has'} no results yet: they may change what is said of size."
         )
     for arm in models:
-        caveats += caveats_on_rivals(evidence, arm)
+        rivals = [rival for rival in evidence.rivals if {arm.arm, rival.arm} not in told]
+        caveats += caveats_on_rivals(evidence, arm, rivals)
     named_in_remarks = best_large_of_pairs(evidence)
     for arm in models:
         parsable = arm.scores["parsable"].value
@@ -169,10 +174,10 @@ def caveats_of(evidence: Evidence, best: ArmSummary | None) -> list[str]:
     return caveats
 
 
-def caveats_on_rivals(evidence: Evidence, arm: ArmSummary) -> list[str]:
-    """Which arms of neither side a model is worse than, and which it is not shown to beat."""
+def caveats_on_rivals(evidence: Evidence, arm: ArmSummary, rivals: Sequence[ArmSummary]) -> list[str]:
+    """Which of these arms of neither side a model is worse than, and which it is not shown to beat."""
     worse, open_ = [], []
-    for rival in evidence.rivals:
+    for rival in rivals:
         pair = evidence.between(arm, rival)
         if pair is None or (pair.significant and pair.difference.value > 0):
             continue
@@ -180,7 +185,7 @@ def caveats_on_rivals(evidence: Evidence, arm: ArmSummary) -> list[str]:
         if pair.significant:
             worse.append(name)
         else:
-            open_.append(f"{name} (difference {points(pair.simultaneous.value)} points, {span(pair.simultaneous)})")
+            open_.append(f"{name} ({evidence.gap_in_words(pair)})")
     found = []
     if worse:
         found.append(f"{evidence.named(arm)} is significantly worse than {listed(worse)}.")

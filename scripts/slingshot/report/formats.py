@@ -38,8 +38,8 @@ def level(confidence: float) -> str:
 
 
 def points(share: float | None, digits: int = 1) -> str:
-    """A difference of shares in percentage points, with its sign: 0.042 is +4.2."""
-    return MISSING if share is None else f"{100 * share:+.{digits}f}".replace("-", MINUS)
+    """A difference of shares in percentage points, with its sign: 0.042 is +4.2; none where it is exactly 0."""
+    return MISSING if share is None else f"{100 * share:{'+' if share else ''}.{digits}f}".replace("-", MINUS)
 
 
 def interval(score: Interval | None) -> str:

@@ -42,7 +42,36 @@ def test_a_linear_baseline_that_equals_the_best_model_is_named() -> None:
     assert verdict.outcome == "specialization"
     assert text_of(verdict).startswith("Highest score of 3 arms: c (3B, finetuned)")  # not: use it
     assert "not shown to be better than TF-IDF" in text_of(verdict) and "try that first" in text_of(verdict)
-    assert any("c (3B, finetuned) is not shown to be better than TF-IDF" in caveat for caveat in verdict.caveats)
+    assert not any(caveat.startswith("c (3B") for caveat in verdict.caveats)  # it is said once
+
+
+def test_how_the_best_arm_stands_to_each_rival_is_said_once_and_which_network_is_no_language_model() -> None:
+    """MTS-Dialog: a caveat and two remarks said the same, of `SmolLM2 (135M)`, an embedding, as of a language model."""
+    arms = [
+        Simulated("slm/smol", right_first(225, 186), size="135M"),
+        Simulated("slm/smol/classify", right_first(225, 184), size="135M", design="heads"),
+        Simulated("baseline/tfidf", np.roll(right_first(225, 171), 25)),
+        Simulated("embedding/smol", np.roll(right_first(225, 176), 20), size="135M", finetuned=True),
+        Simulated("encoder/e", right_first(225, 100)),
+    ]
+    verdict = judge_arms(arms)[0]
+    said = [line for line in [*verdict.remarks, *verdict.caveats] if line.startswith("smol (135M, finetuned)")]
+    said = [line for line in said if "[slm/smol/classify]" not in line]
+    rivals = [line for line in said if "TF-IDF" in line or "embedding" in line]
+    assert len(rivals) == 1
+    assert "(difference +6.7 points, simultaneous 95% interval −0.6 to +14.2) and smol (135M, embedding)" in rivals[0]
+    assert rivals[0].endswith("): try those first.")
+
+
+def test_a_rival_that_leads_is_not_named_again_in_a_caveat_on_the_best_model() -> None:
+    arms = [
+        Simulated("slm/c", right_first(200, 80)),
+        Simulated("baseline/tfidf", right_first(200, 150)),
+        Simulated("encoder/e", right_first(200, 20)),
+    ]
+    verdict = judge_arms(arms)[0]
+    assert "TF-IDF is significantly better than e (encoder) 10.0% and the best language model, c" in text_of(verdict)
+    assert not any("TF-IDF" in caveat for caveat in verdict.caveats)
 
 
 @pytest.mark.parametrize(
@@ -121,9 +150,9 @@ def test_a_rival_that_another_rival_equals_is_not_recommended_alone() -> None:
         Simulated("baseline/tfidf", right_first(200, 148)),
     ]
     sentence = text_of(judge_arms(arms)[0])
-    assert sentence.startswith("Highest score of 4 arms: e")
-    assert "e is not shown to be better than TF-IDF 74.0%" in sentence and "undecided" in sentence
-    assert "e is significantly better than the best language model, c (3B, finetuned) 40.0%" in sentence
+    assert sentence.startswith("Highest score of 4 arms: e (encoder): ")
+    assert "e (encoder) is not shown to be better than TF-IDF 74.0%" in sentence and "undecided" in sentence
+    assert "e (encoder) is significantly better than the best language model, c (3B, finetuned) 40.0%" in sentence
 
 
 def test_the_headline_names_the_arms_that_have_one_seed_where_others_have_more() -> None:
@@ -140,7 +169,7 @@ def test_one_seed_is_said_of_a_finetuned_arm_without_a_large_one_and_of_an_encod
     small = [Simulated("slm/c", right_first(200, 150)), Simulated("baseline/tfidf", right_first(200, 100))]
     assert "One seed: another may move a finetuned arm" in text_of(judge_arms(small)[0])
     encoder = [Simulated("encoder/e", right_first(200, 190)), Simulated("baseline/tfidf", right_first(200, 100))]
-    assert "One seed of e" in text_of(judge_arms(encoder)[0])
+    assert "One seed of e (encoder)" in text_of(judge_arms(encoder)[0])
     untrained = [Simulated("llm/a", right_first(200, 150)), Simulated("baseline/tfidf", right_first(200, 100))]
     assert "One seed" not in text_of(judge_arms(untrained)[0])
 
@@ -186,7 +215,8 @@ def test_a_significant_difference_within_the_margin_is_said_not_to_matter() -> N
     assert verdict.evidence[0].endswith("p < 0.001); equal within 5 points.")
     rival = judge_arms([*arms, Simulated("baseline/tfidf", right_first(3000, 1540))], settings)[0]
     assert rival.sentence.startswith("Highest score of 3 arms: TF-IDF")
-    assert "TF-IDF equals the best language model, c (3B, finetuned) 50.7% within 5 points" in text_of(rival)
+    equal = "TF-IDF is equal within 5 points to the best language model, c (3B, finetuned) 50.7% (difference +0.7"
+    assert equal in text_of(rival)
     wide = [arms[0], Simulated("slm/c", right_first(3000, 2000))]
     assert judge_arms(wide, settings)[0].sentence.startswith("Use c")
 
@@ -248,7 +278,8 @@ def test_arms_of_one_score_are_named_and_their_difference_has_no_minus() -> None
     assert "The same score: d (3B, finetuned)." in text_of(judge_arms(arms)[0])
     rivals = [Simulated("baseline/tfidf", right_first(100, 50)), Simulated("encoder/e", ~right_first(100, 50))]
     told = text_of(judge_arms(rivals)[0])
-    assert "The same score: e." in told and "e 50.0% (difference +0.0 points, −20.3 to +20.3)" in told
+    assert "The same score: e (encoder)." in told
+    assert "e (encoder) 50.0% (difference 0.0 points, 95% interval −20.3 to +20.3)" in told
     assert "The same score" not in text_of(judge_arms(arms[:2])[0])
 
 
