@@ -92,10 +92,18 @@ class Evidence:
     def gap_in_words(self, pair: PairComparison) -> str:
         return f"difference {points(pair.simultaneous.value)} points, {self.interval_in_words(pair)}"
 
+    def p_in_words(self, p: float) -> str:
+        """`p = 0.004`: three digits, and more where rounding would move p across the level."""
+        if p < 0.001:
+            return "p < 0.001"
+        level, digits = 1 - self.confidence, 3
+        while (round(p, digits) <= level) != (p <= level):
+            digits += 1
+        return f"p = {p:.{digits}f}"
+
     def pair_in_words(self, pair: PairComparison) -> str:
         """`A against B: +4.0 points (95% interval +1.0 to +7.0, p = 0.004)`, both corrected for the pair's family."""
         corrected = pair.family_size > 1
-        p = "p < 0.001" if pair.adjusted_p < 0.001 else f"p = {pair.adjusted_p:.3f}"
         found = {
             "equivalent": f"equal within {self.margin:g} points" if self.margin else "",
             "first_not_worse": f"the first is at most {self.margin:g} points worse" if self.margin else "",
@@ -105,7 +113,7 @@ class Evidence:
         return (
             f"{self.named(self.arms[pair.first])} against {self.named(self.arms[pair.second])}: "
             f"{points(pair.simultaneous.value)} points{_seeds(pair)} ({self.interval_in_words(pair)}, "
-            f"{'adjusted ' if corrected else ''}{p}){f'; {found}' if shown else ''}."
+            f"{'adjusted ' if corrected else ''}{self.p_in_words(pair.adjusted_p)}){f'; {found}' if shown else ''}."
         )
 
 

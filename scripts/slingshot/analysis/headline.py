@@ -25,7 +25,10 @@ def headline(
     best = evidence.best_of(evidence.competing)
     opening = "With only known labels allowed: " if evidence.answer == "constrained" else ""
     advice = recommendation(evidence, best, winners)
-    sentences = [*([advice] if advice != recommended else []), question(evidence, outcome, winners)]
+    sentences = [advice] if advice != recommended else []
+    if evidence.primary or not recommended:  # without pairs the question's answer stands beside this headline, too
+        sentences.append(question(evidence, outcome, winners))
+    sentences = sentences or ["the advice is the same."]
     lead = f"{opening}{' '.join(sentences)}"
     form_and_more = form(evidence, outcome, constrained), sizes(evidence, outcome), seeds(evidence, best)
     return best, lead, [*ties(evidence, best), *rivals_in_words(evidence, best), *filter(None, form_and_more)]
@@ -47,10 +50,10 @@ def recommendation(evidence: Evidence, best: ArmSummary, winners: Sequence[str])
 
 
 def ties(evidence: Evidence, best: ArmSummary) -> list[str]:
-    """Arms of the best one's side with the same score: that it is named first is the order of the config."""
+    """Arms with the same score as the best one: that it is named first is the order of the config."""
     score = evidence.score(best)
-    same = [arm for arm in evidence.competing if arm.side == best.side and arm.arm != best.arm]
-    names = [evidence.named(arm) for arm in same if evidence.score(arm) == score]
+    others = [arm for arm in evidence.competing if arm.arm != best.arm]
+    names = [evidence.named(arm) for arm in others if evidence.score(arm) == score]
     return [f"The same score: {listed(names)}."] if names else []
 
 
@@ -164,7 +167,12 @@ def question(evidence: Evidence, outcome: Outcome, winners: Sequence[str]) -> st
         )
     if evidence.margin is not None and all(pair.margin == "equivalent" for pair in primary):
         return f"Size and specialization are equal within {evidence.margin:g} points; {between}: choose by cost."
-    return f"Undecided on size against specialization at n = {n:,}; {between}: more test samples would narrow it."
+    more = (
+        "more test samples or seeds"
+        if any(pair.difference.method == "seeds" for pair in primary)
+        else "more test samples"
+    )
+    return f"Undecided on size against specialization at n = {n:,}; {between}: {more} would narrow it."
 
 
 def little_more(evidence: Evidence, winner: ArmSummary, other: ArmSummary) -> str:

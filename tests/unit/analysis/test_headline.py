@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from slingshot.analysis.compare import judge_both, summaries_of
+from slingshot.analysis.evidence import Evidence
 from slingshot.analysis.groups import independent
 from slingshot.analysis.headline import amount
 from slingshot.analysis.pairs import compare_pairs, pairs_of
@@ -281,6 +282,38 @@ def test_arms_of_one_score_are_named_and_their_difference_has_no_minus() -> None
     assert "The same score: e (encoder)." in told
     assert "e (encoder) 50.0% (difference 0.0 points, 95% interval −20.3 to +20.3)" in told
     assert "The same score" not in text_of(judge_arms(arms[:2])[0])
+
+
+def test_arms_of_the_other_side_and_rivals_with_the_same_score_are_named_too() -> None:
+    """`Highest score of 3 arms: a` was said of three arms with 46.7% each."""
+    arms = [Simulated(path, right_first(15, 7)) for path in ("llm/a", "slm/c", "baseline/tfidf")]
+    assert "The same score: c (3B, finetuned) and TF-IDF." in text_of(judge_arms(arms)[0])
+
+
+def test_an_undecided_verdict_over_few_seeds_does_not_ask_for_test_samples_alone() -> None:
+    """2 seeds at 61.7 and 53.3% against 33.3% of 300: no number of samples decides that."""
+    arms = [Simulated("llm/a", right_first(300, 100)), Simulated("slm/c", right_first(300, 185))]
+    more = Simulated("slm/c/seed1", right_first(300, 160), design="seeds", seed=1)
+    verdict = judge_arms([*arms, more])[0]
+    assert verdict.outcome == "undecided"
+    assert "more test samples or seeds would narrow it" in verdict.sentence
+
+
+def test_what_known_labels_alone_do_not_change_is_not_said_again() -> None:
+    """The demo without a large model: the headline's second sentence came twice."""
+    arms = [
+        Simulated("slm/c", right_first(200, 80), constrained=right_first(200, 82)),
+        Simulated("encoder/e", right_first(200, 150), constrained=right_first(200, 150)),
+    ]
+    verdict, constrained = judge_arms(arms)
+    assert constrained is not None
+    assert "Size against specialization is not tested" in verdict.sentence
+    assert constrained.sentence == "With only known labels allowed: the advice is the same."
+
+
+@pytest.mark.parametrize(("p", "text"), [(0.0504, "p = 0.0504"), (0.04996, "p = 0.050"), (1.0, "p = 1.000")])
+def test_no_p_is_rounded_across_the_level(p: float, text: str) -> None:
+    assert Evidence({}, [], "free", 0.95, None, "USD").p_in_words(p) == text
 
 
 def test_the_corrected_level_is_not_rounded_up() -> None:
