@@ -69,6 +69,12 @@ def p_value(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def p_in_words(p: float) -> str:
+    """`p = 0.004` or `p < 0.001`."""
+    found = p_value(p)
+    return f"p {found}" if found.startswith("<") else f"p = {found}"
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """N significant digits, thousands marked, no exponent: 12345.6 is 12,346 and 0.01234 is 0.0123."""
     if value is None or not math.isfinite(value):

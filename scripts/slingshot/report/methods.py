@@ -25,7 +25,7 @@ KEPT = {
 COMPARED = {
     "primary": "primary comparison{s} of a finetuned small and a large model",
     "baseline": "comparison{s} of a language model and an arm that is none",
-    "secondary": "further comparison{s}",
+    "secondary": "secondary comparison{s}",
 }  # families of pairs
 
 MOST_FILES = 5  # named in the methods

@@ -57,6 +57,7 @@ FILTERS: tuple[Callable[..., str], ...] = (
     formats.signed_interval,
     formats.with_interval,
     formats.p_value,
+    formats.p_in_words,
     formats.number,
     formats.count,
     formats.gibibytes,

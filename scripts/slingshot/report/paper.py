@@ -14,6 +14,7 @@ from slingshot.core.environment import slingshot_version
 from slingshot.core.files import write_text
 from slingshot.prompting.messages import Message, chat_messages
 from slingshot.prompting.template import Shown
+from slingshot.report.formats import MINUS, points
 from slingshot.report.methods import methods_of
 from slingshot.report.results import Results
 from slingshot.report.tables import arm_table, as_csv, as_latex, columns_of, latex_text
@@ -156,12 +157,12 @@ def pairs_as_latex(pairs: Sequence[Mapping[str, Any]]) -> str:
         "\\midrule",
     ]
     for pair in pairs:
-        value, low, high = (100 * pair[key] for key in ("difference", "simultaneous_low", "simultaneous_high"))
+        keys = ("difference", "simultaneous_low", "simultaneous_high")
+        value, low, high = (f"${points(pair[key]).replace(MINUS, '-')}$" for key in keys)  # as math, a minus is one
         p = pair["p_adjusted"]
         p_text = "--" if p is None else "$<$ 0.001" if p < 0.001 else f"{p:.3f}"
         named = [latex_text(str(pair[key])) for key in ("first", "second", "answers", "family", "family_size")]
-        found = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
-        lines.append(" & ".join([*named, found, p_text, str(pair["n"])]) + " \\\\")
+        lines.append(" & ".join([*named, f"{value} [{low}, {high}]", p_text, str(pair["n"])]) + " \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 

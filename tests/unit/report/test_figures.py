@@ -46,6 +46,8 @@ def test_numbers_are_written_without_exponents_and_false_digits() -> None:
     assert formats.points(-0.0421) == "−4.2"
     assert formats.points(0.05) == "+5.0"
     assert formats.p_value(0.0004) == "< 0.001"
+    assert (formats.p_in_words(0.0004), formats.p_in_words(0.012)) == ("p < 0.001", "p = 0.012")
+    assert (formats.points(0.0), formats.points(0.0004), formats.points(-0.0004)) == ("0.0", "+0.0", "−0.0")
     assert formats.level(0.95) == "95%"
     assert formats.gibibytes(3 * 2**29) == "1.50"
     assert formats.gibibytes(-(2**29)) == "−0.50"

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from slingshot.core.environment import slingshot_version
+from slingshot.report.formats import points
 from slingshot.report.methods import (
     describe_answering,
     describe_data,
@@ -66,6 +67,11 @@ def test_tables_hold_what_the_comparison_says(results: Results) -> None:
     assert [int(pair["family_size"]) for pair in pairs] == [pair.family_size for pair in results.comparison.comparisons]
     first = results.comparison.comparisons[0]
     assert f"{first.first} & {first.second} & free & primary & 4 & " in tables["differences.tex"]
+    value, low, high = (
+        f"${points(each).replace('−', '-')}$"
+        for each in (first.simultaneous.value, first.simultaneous.low, first.simultaneous.high)
+    )
+    assert f" & 4 & {value} [{low}, {high}] & " in tables["differences.tex"]
     assert len(tables["labels.csv"].splitlines()) == 1 + len(label_table(results))
 
 
@@ -106,8 +112,8 @@ def test_methods_and_facts_say_that_samples_come_in_groups(tmp_path: Path) -> No
     scoring = describe_scoring(comparison)
     assert "with Student's quantiles, over whole groups of samples" in scoring
     assert scoring.endswith(
-        "1 further comparison, declared by the config, was tested on the same samples by exact McNemar tests of whole "
-        "groups, no p below the level at which its interval ends at 0."
+        "1 secondary comparison, declared by the config, was tested on the same samples by exact McNemar tests of "
+        "whole groups, no p below the level at which its interval ends at 0."
     )
     assert any(fact.startswith("Test samples come in groups") for fact in comparison.verdict.facts)
 
