@@ -162,8 +162,8 @@ def question(evidence: Evidence, outcome: Outcome, winners: Sequence[str]) -> st
     if outcome == "mixed":
         found = sum(pair.significant for pair in primary)
         return (
-            f"Mixed on size against specialization: {found} of {counted(len(primary), 'pair')} differ, but no arm "
-            f"beats the whole other side; {between}."
+            f"Mixed on size against specialization: {found} of {counted(len(primary), 'pair')} "
+            f"{'differs' if found == 1 else 'differ'}, but no arm beats the whole other side; {between}."
         )
     if evidence.margin is not None and all(pair.margin == "equivalent" for pair in primary):
         return f"Size and specialization are equal within {evidence.margin:g} points; {between}: choose by cost."
@@ -273,5 +273,5 @@ def seeds(evidence: Evidence, best: ArmSummary) -> str:
         return ""
     if once == [best] and best.side == "rival":
         return f"One seed of {evidence.named(best)}: another may move it."
-    of = "" if len(once) == len(arms) else f" of {' and '.join(evidence.named(arm) for arm in once)}"
+    of = "" if len(once) == len(arms) else f" of {listed([evidence.named(arm) for arm in once])}"
     return f"One seed{of}: another may move a finetuned arm (designs.seeds)."

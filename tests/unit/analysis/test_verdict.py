@@ -67,6 +67,8 @@ def test_a_win_on_each_side_without_a_winner_is_mixed() -> None:
     assert (verdict.outcome, verdict.winners) == ("mixed", [])
     assert text_of(verdict).startswith("Highest score of 4 arms: a")
     assert "3 of 4 pairs differ" in text_of(verdict)
+    one = judge_right({path: right_first(200, n) for path, n in (("llm/a", 100), ("llm/b", 20), ("slm/c", 100))})
+    assert "1 of 2 pairs differs, but" in text_of(one)
 
 
 def test_an_undecided_verdict_claims_no_power() -> None:
