@@ -50,3 +50,8 @@ def test_the_small_steps_import_neither_scipy_stats_nor_sklearn(program: str) ->
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("value", [0.0, 1.3, 40.0])
+def test_the_chance_above_is_that_of_scipy_stats(value: float) -> None:
+    assert distributions.student_above(value, 7.5) == pytest.approx(stats.t.sf(value, 7.5), rel=1e-12)
