@@ -75,12 +75,18 @@ def find_contradiction(study: Sections, raw: Mapping[str, Any]) -> str | None:
     )
 
 
-def recipes(study: Sections) -> Iterator[tuple[str, str, Finetune]]:
-    """Every recipe that a model is finetuned by: the model's key, where the recipe is written, and the recipe."""
+def finetuned(study: Sections) -> Iterator[tuple[str, str, Model]]:
+    """Every model that is finetuned: its section, its key and itself."""
     for section, models in (("llm", study.llm), ("slm", study.slm)):
         for name, model in models.items():
             if section == "slm" or name in study.designs.crossed:
-                yield name, f"{section}.{name}: finetune", model.finetune
+                yield section, name, model
+
+
+def recipes(study: Sections) -> Iterator[tuple[str, str, Finetune]]:
+    """Every recipe that a model is finetuned by: the model's key, where the recipe is written, and the recipe."""
+    for section, name, model in finetuned(study):
+        yield name, f"{section}.{name}: finetune", model.finetune
     for name, setting in study.designs.sweep.candidates() if study.designs.sweep else ():
         yield name, "designs.sweep.grid", overridden(study.models[name].finetune, setting)
 
@@ -89,26 +95,25 @@ def _fault_of_prompts(study: Sections) -> str | None:
     """Why a finetuned model would answer other prompts than those that it is trained on; None: it would not."""
     designs = study.designs
     untrained = {name for part in (designs.few_shot, designs.prompts) if part for name in part.models}
-    for section, models in (("llm", study.llm), ("slm", study.slm)):
-        for name, model in models.items():
-            window, trained = model.prompt.max_tokens, model.finetune.max_tokens
-            if trained != window and (section == "slm" or name in designs.crossed):
-                return (
-                    f"{section}.{name} is trained with finetune.max_tokens {trained} and answers with "
-                    f"prompt.max_tokens {window}: leave finetune.max_tokens out, it is then the same"
-                )
-            if section == "llm" or name in designs.crossed:
-                continue
-            if model.few_shot.k:
-                return (
-                    f"slm.{name} has few_shot.k {model.few_shot.k}, but a finetuned model is trained and answers "
-                    "without examples: put few_shot under the llm models that it is for"
-                )
-            if model.generation.thinking and name not in untrained:
-                return (
-                    f"slm.{name} has generation.thinking, but a finetuned model is trained and answers without a "
-                    "thought: put it under the llm models that it is for"
-                )
+    for section, name, model in finetuned(study):
+        window, trained = model.prompt.max_tokens, model.finetune.max_tokens
+        if trained != window:
+            return (
+                f"{section}.{name} is trained with finetune.max_tokens {trained} and answers with "
+                f"prompt.max_tokens {window}: leave finetune.max_tokens out, it is then the same"
+            )
+        if name in designs.crossed:
+            continue
+        if model.few_shot.k:
+            return (
+                f"slm.{name} has few_shot.k {model.few_shot.k}, but a finetuned model is trained and answers "
+                "without examples: put few_shot under the llm models that it is for"
+            )
+        if model.generation.thinking and name not in untrained:
+            return (
+                f"slm.{name} has generation.thinking, but a finetuned model is trained and answers without a "
+                "thought: put it under the llm models that it is for"
+            )
     if designs.sweep and "max_tokens" in designs.sweep.grid:
         return "designs.sweep.grid: max_tokens is the same in training and in answering: take it out"
     return None
@@ -117,14 +122,12 @@ def _fault_of_prompts(study: Sections) -> str | None:
 def _fault_of_number_types(study: Sections) -> str | None:
     """Which finetuned model would be trained in float16, whose numbers end at 6e-8: SmolLM2-135M's gradients were 1%
     away from float32's, and 45% where the loss was a 512th; None: no model."""
-    crossed = {name: model for name, model in study.llm.items() if name in study.designs.crossed}
-    for section, models in (("slm", study.slm), ("llm", crossed)):
-        for name, model in models.items():
-            if model.dtype == "float16":
-                return (
-                    f"{section}.{name}: dtype: float16 is for answering: finetuning loses small gradients in it; set "
-                    "auto, bfloat16 or float32"
-                )
+    for section, name, model in finetuned(study):
+        if model.dtype == "float16":
+            return (
+                f"{section}.{name}: dtype: float16 is for answering: finetuning loses small gradients in it; set auto, "
+                "bfloat16 or float32"
+            )
     return None
 
 

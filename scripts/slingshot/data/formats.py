@@ -23,12 +23,14 @@ class SourceKeyError(StudyError):
     """
 
     def __init__(self, what: str, setting: str, otherwise: str) -> None:
-        super().__init__(f"{what}: set data.source.{setting}, or {otherwise}")
+        self._parts = what, setting, otherwise
+        super().__init__(self.of_source("data.source"))
         self.without_keys = f"{what}: {otherwise}"
 
     def of_source(self, key: str) -> str:
-        """The message where it is not `data.source` that names the file, but this key."""
-        return str(self).replace("set data.source.", f"set {key}.")
+        """The message where this key names the file."""
+        what, setting, otherwise = self._parts
+        return f"{what}: set {key}.{setting}, or {otherwise}"
 
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx")
